@@ -1,0 +1,39 @@
+# Each target makes its own virtual environment from nothing: all that is needed is Python and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types build coverage clean
+
+demo: $(READY)
+	$(BIN)/python -m roboflow_async demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+coverage: $(READY)
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage report
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/pyright
+
+build: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m zipfile --list dist/*.whl
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .coverage demo.jpg
+
+# pip 25.1 is the first that reads [dependency-groups].
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
+	touch $(READY)

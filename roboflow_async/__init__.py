@@ -1,0 +1,60 @@
+"""An asyncio-native client for Roboflow inference: at the API's rate, losing nothing."""
+
+from roboflow_async.client import RoboflowClient
+from roboflow_async.config import RetryPolicy
+from roboflow_async.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ImageError,
+    NotFoundError,
+    PayloadTooLargeError,
+    QueueTimeoutError,
+    RateLimitError,
+    ResponseError,
+    RoboflowError,
+    ServerError,
+    UsageLimitError,
+)
+from roboflow_async.images import Image, ImageInput
+from roboflow_async.outputs import decode_image, open_image
+from roboflow_async.pacing import Pacer, RateLimiter
+from roboflow_async.results import Result, Stats, WarmUpReport
+from roboflow_async.stream import ResultStream
+from roboflow_async.workflow import Workflow
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigurationError",
+    "Image",
+    "ImageError",
+    "ImageInput",
+    "NotFoundError",
+    "Pacer",
+    "PayloadTooLargeError",
+    "QueueTimeoutError",
+    "RateLimitError",
+    "RateLimiter",
+    "ResponseError",
+    "Result",
+    "ResultStream",
+    "RetryPolicy",
+    "RoboflowClient",
+    "RoboflowError",
+    "ServerError",
+    "Stats",
+    "UsageLimitError",
+    "WarmUpReport",
+    "Workflow",
+    "decode_image",
+    "open_image",
+]

@@ -1,0 +1,21 @@
+"""`python -m roboflow_async` and the command `roboflow-async`."""
+
+import sys
+from importlib.util import find_spec
+
+
+def main() -> None:
+    """Run the command line, or say what it needs."""
+    missing = [name for name in ("typer", "rich") if find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f"roboflow-async's commands need {' and '.join(missing)}: "
+            "pip install 'roboflow-async[cli]'"
+        )
+    from roboflow_async.cli import app  # noqa: PLC0415 - only after the check above
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

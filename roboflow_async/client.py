@@ -1,0 +1,331 @@
+"""`RoboflowClient`: puts the parts together."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import httpx
+
+from roboflow_async.config import (
+    APIKeyTransport,
+    RetryPolicy,
+    Settings,
+    TransportName,
+    check_number,
+)
+from roboflow_async.counters import Counters
+from roboflow_async.dispatch import Dispatcher
+from roboflow_async.environment import make_ssl_context, resolve_proxy
+from roboflow_async.errors import ConfigurationError
+from roboflow_async.images import ImageLoader
+from roboflow_async.pacing import Pacer, RateLimiter
+from roboflow_async.protocol import (
+    KeyPlacement,
+    WorkflowOptions,
+    workflow_request,
+)
+from roboflow_async.responses import parse_workflow_outputs
+from roboflow_async.results import Stats
+from roboflow_async.retry import RetryQuota
+from roboflow_async.runtime import Runtime, RuntimeHolder
+from roboflow_async.targets import TargetContext
+from roboflow_async.transport import HttpxTransport
+from roboflow_async.workflow import Workflow, load_images
+
+__all__ = ["RoboflowClient"]
+
+Output = TypeVar("Output")
+
+
+class RoboflowClient:
+    """Runs Workflows on images through the Roboflow API, at exactly the rate that it allows.
+
+    Use it as `async with RoboflowClient(...) as client:`, or call `await client.aclose()`. It may
+    be made anywhere, also at the top of a module; one client serves one event loop at a time.
+
+    Args:
+        api_key: the Roboflow API key; default: ROBOFLOW_API_KEY. Not needed for a self-hosted
+            Inference Server that needs none.
+        api_url: the API's base URL: the Serverless API's, a Dedicated Deployment's, or that of a
+            self-hosted Inference Server. Default: ROBOFLOW_API_URL, else the Serverless API in
+            ROBOFLOW_REGION (`us` or `eu`).
+        requests_per_second: the ceiling; None: unpaced, for a server without a rate limit.
+        max_concurrency: requests in flight at most. Default: enough for the ceiling at 1.5 s of
+            latency, 32 to 256.
+        timeout: seconds for one attempt in all: connect, send, wait and read. Waiting for a slot
+            or a turn is not part of it.
+        retry: when a failed attempt is made again.
+        queue_timeout: seconds that a single call may wait for its turn before it fails with
+            `QueueTimeoutError`; None: as long as it takes. Streams are not bound by it.
+        limiter: shares one ceiling between clients: a `Pacer`, or anything with its `acquire`.
+        http_client: an `httpx.AsyncClient` that sends everything (for its proxies, TLS settings,
+            hooks). It is not closed with this client.
+        transport: "httpx".
+        api_key_transport: where the key goes: "header" (`Authorization: Bearer`), "body",
+            "query", or "auto": the header, but the query for the hosts that read only that.
+        allow_paths: False refuses every `str` and `Path` that would be read as a file.
+        allow_urls: False refuses every URL.
+        trust_env: whether proxies and certificates are taken from the environment
+            (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR).
+        max_response_bytes: bytes; a larger answer is a `ResponseError`.
+        max_image_bytes: bytes; a larger image file is an `ImageError`. Default: 20 MiB, the
+            hosted API's limit.
+
+    Raises:
+        ConfigurationError: an argument or an environment variable is wrong.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        api_url: str | None = None,
+        requests_per_second: float | None = 20,
+        max_concurrency: int | None = None,
+        timeout: float = 10.0,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        queue_timeout: float | None = None,
+        limiter: RateLimiter | None = None,
+        http_client: httpx.AsyncClient | None = None,
+        transport: TransportName = "httpx",
+        api_key_transport: APIKeyTransport = "auto",
+        allow_paths: bool = True,
+        allow_urls: bool = True,
+        trust_env: bool = True,
+        max_response_bytes: int = 32 * 1024 * 1024,
+        max_image_bytes: int = 20 * 1024 * 1024,
+    ) -> None:
+        settings = Settings.resolve(
+            api_key=api_key,
+            api_url=api_url,
+            api_key_transport=api_key_transport,
+            requests_per_second=requests_per_second,
+            max_concurrency=max_concurrency,
+            timeout=timeout,
+            queue_timeout=queue_timeout,
+            retry=retry,
+            allow_paths=allow_paths,
+            allow_urls=allow_urls,
+            max_response_bytes=max_response_bytes,
+            max_image_bytes=max_image_bytes,
+        )
+        if transport != "httpx":
+            raise ConfigurationError(f"transport={transport!r} is not known: give 'httpx'.")
+        if http_client is not None and settings.api_key_transport == "query":
+            raise ConfigurationError(
+                "api_key_transport='query' does not go with http_client: httpx logs the URLs of "
+                "its clients, and the key would be in them. Give 'header' or 'body'."
+            )
+        if limiter is not None and not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"limiter is of type {type(limiter).__name__}, which has no acquire(): give a "
+                "Pacer or an object with `async def acquire(self)`."
+            )
+        self._settings = settings
+        self._key = KeyPlacement(settings.api_key, settings.api_key_transport)
+        self._http_client = http_client
+        own = http_client is None
+        self._ssl_context = make_ssl_context(settings.api_url, trust_env=trust_env) if own else None
+        self._proxy = resolve_proxy(settings.api_url, trust_env=trust_env) if own else None
+        self._counters = Counters()
+        self._quota = RetryQuota()
+        self._pacer = (
+            limiter
+            if isinstance(limiter, Pacer)
+            else Pacer(settings.requests_per_second, limiter=limiter)
+        )
+        self._runtime = RuntimeHolder(self._make_runtime)
+        self._context = TargetContext(self._runtime.get, self._key, settings.max_concurrency)
+
+    def __repr__(self) -> str:
+        return f"<RoboflowClient for {self._settings.api_url}>"
+
+    def _make_runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
+        settings = self._settings
+        transport = HttpxTransport(
+            settings,
+            self._key,
+            ssl_context=self._ssl_context,
+            proxy=self._proxy,
+            http_client=self._http_client,
+            user_agent=f"roboflow-async/{version('roboflow-async')}",
+        )
+        dispatcher = Dispatcher(
+            settings,
+            pacer=self._pacer,
+            transport=transport,
+            quota=self._quota,
+            counters=self._counters,
+        )
+        loader = ImageLoader(
+            allow_paths=settings.allow_paths,
+            allow_urls=settings.allow_urls,
+            max_bytes=settings.max_image_bytes,
+        )
+        return Runtime(loop, loader, transport, dispatcher)
+
+    async def __aenter__(self) -> Self:
+        self._runtime.get()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection. Calls that still run fail with `APIConnectionError`."""
+        await self._runtime.aclose()
+
+    @property
+    def stats(self) -> Stats:
+        """The counters at this moment."""
+        try:
+            now = asyncio.get_running_loop().time()
+        except RuntimeError:
+            now = None
+        return self._counters.snapshot(now, self._pacer.pace)
+
+    @overload
+    def workflow(
+        self,
+        workspace_name: str | None = None,
+        workflow_id: str | None = None,
+        *,
+        specification: dict[str, Any] | None = None,
+        image_input: str = "image",
+        parameters: Mapping[str, Any] | None = None,
+        workflow_version_id: str | None = None,
+        excluded_fields: Sequence[str] | None = None,
+        use_cache: bool = True,
+        disable_sinks: bool = False,
+        output_type: None = None,
+        max_side: int | None = None,
+    ) -> Workflow[dict[str, Any]]: ...
+
+    @overload
+    def workflow(
+        self,
+        workspace_name: str | None = None,
+        workflow_id: str | None = None,
+        *,
+        specification: dict[str, Any] | None = None,
+        image_input: str = "image",
+        parameters: Mapping[str, Any] | None = None,
+        workflow_version_id: str | None = None,
+        excluded_fields: Sequence[str] | None = None,
+        use_cache: bool = True,
+        disable_sinks: bool = False,
+        output_type: type[Output],
+        max_side: int | None = None,
+    ) -> Workflow[Output]: ...
+
+    def workflow(
+        self,
+        workspace_name: str | None = None,
+        workflow_id: str | None = None,
+        *,
+        specification: dict[str, Any] | None = None,
+        image_input: str = "image",
+        parameters: Mapping[str, Any] | None = None,
+        workflow_version_id: str | None = None,
+        excluded_fields: Sequence[str] | None = None,
+        use_cache: bool = True,
+        disable_sinks: bool = False,
+        output_type: type[Any] | None = None,
+        max_side: int | None = None,
+    ) -> Workflow[Any]:
+        """A Workflow to run. Nothing is sent yet.
+
+        Args:
+            workspace_name: the workspace, as in the app's URL.
+            workflow_id: the Workflow, as in the app's URL.
+            specification: an inline Workflow, instead of the two names.
+            image_input: what the Workflow calls its image.
+            parameters: its other inputs, the same for every call.
+            workflow_version_id: a certain version; default: the latest.
+            excluded_fields: outputs that the server leaves out.
+            use_cache: False: the server fetches the definition anew for every request.
+            disable_sinks: True: no notification is sent and nothing is uploaded.
+            output_type: a pydantic model of the outputs, which then are instances of it.
+            max_side: pixels; a larger image is made smaller before it is sent, until its longer
+                side has this many. Coordinates come back in those of the original (extra `images`).
+
+        Raises:
+            ConfigurationError: neither or both of the names and `specification`, or a bad value.
+        """
+        if max_side is not None:
+            check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
+        options = WorkflowOptions.checked(
+            workspace_name,
+            workflow_id,
+            specification,
+            workflow_version_id,
+            excluded_fields,
+            use_cache=use_cache,
+            disable_sinks=disable_sinks,
+        )
+        return Workflow(
+            self._context,
+            options,
+            image_input=image_input,
+            parameters=parameters or {},
+            output_type=output_type,
+            max_side=max_side,
+        )
+
+    async def run_workflow(
+        self,
+        workspace_name: str | None = None,
+        workflow_id: str | None = None,
+        specification: dict[str, Any] | None = None,
+        images: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        excluded_fields: Sequence[str] | None = None,
+        use_cache: bool = True,
+        enable_profiling: bool = False,
+        workflow_version_id: str | None = None,
+        disable_sinks: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Run a Workflow once, as `inference_sdk.InferenceHTTPClient.run_workflow` does.
+
+        Args:
+            workspace_name: the workspace, as in the app's URL.
+            workflow_id: the Workflow, as in the app's URL.
+            specification: an inline Workflow, instead of the two names.
+            images: images by input name; a list of them is a batch.
+            parameters: the Workflow's other inputs.
+            excluded_fields: outputs that the server leaves out.
+            use_cache: False: the server fetches the definition anew.
+            enable_profiling: True: the server records a trace.
+            workflow_version_id: a certain version; default: the latest.
+            disable_sinks: True: no notification is sent and nothing is uploaded.
+
+        Returns:
+            One dict of outputs for each image of the batch.
+
+        Raises:
+            RoboflowError: as `Workflow.run`.
+        """
+        options = WorkflowOptions.checked(
+            workspace_name,
+            workflow_id,
+            specification,
+            workflow_version_id,
+            excluded_fields,
+            use_cache=use_cache,
+            disable_sinks=disable_sinks,
+            enable_profiling=enable_profiling,
+        )
+        runtime = self._runtime.get()
+        inputs = {
+            name: await load_images(runtime.loader, image) for name, image in (images or {}).items()
+        }
+        request = workflow_request(options, {**inputs, **(parameters or {})}, self._key)
+        dispatcher = runtime.dispatcher
+        return parse_workflow_outputs(await dispatcher.call(request, dispatcher.new_record()))

@@ -1,0 +1,229 @@
+"""One call: slot, turn, attempt, and again where that makes sense."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+
+from roboflow_async.admission import Admission, Flow
+from roboflow_async.config import Settings
+from roboflow_async.counters import Counters
+from roboflow_async.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    QueueTimeoutError,
+    RateLimitError,
+)
+from roboflow_async.pacing import Pacer, Turn
+from roboflow_async.protocol import PreparedRequest
+from roboflow_async.responses import Answer
+from roboflow_async.retry import GiveUp, RetryQuota, cooldown_wait, decide
+from roboflow_async.transport import Transport
+
+__all__ = ["CallRecord", "Dispatcher"]
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """What happened to one call so far; filled in while it runs, so it outlives an error.
+
+    Times are of the loop's clock, in seconds.
+    """
+
+    submitted: float
+    attempts: int = 0
+    failures: int = 0  # attempts that failed, 429s not counted
+    first_sent: float | None = None
+    latency: float = 0.0
+    ended: float | None = None
+
+    @property
+    def waited(self) -> float:
+        """Seconds from submission to the first send, or to the end when nothing was sent."""
+        until = self.first_sent if self.first_sent is not None else self.ended
+        return (until - self.submitted) if until is not None else 0.0
+
+
+class Dispatcher:
+    """Makes calls: everything of one client on one event loop goes through here.
+
+    Args:
+        settings: the client's.
+        pacer: gives turns; may be shared with other clients.
+        transport: sends attempts.
+        quota: what retries are paid from.
+        counters: counts.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        pacer: Pacer,
+        transport: Transport,
+        quota: RetryQuota,
+        counters: Counters,
+    ) -> None:
+        self._settings = settings
+        self._pacer = pacer
+        self._transport = transport
+        self._quota = quota
+        self._counters = counters
+        self._admission = Admission(settings.max_concurrency, pacer)
+        self._single_calls = Flow()
+        self._closed = asyncio.Event()
+        self._cooldown_wait = partial(cooldown_wait, policy=settings.retry)
+
+    def new_record(self) -> CallRecord:
+        """The record of a call that is submitted now."""
+        return CallRecord(submitted=asyncio.get_running_loop().time())
+
+    async def call(
+        self, request: PreparedRequest, record: CallRecord, flow: Flow | None = None
+    ) -> Answer:
+        """Send a request until it is answered, or until that makes no sense any more.
+
+        Args:
+            request: what to send.
+            record: filled in on the way.
+            flow: the stream that it belongs to. None: a single call, to which
+                `queue_timeout` applies. (A stream waits on purpose: it sends as its
+                consumer and the pace allow.)
+
+        Raises:
+            APIError: the last attempt's error.
+            QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
+        """
+        order = self._admission.next_order()
+        queue_timeout = self._settings.queue_timeout if flow is None else None
+        flow = flow if flow is not None else self._single_calls
+        error: APIError | None = None
+        try:
+            while True:
+                turn = await self._enter(flow, order, record, queue_timeout, error)
+                try:
+                    return await self._attempt(request, record, turn)
+                except APIError as failure:
+                    error = failure
+                finally:
+                    self._admission.leave()
+                await self._wait_to_retry(error, record)
+        except APIError:
+            self._counters.failed += 1
+            raise
+        finally:
+            record.ended = self._clock()
+            error = None  # its traceback holds this frame: a cycle that only the collector ends
+
+    def close(self) -> None:
+        """Let no further attempt be sent: calls that wait or come back to retry fail."""
+        self._admission.close(APIConnectionError("the client was closed.", attempts=0))
+        self._closed.set()
+
+    def _clock(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _enter(
+        self,
+        flow: Flow,
+        order: int,
+        record: CallRecord,
+        queue_timeout: float | None,
+        error: APIError | None,
+    ) -> Turn:
+        """Wait for a slot and a turn, no longer than this call may."""
+        limit = queue_timeout if error is None else self._time_left(record)
+        self._counters.waiting += 1
+        try:
+            if limit is None:
+                return await self._admission.enter(flow, order)
+            async with asyncio.timeout(limit):
+                return await self._admission.enter(flow, order)
+        except TimeoutError:
+            if error is not None:
+                raise self._given_up(error, record, self._deadline_passed()) from None
+            raise QueueTimeoutError(
+                f"no turn within queue_timeout={limit:g} s: "
+                f"{self._counters.waiting - 1} other calls wait.",
+                retry_after=self._queue_delay(),
+            ) from None
+        finally:
+            self._counters.waiting -= 1
+
+    def _queue_delay(self) -> float:
+        """Seconds until a call that is submitted now would get its turn, as far as we know."""
+        pace = self._pacer.pace
+        return max(self._pacer.cooldown + (self._counters.waiting / pace if pace else 0.0), 0.1)
+
+    async def _attempt(self, request: PreparedRequest, record: CallRecord, turn: Turn) -> Answer:
+        counters = self._counters
+        sent_at = turn.at
+        if record.first_sent is None:
+            record.first_sent = sent_at
+        counters.sent(sent_at, again=record.attempts > 0)
+        record.attempts += 1
+        left = self._time_left(record)
+        timeout = self._settings.timeout if left is None else min(self._settings.timeout, left)
+        try:
+            answer = await self._transport.attempt(request, timeout, turn.sent)
+        except RateLimitError as error:
+            counters.rejected += 1
+            self._pacer.rejected(
+                sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
+            )
+            raise
+        except APIError as error:
+            counters.timed_out += isinstance(error, APITimeoutError)
+            record.failures += 1
+            raise
+        finally:
+            counters.in_flight -= 1
+            record.latency = self._clock() - sent_at
+        counters.succeeded += 1
+        counters.answered(record.latency, answer.processing_time)
+        self._pacer.succeeded()
+        self._quota.refill(record.failures)
+        return answer
+
+    async def _wait_to_retry(self, error: APIError, record: CallRecord) -> None:
+        """Wait until the next attempt may queue, or raise the error for good."""
+        verdict = decide(
+            error,
+            policy=self._settings.retry,
+            failures=record.failures,
+            elapsed=self._elapsed(record),
+            cooldown=self._pacer.cooldown,
+            quota=self._quota,
+        )
+        if isinstance(verdict, GiveUp):
+            raise self._given_up(error, record, verdict.reason)
+        if isinstance(error, RateLimitError):
+            return  # the pacer holds everybody back; the oldest call is the first to go on
+        self._counters.waiting += 1
+        try:
+            async with asyncio.timeout(verdict.seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            pass  # the wait is over
+        finally:
+            self._counters.waiting -= 1
+
+    def _elapsed(self, record: CallRecord) -> float:
+        return self._clock() - record.first_sent if record.first_sent is not None else 0.0
+
+    def _time_left(self, record: CallRecord) -> float | None:
+        """Seconds until `max_elapsed` has passed; None: no deadline."""
+        longest = self._settings.retry.max_elapsed
+        return None if longest is None else max(longest - self._elapsed(record), 0.0)
+
+    def _deadline_passed(self) -> str:
+        return f"max_elapsed={self._settings.retry.max_elapsed:g} s passed before the next attempt"
+
+    @staticmethod
+    def _given_up(error: APIError, record: CallRecord, reason: str) -> APIError:
+        """The error as the caller gets it."""
+        error.attempts = record.attempts
+        if reason:
+            error.message = f"{error.message.removesuffix('.')}; {reason}."
+            error.args = (error.message,)
+        return error

@@ -1,0 +1,216 @@
+"""Every error that this library raises, in one tree.
+
+RoboflowError
+├── ConfigurationError            a bad argument or environment; nothing was sent
+├── ImageError                    an input that is missing, unreadable, not an image or too large
+├── QueueTimeoutError             waited longer than `queue_timeout` for a turn
+└── APIError                      something was sent
+    ├── APIConnectionError        no connection, a reset, or closed before a whole answer
+    ├── APITimeoutError           no complete answer within `timeout`
+    ├── ResponseError             answered, but not with what was asked for
+    └── APIStatusError            answered with an HTTP status of 300 or more
+        ├── BadRequestError       400, 422
+        ├── AuthenticationError   401, 403
+        ├── UsageLimitError       402, 423
+        ├── NotFoundError         404
+        ├── PayloadTooLargeError  413
+        ├── RateLimitError        429
+        └── ServerError           500 to 599
+
+None of them ever holds the API key.
+"""
+
+from typing import Any, Final
+
+__all__ = [
+    "FATAL_STATUS_CODES",
+    "APIConnectionError",
+    "APIError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ImageError",
+    "NotFoundError",
+    "PayloadTooLargeError",
+    "QueueTimeoutError",
+    "RateLimitError",
+    "ResponseError",
+    "RoboflowError",
+    "ServerError",
+    "UsageLimitError",
+    "is_fatal",
+    "status_error_class",
+]
+
+
+class RoboflowError(Exception):
+    """The base of every error that this library raises on purpose.
+
+    Attributes:
+        message: what happened and what to do about it, at most about 2,000 characters.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls `type(self)(*self.args)`, which the keyword-only fields below refuse;
+        # errors cross process boundaries (multiprocessing, task queues), so they must pickle.
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(
+    cls: type[RoboflowError], args: tuple[Any, ...], state: dict[str, Any]
+) -> RoboflowError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(RoboflowError):
+    """An argument or an environment variable is wrong. Nothing was sent."""
+
+
+class ImageError(RoboflowError):
+    """An input that cannot be sent: missing, unreadable, not an image, or too large."""
+
+
+class QueueTimeoutError(RoboflowError):
+    """A call waited longer than `queue_timeout` for its turn. Nothing was sent for it.
+
+    Attributes:
+        retry_after: seconds after which a turn is likely to be free.
+    """
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class APIError(RoboflowError):
+    """A call whose request was sent, and which failed.
+
+    Attributes:
+        attempts: HTTP requests that were sent for this call; each is metered by the API.
+    """
+
+    def __init__(self, message: str, *, attempts: int = 1) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+
+
+class APIConnectionError(APIError):
+    """No connection, a reset, or a connection that was closed before a whole answer."""
+
+
+class APITimeoutError(APIError):
+    """No complete answer within `timeout` seconds."""
+
+
+class ResponseError(APIError):
+    """The API answered, but not with what was asked for: not JSON, too large, the wrong shape.
+
+    Attributes:
+        status_code: the HTTP status of that answer.
+        request_id: the server's `X-Request-ID`, to quote to Roboflow's support.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        request_id: str | None = None,
+        attempts: int = 1,
+    ) -> None:
+        super().__init__(message, attempts=attempts)
+        self.status_code = status_code
+        self.request_id = request_id
+
+
+class APIStatusError(APIError):
+    """The API answered with an HTTP status of 300 or more.
+
+    Attributes:
+        status_code: the HTTP status.
+        request_id: the server's `X-Request-ID`, to quote to Roboflow's support.
+        retry_after: seconds that the server asked to wait (`Retry-After`), or None.
+        body: the start of the server's answer as text, at most 2,000 characters.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        body: str = "",
+        attempts: int = 1,
+    ) -> None:
+        super().__init__(message, attempts=attempts)
+        self.status_code = status_code
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.body = body
+
+
+class BadRequestError(APIStatusError):
+    """400 or 422: the server refuses this input."""
+
+
+class AuthenticationError(APIStatusError):
+    """401 or 403: the API key is missing, wrong, or has no right to this Workflow or model."""
+
+
+class UsageLimitError(APIStatusError):
+    """402 or 423: credits are used up, or API usage is paused."""
+
+
+class NotFoundError(APIStatusError):
+    """404: no such workspace, Workflow or model."""
+
+
+class PayloadTooLargeError(APIStatusError):
+    """413: more than the API takes in one request (20 MB on the hosted API)."""
+
+
+class RateLimitError(APIStatusError):
+    """429: still over the rate limit when the time for this call was used up."""
+
+
+class ServerError(APIStatusError):
+    """500 to 599: the server failed."""
+
+
+_BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: UsageLimitError,
+    403: AuthenticationError,
+    404: NotFoundError,
+    413: PayloadTooLargeError,
+    422: BadRequestError,
+    423: UsageLimitError,
+    429: RateLimitError,
+}
+
+FATAL_STATUS_CODES: Final = frozenset({401, 402, 403, 404, 423})
+"""Statuses that mean the same for every image of a stream: the stream ends at the first."""
+
+
+def status_error_class(status_code: int) -> type[APIStatusError]:
+    """The class of error for an HTTP status."""
+    if 500 <= status_code <= 599:
+        return ServerError
+    return _BY_STATUS.get(status_code, APIStatusError)
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether every further call to the same target would fail in the same way."""
+    return isinstance(error, ConfigurationError) or (
+        isinstance(error, APIStatusError) and error.status_code in FATAL_STATUS_CODES
+    )

@@ -1,0 +1,208 @@
+"""The pace: when the next request may leave. The only file that imports aiolimiter.
+
+A `Pacer` keeps three promises:
+
+1. In no rolling second are more requests sent than the ceiling, and whenever somebody waits, at
+   least 98 % of the ceiling is used.
+2. After a 429 nobody gets a turn until the cooldown has passed.
+3. After a 429 the pace falls to what the server has really let through, and climbs back to
+   the ceiling, slowly at first: so a ceiling that is lower than the configured one, or shared
+   with other processes, is found and kept.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol, runtime_checkable
+
+from aiolimiter import AsyncLimiter
+
+from roboflow_async.config import check_number
+
+__all__ = ["Pacer", "RateLimiter", "Turn"]
+
+# Shares of every second that are given up, so that the ceiling holds and is still used:
+# - requests arrive a little earlier or later than they were sent; 21 of them may not fall into
+#   one second because the first was late by a few milliseconds;
+_ARRIVAL_MARGIN: Final = 0.008
+# - the event loop wakes late (epoll rounds up to a millisecond, others run first); the bucket
+#   is larger than one request by this much time, so that a late wake-up does not lower the pace.
+_WAKE_UP_TOLERANCE: Final = 0.004
+
+_WINDOW: Final = 1.0  # seconds; the API counts requests in a rolling second
+_RECOVERY: Final = 30.0  # seconds from a 429 back to the ceiling
+_BACK_OFF: Final = 0.9  # of what the server let through in the last second
+_DEEPEST_CUT: Final = 0.5  # one wave of 429s never lowers the pace below this share of it
+_LOWEST_PACE: Final = 0.1  # requests per second
+_LONGEST_COOLDOWN: Final = 3600.0  # seconds
+
+
+@runtime_checkable
+class RateLimiter(Protocol):
+    """Gives turns. Implement it to share one ceiling between clients, processes or hosts.
+
+    `aiolimiter.AsyncLimiter` is one; so is `Pacer`.
+    """
+
+    async def acquire(self) -> object:
+        """Return when one request may be sent, right then; what it returns is not used.
+
+        When it is cancelled, or raises, no turn may be used up.
+        """
+        ...
+
+
+class Turn:
+    """The right to send one request.
+
+    Attributes:
+        at: when it was given, and once the request is on its way, when that was (the loop's
+            clock, seconds).
+    """
+
+    __slots__ = ("_clock", "at")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.at = clock()
+
+    def sent(self) -> None:
+        """Say that the request goes out now: a new connection may have been needed first."""
+        self.at = self._clock()
+
+
+class Pacer:
+    """Gives turns at a ceiling, cools down after a 429, and finds a lower ceiling.
+
+    Give one `Pacer` to several clients (`limiter=`) on the same event loop, and they share
+    its ceiling, its cooldowns and its pace.
+
+    Args:
+        requests_per_second: the ceiling, more than 0; None gives every turn at once, but still
+            cools down after a 429.
+        limiter: another limiter that is asked as well, last before each turn.
+
+    Raises:
+        ConfigurationError: the ceiling is out of range.
+    """
+
+    def __init__(
+        self, requests_per_second: float | None, *, limiter: RateLimiter | None = None
+    ) -> None:
+        if requests_per_second is not None:
+            check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
+        self.requests_per_second = requests_per_second
+        self._shared = limiter
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._bucket: AsyncLimiter | None = None
+        if self.requests_per_second is not None:
+            # In any T seconds a leaky bucket of size b lets b + rate * T requests through, so
+            # N + 1 of them take (N + 1 - b) / rate seconds. With b = 1 + tolerance * rate and
+            # the rate below, that is one second and the margin, for every N.
+            rate = self.requests_per_second / (_WINDOW + _ARRIVAL_MARGIN + _WAKE_UP_TOLERANCE)
+            size = 1 + _WAKE_UP_TOLERANCE * rate
+            self._bucket = AsyncLimiter(size, size / rate)
+        # As many turns as one second may have, and the time in which there may be no more.
+        count = max(int(self.requests_per_second or 0), 1)
+        self._turns: deque[Turn] = deque(maxlen=count)
+        self._window = count / self.requests_per_second if self.requests_per_second else 0.0
+        self._cooldown_until = -float("inf")
+        self._wave_began = -float("inf")
+        self._waves = 0  # since the last success
+        self._before = 0.0  # the pace when the wave began
+        self._let_through = 0  # turns of the second before the wave, less those rejected
+        self._low: float | None = None  # the pace after the cooldown; None: at the ceiling
+
+    def _clock(self) -> float:
+        # Made per running loop: AsyncLimiter's timers and times belong to one.
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            self._start_over()
+        return loop.time()
+
+    @property
+    def pace(self) -> float | None:
+        """Requests per second right now: the ceiling, or less after a 429. None: unpaced."""
+        ceiling = self.requests_per_second
+        if self._low is None or self._loop is None or ceiling is None:
+            return ceiling
+        elapsed = min(max(self._loop.time() - self._cooldown_until, 0.0) / _RECOVERY, 1.0)
+        # Cubic: most of the time is spent close to what is known to work, and the ceiling is
+        # still reached soon (as CUBIC does for TCP, RFC 9438).
+        return self._low + (ceiling - self._low) * elapsed**3
+
+    @property
+    def cooldown(self) -> float:
+        """Seconds of the present cooldown that are left."""
+        return max(self._cooldown_until - self._loop.time(), 0.0) if self._loop else 0.0
+
+    async def acquire(self) -> Turn:
+        """Return when one request may be sent, right then."""
+        self._clock()
+        wave = None
+        while wave != self._wave_began:  # else a 429 came in while this one waited
+            wave = self._wave_began
+            await asyncio.sleep(self.cooldown)
+            await self._take()
+        turn = Turn(asyncio.get_running_loop().time)
+        self._turns.append(turn)
+        return turn
+
+    async def _take(self) -> None:
+        if self._bucket is not None:
+            # A turn at a lower pace costs more of the same bucket: nothing has to be rebuilt
+            # when the pace changes, and what was used up before stays used up.
+            pace, ceiling = self.pace, self.requests_per_second
+            cost = ceiling / pace if pace and ceiling else 1.0
+            while cost > 1:
+                await self._bucket.acquire()
+                cost -= 1
+            await self._bucket.acquire(cost)
+            # The bucket spaces the turns; requests may still leave closer together, when one
+            # had to connect first (to a distant server: for 100 ms and more). What counts at
+            # the server is the second between the first and the last of them.
+            if len(self._turns) == self._turns.maxlen:
+                ready = self._turns[0].at + self._window + _ARRIVAL_MARGIN
+                await asyncio.sleep(max(ready - self._clock(), 0.0))
+        if self._shared is not None:
+            await self._shared.acquire()
+
+    def succeeded(self) -> None:
+        """Say that the server answered a request with something other than a 429."""
+        self._waves = 0
+
+    def rejected(
+        self, *, sent_at: float, retry_after: float | None, backoff: Callable[[int], float]
+    ) -> None:
+        """Say that the server answered a request with 429: all sending pauses.
+
+        Requests that were in flight when a wave of 429s began belong to that wave: they
+        lengthen the cooldown if their `Retry-After` does, and are not counted again.
+
+        Args:
+            sent_at: when that request was sent (the loop's clock).
+            retry_after: seconds that the server asked for, or None.
+            backoff: gives the seconds to wait when the server named none, for the n-th wave
+                in a row (from 1).
+        """
+        now = self._clock()
+        new_wave = sent_at > self._wave_began
+        if new_wave:
+            self._before = self.pace or 0.0
+            self._waves += 1
+            self._wave_began = now
+            self._let_through = sum(turn.at > now - _WINDOW for turn in self._turns)
+        if retry_after is not None:
+            wait = min(retry_after, _LONGEST_COOLDOWN)
+        else:
+            wait = backoff(self._waves) if new_wave else 0.0
+        self._cooldown_until = max(self._cooldown_until, now + wait)
+        self._let_through -= 1
+        if self.requests_per_second is not None:
+            lowest = max(self._before * _DEEPEST_CUT, _LOWEST_PACE)
+            low = min(max(self._let_through * _BACK_OFF, lowest), self._before * _BACK_OFF)
+            self._low = min(max(low, _LOWEST_PACE), self.requests_per_second)

@@ -1,0 +1,243 @@
+"""Builds requests. Pure: no I/O.
+
+The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/openapi.json).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import quote
+
+from roboflow_async.errors import ConfigurationError
+from roboflow_async.images import EncodedImage, ImageURL
+from roboflow_async.jsontypes import JSONObject, is_array, is_object
+
+__all__ = [
+    "KeyPlacement",
+    "PreparedRequest",
+    "WorkflowOptions",
+    "check_segment",
+    "workflow_request",
+]
+
+# What a workspace, Workflow or project is called in a URL. Everything else would change the
+# URL's meaning: slashes, dots alone, `?`, `#`, `%`, line ends.
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """One request, ready to be sent any number of times.
+
+    Attributes:
+        path: from the API's base URL on, with its query.
+        body: the JSON body in pieces, so that a large image is never copied into one.
+    """
+
+    path: str
+    body: tuple[bytes, ...]
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body."""
+        return sum(map(len, self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlacement:
+    """The API key, and where it goes in a request.
+
+    Servers from 1.5.0 read `Authorization: Bearer`; older ones the JSON body; the first
+    hosted API (`detect.roboflow.com` and its siblings) the query alone.
+    """
+
+    api_key: str | None
+    where: Literal["header", "body", "query"]
+
+    def __repr__(self) -> str:
+        return f"<API key in the {self.where}>"
+
+    def headers(self) -> dict[str, str]:
+        """The headers that carry the key."""
+        if self.api_key is None or self.where != "header":
+            return {}
+        return {"Authorization": f"Bearer {self.api_key}"}
+
+    def body_fields(self) -> dict[str, str]:
+        """The fields of a JSON body that carry the key."""
+        return {"api_key": self.api_key} if self.api_key and self.where == "body" else {}
+
+    def query(self) -> str:
+        """The query that carries the key, with its question mark."""
+        if self.api_key is None or self.where != "query":
+            return ""
+        return f"?api_key={quote(self.api_key, safe='')}"
+
+    def without_key(self, text: str) -> str:
+        """A server's text, in case that it repeats the key."""
+        if self.api_key is None:
+            return text
+        for form in {self.api_key, quote(self.api_key, safe="")}:
+            text = text.replace(form, "[API key]")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowOptions:
+    """What a Workflow is called and how the server is to run it."""
+
+    workspace_name: str | None
+    workflow_id: str | None
+    specification: JSONObject | None
+    workflow_version_id: str | None
+    excluded_fields: tuple[str, ...] | None
+    use_cache: bool
+    disable_sinks: bool
+    enable_profiling: bool = False
+
+    @classmethod
+    def checked(
+        cls,
+        workspace_name: str | None,
+        workflow_id: str | None,
+        specification: JSONObject | None,
+        workflow_version_id: str | None,
+        excluded_fields: Sequence[str] | None,
+        *,
+        use_cache: bool,
+        disable_sinks: bool,
+        enable_profiling: bool = False,
+    ) -> "WorkflowOptions":
+        """The options, or a `ConfigurationError` that says what is wrong with them."""
+        if isinstance(excluded_fields, str):
+            raise ConfigurationError(
+                f"excluded_fields={excluded_fields!r} is one string: give a list of output names."
+            )
+        return cls(
+            workspace_name=workspace_name,
+            workflow_id=workflow_id,
+            specification=specification,
+            workflow_version_id=workflow_version_id,
+            excluded_fields=tuple(excluded_fields) if excluded_fields is not None else None,
+            use_cache=use_cache,
+            disable_sinks=disable_sinks,
+            enable_profiling=enable_profiling,
+        )
+
+    def __post_init__(self) -> None:
+        named = self.workspace_name is not None and self.workflow_id is not None
+        half_named = (self.workspace_name is None) != (self.workflow_id is None)
+        if half_named or named == (self.specification is not None):
+            raise ConfigurationError(
+                "a Workflow needs either workspace_name and workflow_id, or specification, "
+                "and not both."
+            )
+        if self.specification is None:
+            check_segment("workspace_name", self.workspace_name)
+            check_segment("workflow_id", self.workflow_id)
+        elif not isinstance(self.specification, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"specification is of type {type(self.specification).__name__}: give a dict, "
+                "as the Workflow editor exports it."
+            )
+
+
+def check_segment(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless `value` is a name that may stand in a URL's path."""
+    if not isinstance(value, str) or not _SEGMENT.fullmatch(value):
+        shown = repr(value)[:80]
+        raise ConfigurationError(
+            f"{name}={shown} does not do: give the name as the app's URL shows it: "
+            "letters, digits, '-', '_' and '.', at most 200 of them."
+        )
+
+
+def workflow_request(
+    options: WorkflowOptions, inputs: JSONObject, key: KeyPlacement
+) -> PreparedRequest:
+    """The request that runs a Workflow.
+
+    Args:
+        options: which Workflow, and how.
+        inputs: its inputs by name; images as `EncodedImage` or `ImageURL`, batches as lists.
+        key: the API key and its place.
+
+    Raises:
+        ConfigurationError: an input cannot be written as JSON.
+    """
+    fields: JSONObject = {**key.body_fields(), "use_cache": options.use_cache}
+    if options.enable_profiling:
+        fields["enable_profiling"] = True
+    if options.disable_sinks:
+        fields["disable_sinks"] = True
+    if options.excluded_fields is not None:
+        fields["excluded_fields"] = list(options.excluded_fields)
+    if options.specification is not None:
+        fields["specification"] = options.specification
+        path = "/workflows/run"
+    else:
+        path = f"/{options.workspace_name}/workflows/{options.workflow_id}"
+    if options.workflow_version_id is not None:
+        fields["workflow_version_id"] = options.workflow_version_id
+    pieces: list[bytes] = [b'{"inputs":']
+    try:
+        _write(inputs, "inputs", pieces)
+    except RecursionError:
+        raise ConfigurationError(
+            "the Workflow's inputs cannot be written as JSON: they are nested too deep, or in "
+            "themselves."
+        ) from None
+    pieces += [b",", _dump(fields, "the Workflow's options")[1:]]
+    return PreparedRequest(path + key.query(), _joined(pieces))
+
+
+_JOIN_BELOW: Final = 512 * 1024
+
+
+def _joined(pieces: list[bytes]) -> tuple[bytes, ...]:
+    """One piece when it is small (fewer writes to the socket), else all of them, uncopied."""
+    if sum(map(len, pieces)) <= _JOIN_BELOW:
+        return (b"".join(pieces),)
+    return tuple(pieces)
+
+
+def _write(value: object, name: str, pieces: list[bytes]) -> None:
+    """Append `value` as JSON. Images are spliced in: base64 has nothing to escape."""
+    if isinstance(value, EncodedImage):
+        pieces += [b'{"type":"base64","value":"', *value.chunks, b'"}']
+    elif isinstance(value, ImageURL):
+        pieces.append(_dump({"type": "url", "value": value.url}, name))
+    elif is_object(value) and _holds_image(value.values()):
+        for position, (key, item) in enumerate(value.items()):
+            pieces += [b"," if position else b"{", _dump(str(key), name), b":"]
+            _write(item, str(key), pieces)
+        pieces.append(b"}")
+    elif is_array(value) and _holds_image(value):
+        for position, item in enumerate(value):
+            pieces.append(b"," if position else b"[")
+            _write(item, name, pieces)
+        pieces.append(b"]")
+    else:
+        pieces.append(_dump(value, name))
+
+
+def _holds_image(values: Iterable[object]) -> bool:
+    """Whether an image is among the values, or in the batches and objects among them."""
+    return any(
+        isinstance(value, (EncodedImage, ImageURL))
+        or (is_object(value) and _holds_image(value.values()))
+        or (is_array(value) and _holds_image(value))
+        for value in values
+    )
+
+
+def _dump(value: object, name: str) -> bytes:
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{name} cannot be written as JSON ({str(error)[:200]}): give numbers (finite), "
+            "strings, booleans, None, lists and dicts."
+        ) from None

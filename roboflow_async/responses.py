@@ -1,0 +1,209 @@
+"""Parses responses. Pure: no I/O, and no clock but the time that it is given.
+
+The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/openapi.json);
+headers and the forms of error bodies are those of its source.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any, Final
+
+import pydantic_core
+
+from roboflow_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ResponseError,
+    status_error_class,
+)
+from roboflow_async.jsontypes import JSONObject, is_array, is_object
+from roboflow_async.protocol import KeyPlacement
+
+__all__ = [
+    "Answer",
+    "Headers",
+    "parse_json",
+    "parse_retry_after",
+    "parse_workflow_outputs",
+    "status_error",
+]
+
+Headers = Mapping[str, str]
+"""Response headers; names are looked up in lower case."""
+
+_MESSAGE_LIMIT: Final = 500
+_BODY_LIMIT: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One complete answer: an HTTP status below 300 and its content."""
+
+    status_code: int
+    headers: Headers
+    content: bytes
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's name for this request."""
+        return self.headers.get("x-request-id")
+
+    @property
+    def processing_time(self) -> float | None:
+        """Seconds that the server says it worked."""
+        return _seconds(self.headers.get("x-processing-time"))
+
+    @property
+    def cold_start(self) -> bool | None:
+        """Whether the server says that it had to load a model."""
+        text = self.headers.get("x-model-cold-start", "").strip().lower()
+        return {"true": True, "false": False}.get(text)
+
+
+def parse_json(answer: Answer) -> Any:
+    """The answer's JSON.
+
+    Raises:
+        ResponseError: it is none. NaN and Infinity are none either (RFC 8259, section 6).
+    """
+    try:
+        return pydantic_core.from_json(answer.content, allow_inf_nan=False)
+    except ValueError as error:
+        kind = answer.headers.get("content-type", "no content type")[:80]
+        raise _unexpected(answer, f"it is not JSON ({kind}; {str(error)[:120]})") from None
+
+
+def parse_workflow_outputs(answer: Answer) -> list[JSONObject]:
+    """The outputs of a Workflow, one dict for each image of the batch.
+
+    An image output `{"type": "base64", "value": ...}` becomes its base64 text, as the official
+    client returns it.
+
+    Raises:
+        ResponseError: the answer holds no such thing.
+    """
+    body = parse_json(answer)
+    outputs: object = body.get("outputs") if is_object(body) else None
+    if not is_array(outputs) or not all(map(is_object, outputs)):
+        raise _unexpected(answer, 'it has no "outputs" that are a list of objects')
+    # Looking for the word in the bytes costs less than walking through what was parsed.
+    if b'"base64"' in answer.content:
+        return [_plain_images(item) for item in outputs]
+    return outputs
+
+
+def _plain_images(value: Any) -> Any:
+    if is_object(value):
+        if value.get("type") == "base64" and "value" in value:
+            return value["value"]
+        return {key: _plain_images(item) for key, item in value.items()}
+    if is_array(value):
+        return [_plain_images(item) for item in value]
+    return value
+
+
+def _unexpected(answer: Answer, what: str) -> ResponseError:
+    return ResponseError(
+        f"the answer (HTTP {answer.status_code}) is not what was asked for: {what}. "
+        "Check that api_url is that of a Roboflow server.",
+        status_code=answer.status_code,
+        request_id=answer.request_id,
+    )
+
+
+def status_error(answer: Answer, key: KeyPlacement, *, now: datetime) -> APIStatusError:
+    """The error for an answer with an HTTP status of 300 or more.
+
+    Args:
+        answer: what the server said.
+        key: the API key, which the server may have repeated.
+        now: the time, for a `Retry-After` that is a date and comes without a `Date`.
+    """
+    text = key.without_key(answer.content[: _BODY_LIMIT * 2].decode("utf-8", "replace"))
+    message = f"HTTP {answer.status_code}: {_server_message(answer.content, key) or 'no message'}"
+    kind = status_error_class(answer.status_code)
+    if kind is AuthenticationError:
+        message += f" (the API key was {_sent_as(key)})"
+    elif answer.status_code < 400:
+        message += " (a redirect, which is never followed: give the api_url that it leads to)"
+    return kind(
+        message,
+        status_code=answer.status_code,
+        request_id=answer.request_id,
+        retry_after=parse_retry_after(answer.headers, now),
+        body=text[:_BODY_LIMIT],
+    )
+
+
+def _sent_as(key: KeyPlacement) -> str:
+    if key.api_key is None:
+        return "not given: set api_key or ROBOFLOW_API_KEY"
+    advice = {
+        "header": "as 'Authorization: Bearer'; a server older than 1.5.0 needs "
+        "api_key_transport='body', or 'query'",
+        "body": "in the JSON body; try api_key_transport='header', or 'query'",
+        "query": "in the query; try api_key_transport='header', or 'body'",
+    }
+    return f"sent {advice[key.where]}"
+
+
+def _server_message(content: bytes, key: KeyPlacement) -> str:
+    """What the server says in one of its forms.
+
+    Inference Server `{message, error_type, inner_error_message}`, hosted `{status, message}`,
+    platform `{error, hint}`, FastAPI `{detail}`, Dedicated Deployments plain text.
+    """
+    try:
+        body: Any = pydantic_core.from_json(content)
+    except ValueError:
+        return _clean(content[:_BODY_LIMIT].decode("utf-8", "replace"), key)
+    if not is_object(body):
+        return _clean(content[:_BODY_LIMIT].decode("utf-8", "replace"), key)
+    parts = [
+        value if isinstance(value, str) else json.dumps(value)
+        for name in ("message", "error", "hint", "detail", "inner_error_message")
+        if (value := body.get(name)) and value != "None"
+    ]
+    return _clean(" - ".join(parts), key)
+
+
+def _clean(text: str, key: KeyPlacement) -> str:
+    text = " ".join(key.without_key(text).split())
+    return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 3] + "..."
+
+
+def parse_retry_after(headers: Headers, now: datetime) -> float | None:
+    """Seconds of `Retry-After`: a number or an HTTP date (RFC 9110, section 10.2.3).
+
+    Fractions of a second are taken too, which some proxies send. A date is read against the
+    answer's own `Date`, so that this machine's clock does not matter. None for a wait that is
+    missing, negative, zero, not finite or not readable.
+    """
+    text = headers.get("retry-after", "").strip()
+    seconds = _seconds(text)
+    if seconds is None and text:
+        try:
+            moment = _http_date(text)
+            sent = headers.get("date")
+            seconds = (moment - (_http_date(sent) if sent else now)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return seconds if seconds is not None and seconds > 0 else None
+
+
+def _http_date(text: str) -> datetime:
+    moment = parsedate_to_datetime(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _seconds(text: str | None) -> float | None:
+    # float() also takes "1_0", "infinity" and the digits of every script.
+    if text is None or not re.fullmatch(r"[+-]?[0-9]{1,40}(\.[0-9]{0,20})?", text.strip()):
+        return None
+    value = float(text)
+    return value if isfinite(value) else None

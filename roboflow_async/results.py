@@ -1,0 +1,160 @@
+"""What a call gives back besides its output."""
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from roboflow_async.errors import RoboflowError
+
+__all__ = ["Result", "Stats", "WarmUpReport"]
+
+Output_co = TypeVar("Output_co", covariant=True)
+
+
+class Result(Generic[Output_co]):
+    """What became of one input of a stream. Frozen.
+
+    Attributes:
+        input: the object that was given, untouched.
+        index: its position in the input, from 0.
+        error: why it failed, or None.
+        attempts: HTTP requests that were sent for it; each is metered by the API.
+        latency: seconds that the last attempt took, from its turn to its whole answer
+            (0.0 when nothing was sent).
+        waited: seconds from submission to the first send (until it failed, when nothing was).
+        processing_time: seconds that the server says it worked (`X-Processing-Time`), or None.
+        cold_start: whether the server says that it had to load a model
+            (`X-Model-Cold-Start`), or None when it says nothing.
+    """
+
+    __slots__ = (
+        "_output",
+        "attempts",
+        "cold_start",
+        "error",
+        "index",
+        "input",
+        "latency",
+        "processing_time",
+        "waited",
+    )
+
+    input: Any
+    index: int
+    error: RoboflowError | None
+    attempts: int
+    latency: float
+    waited: float
+    processing_time: float | None
+    cold_start: bool | None
+
+    def __init__(
+        self,
+        *,
+        input: object,  # noqa: A002 - the public name of the field
+        index: int,
+        output: Output_co | None = None,
+        error: RoboflowError | None = None,
+        attempts: int = 0,
+        latency: float = 0.0,
+        waited: float = 0.0,
+        processing_time: float | None = None,
+        cold_start: bool | None = None,
+    ) -> None:
+        setter = object.__setattr__
+        setter(self, "input", input)
+        setter(self, "index", index)
+        setter(self, "_output", output)
+        setter(self, "error", error)
+        setter(self, "attempts", attempts)
+        setter(self, "latency", latency)
+        setter(self, "waited", waited)
+        setter(self, "processing_time", processing_time)
+        setter(self, "cold_start", cold_start)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Result is frozen: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Result is frozen: {name} cannot be deleted")
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is an output."""
+        return self.error is None
+
+    @property
+    def output(self) -> Output_co:
+        """The output; raises `error` if the call failed."""
+        if self.error is not None:
+            raise self.error
+        return cast("Output_co", self._output)
+
+    def __repr__(self) -> str:
+        # Neither the input nor the output: either may be megabytes long.
+        outcome = "ok" if self.error is None else f"error={type(self.error).__name__}"
+        return f"<Result {self.index}: {outcome}, attempts={self.attempts}>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUpReport:
+    """What a warm-up saw.
+
+    Attributes:
+        requests: calls that were made.
+        succeeded: calls that gave an output.
+        attempts: HTTP requests that were sent, each metered by the API.
+        first_latency: seconds of the first call that succeeded, in order of submission, or None.
+        last_latency: seconds of the last one, or None.
+        cold_starts: answers for which the server says that it had to load a model.
+        errors: one for each call that failed.
+        elapsed: seconds that the whole warm-up took.
+    """
+
+    requests: int
+    succeeded: int
+    attempts: int
+    first_latency: float | None
+    last_latency: float | None
+    cold_starts: int
+    errors: tuple[RoboflowError, ...]
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """A client's counters at one moment, since it was made.
+
+    Attributes:
+        attempts: HTTP requests sent; each is metered by the API.
+        succeeded: calls that ended with an answer.
+        failed: calls that ended with an error after something was sent.
+        retried: attempts beyond the first of their call.
+        rejected: attempts answered with 429.
+        timed_out: attempts that got no whole answer within `timeout`.
+        in_flight: attempts sent and not yet answered.
+        waiting: calls that wait for a slot, a turn, a cooldown or their next attempt.
+        pace: requests per second that are allowed now (lower after a 429); None: unpaced.
+        achieved_rps: attempts per second over the last ten seconds, or since the first one.
+        latency_p50: seconds; half of the last 4,096 answered attempts took no longer. None
+            before the first.
+        latency_p75: seconds; 75 % took no longer.
+        latency_p90: seconds; 90 % took no longer.
+        latency_p99: seconds; 99 % took no longer.
+        processing_time: seconds that the server says it worked, summed.
+    """
+
+    attempts: int
+    succeeded: int
+    failed: int
+    retried: int
+    rejected: int
+    timed_out: int
+    in_flight: int
+    waiting: int
+    pace: float | None
+    achieved_rps: float
+    latency_p50: float | None
+    latency_p75: float | None
+    latency_p90: float | None
+    latency_p99: float | None
+    processing_time: float

@@ -1,0 +1,133 @@
+"""Again or not, and after how long. The only file that imports backoff."""
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+import backoff
+
+from roboflow_async.config import RetryPolicy
+from roboflow_async.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    RateLimitError,
+)
+
+__all__ = ["GiveUp", "RetryQuota", "Verdict", "Wait", "cooldown_wait", "decide"]
+
+# https://inference.roboflow.com and measured: 501 (not supported) and 507 (the model does not
+# fit into memory) do not go away by asking again.
+_TRANSIENT_STATUS_CODES: Final = frozenset({408, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Make the attempt again after this many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Raise the error; `reason` says why it is not tried again, if it is not plain."""
+
+    reason: str = ""
+
+
+Verdict = Wait | GiveUp
+
+
+def decide(
+    error: APIError,
+    *,
+    policy: RetryPolicy,
+    failures: int,
+    elapsed: float,
+    cooldown: float = 0.0,
+    quota: "RetryQuota | None" = None,
+) -> Verdict:
+    """Decide what follows a failed attempt. Pure, but for the quota that it spends from.
+
+    Args:
+        error: what went wrong.
+        policy: the user's bounds.
+        failures: failed attempts of this call so far, this one included, 429s not.
+        elapsed: seconds since this call's first send.
+        cooldown: seconds for which all sending pauses anyway, after a 429.
+        quota: what retries are paid from; None: unlimited.
+    """
+    retry_after = error.retry_after if isinstance(error, APIStatusError) else None
+    if isinstance(error, RateLimitError):
+        # The wait is the client's cooldown: nobody sends before it ends.
+        seconds = max(cooldown, retry_after or 0.0)
+    elif _is_transient(error):
+        if failures >= policy.max_attempts:
+            return GiveUp(f"all {policy.max_attempts} attempts failed" if failures > 1 else "")
+        seconds = max(_full_jitter(failures, policy), retry_after or 0.0)
+    else:
+        return GiveUp()
+    if policy.max_elapsed is not None and elapsed + seconds > policy.max_elapsed:
+        left = max(policy.max_elapsed - elapsed, 0.0)
+        asked = f"the server asks to wait {retry_after:g} s, but " if retry_after else ""
+        return GiveUp(f"{asked}{left:.3g} s of max_elapsed={policy.max_elapsed:g} s are left")
+    if quota is not None and not isinstance(error, RateLimitError) and not quota.spend():
+        return GiveUp("the retry quota of this client is used up: the server fails too often")
+    return Wait(seconds)
+
+
+def _is_transient(error: APIError) -> bool:
+    if isinstance(error, APIStatusError):
+        return error.status_code in _TRANSIENT_STATUS_CODES
+    return isinstance(error, (APIConnectionError, APITimeoutError))
+
+
+def _exponential(step: int, policy: RetryPolicy) -> float:
+    """`base * 2**(step - 1)` seconds, at most `max_wait`; `step` counts from 1."""
+    waits = backoff.expo(factor=policy.base, max_value=policy.max_wait)
+    next(waits)  # backoff's generators start with an empty step, for `.send()`
+    seconds = 0.0
+    for _ in range(min(step, 64)):  # 2**64 is past every max_wait, and its float is finite
+        seconds = next(waits)
+    return min(seconds, policy.max_wait)
+
+
+def _full_jitter(step: int, policy: RetryPolicy) -> float:
+    return backoff.full_jitter(_exponential(step, policy))
+
+
+def cooldown_wait(wave: int, policy: RetryPolicy) -> float:
+    """Seconds of cooldown after the n-th wave of 429s in a row, when the server names none.
+
+    Half of it is fixed: the server counts over a second, so an immediate return (which full
+    jitter allows) would be rejected again.
+    """
+    longest = _exponential(wave + 1, policy)
+    return random.uniform(longest / 2, longest)
+
+
+class RetryQuota:
+    """What retries are paid from, so that a dead server is not hammered by every call.
+
+    A retry takes one. A call that succeeds gives back what it took, and a success at the first
+    attempt a fifth of one. (The standard retry mode of AWS's SDKs, in its proportions:
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html)
+    """
+
+    CAPACITY: Final = 100.0
+    _REFILL: Final = 0.2
+
+    def __init__(self) -> None:
+        self.left = self.CAPACITY
+
+    def spend(self) -> bool:
+        """Take one retry; False when there is none."""
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
+
+    def refill(self, retries: int) -> None:
+        """Note a success that took this many retries."""
+        self.left = min(self.left + max(retries, self._REFILL), self.CAPACITY)

@@ -1,0 +1,70 @@
+"""What a client has on one running event loop.
+
+Timers, semaphores and connections belong to the loop that they were made on, so they are made
+on first use there, not with the client. A second event loop after the first has ended (two
+`asyncio.run`s) gets new ones; a second one at the same time gets a clear error.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from roboflow_async.dispatch import Dispatcher
+from roboflow_async.errors import ConfigurationError
+from roboflow_async.images import ImageLoader
+from roboflow_async.transport import Transport
+
+__all__ = ["Runtime", "RuntimeHolder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts of a client that work on one event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    loader: ImageLoader
+    transport: Transport
+    dispatcher: Dispatcher
+
+
+class RuntimeHolder:
+    """Gives the runtime of the running event loop.
+
+    Args:
+        make: makes one; it is called inside the running loop.
+    """
+
+    def __init__(self, make: Callable[[asyncio.AbstractEventLoop], Runtime]) -> None:
+        self._make = make
+        self._runtime: Runtime | None = None
+        self._closed = False
+
+    def get(self) -> Runtime:
+        """The runtime of the running loop.
+
+        Raises:
+            ConfigurationError: the client was closed, or another loop is still using it.
+        """
+        if self._closed:
+            raise ConfigurationError(
+                "this client is closed: make a new one, and keep it open while it is used."
+            )
+        loop = asyncio.get_running_loop()
+        runtime = self._runtime
+        if runtime is None or runtime.loop.is_closed():
+            runtime = self._runtime = self._make(loop)
+        elif runtime.loop is not loop:
+            raise ConfigurationError(
+                "this client is in use on another event loop: make one client for each event "
+                "loop (one for each thread), and share a ceiling between them with limiter=."
+            )
+        return runtime
+
+    async def aclose(self) -> None:
+        """Close it; nothing can be sent afterwards."""
+        self._closed = True
+        runtime, self._runtime = self._runtime, None
+        # Connections of a loop that is gone went with it.
+        if runtime is not None and runtime.loop is asyncio.get_running_loop():
+            runtime.dispatcher.close()
+            await runtime.transport.aclose()

@@ -1,0 +1,68 @@
+"""Coordinates back from the smaller image that was sent to the original (`max_side=`)."""
+
+from typing import Any, Final
+
+from roboflow_async.images import EncodedImage
+from roboflow_async.jsontypes import JSONObject, is_array, is_object
+
+__all__ = ["scaled_back"]
+
+_AXES: Final = {"x": 0, "width": 0, "y": 1, "height": 1}
+_POINT_LISTS: Final = ("points", "keypoints")
+
+
+def scaled_back(value: Any, image: EncodedImage) -> Any:
+    """A copy of an output in which pixel coordinates are those of the original image.
+
+    Scaled are predictions that the server made on the whole image that it was sent: objects
+    `{"image": {"width", "height"}, "predictions": [...]}` of its size, with their boxes, points
+    and keypoints. Predictions on crops have coordinates of the crop, and stay as they are.
+
+    Args:
+        value: the output, JSON.
+        image: what was sent.
+    """
+    if image.size is None:
+        return value
+    if is_object(value):
+        if _is_of_whole_image(value, image):
+            return _scale_predictions(value, image)
+        return {key: scaled_back(item, image) for key, item in value.items()}
+    if is_array(value):
+        return [scaled_back(item, image) for item in value]
+    return value
+
+
+def _is_of_whole_image(value: JSONObject, image: EncodedImage) -> bool:
+    size = value.get("image")
+    return (
+        is_object(size)
+        and "predictions" in value
+        and (size.get("width"), size.get("height")) == image.size
+    )
+
+
+def _scale_predictions(value: JSONObject, image: EncodedImage) -> JSONObject:
+    width, height = image.original_size or (None, None)
+    predictions = value["predictions"]
+    if is_array(predictions):
+        predictions = [_scale(item, image.scale) for item in predictions]
+    return {
+        **value,
+        "image": {**value["image"], "width": width, "height": height},
+        "predictions": predictions,
+    }
+
+
+def _scale(prediction: Any, scale: tuple[float, float]) -> Any:
+    if not is_object(prediction):
+        return prediction
+    scaled: JSONObject = {}
+    for key, item in prediction.items():
+        if key in _AXES and isinstance(item, (int, float)):
+            scaled[key] = item * scale[_AXES[key]]
+        elif key in _POINT_LISTS and is_array(item):
+            scaled[key] = [_scale(point, scale) for point in item]
+        else:
+            scaled[key] = item
+    return scaled

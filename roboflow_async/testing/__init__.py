@@ -1,0 +1,14 @@
+"""A stand-in for the Roboflow API on loopback (extra `testing`).
+
+For tests without a key, without a network and without a bill: a real HTTP server with a rate
+limit, latency, cold starts and faults, whose detections are computed from the pixels it
+receives (bright shapes on a dark ground). `pytest` finds its fixture `roboflow_stand_in` by
+itself.
+"""
+
+from roboflow_async.testing.knobs import FAULTS, Fault, Knobs
+from roboflow_async.testing.meter import Meter
+from roboflow_async.testing.scenes import Scene, draw_scene
+from roboflow_async.testing.server import StandInServer
+
+__all__ = ["FAULTS", "Fault", "Knobs", "Meter", "Scene", "StandInServer", "draw_scene"]

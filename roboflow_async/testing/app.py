@@ -1,0 +1,220 @@
+"""The stand-in API as an ASGI application."""
+
+import asyncio
+import json
+import random
+import time
+import uuid
+from collections import deque
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from roboflow_async.testing.knobs import STATUS_FAULTS, Fault, Knobs
+from roboflow_async.testing.meter import Meter
+from roboflow_async.testing.workflows import RequestRefusedError, run_workflow
+
+__all__ = ["make_app"]
+
+SERVER_VERSION: Final = "1.8.3"  # of the Inference Server whose contract this follows
+
+
+def make_app(knobs: Knobs, meter: Meter) -> ASGIApp:
+    """The application.
+
+    Args:
+        knobs: read anew for every request.
+        meter: counts them.
+    """
+
+    async def named(request: Request) -> Response:
+        return await _answer(request, inline=False)
+
+    async def inline(request: Request) -> Response:
+        return await _answer(request, inline=True)
+
+    async def info(_: Request) -> Response:
+        name = "Roboflow stand-in API"
+        return JSONResponse({"name": name, "version": SERVER_VERSION, "uuid": str(uuid.uuid4())})
+
+    async def healthy(_: Request) -> Response:
+        return JSONResponse({"status": "healthy"})
+
+    application = Starlette(
+        routes=[
+            Route("/info", info, methods=["GET"]),
+            Route("/healthz", healthy, methods=["GET"]),
+            Route("/workflows/run", inline, methods=["POST"]),
+            Route("/infer/workflows", inline, methods=["POST"]),
+            Route("/infer/workflows/{workspace_name}/{workflow_id}", named, methods=["POST"]),
+            Route("/{workspace_name}/workflows/{workflow_id}", named, methods=["POST"]),
+        ]
+    )
+    return _Gate(application, knobs, meter)
+
+
+async def _answer(request: Request, *, inline: bool) -> Response:
+    began = time.perf_counter()
+    raw = await request.body()
+    try:
+        # Pixels are looked at in a thread: the server goes on taking requests at their time.
+        answer = await run_in_threadpool(_compute, raw, inline=inline)
+    except RequestRefusedError as refusal:
+        return JSONResponse(refusal.body, refusal.status_code)
+    took = time.perf_counter() - began
+    return Response(answer, 200, {"X-Processing-Time": f"{took:.6f}"}, "application/json")
+
+
+def _compute(raw: bytes, *, inline: bool) -> bytes:
+    try:
+        body: Any = json.loads(raw)
+    except ValueError:
+        detail = [{"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error"}]
+        raise RequestRefusedError(422, {"detail": detail}) from None
+    return json.dumps(run_workflow(body, inline=inline)).encode()
+
+
+class _Gate:
+    """What stands before the work: rate limit, key, size, faults, latency, cold start."""
+
+    def __init__(self, application: ASGIApp, knobs: Knobs, meter: Meter) -> None:
+        self._application = application
+        self._knobs = knobs
+        self._meter = meter
+        self._let_through: deque[float] = deque()
+        self._warm_at: float | None = None
+        self._chance = random.Random(knobs.seed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "GET":
+            await self._application(scope, receive, send)
+            return
+        arrived = self._meter.arrived(scope.get("client"))
+        status = 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"x-request-id", uuid.uuid4().hex.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, counted, arrived, send)
+        finally:
+            self._meter.in_flight -= 1
+            self._meter.statuses[status] += 1
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, arrived: float, raw_send: Send
+    ) -> None:
+        knobs = self._knobs
+        if not self._within_limit(arrived):
+            extra = {"Retry-After": knobs.retry_after} if knobs.retry_after is not None else {}
+            await _refuse(429, "Too many requests", extra)(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        if int(headers.get(b"content-length", 0)) > knobs.max_body_bytes:
+            await _refuse(413, "Request body too large")(scope, receive, send)
+            return
+        body = await _read(receive)
+        if knobs.api_key is not None and not _has_key(scope, headers, body, knobs.api_key):
+            await _refuse(401, "Unauthorized access: wrong API key")(scope, receive, send)
+            return
+        self._meter.billed += 1
+        fault = next((one for one in knobs.faults if one.strikes(self._chance)), None)
+        if fault is not None:
+            await self._fail(fault, scope, receive, send, raw_send)
+            return
+        cold = self._cold_for(arrived)
+        due = arrived + knobs.latency + self._chance.uniform(0, knobs.latency_jitter) + cold
+
+        async def replay() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def when_due(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-model-cold-start", b"true" if cold else b"false"),
+                ]
+                await asyncio.sleep(max(due - time.monotonic(), 0.0))
+            await send(message)
+
+        await self._application(scope, replay, when_due)
+
+    def _within_limit(self, now: float) -> bool:
+        limit = self._knobs.requests_per_second
+        window = self._let_through
+        while window and window[0] <= now - 1.0:
+            window.popleft()
+        if limit is not None and len(window) >= limit:
+            return False
+        window.append(now)
+        return True
+
+    def _cold_for(self, now: float) -> float:
+        """Seconds until the model is loaded; the first request begins to load it."""
+        if self._warm_at is None:
+            self._warm_at = now + self._knobs.cold_start
+        return max(self._warm_at - now, 0.0)
+
+    async def _fail(
+        self, fault: Fault, scope: Scope, receive: Receive, send: Send, raw_send: Send
+    ) -> None:
+        if fault.name in STATUS_FAULTS:
+            await asyncio.sleep(self._knobs.latency)
+            extra = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
+            status = STATUS_FAULTS[fault.name]
+            await _refuse(status, fault.name.replace("_", " "), extra)(scope, receive, send)
+        elif fault.name == "not_json":
+            page = "<html><body>It works!</body></html>"
+            await Response(page, media_type="text/html")(scope, receive, send)
+        elif fault.name == "timeout":
+            await receive()  # returns when the client gives up
+        elif fault.name == "truncated":
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+            start = {"type": "http.response.start", "status": 200, "headers": headers}
+            await send(start)
+            await send({"type": "http.response.body", "body": b'{"outputs":', "more_body": True})
+            _transport(raw_send).close()
+        else:  # reset: closed with data unread, or aborted: the peer sees ECONNRESET
+            _transport(raw_send).abort()
+
+
+def _transport(send: Send) -> asyncio.Transport:
+    # ASGI has no word for "reset the connection"; uvicorn's request cycle, whose method this
+    # is, has the transport in both of its HTTP implementations.
+    return send.__self__.transport  # type: ignore[attr-defined]
+
+
+def _refuse(status_code: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"message": message}, status_code, headers)
+
+
+async def _read(receive: Receive) -> bytes:
+    pieces: list[bytes] = []
+    while True:
+        message = await receive()
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(pieces)
+
+
+def _has_key(scope: Scope, headers: dict[bytes, bytes], body: bytes, key: str) -> bool:
+    if headers.get(b"authorization") == f"Bearer {key}".encode():
+        return True
+    if f"api_key={key}" in scope["query_string"].decode("latin-1").split("&"):
+        return True
+    try:
+        return json.loads(body).get("api_key") == key
+    except (ValueError, AttributeError):
+        return False

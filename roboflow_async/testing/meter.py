@@ -1,0 +1,80 @@
+"""What the stand-in API saw: every arrival, every answer, and what it would bill."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+
+__all__ = ["Meter", "busiest_window"]
+
+
+def busiest_window(times: Iterable[float], seconds: float = 1.0) -> int:
+    """The most events in any half-open window of so many seconds.
+
+    Args:
+        times: when they happened, in seconds, in order.
+        seconds: the window's length.
+    """
+    window: deque[float] = deque()
+    most = 0
+    for moment in times:
+        window.append(moment)
+        while window[0] <= moment - seconds:
+            window.popleft()
+        most = max(most, len(window))
+    return most
+
+
+class Meter:
+    """Counts requests.
+
+    Attributes:
+        arrivals: when each request came in (`time.monotonic()`, seconds).
+        statuses: answers by HTTP status; faults on the wire count as 0.
+        connections: TCP connections that were opened.
+        billed: requests that were let through the rate limit and the key check.
+        in_flight: requests being answered now.
+        most_in_flight: the most that were answered at the same time.
+    """
+
+    def __init__(self) -> None:
+        self.arrivals: list[float] = []
+        self.statuses: Counter[int] = Counter()
+        self.billed = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self._peers: set[tuple[object, ...]] = set()
+
+    def arrived(self, peer: Sequence[object] | None) -> float:
+        """Count a request; returns its time."""
+        now = time.monotonic()
+        self.arrivals.append(now)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        if peer is not None:
+            self._peers.add(tuple(peer))
+        return now
+
+    @property
+    def connections(self) -> int:
+        """TCP connections that were opened, told apart by the client's port."""
+        return len(self._peers)
+
+    @property
+    def requests(self) -> int:
+        """Requests that came in."""
+        return len(self.arrivals)
+
+    @property
+    def rejected(self) -> int:
+        """Requests that were answered with 429."""
+        return self.statuses[429]
+
+    def busiest_second(self) -> int:
+        """The most requests in any rolling second."""
+        return busiest_window(self.arrivals)
+
+    def requests_per_second(self) -> float:
+        """The rate from the first request to the last."""
+        if len(self.arrivals) < 2:
+            return 0.0
+        return (len(self.arrivals) - 1) / (self.arrivals[-1] - self.arrivals[0])

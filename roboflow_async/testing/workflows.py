@@ -1,0 +1,135 @@
+"""What the stand-in answers to a Workflow: the server's contract, computed from the pixels."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from roboflow_async.jsontypes import JSONObject, is_array, is_object
+from roboflow_async.testing.detection import (
+    UnreadableImageError,
+    detect,
+    draw_boxes,
+    open_base64,
+)
+
+__all__ = ["RequestRefusedError", "run_workflow"]
+
+# The outputs of a named Workflow: those of the detector that every getting-started guide builds.
+_NAMED_OUTPUTS = {
+    "predictions": "$steps.detector.predictions",
+    "count": "$steps.count.output",
+    "visualization": "$steps.boxes.image",
+}
+_DEFAULT_CONFIDENCE = 0.4
+
+
+class RequestRefusedError(Exception):
+    """The request is answered with an error of the server's form."""
+
+    def __init__(self, status_code: int, body: JSONObject) -> None:
+        super().__init__(body)
+        self.status_code = status_code
+        self.body = body
+
+
+def run_workflow(body: Any, *, inline: bool) -> JSONObject:
+    """The answer to a Workflow request.
+
+    Args:
+        body: the request's JSON.
+        inline: whether it brings its own specification.
+
+    Raises:
+        RequestRefusedError: 400 or 422, with the server's form of error.
+    """
+    inputs = body.get("inputs") if is_object(body) else None
+    if not is_object(inputs):
+        raise _invalid("inputs", "Input should be a valid dictionary")
+    outputs = _NAMED_OUTPUTS
+    if inline:
+        outputs = _declared_outputs(body.get("specification"))
+    excluded: list[str] = body.get("excluded_fields") or []
+    wanted = {name: what for name, what in outputs.items() if name not in excluded}
+    images = {name: value for name, value in inputs.items() if _is_image_input(value)}
+    if not images:
+        raise _refused("RuntimeInputError", "Parameter `image` is missing.")
+    batches = [value if is_array(value) else [value] for value in images.values()]
+    name = next(iter(images))
+    confidence = inputs.get("confidence", _DEFAULT_CONFIDENCE)
+    if not isinstance(confidence, (int, float)):
+        raise _refused("RuntimeInputError", "Parameter `confidence` is not a number.")
+    # Further images are decoded too: what is unreadable is refused, wherever it is.
+    for batch in batches[1:]:
+        for image in batch:
+            _open(image, name)
+    answers = [_outputs(image, name, confidence, wanted) for image in batches[0]]
+    return {"outputs": answers, "profiler_trace": []}
+
+
+def _is_image_input(value: Any) -> bool:
+    first = value[0] if is_array(value) and value else value
+    return is_object(first) and "type" in first and "value" in first
+
+
+def _open(image: Any, name: str) -> Any:
+    if not is_object(image) or image.get("type") != "base64":
+        raise _refused(
+            "RuntimeInputError",
+            f"Parameter `{name}`: the stand-in takes images of type base64, and fetches no URL.",
+        )
+    try:
+        return open_base64(image["value"])
+    except UnreadableImageError:
+        raise _refused(
+            "RuntimeInputError", f"Parameter `{name}` defined as `WorkflowImage` is invalid."
+        ) from None
+
+
+def _outputs(image: Any, name: str, confidence: float, wanted: Mapping[str, str]) -> JSONObject:
+    picture = _open(image, name)
+    found = detect(picture, confidence, name)
+    outputs: JSONObject = {}
+    for output, selector in wanted.items():
+        if selector.endswith(".predictions"):
+            outputs[output] = found
+        elif selector.endswith(".image"):
+            jpeg = draw_boxes(picture, found["predictions"])
+            outputs[output] = {
+                "type": "base64",
+                "value": base64.b64encode(jpeg).decode("ascii"),
+                "video_metadata": None,
+            }
+        else:
+            outputs[output] = len(found["predictions"])
+    return outputs
+
+
+def _declared_outputs(specification: Any) -> dict[str, str]:
+    steps = specification.get("steps") if is_object(specification) else None
+    outputs = specification.get("outputs") if is_object(specification) else None
+    if not is_array(steps) or not is_array(outputs):
+        raise _refused("WorkflowSyntaxError", "Could not parse workflow definition.")
+    declared: dict[str, str] = {}
+    for output in outputs:
+        if not is_object(output) or not isinstance(output.get("selector"), str):
+            raise _refused("WorkflowSyntaxError", "Could not parse workflow definition.")
+        declared[str(output.get("name"))] = output["selector"]
+    return declared
+
+
+def _refused(kind: str, message: str) -> RequestRefusedError:
+    return RequestRefusedError(
+        400,
+        {
+            "message": message,
+            "error_type": kind,
+            "context": "workflow_execution | runtime_input_validation",
+            "inner_error_type": None,
+            "inner_error_message": "None",
+        },
+    )
+
+
+def _invalid(field: str, message: str) -> RequestRefusedError:
+    detail = [{"type": "dict_type", "loc": ["body", field], "msg": message}]
+    return RequestRefusedError(422, {"detail": detail})

@@ -1,0 +1,202 @@
+"""`Workflow`: the target that most people run."""
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+import pydantic
+
+from roboflow_async.errors import ConfigurationError, ImageError, ResponseError
+from roboflow_async.images import EncodedImage, ImageInput, ImageLoader, ImageURL, is_image
+from roboflow_async.protocol import WorkflowOptions, workflow_request
+from roboflow_async.responses import Answer, parse_workflow_outputs
+from roboflow_async.results import Result, WarmUpReport
+from roboflow_async.scaling import scaled_back
+from roboflow_async.stream import ResultStream
+from roboflow_async.targets import Prepared, Target, TargetContext
+
+__all__ = ["Workflow", "WorkflowInput", "load_images"]
+
+Output = TypeVar("Output")
+
+WorkflowInput = ImageInput | Mapping[str, ImageInput]
+"""One image, or the Workflow's image inputs by name."""
+
+
+async def load_images(loader: ImageLoader, value: object, max_side: int | None = None) -> Any:
+    """Load an image, or a batch of them: lists stay lists, as deep as they go."""
+    if isinstance(value, (list, tuple)):
+        return [await load_images(loader, item, max_side) for item in cast("list[object]", value)]
+    return await loader.load(value, max_side=max_side)
+
+
+class Workflow(Target[Output]):
+    """A Workflow to run on images. Made by `RoboflowClient.workflow`; frozen."""
+
+    def __init__(
+        self,
+        context: TargetContext,
+        options: WorkflowOptions,
+        *,
+        image_input: str,
+        parameters: Mapping[str, Any],
+        output_type: type[Output] | None,
+        max_side: int | None,
+    ) -> None:
+        super().__init__(context)
+        self._options = options
+        self._image_input = image_input
+        self._parameters = dict(parameters)
+        self._output_type = output_type
+        self._max_side = max_side
+
+    def __repr__(self) -> str:
+        name = "inline" if self._options.specification is not None else self.name
+        return f"<Workflow {name}>"
+
+    @property
+    def name(self) -> str:
+        """`workspace/workflow`, or `inline` for a specification."""
+        if self._options.specification is not None:
+            return "inline"
+        return f"{self._options.workspace_name}/{self._options.workflow_id}"
+
+    async def run(self, image: WorkflowInput, **parameters: Any) -> Output:
+        """Run the Workflow on one image.
+
+        Args:
+            image: an image, or a dict of them by the names of the Workflow's image inputs.
+            **parameters: the Workflow's other inputs; they go before those of
+                `client.workflow(parameters=)`.
+
+        Returns:
+            Its output: a dict by output name, or an instance of `output_type`.
+
+        Raises:
+            ImageError: the image cannot be sent; nothing was.
+            ConfigurationError: a parameter cannot be sent; nothing was.
+            QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
+            APIError: the call failed for good.
+        """
+        return await self._run(image, parameters)
+
+    def stream(
+        self,
+        images: Iterable[WorkflowInput] | AsyncIterable[WorkflowInput],
+        *,
+        ordered: bool = False,
+    ) -> ResultStream[Result[Output]]:
+        """Run the Workflow on many images, in parallel, at the pace that the API allows.
+
+        Args:
+            images: inputs as for `run`; any iterable or async iterable, also endless: it is
+                read only as fast as it is sent, at most `max_concurrency` inputs ahead.
+            ordered: results in the order of the inputs instead of as they complete.
+
+        Returns:
+            An async generator with one `Result` for each input; one bad image is a `Result`
+            with its `error`, and never ends the stream. Where the loop may end early, use it as
+            `async with workflow.stream(...) as results:`.
+
+        Raises (while it is iterated):
+            AuthenticationError, UsageLimitError, NotFoundError: they would be the same for
+                every image: the first ends the stream, and nothing more is sent.
+            ConfigurationError: `images` is no iterable, or a parameter cannot be sent.
+            Exception: what the iterable itself raised, after the results of what was sent.
+        """
+        return self._stream(images, ordered=ordered)
+
+    async def warm_up(
+        self, image: WorkflowInput, requests: int = 24, **parameters: Any
+    ) -> WarmUpReport:
+        """Send a few dozen paced requests, so that the models are loaded before the real work.
+
+        They are metered like all others. The Workflow's sinks are disabled: no notification is
+        sent and no dataset is filled.
+
+        Args:
+            image: any image, as for `run`.
+            requests: how many, 1 to 10,000.
+            **parameters: as for `run`.
+
+        Returns:
+            What was seen. Failures are in its `errors`, and are not raised.
+
+        Raises:
+            AuthenticationError, UsageLimitError, NotFoundError: no later call would do better.
+            ImageError, ConfigurationError: nothing was sent.
+        """
+        return await self._warm_up(image, requests, parameters)
+
+    async def _prepare(
+        self,
+        loader: ImageLoader,
+        value: object,
+        parameters: Mapping[str, Any],
+        *,
+        warm_up: bool = False,
+    ) -> Prepared:
+        options = replace(self._options, disable_sinks=True) if warm_up else self._options
+        if isinstance(value, Mapping):
+            images: dict[str, Any] = {}
+            for name, item in cast("Mapping[str, object]", value).items():
+                images[name] = await self._load(loader, item)
+        else:
+            images = {self._image_input: await self._load(loader, value)}
+        # A parameter never silently replaces an image.
+        clash = images.keys() & (self._parameters.keys() | parameters.keys())
+        if clash:
+            raise ConfigurationError(
+                f"{', '.join(sorted(clash))}: given both as an image and as a parameter; "
+                "give it once, or set image_input= to the Workflow's name for the image."
+            )
+        inputs = {**images, **self._parameters, **parameters}
+        only = next(iter(images.values())) if len(images) == 1 else None
+        return Prepared(
+            workflow_request(options, inputs, self._context.key),
+            only if isinstance(only, EncodedImage) else None,
+        )
+
+    async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:
+        if isinstance(value, (list, tuple)) or (
+            not is_image(value) and isinstance(value, Iterable)
+        ):
+            raise ImageError(
+                "run and stream take one image for each output: give the images of a list one "
+                "by one to stream, or a batch to client.run_workflow."
+            )
+        return await loader.load(value, max_side=self._max_side)
+
+    def _parse(self, answer: Answer, prepared: Prepared) -> Output:
+        outputs = parse_workflow_outputs(answer)
+        if not outputs:
+            raise ResponseError(
+                "the Workflow gave no output for the image: check its outputs in the editor.",
+                status_code=answer.status_code,
+                request_id=answer.request_id,
+            )
+        output: Any = outputs[0]
+        if prepared.image is not None:
+            output = scaled_back(output, prepared.image)
+        if self._output_type is None:
+            return output
+        return _validated(output, self._output_type, answer)
+
+
+def _validated(output: Any, output_type: type[Output], answer: Answer) -> Output:
+    try:
+        return pydantic.TypeAdapter(output_type).validate_python(output)
+    except pydantic.ValidationError as error:
+        # The places and what is wrong there, not the input, which may be megabytes long.
+        problems = [
+            f"{'.'.join(str(part) for part in problem['loc'])[:80]}: {problem['msg'][:120]}"
+            for problem in error.errors(
+                include_url=False, include_context=False, include_input=False
+            )[:5]
+        ]
+        more = f" and {error.error_count() - 5} more" if error.error_count() > 5 else ""
+        raise ResponseError(
+            f"the output does not fit {output_type.__name__}: {'; '.join(problems)}{more}.",
+            status_code=answer.status_code,
+            request_id=answer.request_id,
+        ) from None

@@ -1,0 +1,69 @@
+"""What many tests share."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Server
+
+from roboflow_async import RetryPolicy, RoboflowClient
+
+KEY = "rf_SECRETkey0123456789"
+# The shortest that every decoder and our own check call a JPEG's beginning; tests that need
+# pixels draw a scene.
+JPEG = b"\xff\xd8\xff\xe0"
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"debug": True}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROBOFLOW_API_KEY", "ROBOFLOW_API_URL", "ROBOFLOW_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with Server() as running:
+        yield running
+    # The only tasks left are those that the test runner itself works in.
+    left = [task for task in asyncio.all_tasks() if "TestRunner" not in repr(task)]
+    assert not left, left
+
+
+# Waits that a test need not sit through; the shape of the waits is tested on a fake clock.
+FAST = RetryPolicy(base=0.005, max_wait=0.02)
+
+MakeClient = Callable[..., RoboflowClient]
+
+
+@pytest.fixture
+def make_client(server: Server) -> MakeClient:
+    return partial(
+        RoboflowClient,
+        KEY,
+        api_url=server.url,
+        requests_per_second=None,
+        retry=FAST,
+    )
+
+
+def picture(index: int) -> bytes:
+    """Something that starts as an image does, different for each index."""
+    return JPEG + b"picture %d" % index
+
+
+@pytest.fixture(scope="session")
+def openapi() -> Any:
+    """The contract of Roboflow's Inference Server, version 1.8.3."""
+    return json.loads((Path(__file__).parent / "openapi.json").read_text())

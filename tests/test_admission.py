@@ -1,0 +1,175 @@
+"""Who sends next, on a fake clock."""
+
+import asyncio
+
+import pytest
+from fake_clock import run_on_fake_clock
+
+from roboflow_async import APIConnectionError, Pacer
+from roboflow_async.admission import Admission, Flow
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def hold(admission: Admission, flow: Flow, seconds: float, log: list[str], name: str) -> None:
+    await admission.enter(flow, admission.next_order())
+    log.append(name)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        admission.leave()
+
+
+def test_no_more_than_the_slots_are_held_at_once() -> None:
+    async def main() -> int:
+        admission, flow = Admission(3, Pacer(None)), Flow()
+        inside = most = 0
+
+        async def call() -> None:
+            nonlocal inside, most
+            await admission.enter(flow, admission.next_order())
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.1)
+            inside -= 1
+            admission.leave()
+
+        await asyncio.gather(*(call() for _ in range(20)))
+        return most
+
+    assert run_on_fake_clock(main()) == 3
+
+
+def test_a_single_call_gets_its_turn_within_5_paces_of_a_stream_of_thousands() -> None:
+    async def main() -> float:
+        admission, stream, single = Admission(32, Pacer(20)), Flow(), Flow()
+        log: list[str] = []
+        tasks = [asyncio.create_task(hold(admission, stream, 0.3, log, "s")) for _ in range(1000)]
+        await asyncio.sleep(2)
+        began = now()
+        await hold(admission, single, 0, log, "single")
+        waited = now() - began
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return waited
+
+    assert run_on_fake_clock(main()) <= 5 / 20
+
+
+def test_flows_take_turns_and_within_a_flow_the_oldest_call_goes_first() -> None:
+    async def main() -> list[str]:
+        admission, one, two = Admission(1, Pacer(None)), Flow(), Flow()
+        log: list[str] = []
+        tasks = [
+            asyncio.create_task(hold(admission, flow, 0.1, log, name))
+            for flow, name in [(one, "a1"), (one, "a2"), (one, "a3"), (two, "b1"), (two, "b2")]
+        ]
+        await asyncio.sleep(0.01)
+        # An old call that comes back to retry: before what was submitted after it.
+        await asyncio.gather(*tasks)
+        return log
+
+    assert run_on_fake_clock(main()) == ["a1", "a2", "b1", "a3", "b2"]
+
+
+def test_a_call_that_comes_back_goes_before_those_submitted_after_it() -> None:
+    async def main() -> list[str]:
+        admission, flow = Admission(1, Pacer(None)), Flow()
+        log: list[str] = []
+        old = admission.next_order()
+        tasks = [asyncio.create_task(hold(admission, flow, 0.1, log, f"new{i}")) for i in range(4)]
+        await asyncio.sleep(0.05)
+
+        async def again() -> None:
+            await admission.enter(flow, old)
+            log.append("old")
+            admission.leave()
+
+        await asyncio.gather(again(), *tasks)
+        return log
+
+    assert run_on_fake_clock(main()) == ["new0", "new1", "old", "new2", "new3"]
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.01, 0.1, 0.11, 0.5])
+def test_a_cancelled_wait_gives_everything_back(moment: float) -> None:
+    async def main() -> None:
+        admission, flow = Admission(2, Pacer(10)), Flow()
+        log: list[str] = []
+        tasks = [asyncio.create_task(hold(admission, flow, 0.3, log, "x")) for _ in range(8)]
+        await asyncio.sleep(moment)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(
+            result is None or isinstance(result, asyncio.CancelledError) for result in results
+        )
+        # Both slots are free, and turns come at the pace.
+        began = now()
+        await asyncio.gather(*(hold(admission, flow, 0, log, "y") for _ in range(4)))
+        assert now() - began <= 0.45
+
+    run_on_fake_clock(main())
+
+
+def test_a_call_that_is_chosen_and_cancelled_in_the_same_moment_passes_its_place_on() -> None:
+    async def main() -> None:
+        admission, flow = Admission(1, Pacer(None)), Flow()
+        log: list[str] = []
+        first = asyncio.create_task(hold(admission, flow, 0.1, log, "first"))
+        head = asyncio.create_task(hold(admission, flow, 0, log, "head"))
+        waiting = [asyncio.create_task(hold(admission, flow, 0, log, f"w{i}")) for i in range(3)]
+        await asyncio.sleep(0.05)
+        # The head leaves, which chooses w0; w0 is cancelled before it can run.
+        head.cancel()
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        await asyncio.wait({first, head, *waiting}, timeout=5)
+        assert log == ["first", "w1", "w2"]
+
+    run_on_fake_clock(main())
+
+
+def test_a_closed_flow_lets_nobody_through_and_others_go_on() -> None:
+    async def main() -> list[str]:
+        admission, closed, other = Admission(1, Pacer(10)), Flow(), Flow()
+        error = APIConnectionError("closed")
+        log: list[str] = []
+        first = asyncio.create_task(hold(admission, closed, 1, log, "first"))
+        waiting = [asyncio.create_task(hold(admission, closed, 0, log, "no")) for _ in range(3)]
+        going_on = asyncio.create_task(hold(admission, other, 0, log, "other"))
+        await asyncio.sleep(0.5)
+        closed.close(error)
+        for result in await asyncio.gather(*waiting, return_exceptions=True):
+            assert result is error
+        await asyncio.gather(first, going_on)
+        with pytest.raises(APIConnectionError):
+            await admission.enter(closed, admission.next_order())
+        return log
+
+    assert run_on_fake_clock(main()) == ["first", "other"]
+
+
+def test_closing_ends_every_wait_at_once_even_a_long_cooldown() -> None:
+    async def main() -> None:
+        pacer = Pacer(10)
+        admission, flow = Admission(5, pacer), Flow()
+        turn = await admission.enter(flow, admission.next_order())
+        pacer.rejected(sent_at=turn.at, retry_after=1000, backoff=lambda _: 0)
+        waiting = [
+            asyncio.create_task(admission.enter(flow, admission.next_order())) for _ in range(4)
+        ]
+        await asyncio.sleep(1)
+        began = now()
+        admission.close(APIConnectionError("closed"))
+        for result in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(result, APIConnectionError)
+        assert now() - began < 0.01
+        assert all(task.cancelling() == 0 for task in waiting)
+        with pytest.raises(APIConnectionError):
+            await admission.enter(Flow(), admission.next_order())
+
+    run_on_fake_clock(main())

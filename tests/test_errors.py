@@ -1,0 +1,91 @@
+"""The error tree."""
+
+import inspect
+import pickle
+
+import pytest
+
+import roboflow_async
+from roboflow_async import errors
+
+TREE = {
+    "RoboflowError": "Exception",
+    "ConfigurationError": "RoboflowError",
+    "ImageError": "RoboflowError",
+    "QueueTimeoutError": "RoboflowError",
+    "APIError": "RoboflowError",
+    "APIConnectionError": "APIError",
+    "APITimeoutError": "APIError",
+    "ResponseError": "APIError",
+    "APIStatusError": "APIError",
+    "BadRequestError": "APIStatusError",
+    "AuthenticationError": "APIStatusError",
+    "UsageLimitError": "APIStatusError",
+    "NotFoundError": "APIStatusError",
+    "PayloadTooLargeError": "APIStatusError",
+    "RateLimitError": "APIStatusError",
+    "ServerError": "APIStatusError",
+}
+
+
+def test_the_tree_is_the_documented_one() -> None:
+    classes = {
+        name: cls.__bases__[0].__name__
+        for name, cls in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(cls, Exception)
+    }
+    assert classes == TREE
+    assert all(getattr(roboflow_async, name) is getattr(errors, name) for name in TREE)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ConfigurationError("a"),
+        errors.QueueTimeoutError("b", retry_after=1.5),
+        errors.APITimeoutError("c", attempts=3),
+        errors.ResponseError("d", status_code=200, request_id="r"),
+        errors.RateLimitError("e", status_code=429, retry_after=2.0, body="slow", request_id="r"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_survives_pickling(error: errors.RoboflowError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert copy.__dict__ == error.__dict__
+    assert str(copy) == str(error) == error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        (301, "APIStatusError"),
+        (400, "BadRequestError"),
+        (401, "AuthenticationError"),
+        (402, "UsageLimitError"),
+        (403, "AuthenticationError"),
+        (404, "NotFoundError"),
+        (408, "APIStatusError"),
+        (409, "APIStatusError"),
+        (410, "APIStatusError"),
+        (413, "PayloadTooLargeError"),
+        (422, "BadRequestError"),
+        (423, "UsageLimitError"),
+        (429, "RateLimitError"),
+        (500, "ServerError"),
+        (507, "ServerError"),
+        (599, "ServerError"),
+        (600, "APIStatusError"),
+    ],
+)
+def test_each_status_has_its_class(status: int, name: str) -> None:
+    assert errors.status_error_class(status).__name__ == name
+
+
+def test_what_ends_a_stream() -> None:
+    for status in (401, 402, 403, 404, 423):
+        assert errors.is_fatal(errors.status_error_class(status)("", status_code=status))
+    for status in (400, 408, 413, 422, 429, 500, 503):
+        assert not errors.is_fatal(errors.status_error_class(status)("", status_code=status))
+    assert errors.is_fatal(errors.ConfigurationError(""))
+    assert not errors.is_fatal(errors.ImageError(""))

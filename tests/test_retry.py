@@ -1,0 +1,151 @@
+"""Again or not, and after how long."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roboflow_async import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    ConfigurationError,
+    RateLimitError,
+    ResponseError,
+    RetryPolicy,
+)
+from roboflow_async.errors import status_error_class
+from roboflow_async.retry import GiveUp, RetryQuota, Wait, cooldown_wait, decide
+
+
+def status(code: int, retry_after: float | None = None) -> APIError:
+    return status_error_class(code)("no", status_code=code, retry_after=retry_after)
+
+
+POLICY = RetryPolicy(max_attempts=3, base=0.5, max_wait=8, max_elapsed=60)
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        *((status(code), True) for code in (408, 429, 500, 502, 503, 504)),
+        *(
+            (status(code), False)
+            for code in (301, 400, 401, 402, 403, 404, 409, 410, 413, 422, 423, 501, 507)
+        ),
+        (APIConnectionError("reset"), True),
+        (APITimeoutError("late"), True),
+        (ResponseError("not JSON"), False),
+    ],
+    ids=lambda value: str(getattr(value, "status_code", type(value).__name__)),
+)
+def test_what_is_tried_again(error: APIError, again: bool) -> None:
+    verdict = decide(error, policy=POLICY, failures=1, elapsed=0)
+    assert isinstance(verdict, Wait if again else GiveUp)
+
+
+def test_the_last_attempt_is_the_last() -> None:
+    error = status(503)
+    assert isinstance(decide(error, policy=POLICY, failures=2, elapsed=0), Wait)
+    verdict = decide(error, policy=POLICY, failures=3, elapsed=0)
+    assert verdict == GiveUp("all 3 attempts failed")
+
+
+def test_a_429_is_not_counted_as_an_attempt() -> None:
+    verdict = decide(status(429), policy=POLICY, failures=99, elapsed=0, cooldown=2.5)
+    assert verdict == Wait(2.5)
+
+
+@given(
+    failures=st.integers(1, 2000),
+    base=st.floats(0, 10),
+    max_wait=st.floats(0, 100),
+    retry_after=st.none() | st.floats(0, 50),
+)
+def test_a_wait_is_within_its_bounds_and_never_below_retry_after(
+    failures: int, base: float, max_wait: float, retry_after: float | None
+) -> None:
+    policy = RetryPolicy(max_attempts=1000, base=base, max_wait=max_wait, max_elapsed=None)
+    failures = min(failures, 999)
+    verdict = decide(status(503, retry_after), policy=policy, failures=failures, elapsed=1e9)
+    assert isinstance(verdict, Wait)
+    longest = min(base * 2.0 ** min(failures - 1, 900), max_wait)
+    assert (retry_after or 0) <= verdict.seconds <= max(longest, retry_after or 0)
+
+
+def test_waits_are_spread_over_their_whole_range() -> None:
+    waits = [decide(status(503), policy=POLICY, failures=2, elapsed=0) for _ in range(2000)]
+    seconds = sorted(wait.seconds for wait in waits if isinstance(wait, Wait))
+    assert seconds[0] < 0.05
+    assert seconds[-1] > 0.95
+    assert 0.45 < sum(seconds) / len(seconds) < 0.55
+
+
+def test_a_wait_beyond_the_deadline_fails_at_once_and_says_so() -> None:
+    verdict = decide(status(503, 45.0), policy=POLICY, failures=1, elapsed=20)
+    assert isinstance(verdict, GiveUp)
+    assert "asks to wait 45 s" in verdict.reason
+    assert "40 s of max_elapsed=60 s are left" in verdict.reason
+    verdict = decide(status(429, 61.0), policy=POLICY, failures=0, elapsed=0)
+    assert isinstance(verdict, GiveUp)
+    assert isinstance(decide(status(429, 59.0), policy=POLICY, failures=0, elapsed=0), Wait)
+
+
+@given(wave=st.integers(1, 3000))
+def test_a_cooldown_is_at_least_half_of_its_longest(wave: int) -> None:
+    wait = cooldown_wait(wave, POLICY)
+    longest = min(0.5 * 2.0 ** min(wave, 60), 8)
+    assert longest / 2 <= wait <= longest
+
+
+def test_the_quota_bounds_the_retries_of_a_dead_server() -> None:
+    quota = RetryQuota()
+    verdicts = [
+        decide(status(503), policy=POLICY, failures=1, elapsed=0, quota=quota) for _ in range(1000)
+    ]
+    assert sum(isinstance(verdict, Wait) for verdict in verdicts) == 100
+    assert isinstance(verdicts[-1], GiveUp)
+    assert "quota" in verdicts[-1].reason
+
+
+def test_a_429_takes_nothing_from_the_quota() -> None:
+    quota = RetryQuota()
+    for _ in range(1000):
+        assert isinstance(
+            decide(status(429), policy=POLICY, failures=0, elapsed=0, quota=quota), Wait
+        )
+    assert quota.left == RetryQuota.CAPACITY
+
+
+def test_successes_refill_the_quota_and_never_above_its_capacity() -> None:
+    quota = RetryQuota()
+    for _ in range(10):
+        assert quota.spend()
+    quota.refill(3)
+    assert quota.left == 93
+    quota.refill(0)
+    assert quota.left == pytest.approx(93.2)
+    for _ in range(100):
+        quota.refill(0)
+    assert quota.left == RetryQuota.CAPACITY
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_attempts", 0),
+        ("max_attempts", 1.5),
+        ("max_attempts", True),
+        ("base", -1),
+        ("base", float("nan")),
+        ("max_wait", float("inf")),
+        ("max_elapsed", 0),
+        ("max_elapsed", "60"),
+    ],
+)
+def test_a_policy_with_a_bad_value_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name}="):
+        RetryPolicy(**{name: value})  # type: ignore[arg-type]
+
+
+def test_rate_limit_errors_are_told_by_their_class() -> None:
+    assert isinstance(status(429), RateLimitError)

@@ -1,0 +1,95 @@
+"""How the public names are used, for the type checker alone: checked, and never run."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, assert_type
+
+import httpx
+import numpy as np
+import PIL.Image
+from aiolimiter import AsyncLimiter
+from pydantic import BaseModel
+
+from roboflow_async import (
+    Image,
+    ImageInput,
+    Pacer,
+    RateLimiter,
+    Result,
+    ResultStream,
+    RetryPolicy,
+    RoboflowClient,
+    RoboflowError,
+    Stats,
+    WarmUpReport,
+    Workflow,
+    decode_image,
+    open_image,
+)
+
+
+class Count(BaseModel):
+    count: int
+
+
+class MyLimiter:
+    async def acquire(self) -> None: ...
+
+
+async def one_call(client: RoboflowClient) -> None:
+    workflow = client.workflow("ws", "wf", parameters={"confidence": 0.5}, max_side=1024)
+    assert_type(workflow, Workflow[dict[str, Any]])
+    output = await workflow.run("a.jpg", confidence=0.4)
+    assert_type(output, dict[str, Any])
+    assert_type(decode_image(output["visualization"]), bytes)
+    assert_type(open_image(output["visualization"]), PIL.Image.Image)
+    assert_type(await workflow.warm_up("a.jpg", requests=10), WarmUpReport)
+    assert_type(client.stats, Stats)
+    batch = await client.run_workflow("ws", "wf", images={"image": ["a.jpg", b""]})
+    assert_type(batch, list[dict[str, Any]])
+
+
+async def typed_output(client: RoboflowClient) -> None:
+    workflow = client.workflow(specification={}, output_type=Count)
+    assert_type(workflow, Workflow[Count])
+    assert_type(await workflow.run({"left": b"", "right": Path("b.jpg")}), Count)
+    async for result in workflow.stream([b""], ordered=True):
+        assert_type(result, Result[Count])
+        assert_type(result.output.count, int)
+        assert_type(result.error, RoboflowError | None)
+
+
+async def streams(client: RoboflowClient, camera: AsyncIterator[ImageInput]) -> None:
+    workflow = client.workflow("ws", "wf")
+    assert_type(workflow.stream(camera), ResultStream[Result[dict[str, Any]]])
+    async with workflow.stream(Path("data").glob("*.jpg")) as results:
+        async for result in results:
+            assert_type(result.output, dict[str, Any])
+            break
+
+
+def images() -> Iterator[ImageInput]:
+    yield "a.jpg"
+    yield Path("a.jpg")
+    yield b""
+    yield bytearray()
+    yield memoryview(b"")
+    yield Path("a.jpg").open("rb")
+    yield httpx.URL("https://example.com/a.jpg")
+    yield Image.from_base64("")
+    yield np.zeros((4, 4, 3), np.uint8)
+    yield PIL.Image.new("RGB", (4, 4))
+
+
+def construction() -> Iterator[RoboflowClient]:
+    yield RoboflowClient()
+    yield RoboflowClient("key", requests_per_second=None, retry=RetryPolicy(max_attempts=1))
+    yield RoboflowClient(limiter=Pacer(20))
+    yield RoboflowClient(limiter=MyLimiter(), http_client=httpx.AsyncClient())
+    yield RoboflowClient(limiter=AsyncLimiter(1, 1), api_key_transport="body")
+
+
+def protocols() -> Iterator[RateLimiter]:
+    yield Pacer(20)
+    yield MyLimiter()
+    yield AsyncLimiter(1, 1)
