@@ -126,9 +126,10 @@ class RoboflowClient:
         self._settings = settings
         self._key = KeyPlacement(settings.api_key, settings.api_key_transport)
         self._http_client = http_client
-        own = http_client is None
-        self._ssl_context = make_ssl_context(settings.api_url, trust_env=trust_env) if own else None
-        self._proxy = resolve_proxy(settings.api_url, trust_env=trust_env) if own else None
+        # An http_client has its own; what the environment says of them does not matter then.
+        trust_env = trust_env and http_client is None
+        self._ssl_context = make_ssl_context(settings.api_url, trust_env=trust_env)
+        self._proxy = resolve_proxy(settings.api_url, trust_env=trust_env)
         self._counters = Counters()
         self._quota = RetryQuota()
         self._pacer = (
@@ -328,4 +329,4 @@ class RoboflowClient:
         }
         request = workflow_request(options, {**inputs, **(parameters or {})}, self._key)
         dispatcher = runtime.dispatcher
-        return parse_workflow_outputs(await dispatcher.call(request, dispatcher.new_record()))
+        return await dispatcher.call(request, parse_workflow_outputs, dispatcher.new_record())

@@ -1,8 +1,10 @@
 """One call: slot, turn, attempt, and again where that makes sense."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from roboflow_async.admission import Admission, Flow
 from roboflow_async.config import Settings
@@ -22,6 +24,8 @@ from roboflow_async.transport import Transport
 
 __all__ = ["CallRecord", "Dispatcher"]
 
+Output = TypeVar("Output")
+
 
 @dataclass(slots=True)
 class CallRecord:
@@ -35,6 +39,8 @@ class CallRecord:
     failures: int = 0  # attempts that failed, 429s not counted
     first_sent: float | None = None
     latency: float = 0.0
+    processing_time: float | None = None
+    cold_start: bool | None = None
     ended: float | None = None
 
     @property
@@ -79,12 +85,17 @@ class Dispatcher:
         return CallRecord(submitted=asyncio.get_running_loop().time())
 
     async def call(
-        self, request: PreparedRequest, record: CallRecord, flow: Flow | None = None
-    ) -> Answer:
+        self,
+        request: PreparedRequest,
+        parse: Callable[[Answer], Output],
+        record: CallRecord,
+        flow: Flow | None = None,
+    ) -> Output:
         """Send a request until it is answered, or until that makes no sense any more.
 
         Args:
             request: what to send.
+            parse: makes the output of an answer, or raises `ResponseError`.
             record: filled in on the way.
             flow: the stream that it belongs to. None: a single call, to which
                 `queue_timeout` applies. (A stream waits on purpose: it sends as its
@@ -102,7 +113,9 @@ class Dispatcher:
             while True:
                 turn = await self._enter(flow, order, record, queue_timeout, error)
                 try:
-                    return await self._attempt(request, record, turn)
+                    output = parse(await self._attempt(request, record, turn))
+                    self._counters.succeeded += 1
+                    return output
                 except APIError as failure:
                     error = failure
                 finally:
@@ -179,7 +192,8 @@ class Dispatcher:
         finally:
             counters.in_flight -= 1
             record.latency = self._clock() - sent_at
-        counters.succeeded += 1
+        record.processing_time = answer.processing_time
+        record.cold_start = answer.cold_start
         counters.answered(record.latency, answer.processing_time)
         self._pacer.succeeded()
         self._quota.refill(record.failures)

@@ -10,14 +10,15 @@ from roboflow_async.errors import ConfigurationError
 __all__ = ["make_ssl_context", "resolve_proxy"]
 
 
-def make_ssl_context(api_url: str, *, trust_env: bool) -> ssl.SSLContext | None:
-    """The TLS settings for an API, or None for plain HTTP.
+def make_ssl_context(api_url: str, *, trust_env: bool) -> ssl.SSLContext:
+    """The TLS settings for an API; for plain HTTP, settings that are not used.
 
     Made once and early: reading the certificates takes 20 ms (measured), too long for the
     moment between a turn and its request.
     """
     if not api_url.startswith("https:"):
-        return None
+        # httpx would make one for each connection pool, whether it is needed or not.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         return httpx.create_ssl_context(trust_env=trust_env)
     except (OSError, ssl.SSLError):
@@ -44,7 +45,9 @@ def resolve_proxy(api_url: str, *, trust_env: bool) -> httpx.Proxy | None:
     try:
         proxy = httpx.Proxy(value)
         # Building a transport now finds what is missing later (socksio for SOCKS, a bad port).
-        httpx.AsyncHTTPTransport(verify=False, proxy=proxy)  # it sends nothing
+        httpx.AsyncHTTPTransport(
+            verify=make_ssl_context("http:", trust_env=False), proxy=proxy
+        )  # it sends nothing
     except (httpx.InvalidURL, ValueError, ImportError, UnicodeError):
         raise ConfigurationError(
             "the proxy in the environment (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) cannot be used: "

@@ -6,7 +6,8 @@ on first use there, not with the client. A second event loop after the first has
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from roboflow_async.dispatch import Dispatcher
@@ -27,6 +28,15 @@ class Runtime:
     dispatcher: Dispatcher
 
 
+async def _lifetime(runtime: Runtime) -> AsyncGenerator[None, None]:
+    """Is suspended while the runtime lives, and closes it at its end."""
+    try:
+        yield
+    finally:
+        runtime.dispatcher.close()
+        await runtime.transport.aclose()
+
+
 class RuntimeHolder:
     """Gives the runtime of the running event loop.
 
@@ -37,6 +47,7 @@ class RuntimeHolder:
     def __init__(self, make: Callable[[asyncio.AbstractEventLoop], Runtime]) -> None:
         self._make = make
         self._runtime: Runtime | None = None
+        self._life: AsyncGenerator[None, None] | None = None
         self._closed = False
 
     def get(self) -> Runtime:
@@ -53,6 +64,7 @@ class RuntimeHolder:
         runtime = self._runtime
         if runtime is None or runtime.loop.is_closed():
             runtime = self._runtime = self._make(loop)
+            self._life = self._begin(runtime)
         elif runtime.loop is not loop:
             raise ConfigurationError(
                 "this client is in use on another event loop: make one client for each event "
@@ -60,11 +72,20 @@ class RuntimeHolder:
             )
         return runtime
 
+    @staticmethod
+    def _begin(runtime: Runtime) -> AsyncGenerator[None, None]:
+        # An event loop closes the async generators that were begun on it when it shuts down
+        # (`asyncio.run` does, through `shutdown_asyncgens`): so the connections of a client that
+        # nobody closed are closed with their loop, and not when the collector comes by.
+        life = _lifetime(runtime)
+        with suppress(StopIteration):  # it has reached its `yield`
+            anext(life).send(None)
+        return life
+
     async def aclose(self) -> None:
         """Close it; nothing can be sent afterwards."""
         self._closed = True
         runtime, self._runtime = self._runtime, None
-        # Connections of a loop that is gone went with it.
-        if runtime is not None and runtime.loop is asyncio.get_running_loop():
-            runtime.dispatcher.close()
-            await runtime.transport.aclose()
+        # The connections of another loop were closed with it, or are still in use there.
+        if runtime is not None and runtime.loop is asyncio.get_running_loop() and self._life:
+            await self._life.aclose()

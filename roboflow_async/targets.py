@@ -1,13 +1,13 @@
 """What a call runs: what to send for an input, and what comes back."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from roboflow_async.admission import Flow
 from roboflow_async.config import check_number
-from roboflow_async.dispatch import CallRecord
 from roboflow_async.errors import ConfigurationError, RoboflowError, is_fatal
 from roboflow_async.images import EncodedImage, ImageLoader
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
@@ -55,16 +55,16 @@ class Target(Generic[Output]):
         """Load, check and encode the input, and build its request."""
         raise NotImplementedError
 
-    def _parse(self, answer: Answer, prepared: Prepared) -> Output:
+    def _parse(self, prepared: Prepared, answer: Answer) -> Output:
         """The output in an answer."""
         raise NotImplementedError
 
     async def _run(self, value: object, parameters: Mapping[str, Any]) -> Output:
         runtime = self._context.runtime()
         prepared = await self._prepare(runtime.loader, value, parameters)
-        dispatcher = runtime.dispatcher
-        answer = await dispatcher.call(prepared.request, dispatcher.new_record())
-        return self._parse(answer, prepared)
+        return await runtime.dispatcher.call(
+            prepared.request, partial(self._parse, prepared), runtime.dispatcher.new_record()
+        )
 
     def _stream(
         self, images: Iterable[Any] | AsyncIterable[Any], *, ordered: bool
@@ -81,62 +81,56 @@ class Target(Generic[Output]):
         flow = Flow()
 
         async def call(index: int, value: object) -> Result[Output]:
-            return await self._call_for_result(index, value, flow)
+            loader = self._context.runtime().loader
+            return await self._result(index, value, flow, self._prepare(loader, value, {}))
 
         return ResultStream(call, images, limit=self._context.max_concurrency, ordered=ordered)
 
-    async def _call_for_result(self, index: int, value: object, flow: Flow) -> Result[Output]:
-        runtime = self._context.runtime()
-        record = runtime.dispatcher.new_record()
+    async def _result(
+        self, index: int, value: object, flow: Flow, preparation: Awaitable[Prepared]
+    ) -> Result[Output]:
+        """One input of a stream: a `Result`, also of a failure, unless that ends the stream."""
+        dispatcher = self._context.runtime().dispatcher
+        record = dispatcher.new_record()
+        output: Output | None = None
+        failure: RoboflowError | None = None
         try:
-            prepared = await self._prepare(runtime.loader, value, {})
-            answer = await runtime.dispatcher.call(prepared.request, record, flow)
-            output = self._parse(answer, prepared)
+            prepared = await preparation
+            parse = partial(self._parse, prepared)
+            output = await dispatcher.call(prepared.request, parse, record, flow)
         except RoboflowError as error:
             if is_fatal(error) or flow.error is not None:
                 # No call of this stream that still waits for a turn is sent, or billed.
                 flow.close(error)
                 raise
-            return _failed(index, value, error, record)
-        return Result(
-            input=value,
-            index=index,
-            output=output,
-            attempts=record.attempts,
-            latency=record.latency,
-            waited=record.waited,
-            processing_time=answer.processing_time,
-            cold_start=answer.cold_start,
-        )
+            failure = error
+        try:
+            return Result(
+                input=value,
+                index=index,
+                output=output,
+                error=failure,
+                attempts=record.attempts,
+                latency=record.latency,
+                waited=record.waited,
+                processing_time=record.processing_time,
+                cold_start=record.cold_start,
+            )
+        finally:
+            del failure  # its traceback holds this frame
 
     async def _warm_up(
         self, value: object, requests: int, parameters: Mapping[str, Any]
     ) -> WarmUpReport:
         check_number("requests", requests, at_least=1, at_most=10_000, whole=True)
         runtime = self._context.runtime()
-        dispatcher = runtime.dispatcher
         clock = asyncio.get_running_loop().time
         began = clock()
         prepared = await self._prepare(runtime.loader, value, parameters, warm_up=True)
         flow = Flow()
 
         async def call(index: int, _: int) -> Result[Output]:
-            record = dispatcher.new_record()
-            try:
-                answer = await dispatcher.call(prepared.request, record, flow)
-                self._parse(answer, prepared)
-            except RoboflowError as error:
-                if is_fatal(error) or flow.error is not None:
-                    flow.close(error)
-                    raise
-                return _failed(index, value, error, record)
-            return Result(
-                input=value,
-                index=index,
-                attempts=record.attempts,
-                latency=record.latency,
-                cold_start=answer.cold_start,
-            )
+            return await self._result(index, value, flow, _ready(prepared))
 
         async with ResultStream(
             call, range(requests), limit=self._context.max_concurrency, ordered=True
@@ -155,12 +149,5 @@ class Target(Generic[Output]):
         )
 
 
-def _failed(index: int, value: object, error: RoboflowError, record: CallRecord) -> Result[Any]:
-    return Result(
-        input=value,
-        index=index,
-        error=error,
-        attempts=record.attempts,
-        latency=record.latency,
-        waited=record.waited,
-    )
+async def _ready(prepared: Prepared) -> Prepared:
+    return prepared

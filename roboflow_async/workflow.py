@@ -167,7 +167,7 @@ class Workflow(Target[Output]):
             )
         return await loader.load(value, max_side=self._max_side)
 
-    def _parse(self, answer: Answer, prepared: Prepared) -> Output:
+    def _parse(self, prepared: Prepared, answer: Answer) -> Output:
         outputs = parse_workflow_outputs(answer)
         if not outputs:
             raise ResponseError(

@@ -1,6 +1,7 @@
 """What many tests share."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -39,6 +40,7 @@ async def server() -> AsyncIterator[Server]:
     # The only tasks left are those that the test runner itself works in.
     left = [task for task in asyncio.all_tasks() if "TestRunner" not in repr(task)]
     assert not left, left
+    gc.collect()  # what a test leaves unclosed must warn in that test, not in a later one
 
 
 # Waits that a test need not sit through; the shape of the waits is tested on a fake clock.

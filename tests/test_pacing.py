@@ -279,7 +279,7 @@ def test_the_pace_falls_and_climbs_back_and_never_above_the_ceiling() -> None:
 def test_the_pace_never_falls_to_nothing() -> None:
     async def main() -> None:
         pacer = Pacer(20)
-        for _ in range(100):
+        for _ in range(15):
             turn = await pacer.acquire()
             pacer.rejected(sent_at=turn.at, retry_after=0.01, backoff=lambda _: 0)
         assert pacer.pace is not None

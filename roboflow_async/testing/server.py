@@ -31,7 +31,11 @@ class StandInServer:
         self.meter = Meter()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", port))
+        try:
+            self._socket.bind(("127.0.0.1", port))
+        except OSError:
+            self._socket.close()
+            raise
         config = uvicorn.Config(
             make_app(self.knobs, self.meter),
             log_level="critical",

@@ -1,0 +1,183 @@
+"""Against Roboflow's own Inference Server.
+
+To run them: start one that serves the detector `shapes/1` and the Workflow `local/shapes`, and set
+INFERENCE_SERVER_URL to its address.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from PIL import Image as PillowImage
+from PIL import ImageDraw
+
+from roboflow_async import (
+    APIStatusError,
+    BadRequestError,
+    Image,
+    RetryPolicy,
+    RoboflowClient,
+    ServerError,
+    decode_image,
+    open_image,
+)
+from roboflow_async.testing import draw_scene
+
+URL = os.environ.get("INFERENCE_SERVER_URL")
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.inference_server,
+    pytest.mark.skipif(
+        URL is None,
+        reason="set INFERENCE_SERVER_URL to a Roboflow Inference Server with the detector "
+        "shapes/1 and the Workflow local/shapes",
+    ),
+]
+
+SPECIFICATION: dict[str, Any] = {
+    "version": "1.0",
+    "inputs": [{"type": "WorkflowImage", "name": "image"}],
+    "steps": [
+        {
+            "type": "roboflow_core/roboflow_object_detection_model@v2",
+            "name": "detector",
+            "images": "$inputs.image",
+            "model_id": "shapes/1",
+        }
+    ],
+    "outputs": [{"type": "JsonField", "name": "found", "selector": "$steps.detector.predictions"}],
+}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[RoboflowClient]:
+    async with RoboflowClient("any", api_url=URL, retry=RetryPolicy(max_attempts=1)) as running:
+        yield running
+
+
+def boxes(predictions: Any) -> list[tuple[float, ...]]:
+    return sorted(
+        (p["x"] - p["width"] / 2, p["y"] - p["height"] / 2, p["width"], p["height"])
+        for p in predictions["predictions"]
+    )
+
+
+def off_by(seen: list[tuple[float, ...]], drawn: Any) -> float:
+    return max(
+        abs(a - b)
+        for one, other in zip(seen, drawn, strict=True)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+async def test_a_named_workflow(client: RoboflowClient) -> None:
+    scene = draw_scene(5, quality=95)
+    output = await client.workflow("local", "shapes").run(scene.jpeg, confidence=0.5)
+    assert off_by(boxes(output["predictions"]), scene.boxes) <= 2
+    assert output["count"] == len(scene.boxes)
+    assert decode_image(output["visualization"])[:2] == b"\xff\xd8"
+    assert open_image(output["visualization"]).size == (640, 480)
+
+
+async def test_an_inline_workflow(client: RoboflowClient) -> None:
+    scene = draw_scene(6, quality=95)
+    output = await client.workflow(specification=SPECIFICATION).run(scene.jpeg)
+    assert off_by(boxes(output["found"]), scene.boxes) <= 2
+
+
+async def test_excluded_fields_are_left_out(client: RoboflowClient) -> None:
+    workflow = client.workflow("local", "shapes", excluded_fields=["visualization"])
+    assert set(await workflow.run(draw_scene(1).jpeg)) == {"predictions", "count"}
+
+
+async def test_a_stream_over_many_images(client: RoboflowClient) -> None:
+    scenes = [draw_scene(seed, quality=95) for seed in range(30)]
+    workflow = client.workflow("local", "shapes", excluded_fields=["visualization"])
+    seen = 0
+    async for result in workflow.stream(scene.jpeg for scene in scenes):
+        assert off_by(boxes(result.output["predictions"]), scenes[result.index].boxes) <= 2
+        assert result.cold_start is False
+        seen += 1
+    assert seen == 30
+
+
+async def test_a_batch(client: RoboflowClient) -> None:
+    scenes = [draw_scene(seed) for seed in range(3)]
+    images = {"image": [scene.jpeg for scene in scenes]}
+    outputs = await client.run_workflow("local", "shapes", images=images)
+    assert [output["count"] for output in outputs] == [len(scene.boxes) for scene in scenes]
+    assert all(decode_image(output["visualization"]) for output in outputs)
+
+
+async def test_every_kind_of_image(client: RoboflowClient, tmp_path: Any) -> None:
+    import base64
+    import io
+
+    import numpy as np
+
+    scene = draw_scene(9, quality=95)
+    path = tmp_path / "scene.jpg"
+    path.write_bytes(scene.jpeg)
+    picture = PillowImage.open(io.BytesIO(scene.jpeg))
+    workflow = client.workflow("local", "shapes", excluded_fields=["visualization"])
+    for image in (
+        path,
+        str(path),
+        scene.jpeg,
+        io.BytesIO(scene.jpeg),
+        Image.from_base64(base64.b64encode(scene.jpeg)),
+        picture,
+        np.asarray(picture)[:, :, ::-1],
+    ):
+        output = await workflow.run(image)
+        assert off_by(boxes(output["predictions"]), scene.boxes) <= 3
+
+
+async def test_coordinates_come_back_in_those_of_the_original(client: RoboflowClient) -> None:
+    drawn = [(400, 300, 800, 600), (2000, 900, 1200, 1500)]
+    picture = PillowImage.new("RGB", (4000, 3000), (12, 12, 12))
+    for left, top, width, height in drawn:
+        corners = (left, top, left + width - 1, top + height - 1)
+        ImageDraw.Draw(picture).rectangle(corners, fill=(240, 240, 240))
+    workflow = client.workflow("local", "shapes", max_side=1024)
+    output = await workflow.run(picture)
+    assert output["predictions"]["image"] == {"width": 4000, "height": 3000}
+    assert off_by(boxes(output["predictions"]), drawn) <= 4
+
+
+@pytest.mark.parametrize("where", ["header", "body", "query"])
+async def test_the_key_is_taken_wherever_it_goes(where: Any) -> None:
+    async with RoboflowClient("any", api_url=URL, api_key_transport=where) as client:
+        assert (await client.workflow("local", "shapes").run(draw_scene(1).jpeg))["count"] > 0
+
+
+async def test_a_bad_image_is_refused_with_the_servers_reason(client: RoboflowClient) -> None:
+    with pytest.raises(BadRequestError, match="image") as caught:
+        await client.workflow("local", "shapes").run(draw_scene(1).jpeg[:200])
+    assert caught.value.request_id
+
+
+async def test_a_bad_workflow_is_refused_with_a_short_reason(client: RoboflowClient) -> None:
+    steps = [{"type": "no/such@v1", "name": "a"}]
+    with pytest.raises(BadRequestError, match="parse workflow definition") as caught:
+        await client.workflow(specification={**SPECIFICATION, "steps": steps}).run(
+            draw_scene(1).jpeg
+        )
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(BadRequestError):
+        await client.run_workflow(specification={"version": "1.0"}, images={})
+
+
+async def test_a_workflow_that_is_not_there_is_a_status_error(client: RoboflowClient) -> None:
+    # Offline the server answers 500 here; the hosted API answers 404.
+    with pytest.raises(APIStatusError) as caught:
+        await client.workflow("local", "no-such-workflow").run(draw_scene(1).jpeg)
+    assert isinstance(caught.value, ServerError) or caught.value.status_code == 404
+
+
+async def test_a_warm_up(client: RoboflowClient) -> None:
+    report = await client.workflow("local", "shapes").warm_up(draw_scene(1).jpeg, requests=5)
+    assert report.succeeded == 5
+    assert report.cold_starts == 0
