@@ -26,6 +26,8 @@ __all__ = ["CallRecord", "Dispatcher"]
 
 Output = TypeVar("Output")
 
+_CLOSED = "the client was closed before the next attempt"
+
 
 @dataclass(slots=True)
 class CallRecord:
@@ -122,7 +124,7 @@ class Dispatcher:
                     self._admission.leave()
                 await self._wait_to_retry(error, record)
         except APIError:
-            self._counters.failed += 1
+            self._counters.failed += record.attempts > 0
             raise
         finally:
             record.ended = self._clock()
@@ -160,6 +162,10 @@ class Dispatcher:
                 f"{self._counters.waiting - 1} other calls wait.",
                 retry_after=self._queue_delay(),
             ) from None
+        except APIConnectionError:
+            if error is None:
+                raise
+            raise self._given_up(error, record, _CLOSED) from None
         finally:
             self._counters.waiting -= 1
 
@@ -201,6 +207,8 @@ class Dispatcher:
 
     async def _wait_to_retry(self, error: APIError, record: CallRecord) -> None:
         """Wait until the next attempt may queue, or raise the error for good."""
+        if self._closed.is_set():
+            raise self._given_up(error, record, "")
         verdict = decide(
             error,
             policy=self._settings.retry,
@@ -217,6 +225,7 @@ class Dispatcher:
         try:
             async with asyncio.timeout(verdict.seconds):
                 await self._closed.wait()
+            raise self._given_up(error, record, _CLOSED)
         except TimeoutError:
             pass  # the wait is over
         finally:

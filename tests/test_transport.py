@@ -18,9 +18,11 @@ from roboflow_async import (
     APIStatusError,
     APITimeoutError,
     ConfigurationError,
+    RateLimitError,
     ResponseError,
     RetryPolicy,
     RoboflowClient,
+    ServerError,
 )
 
 pytestmark = pytest.mark.anyio
@@ -344,7 +346,34 @@ async def test_closing_ends_what_is_in_flight_with_a_typed_error(
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert time.monotonic() - began < 1
     assert all(isinstance(one, APIConnectionError) for one in done)
+    assert sorted(one.attempts for one in done) == [0] * 40 + [1] * 10  # type: ignore[union-attr]
+    assert client.stats.failed == 10
     with pytest.raises(ConfigurationError, match="closed"):
         await run(client)
     await asyncio.sleep(0.01)
     assert server.open_connections == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply(503, headers={"Retry-After": "60"}), ServerError),
+        (Reply(429, headers={"Retry-After": "60"}), RateLimitError),
+    ],
+    ids=["backoff", "cooldown"],
+)
+async def test_closing_ends_the_wait_for_another_attempt(
+    server: Server, make_client: MakeClient, reply: Reply, error: type[APIStatusError]
+) -> None:
+    server.handler = lambda _: reply
+    client = make_client()
+    tasks = [asyncio.create_task(run(client)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    await client.aclose()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert time.monotonic() - began < 1
+    for one in done:
+        assert isinstance(one, error)
+        assert one.attempts == 1
+        assert "client was closed" in str(one)
