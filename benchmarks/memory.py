@@ -53,10 +53,10 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=100_000)
     options = parser.parse_args()
     print("   inputs   results    peak memory  tasks  calls  sockets (left)")
-    with fast_server() as url:
+    with fast_server() as server:
         for count in (options.few, options.many):
             process = multiprocessing.get_context("spawn").Process(
-                target=measure, args=(url, count)
+                target=measure, args=(server.url, count)
             )
             process.start()
             process.join()
