@@ -6,6 +6,7 @@ before a turn is taken.
 
 import binascii
 import re
+import threading
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,16 +16,11 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from roboflow_async.encoding import CHUNK, base64_chunks
 from roboflow_async.errors import ImageError, RoboflowError
 from roboflow_async.pixels import downsize, encode_array, encode_pillow, is_array, is_pillow
 
 __all__ = ["EncodedImage", "Image", "ImageInput", "ImageLoader", "ImageURL"]
-
-# Encoding holds the interpreter lock for as long as one call takes: at 1.3 GB/s (measured) a
-# chunk of this size takes 0.2 ms, so the event loop is never kept waiting. A multiple of 3,
-# so that the base64 of the chunks can be joined.
-_CHUNK: Final = 3 * 87_381
-_ENCODE_ON_LOOP: Final = _CHUNK  # at most one chunk: a thread hop costs more than it
 
 # The first bytes of what the Inference Server decodes (OpenCV and Pillow).
 _SIGNATURES: Final = re.compile(
@@ -159,8 +155,10 @@ class ImageLoader:
         self._allow_paths = allow_paths
         self._allow_urls = allow_urls
         self._max_bytes = max_bytes
-        # Few threads: more of them would fight the event loop for the interpreter lock.
+        # Few threads, and one large image at a time: more of them would fight the event loop
+        # for the interpreter lock.
         self._threads = anyio.CapacityLimiter(4)
+        self._large = threading.Lock()
 
     async def load(self, value: object, *, max_side: int | None = None) -> EncodedImage | ImageURL:
         """Return what to send for an input.
@@ -179,11 +177,7 @@ class ImageLoader:
             return self._url(value)
         if isinstance(value, Image):
             value = value.data
-        if (
-            _is_bytes_like(value)
-            and memoryview(value).nbytes <= _ENCODE_ON_LOOP
-            and max_side is None
-        ):
+        if _is_bytes_like(value) and memoryview(value).nbytes <= CHUNK and max_side is None:
             return self._encode(bytes(value), "the given bytes", None)
         return await anyio.to_thread.run_sync(
             self._load_in_thread, value, max_side, limiter=self._threads, abandon_on_cancel=True
@@ -265,10 +259,11 @@ class ImageLoader:
                 f"{name} is larger than {self._max_bytes / 1e6:.4g} MB, more than the API takes "
                 "in one request: make it smaller, with max_side= for example."
             )
-        chunks = tuple(
-            binascii.b2a_base64(data[start : start + _CHUNK], newline=False)
-            for start in range(0, len(data), _CHUNK)
-        )
+        if len(data) <= CHUNK:
+            chunks = tuple(base64_chunks(data))
+        else:
+            with self._large:
+                chunks = tuple(base64_chunks(data))
         if resized is None:
             return EncodedImage(chunks)
         (width, height), (full_width, full_height) = resized.size, resized.original_size

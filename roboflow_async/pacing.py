@@ -21,13 +21,13 @@ from roboflow_async.config import check_number
 
 __all__ = ["Pacer", "RateLimiter", "Turn"]
 
-# Shares of every second that are given up, so that the ceiling holds and is still used:
-# - requests arrive a little earlier or later than they were sent; 21 of them may not fall into
-#   one second because the first was late by a few milliseconds;
-_ARRIVAL_MARGIN: Final = 0.008
-# - the event loop wakes late (epoll rounds up to a millisecond, others run first); the bucket
-#   is larger than one request by this much time, so that a late wake-up does not lower the pace.
-_WAKE_UP_TOLERANCE: Final = 0.004
+# The share of every second that is given up, so that the ceiling holds where it is counted: of 21
+# requests the first may arrive late and the last early by some milliseconds.
+_ARRIVAL_MARGIN: Final = 0.012
+_LEAST_MARGIN: Final = 0.006  # of a request that left late: the rest is used to catch up
+# The event loop wakes late (epoll rounds up to a millisecond, others run first). The bucket holds
+# more than one request by this much time, so that a late wake-up is caught up with.
+_WAKE_UP_TOLERANCE: Final = 0.020
 
 _WINDOW: Final = 1.0  # seconds; the API counts requests in a rolling second
 _RECOVERY: Final = 30.0  # seconds from a 429 back to the ceiling
@@ -99,10 +99,9 @@ class Pacer:
     def _start_over(self) -> None:
         self._bucket: AsyncLimiter | None = None
         if self.requests_per_second is not None:
-            # In any T seconds a leaky bucket of size b lets b + rate * T requests through, so
-            # N + 1 of them take (N + 1 - b) / rate seconds. With b = 1 + tolerance * rate and
-            # the rate below, that is one second and the margin, for every N.
-            rate = self.requests_per_second / (_WINDOW + _ARRIVAL_MARGIN + _WAKE_UP_TOLERANCE)
+            # A bucket of the usual size, `AsyncLimiter(20, 1)`, lets 39 requests through in its
+            # first second (measured). One that holds a single request spaces them evenly.
+            rate = self.requests_per_second / (_WINDOW + _ARRIVAL_MARGIN)
             size = 1 + _WAKE_UP_TOLERANCE * rate
             self._bucket = AsyncLimiter(size, size / rate)
         # As many turns as one second may have, and the time in which there may be no more.
@@ -162,11 +161,11 @@ class Pacer:
                 await self._bucket.acquire()
                 cost -= 1
             await self._bucket.acquire(cost)
-            # The bucket spaces the turns; requests may still leave closer together, when one
-            # had to connect first (to a distant server: for 100 ms and more). What counts at
-            # the server is the second between the first and the last of them.
+            # The bucket spaces the turns evenly. Requests may still leave closer together: a
+            # late wake-up was caught up with, or one had to connect first (to a distant server
+            # for 100 ms and more). What counts is the second from when they really went out.
             if len(self._turns) == self._turns.maxlen:
-                ready = self._turns[0].at + self._window + _ARRIVAL_MARGIN
+                ready = self._turns[0].at + self._window + _LEAST_MARGIN
                 await asyncio.sleep(max(ready - self._clock(), 0.0))
         if self._shared is not None:
             await self._shared.acquire()

@@ -1,9 +1,13 @@
 """What many tests share."""
 
 import asyncio
+import contextlib
 import gc
 import json
-from collections.abc import AsyncIterator, Callable
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,13 @@ JPEG = b"\xff\xd8\xff\xe0"
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"debug": True}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_was_imported_is_no_garbage() -> None:
+    # Else each gc.collect() below walks through all of it.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +80,29 @@ def picture(index: int) -> bytes:
 def openapi() -> Any:
     """The contract of Roboflow's Inference Server, version 1.8.3."""
     return json.loads((Path(__file__).parent / "openapi.json").read_text())
+
+
+@pytest.fixture
+def full_listener() -> Iterator[str]:
+    """The URL of a listener that completes no more connections: its queue is full."""
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = sockets.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def fast_server() -> Iterator[str]:
+    """The URL of a server in a process of its own that reads everything and answers at once."""
+    program = Path(__file__).parent / "reading_server.py"
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.terminate()

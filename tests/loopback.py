@@ -136,6 +136,9 @@ class Server:
 
     def __init__(self, handler: Handler = echo) -> None:
         self.handler = handler
+        self.read_bodies = True  # False: the upload stalls, as soon as the buffers are full
+        self.early: Reply | None = None  # answered before the body is read
+        self._body_released = asyncio.Event()
         self.arrivals: list[Arrival] = []
         self.statuses: Counter[int] = Counter()
         self.connections = 0
@@ -159,6 +162,10 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+
+    def release(self) -> None:
+        """End the uploads that stall."""
+        self._body_released.set()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -193,6 +200,14 @@ class Server:
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
             try:
+                if self.early is not None:
+                    self.statuses[self.early.status] += 1
+                    writer.write(self.early.encode())
+                    await writer.drain()
+                    return
+                if not self.read_bodies:
+                    await self._body_released.wait()
+                    return
                 arrival.body = await reader.readexactly(int(headers.get("content-length", 0)))
                 reply = self.handler(arrival)
                 if not isinstance(reply, Reply):

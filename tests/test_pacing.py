@@ -53,10 +53,11 @@ def rate(times: list[float]) -> float:
 def test_the_ceiling_holds_in_every_second_and_98_percent_of_it_is_used(
     ceiling: int, seed: int
 ) -> None:
-    # Wake-ups up to 3 ms late, as on a loaded machine.
+    # Wake-ups up to 5 ms late, as on a machine with other work.
     chance = random.Random(seed)
     count = max(ceiling * 5, 30)
-    sent = run_on_fake_clock(take(Pacer(ceiling), count), lambda: chance.uniform(0, 0.003))
+    late = [0, 0, 0.001, 0.005]
+    sent = run_on_fake_clock(take(Pacer(ceiling), count), lambda: chance.choice(late))
     assert busiest_window(sent) <= ceiling
     # The first of a batch of turns may leave at once: over the whole run that is one request.
     assert rate(sent) >= 0.98 * ceiling

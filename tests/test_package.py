@@ -18,8 +18,8 @@ LAYERS = [
     "testing/server", "testing/app", "testing/workflows", "testing/detection", "testing/scenes",
     "testing/knobs", "testing/meter", "__init__", "client", "workflow", "targets", "runtime",
     "stream", "dispatch", "admission", "transport", "environment", "content", "counters", "retry",
-    "pacing", "responses", "protocol", "scaling", "outputs", "images", "pixels", "results",
-    "config", "jsontypes", "errors",
+    "pacing", "responses", "protocol", "scaling", "outputs", "images", "encoding", "pixels",
+    "results",    "config", "jsontypes", "errors",
 ]  # fmt: skip
 
 

@@ -105,26 +105,12 @@ async def test_a_server_that_takes_its_time_is_cut_at_the_timeout(
     assert server.open_connections == 0
 
 
-async def test_a_server_that_never_accepts_is_cut_at_the_timeout() -> None:
-    # 192.0.2.0/24 is for documentation alone (RFC 5737); the same happens to a listener whose
-    # queue is full, which needs no network.
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        fillers = []
-        for _ in range(4):
-            filler = socket.socket()
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-            fillers.append(filler)
-        async with RoboflowClient(KEY, api_url=url, timeout=0.3, retry=ONCE) as client:
-            with pytest.raises(APITimeoutError):
-                await run(client)
-        for filler in fillers:
-            filler.close()
+async def test_a_server_that_never_accepts_is_cut_at_the_timeout(
+    full_listener: str, make_client: MakeClient
+) -> None:
+    async with make_client(api_url=full_listener, timeout=0.3, retry=ONCE) as client:
+        with pytest.raises(APITimeoutError):
+            await run(client)
 
 
 @pytest.mark.parametrize("wire", [reset, truncate], ids=["reset", "truncate"])

@@ -5,9 +5,7 @@ import base64
 import hashlib
 import io
 import json
-import random
 import time
-from collections import Counter
 from collections.abc import Iterator
 from itertools import count, pairwise
 from typing import Any
@@ -269,15 +267,6 @@ async def test_a_retry_that_gets_no_turn_before_its_deadline_fails(
             await client.workflow("ws", "wf").run(picture(1))
 
 
-async def test_a_dead_server_is_not_hammered(server: Server, make_client: MakeClient) -> None:
-    server.handler = lambda _: Reply(503)
-    async with make_client() as client:
-        results = [r async for r in client.workflow("ws", "wf").stream(map(picture, range(500)))]
-        assert all(isinstance(result.error, ServerError) for result in results)
-        assert len(server.arrivals) <= 650
-        assert "quota" in str(results[-1].error)
-
-
 # The queue
 
 
@@ -314,26 +303,6 @@ async def test_a_single_call_during_a_stream_of_thousands_waits_a_few_turns(
 
 
 # Streams
-
-
-async def test_a_thousand_inputs_under_random_faults_give_one_result_each(
-    server: Server, make_client: MakeClient
-) -> None:
-    chance = random.Random(11)
-
-    def handler(arrival: Any) -> Any:
-        if chance.random() < 0.1:
-            return chance.choice([Reply(503), Reply(500), reset, truncate])
-        return Reply(body=echo(arrival).body, delay=chance.uniform(0, 0.01))
-
-    server.handler = handler
-    async with make_client() as client:
-        seen = Counter[int]()
-        async for result in client.workflow("ws", "wf").stream(map(picture, range(1000))):
-            seen[result.index] += 1
-            assert result.input == picture(result.index)
-            assert result.output == {"hash": sent_hash(picture(result.index))}
-    assert seen == Counter(range(1000))
 
 
 async def test_one_bad_image_is_one_bad_result(server: Server, make_client: MakeClient) -> None:
@@ -431,16 +400,6 @@ async def test_a_stream_in_the_pace_of_20_keeps_the_ceiling_of_20(
         assert client.stats.rejected == 0
     times = [arrival.at for arrival in server.arrivals]
     assert (len(times) - 1) / (times[-1] - times[0]) > 0.97 * 20
-
-
-async def test_a_server_that_allows_a_quarter_is_found_out_and_nothing_is_lost(
-    server: Server, make_client: MakeClient
-) -> None:
-    server.handler = RollingLimit(5)
-    async with make_client(requests_per_second=20, retry=RetryPolicy()) as client:
-        results = client.workflow("ws", "wf").stream(map(picture, range(30)))
-        assert all([result.ok async for result in results])
-        assert client.stats.rejected < client.stats.attempts / 4
 
 
 async def test_breaking_out_of_a_stream_leaves_nothing_behind(

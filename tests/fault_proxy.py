@@ -1,0 +1,110 @@
+"""A TCP proxy that spoils what passes through it, in plain asyncio: seeded and scriptable."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+
+@dataclass
+class Faults:
+    """What goes wrong between a client and its server; may be changed while the proxy runs.
+
+    Args:
+        jitter: seconds; what the client sends after a silence is held up by 0 to this many.
+        reset_share: the share of those sendings at which the connection is reset instead.
+        blackhole: nothing passes in either direction; connections stay open.
+        released: what the client sends waits until this is set.
+        close_idle_after: seconds of silence after which the server's side closes, as a server
+            does with its keep-alive connections.
+    """
+
+    jitter: float = 0.0
+    reset_share: float = 0.0
+    blackhole: bool = False
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    close_idle_after: float | None = None
+
+
+class FaultProxy:
+    """Passes connections on to a server while it is entered."""
+
+    def __init__(self, upstream: Callable[[], int], seed: int = 0) -> None:
+        self.faults = Faults()
+        self.faults.released.set()
+        self.connections = 0
+        self.resets = 0
+        self._upstream = upstream
+        self._chance = random.Random(seed)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        there: asyncio.StreamWriter | None = None
+        try:
+            back, there = await asyncio.open_connection("127.0.0.1", self._upstream())
+            up = asyncio.ensure_future(self._pass_up(reader, there, writer))
+            down = asyncio.ensure_future(self._pass_down(back, writer))
+            try:
+                await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for direction in (up, down):
+                    direction.cancel()
+                await asyncio.gather(up, down, return_exceptions=True)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            for end in (writer, there):
+                if end is not None:
+                    end.close()
+
+    async def _pass_up(
+        self,
+        reader: asyncio.StreamReader,
+        there: asyncio.StreamWriter,
+        client: asyncio.StreamWriter,
+    ) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self.faults.close_idle_after):
+                    data = await reader.read(2**20)
+            except TimeoutError:
+                return
+            if not data:
+                return
+            if self._chance.random() < self.faults.reset_share:
+                self.resets += 1
+                client.transport.abort()
+                return
+            if self.faults.jitter:
+                await asyncio.sleep(self._chance.uniform(0, self.faults.jitter))
+            await self.faults.released.wait()
+            if not self.faults.blackhole:
+                there.write(data)
+                await there.drain()
+
+    async def _pass_down(self, back: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await back.read(2**20):
+            if not self.faults.blackhole:
+                writer.write(data)
+                await writer.drain()
