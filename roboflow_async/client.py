@@ -13,6 +13,7 @@ from roboflow_async.config import (
     RetryPolicy,
     Settings,
     TransportName,
+    check_mapping,
     check_number,
 )
 from roboflow_async.counters import Counters
@@ -20,6 +21,7 @@ from roboflow_async.dispatch import Dispatcher
 from roboflow_async.environment import make_ssl_context, resolve_proxy
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageLoader
+from roboflow_async.logs import keep_out_of_logs
 from roboflow_async.pacing import Pacer, RateLimiter
 from roboflow_async.protocol import (
     KeyPlacement,
@@ -118,6 +120,10 @@ class RoboflowClient:
                 "api_key_transport='query' does not go with http_client: httpx logs the URLs of "
                 "its clients, and the key would be in them. Give 'header' or 'body'."
             )
+        if http_client is not None and not isinstance(http_client, httpx.AsyncClient):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"http_client is of type {type(http_client).__name__}: give an httpx.AsyncClient."
+            )
         if limiter is not None and not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
                 f"limiter is of type {type(limiter).__name__}, which has no acquire(): give a "
@@ -125,6 +131,7 @@ class RoboflowClient:
             )
         self._settings = settings
         self._key = KeyPlacement(settings.api_key, settings.api_key_transport)
+        keep_out_of_logs(self._key.forms())
         self._http_client = http_client
         # An http_client has its own; what the environment says of them does not matter then.
         trust_env = trust_env and http_client is None
@@ -260,6 +267,9 @@ class RoboflowClient:
         Raises:
             ConfigurationError: neither or both of the names and `specification`, or a bad value.
         """
+        if not isinstance(image_input, str) or not image_input:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError("image_input must be the name of the Workflow's image input.")
+        check_mapping("parameters", parameters)
         if max_side is not None:
             check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
         options = WorkflowOptions.checked(
@@ -323,6 +333,8 @@ class RoboflowClient:
             disable_sinks=disable_sinks,
             enable_profiling=enable_profiling,
         )
+        check_mapping("images", images)
+        check_mapping("parameters", parameters)
         runtime = self._runtime.get()
         inputs = {
             name: await load_images(runtime.loader, image) for name, image in (images or {}).items()

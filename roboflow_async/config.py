@@ -3,8 +3,9 @@
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, cast, get_args
 
 import httpx
 
@@ -15,6 +16,7 @@ __all__ = [
     "RetryPolicy",
     "Settings",
     "TransportName",
+    "check_mapping",
     "check_number",
     "default_max_concurrency",
 ]
@@ -66,6 +68,17 @@ def check_number(
         noun = "a whole number" if whole else "a number"
         raise ConfigurationError(
             f"{name}={_shown(value)} does not do: give {noun}, {' and '.join(bounds)}."
+        )
+
+
+def check_mapping(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless `value` is a mapping with names as keys, or None."""
+    fits = isinstance(value, Mapping) and all(
+        isinstance(key, str) for key in cast("Mapping[object, object]", value)
+    )
+    if value is not None and not fits:
+        raise ConfigurationError(
+            f"{name}={_shown(cast('object', value))} does not do: give a dict with names as keys."
         )
 
 

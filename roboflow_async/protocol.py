@@ -22,6 +22,7 @@ __all__ = [
     "workflow_request",
 ]
 
+_SHORTEST_KEY: Final = 8
 # What a workspace, Workflow or project is called in a URL. Everything else would change the
 # URL's meaning: slashes, dots alone, `?`, `#`, `%`, line ends.
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
@@ -38,6 +39,10 @@ class PreparedRequest:
 
     path: str
     body: tuple[bytes, ...]
+
+    def __repr__(self) -> str:
+        # Both may hold the key, and the body megabytes.
+        return f"<request of {self.length} bytes>"
 
     @property
     def length(self) -> int:
@@ -77,11 +82,18 @@ class KeyPlacement:
 
     def without_key(self, text: str) -> str:
         """A server's text, in case that it repeats the key."""
-        if self.api_key is None:
-            return text
-        for form in {self.api_key, quote(self.api_key, safe="")}:
+        for form in self.forms():
             text = text.replace(form, "[API key]")
         return text
+
+    def forms(self) -> set[str]:
+        """The key as it may stand in a text: as it is, and as a URL has it.
+
+        None of a key of a few letters, which stand in every text: those of Roboflow have 20.
+        """
+        if self.api_key is None or len(self.api_key) < _SHORTEST_KEY:
+            return set()
+        return {self.api_key, quote(self.api_key, safe="")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +123,14 @@ class WorkflowOptions:
         enable_profiling: bool = False,
     ) -> "WorkflowOptions":
         """The options, or a `ConfigurationError` that says what is wrong with them."""
-        if isinstance(excluded_fields, str):
-            raise ConfigurationError(
-                f"excluded_fields={excluded_fields!r} is one string: give a list of output names."
-            )
+        if excluded_fields is not None and not (
+            isinstance(excluded_fields, Sequence)  # pyright: ignore[reportUnnecessaryIsInstance]
+            and not isinstance(excluded_fields, str)
+            and all(isinstance(name, str) for name in excluded_fields)  # pyright: ignore[reportUnnecessaryIsInstance]
+        ):
+            raise ConfigurationError("excluded_fields must be a list of output names (strings).")
+        if workflow_version_id is not None and not isinstance(workflow_version_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError("workflow_version_id must be a string.")
         return cls(
             workspace_name=workspace_name,
             workflow_id=workflow_id,

@@ -48,6 +48,10 @@ class Answer:
     headers: Headers
     content: bytes
 
+    def __repr__(self) -> str:
+        # The content may be megabytes long, and the headers repeat what was sent.
+        return f"<answer {self.status_code} of {len(self.content)} bytes>"
+
     @property
     def request_id(self) -> str | None:
         """The server's name for this request."""
@@ -74,8 +78,8 @@ def parse_json(answer: Answer) -> Any:
     try:
         return pydantic_core.from_json(answer.content, allow_inf_nan=False)
     except ValueError as error:
-        kind = answer.headers.get("content-type", "no content type")[:80]
-        raise _unexpected(answer, f"it is not JSON ({kind}; {str(error)[:120]})") from None
+        kind = "HTML" if "html" in answer.headers.get("content-type", "") else str(error)[:120]
+        raise _unexpected(answer, f"it is not JSON ({kind})") from None
 
 
 def parse_workflow_outputs(answer: Answer) -> list[JSONObject]:
@@ -124,7 +128,7 @@ def status_error(answer: Answer, key: KeyPlacement, *, now: datetime) -> APIStat
         key: the API key, which the server may have repeated.
         now: the time, for a `Retry-After` that is a date and comes without a `Date`.
     """
-    text = key.without_key(answer.content[: _BODY_LIMIT * 2].decode("utf-8", "replace"))
+    text = key.without_key(answer.content.decode("utf-8", "replace"))
     message = f"HTTP {answer.status_code}: {_server_message(answer.content, key) or 'no message'}"
     kind = status_error_class(answer.status_code)
     if kind is AuthenticationError:
@@ -161,9 +165,9 @@ def _server_message(content: bytes, key: KeyPlacement) -> str:
     try:
         body: Any = pydantic_core.from_json(content)
     except ValueError:
-        return _clean(content[:_BODY_LIMIT].decode("utf-8", "replace"), key)
+        body = None
     if not is_object(body):
-        return _clean(content[:_BODY_LIMIT].decode("utf-8", "replace"), key)
+        return _clean(content.decode("utf-8", "replace"), key)
     parts = [
         value if isinstance(value, str) else json.dumps(value)
         for name in ("message", "error", "hint", "detail", "inner_error_message")
@@ -173,7 +177,7 @@ def _server_message(content: bytes, key: KeyPlacement) -> str:
 
 
 def _clean(text: str, key: KeyPlacement) -> str:
-    text = " ".join(key.without_key(text).split())
+    text = " ".join(key.without_key(text)[: _BODY_LIMIT * 2].split())
     return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 3] + "..."
 
 

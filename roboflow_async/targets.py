@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from roboflow_async.admission import Flow
 from roboflow_async.config import check_number
@@ -69,12 +69,13 @@ class Target(Generic[Output]):
     def _stream(
         self, images: Iterable[Any] | AsyncIterable[Any], *, ordered: bool
     ) -> ResultStream[Result[Output]]:
-        if isinstance(images, (str, bytes, bytearray, memoryview)) or not isinstance(
+        if isinstance(images, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(
             images,
             (Iterable, AsyncIterable),  # pyright: ignore[reportUnnecessaryIsInstance]
         ):
+            kind = type(cast("object", images)).__name__
             raise ConfigurationError(
-                f"images is of type {type(images).__name__}, which is not a number of images: "
+                f"images is of type {kind}, which is not a number of images: "
                 "give a list, a generator or an async generator of them; for a folder, "
                 "Path(folder).glob('*.jpg')."
             )

@@ -208,8 +208,11 @@ class HttpxTransport:
         return url
 
     async def _read(self, response: httpx.Response) -> Answer:
-        content = await read_content(response, self._settings.max_response_bytes)
-        answer = Answer(response.status_code, response.headers, content)
+        answer = Answer(
+            response.status_code,
+            response.headers,
+            await read_content(response, self._settings.max_response_bytes),
+        )
         if answer.status_code >= 300:
             raise status_error(answer, self._key, now=datetime.now(UTC))
         return answer

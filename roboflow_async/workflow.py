@@ -48,6 +48,7 @@ class Workflow(Target[Output]):
         self._image_input = image_input
         self._parameters = dict(parameters)
         self._output_type = output_type
+        self._adapter = _adapter(output_type) if output_type is not None else None
         self._max_side = max_side
 
     def __repr__(self) -> str:
@@ -178,25 +179,36 @@ class Workflow(Target[Output]):
         output: Any = outputs[0]
         if prepared.image is not None:
             output = scaled_back(output, prepared.image)
-        if self._output_type is None:
+        if self._adapter is None:
             return output
-        return _validated(output, self._output_type, answer)
+        return self._validated(output, self._adapter, answer)
 
-
-def _validated(output: Any, output_type: type[Output], answer: Answer) -> Output:
-    try:
-        return pydantic.TypeAdapter(output_type).validate_python(output)
-    except pydantic.ValidationError as error:
-        # The places and what is wrong there, not the input, which may be megabytes long.
-        problems = [
-            f"{'.'.join(str(part) for part in problem['loc'])[:80]}: {problem['msg'][:120]}"
-            for problem in error.errors(
-                include_url=False, include_context=False, include_input=False
-            )[:5]
-        ]
-        more = f" and {error.error_count() - 5} more" if error.error_count() > 5 else ""
+    def _validated(
+        self, output: Any, adapter: pydantic.TypeAdapter[Output], answer: Answer
+    ) -> Output:
+        try:
+            return adapter.validate_python(output)
+        except pydantic.ValidationError as error:
+            # The places and what is wrong there, not the input, which may be megabytes long.
+            details = error.errors(include_url=False, include_context=False, include_input=False)
+            problems = [
+                f"{'.'.join(map(str, problem['loc']))[:80]}: {problem['msg'][:120]}"
+                for problem in details[:5]
+            ]
+            more = f" and {error.error_count() - 5} more" if error.error_count() > 5 else ""
+        # Raised outside of the handler: pydantic's error holds the input, and would hang on ours.
         raise ResponseError(
-            f"the output does not fit {output_type.__name__}: {'; '.join(problems)}{more}.",
+            f"the output does not fit {self._output_type!r:.120}: {'; '.join(problems)}{more}.",
             status_code=answer.status_code,
             request_id=answer.request_id,
+        )
+
+
+def _adapter(output_type: type[Output]) -> pydantic.TypeAdapter[Output]:
+    try:
+        return pydantic.TypeAdapter(output_type)
+    except Exception as error:  # noqa: BLE001 - pydantic raises NameError and others besides its own
+        raise ConfigurationError(
+            f"output_type={output_type!r:.120} does not do ({type(error).__name__}): "
+            "give a pydantic model."
         ) from None

@@ -15,11 +15,12 @@ PACKAGE = Path(roboflow_async.__file__).parent
 # Top to bottom: a file imports from those below it alone.
 LAYERS = [
     "__main__", "cli/__init__", "cli/demo", "testing/pytest_plugin", "testing/__init__",
-    "testing/server", "testing/app", "testing/workflows", "testing/detection", "testing/scenes",
-    "testing/knobs", "testing/meter", "__init__", "client", "workflow", "targets", "runtime",
-    "stream", "dispatch", "admission", "transport", "environment", "content", "counters", "retry",
-    "pacing", "responses", "protocol", "scaling", "outputs", "images", "encoding", "pixels",
-    "results",    "config", "jsontypes", "errors",
+    "testing/server", "testing/app", "testing/workflows", "testing/detection",
+    "testing/scenes", "testing/knobs", "testing/meter", "__init__", "client", "workflow",
+    "targets", "runtime", "logs", "stream", "dispatch", "admission", "transport",
+    "environment", "content", "counters", "retry", "pacing", "responses", "protocol",
+    "scaling", "outputs", "images", "encoding", "pixels", "results", "config", "jsontypes",
+    "errors",
 ]  # fmt: skip
 
 

@@ -201,7 +201,7 @@ async def test_an_encoding_that_cannot_be_read_is_a_response_error(
 ) -> None:
     server.handler = lambda _: Reply(body=body, headers={"Content-Encoding": encoding})
     async with make_client() as client:
-        with pytest.raises(ResponseError, match=encoding):
+        with pytest.raises(ResponseError, match=r"compressed|not the gzip that it says"):
             await run(client)
     assert len(server.arrivals) == 1
 

@@ -113,7 +113,7 @@ async def test_outputs_that_do_not_fit_are_a_response_error_that_shows_no_input(
     many = [{"class": "SECRET" * 1000} | {"class": 3} for _ in range(60_000)]
     server.handler = lambda _: Reply(body=outputs(count="SECRET", shapes=many))
     async with make_client() as client:
-        with pytest.raises(ResponseError, match="does not fit Shapes: count: Input") as caught:
+        with pytest.raises(ResponseError, match=r"does not fit .*Shapes.*: count: Input") as caught:
             await client.workflow("ws", "wf", output_type=Shapes).run(picture(1))
     assert "SECRET" not in str(caught.value)
     assert len(str(caught.value)) < 2000
@@ -361,7 +361,7 @@ async def test_what_was_in_flight_when_a_stream_ends_is_still_delivered(
     assert len(server.arrivals) == 4
 
 
-@pytest.mark.parametrize("images", ["a.jpg", b"bytes", 7, None])
+@pytest.mark.parametrize("images", ["a.jpg", b"bytes", 7, None, {"image": "a.jpg"}])
 async def test_what_is_not_many_images_is_refused(make_client: MakeClient, images: Any) -> None:
     async with make_client() as client:
         with pytest.raises(ConfigurationError, match="glob"):
