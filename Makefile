@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types build coverage clean
+.PHONY: demo test mutants lint types build coverage clean
 
 demo: $(READY)
 	$(BIN)/python -m roboflow_async demo
@@ -16,6 +16,11 @@ test: $(READY)
 coverage: $(READY)
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report
+
+# Changes the code in small ways and looks whether a test notices; about 20 minutes.
+mutants: $(READY)
+	HYPOTHESIS_PROFILE=mutants $(BIN)/mutmut run --max-children 2
+	$(BIN)/mutmut results
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -30,7 +35,7 @@ build: $(READY)
 	$(BIN)/python -m zipfile --list dist/*.whl
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .coverage demo.jpg
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
 
 # pip 25.1 is the first that reads [dependency-groups].
 $(READY): pyproject.toml

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import backoff
@@ -87,10 +88,8 @@ def _exponential(step: int, policy: RetryPolicy) -> float:
     """`base * 2**(step - 1)` seconds, at most `max_wait`; `step` counts from 1."""
     waits = backoff.expo(factor=policy.base, max_value=policy.max_wait)
     next(waits)  # backoff's generators start with an empty step, for `.send()`
-    seconds = 0.0
-    for _ in range(min(step, 64)):  # 2**64 is past every max_wait, and its float is finite
-        seconds = next(waits)
-    return min(seconds, policy.max_wait)
+    # 2**1024 is no float: where `base` is 0 the steps go on for ever.
+    return next(islice(waits, min(step, 1000) - 1, None))
 
 
 def _full_jitter(step: int, policy: RetryPolicy) -> float:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -13,9 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from loopback import Server
 
 from roboflow_async import RetryPolicy, RoboflowClient
+
+# HYPOTHESIS_PROFILE=mutants: few examples, for the many runs of `make mutants`.
+settings.register_profile("tests", max_examples=40, deadline=None)
+settings.register_profile("mutants", max_examples=4, deadline=None, derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 
 KEY = "rf_SECRETkey0123456789"
 # The shortest that every decoder and our own check call a JPEG's beginning; tests that need

@@ -70,7 +70,7 @@ def test_any_value_makes_a_workflow_or_a_configuration_error(name: str, value: A
         assert len(str(error)) < 500
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=anything | st.text().map(lambda text: "http://" + text))
 async def test_any_object_as_an_image_is_sent_or_an_image_error(
     server: Server, make_client: MakeClient, value: Any
@@ -144,7 +144,7 @@ async def test_a_name_never_changes_the_url(
     assert server.arrivals == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     status=st.sampled_from([200, 201, 299, 302, 400, 429, 500]),
     body=st.binary(max_size=300)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fake_clock import run_on_fake_clock
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roboflow_async import ResultStream
@@ -50,7 +50,6 @@ def other_tasks() -> set[asyncio.Task[Any]]:
     return {task for task in asyncio.all_tasks() if task is not current}
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     delays=st.lists(st.floats(0, 5), max_size=40),
     limit=st.integers(1, 10),

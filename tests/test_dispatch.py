@@ -1,0 +1,372 @@
+"""One call through its attempts, on a fake clock; the network's edge follows a script."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_clock import run_on_fake_clock
+
+from roboflow_async import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    Pacer,
+    QueueTimeoutError,
+    RateLimitError,
+    ResponseError,
+    RetryPolicy,
+    RoboflowClient,
+    ServerError,
+)
+from roboflow_async.admission import Flow
+from roboflow_async.counters import Counters
+from roboflow_async.dispatch import CallRecord, Dispatcher
+from roboflow_async.errors import status_error_class
+from roboflow_async.protocol import PreparedRequest
+from roboflow_async.responses import Answer
+from roboflow_async.retry import RetryQuota
+
+REQUEST = PreparedRequest("/", (b"{}",))
+HEADERS = {"x-processing-time": "0.25", "x-model-cold-start": "true"}
+
+
+def status(code: int, retry_after: float | None = None) -> APIError:
+    return status_error_class(code)("no.", status_code=code, retry_after=retry_after)
+
+
+class Script:
+    """A transport that answers as told: (seconds, error or None for an answer)."""
+
+    def __init__(self, *steps: tuple[float, APIError | None]) -> None:
+        self.steps = list(steps)
+        self.sent: list[float] = []
+        self.deadlines: list[float] = []
+
+    async def attempt(
+        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None]
+    ) -> Answer:
+        assert request is REQUEST
+        on_sent()
+        self.sent.append(now())
+        self.deadlines.append(seconds)
+        delay, error = self.steps.pop(0) if self.steps else (0.1, None)
+        await asyncio.sleep(min(delay, seconds))
+        if delay > seconds:
+            raise APITimeoutError("late.")
+        if error is not None:
+            raise error
+        return Answer(200, HEADERS, b"body")
+
+    async def aclose(self) -> None: ...
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Bench:
+    """A dispatcher and all that it stands on."""
+
+    def __init__(
+        self,
+        *steps: tuple[float, APIError | None],
+        rate: float | None = None,
+        policy: RetryPolicy | None = None,
+        **options: Any,
+    ) -> None:
+        client = RoboflowClient(
+            api_url="http://127.0.0.1:1",
+            retry=policy or RetryPolicy(max_attempts=3, base=1.0, max_wait=8, max_elapsed=60),
+            **options,
+        )
+        self.transport = Script(*steps)
+        self.pacer = Pacer(rate)
+        self.quota = RetryQuota()
+        self.counters = Counters()
+        self.dispatcher = Dispatcher(
+            client._settings,
+            pacer=self.pacer,
+            transport=self.transport,
+            quota=self.quota,
+            counters=self.counters,
+        )
+        self.record: CallRecord
+
+    async def call(
+        self, flow: Flow | None = None, parse: Callable[[Answer], Any] = lambda answer: answer
+    ) -> Any:
+        self.record = self.dispatcher.new_record()
+        return await self.dispatcher.call(REQUEST, parse, self.record, flow)
+
+    def counts(self) -> dict[str, Any]:
+        names = ("attempts", "succeeded", "failed", "retried", "rejected", "timed_out")
+        counted = {name: getattr(self.counters, name) for name in names}
+        assert self.counters.in_flight == self.counters.waiting == 0
+        return {name: value for name, value in counted.items() if value}
+
+
+def test_a_call_that_succeeds_at_once() -> None:
+    async def main() -> None:
+        bench = Bench((0.3, None))
+        assert (await bench.call()).content == b"body"
+        assert bench.counts() == {"attempts": 1, "succeeded": 1}
+        record = bench.record
+        assert (record.attempts, record.failures) == (1, 0)
+        assert record.latency == pytest.approx(0.3, abs=0.001)
+        assert record.waited == pytest.approx(0, abs=0.001)
+        assert record.processing_time == bench.counters.processing_time == 0.25
+        assert record.cold_start is True
+        assert bench.transport.deadlines == [10.0]
+        snapshot = bench.counters.snapshot(now(), None)
+        assert snapshot.latency_p50 == record.latency
+        assert bench.quota.left == RetryQuota.CAPACITY
+
+    run_on_fake_clock(main())
+
+
+def test_a_call_that_succeeds_at_the_third_attempt() -> None:
+    async def main() -> None:
+        bench = Bench((0.1, status(503)), (0.1, APIConnectionError("x.")), (0.2, None))
+        bench.quota.left = 50
+        await bench.call()
+        assert bench.counts() == {"attempts": 3, "succeeded": 1, "retried": 2}
+        assert (bench.record.attempts, bench.record.failures) == (3, 2)
+        assert bench.record.latency == pytest.approx(0.2, abs=0.001)
+        assert bench.quota.left == 50  # what was taken came back
+        first, second, third = bench.transport.sent
+        assert 0.1 <= second - first <= 1.2
+        assert 0.1 <= third - second <= 2.2
+
+    run_on_fake_clock(main())
+
+
+def test_backoff_holds_no_slot() -> None:
+    async def main() -> None:
+        bench = Bench((0.1, status(503, 5.0)), max_concurrency=1)
+        waiting = asyncio.create_task(bench.call())
+        await asyncio.sleep(1)
+        assert bench.counters.waiting == 1
+        assert bench.counters.in_flight == 0
+        began = now()
+        await bench.call()
+        assert now() - began < 0.2
+        await waiting
+
+    run_on_fake_clock(main())
+
+
+def test_a_call_that_fails_for_good_tells_its_attempts_and_why_it_ends() -> None:
+    async def main() -> None:
+        bench = Bench(*[(0.1, status(503))] * 9)
+        with pytest.raises(ServerError) as caught:
+            await bench.call()
+        assert str(caught.value) == caught.value.message == "no; all 3 attempts failed."
+        assert caught.value.attempts == bench.record.attempts == 3
+        assert bench.counts() == {"attempts": 3, "failed": 1, "retried": 2}
+        assert bench.quota.left == RetryQuota.CAPACITY - 2
+        bench = Bench((0.1, status(400)))
+        with pytest.raises(APIError) as caught_bad:
+            await bench.call()
+        assert str(caught_bad.value) == "no."
+        assert bench.record.waited == 0
+
+    run_on_fake_clock(main())
+
+
+def test_a_timeout_is_counted_and_tried_again() -> None:
+    async def main() -> None:
+        bench = Bench((99, None), (0.1, None), timeout=2.0)
+        await bench.call()
+        assert bench.counts() == {"attempts": 2, "succeeded": 1, "retried": 1, "timed_out": 1}
+        assert bench.transport.deadlines == [2.0, 2.0]
+
+    run_on_fake_clock(main())
+
+
+def test_a_429_pauses_everybody_and_is_no_failure_of_the_call() -> None:
+    async def main() -> None:
+        bench = Bench(*[(0.1, status(429, 3.0))] * 4, rate=20)
+        await asyncio.gather(bench.call(), bench.call())
+        assert bench.record.failures == 0
+        assert bench.counts() == {"attempts": 6, "succeeded": 2, "retried": 4, "rejected": 4}
+        gaps = sorted(bench.transport.sent)
+        assert gaps[2] - gaps[1] >= 3.0
+        assert gaps[4] - gaps[3] >= 3.0
+        assert bench.quota.left == RetryQuota.CAPACITY
+
+    run_on_fake_clock(main())
+
+
+def test_a_success_ends_the_row_of_429s() -> None:
+    async def main() -> None:
+        policy = RetryPolicy(base=1.0, max_wait=64, max_elapsed=None)
+        bench = Bench(*[(0.1, status(429))] * 3, rate=20, policy=policy)
+        await bench.call()
+        gaps = [b - a for a, b in zip(bench.transport.sent, bench.transport.sent[1:], strict=False)]
+        for gap, longest in zip(gaps, [2, 4, 8], strict=True):
+            assert longest / 2 <= gap - 0.1 <= longest + 0.5
+        bench.transport.steps = [(0.1, status(429))]
+        await bench.call()
+        assert 1 <= bench.transport.sent[-1] - bench.transport.sent[-2] <= 2.7
+
+    run_on_fake_clock(main())
+
+
+def test_the_deadline_of_a_call_cuts_its_last_attempt() -> None:
+    async def main() -> None:
+        policy = RetryPolicy(max_attempts=9, base=0, max_elapsed=5)
+        bench = Bench((3.0, status(503)), (99, None), policy=policy, timeout=4.0)
+        with pytest.raises(APITimeoutError) as caught:
+            await bench.call()
+        assert bench.transport.deadlines == [4.0, pytest.approx(2.0, abs=0.01)]
+        assert "max_elapsed=5 s" in str(caught.value)
+        bench = Bench(policy=RetryPolicy(max_elapsed=None), timeout=4.0)
+        await bench.call()
+        assert bench.transport.deadlines == [4.0]
+
+    run_on_fake_clock(main())
+
+
+def test_a_retry_that_gets_no_turn_before_the_deadline_fails_with_its_last_error() -> None:
+    async def main() -> None:
+        policy = RetryPolicy(max_attempts=9, base=0, max_elapsed=5)
+        bench = Bench((0.1, status(503)), rate=0.1, policy=policy)
+        with pytest.raises(ServerError) as caught:
+            await bench.call()
+        assert str(caught.value) == "no; max_elapsed=5 s passed before the next attempt."
+        assert caught.value.attempts == 1
+        assert now() == pytest.approx(bench.transport.sent[0] + 5, abs=0.01)
+        assert bench.counts() == {"attempts": 1, "failed": 1}
+
+    run_on_fake_clock(main())
+
+
+def test_a_queue_timeout_says_who_waits_and_when_to_come_back() -> None:
+    async def main() -> None:
+        bench = Bench(rate=1, queue_timeout=2.5)
+        calls = [asyncio.create_task(bench.call()) for _ in range(8)]
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        errors = [one for one in done if isinstance(one, QueueTimeoutError)]
+        assert len(errors) == 5
+        longest = max(errors, key=lambda error: error.retry_after)
+        assert str(longest) == "no turn within queue_timeout=2.5 s: 4 other calls wait."
+        assert longest.retry_after == pytest.approx(5.0, abs=0.1)
+        assert bench.counts() == {"attempts": 3, "succeeded": 3}
+        assert bench.record.waited == pytest.approx(2.5, abs=0.01)
+
+    run_on_fake_clock(main())
+
+
+def test_a_queue_timeout_without_a_pace_counts_the_cooldown() -> None:
+    async def main() -> None:
+        policy = RetryPolicy(max_elapsed=None)
+        bench = Bench((0.1, status(429, 30.0)), policy=policy, queue_timeout=1.0)
+        first = asyncio.create_task(bench.call())
+        await asyncio.sleep(0.2)
+        with pytest.raises(QueueTimeoutError) as caught:
+            await bench.call()
+        assert caught.value.retry_after == pytest.approx(28.9, abs=0.1)
+        await first  # a retry is bound by max_elapsed alone
+        bench = Bench((50, None), queue_timeout=1.0, max_concurrency=1, timeout=60)
+        first = asyncio.create_task(bench.call())
+        await asyncio.sleep(0.1)
+        with pytest.raises(QueueTimeoutError) as caught:
+            await bench.call()
+        assert caught.value.retry_after == 0.1
+        await first
+
+    run_on_fake_clock(main())
+
+
+def test_calls_of_a_stream_have_no_queue_timeout() -> None:
+    async def main() -> None:
+        bench, flow = Bench(rate=1, queue_timeout=0.5), Flow()
+        await asyncio.gather(*(bench.call(flow) for _ in range(4)))
+        assert bench.counts() == {"attempts": 4, "succeeded": 4}
+
+    run_on_fake_clock(main())
+
+
+def test_an_answer_that_cannot_be_parsed_is_a_failed_call_and_not_tried_again() -> None:
+    async def main() -> None:
+        def parse(_: Answer) -> Any:
+            raise ResponseError("odd.")
+
+        bench = Bench(max_concurrency=1)
+        for count in (1, 2):
+            with pytest.raises(ResponseError):
+                await bench.call(parse=parse)
+            assert bench.counts() == {"attempts": count, "failed": count}
+
+    run_on_fake_clock(main())
+
+
+def test_a_closed_flow_is_told_to_its_calls_that_wait() -> None:
+    async def main() -> None:
+        bench, flow = Bench((1, None), max_concurrency=1), Flow()
+        first = asyncio.create_task(bench.call(flow))
+        second = asyncio.create_task(bench.call(flow))
+        await asyncio.sleep(0.1)
+        error = AuthenticationError("key.", status_code=401)
+        flow.close(error)
+        assert (await first).content == b"body"
+        with pytest.raises(AuthenticationError):
+            await second
+        assert bench.counts() == {"attempts": 1, "succeeded": 1}
+
+    run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("code", [503, 429])
+def test_closing_ends_the_wait_for_another_attempt(code: int) -> None:
+    async def main() -> None:
+        bench = Bench((0.1, status(code, 30.0)))
+        task = asyncio.create_task(bench.call())
+        await asyncio.sleep(1)
+        began = now()
+        bench.dispatcher.close()
+        with pytest.raises(APIError) as caught:
+            await task
+        assert now() - began < 0.01
+        assert str(caught.value) == "no; the client was closed before the next attempt."
+        assert isinstance(caught.value, RateLimitError if code == 429 else ServerError)
+        assert caught.value.attempts == 1
+        with pytest.raises(APIConnectionError) as refused:
+            await bench.call()
+        assert str(refused.value) == "the client was closed."
+        assert refused.value.attempts == 0
+        assert bench.counters.failed == 1
+
+    run_on_fake_clock(main())
+
+
+def test_closing_during_an_attempt_makes_it_the_last() -> None:
+    async def main() -> None:
+        bench = Bench((1, APIConnectionError("the client was closed before the answer came.")))
+        task = asyncio.create_task(bench.call())
+        await asyncio.sleep(0.5)
+        bench.dispatcher.close()
+        with pytest.raises(APIConnectionError) as caught:
+            await task
+        assert str(caught.value) == "the client was closed before the answer came."
+        assert bench.counts() == {"attempts": 1, "failed": 1}
+
+    run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("moment", [0.05, 0.15, 1.0])
+def test_a_cancelled_call_gives_its_place_back(moment: float) -> None:
+    async def main() -> None:
+        bench = Bench((0.1, status(503, 5.0)), max_concurrency=1)
+        task = asyncio.create_task(bench.call())
+        await asyncio.sleep(moment)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert bench.counts() == {"attempts": 1}
+        await bench.call()
+        assert bench.counters.succeeded == 1
+
+    run_on_fake_clock(main())
