@@ -161,8 +161,6 @@ class _Work(Generic[Item, Output]):
 
     def abandon(self) -> None:
         """What the collector calls when a stream was dropped without being closed."""
-        if self._feeder.done() and not self._tasks:
-            return
         try:
             # Collection may run in any thread.
             self.loop.call_soon_threadsafe(self.cancel)

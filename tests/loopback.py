@@ -124,6 +124,7 @@ def drip(head: bytes, piece: bytes, *, every: float) -> Wire:
             while not gone.done():
                 await asyncio.wait({gone}, timeout=every)
                 writer.write(piece)
+                await writer.drain()
         finally:
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)

@@ -45,6 +45,13 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+def tracebacks(error: BaseException) -> Iterator[Any]:
+    traceback = error.__traceback__
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
+
+
 def other_tasks() -> set[asyncio.Task[Any]]:
     current = asyncio.current_task()
     return {task for task in asyncio.all_tasks() if task is not current}
@@ -240,6 +247,15 @@ def test_it_is_an_async_generator() -> None:
         again = ResultStream(Work(), range(5), limit=5)
         with pytest.raises(LookupError):
             await again.athrow(LookupError)
+        old = LookupError("old")
+        with pytest.raises(LookupError) as caught:
+            await again.athrow(LookupError, old)
+        assert caught.value is old
+        traceback = caught.value.__traceback__
+        for arguments in ((LookupError("new"), None, traceback), (LookupError, None, traceback)):
+            with pytest.raises(LookupError) as caught:
+                await again.athrow(*arguments)
+            assert traceback in list(tracebacks(caught.value))
 
     run_on_fake_clock(main())
 
@@ -300,6 +316,23 @@ def test_wait_for_an_anext_loses_nothing(ordered: bool) -> None:
 
 
 # Errors
+
+
+def test_a_second_error_neither_hides_the_first_nor_holds_up_the_end() -> None:
+    async def main() -> None:
+        async def call(index: int, _: object) -> int:
+            await asyncio.sleep(0.1 * (index + 1))
+            if index < 2:
+                raise PermissionError(f"error {index}")
+            return index
+
+        results = []
+        with pytest.raises(PermissionError, match="error 0"):
+            async for result in ResultStream(call, count(), limit=4):
+                results.append(result)
+        assert results == [2, 3]
+
+    run_on_fake_clock(main())
 
 
 def test_the_iterables_own_exception_comes_after_the_results_of_what_was_read() -> None:

@@ -4,10 +4,12 @@ import asyncio
 import base64
 import contextlib
 import gc
+import gzip
 import hashlib
 import os
 import random
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -19,13 +21,15 @@ import psutil
 import pytest
 from conftest import KEY, MakeClient, picture
 from fault_proxy import FaultProxy
-from loopback import Reply, RollingLimit, Server, drip, echo, hang, outputs, reset, truncate
+from loopback import Reply, RollingLimit, Server, drip, echo, hang, outputs, raw, reset, truncate
+from pydantic import BaseModel
 
 from roboflow_async import (
     APIConnectionError,
     APIError,
     APITimeoutError,
     RateLimitError,
+    ResponseError,
     RetryPolicy,
     RoboflowClient,
     RoboflowError,
@@ -563,6 +567,66 @@ async def test_32_images_of_20_megabytes_at_once_do_not_hold_up_the_event_loop(
     await asyncio.gather(watching, return_exceptions=True)
     assert len(lags) > 20
     assert max(lags) <= 0.05
+
+
+@NO_DEBUG
+@pytest.mark.parametrize(
+    ("wire", "error"),
+    [
+        (
+            Reply(body=gzip.compress(bytes(400_000_000), 9), headers={"Content-Encoding": "gzip"}),
+            ResponseError,
+        ),
+        (drip(b"HTTP/1.1 200 OK\r\n\r\n", bytes(200_000), every=0), ResponseError),
+        (raw(b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 1_000_000), APIConnectionError),
+    ],
+    ids=["bomb", "endless", "headers"],
+)
+async def test_an_answer_without_end_costs_less_than_48_megabytes(
+    server: Server, make_client: MakeClient, wire: Any, error: type[APIError]
+) -> None:
+    server.handler = lambda _: wire
+    async with make_client(retry=ONCE) as client:
+        tracemalloc.start()
+        try:
+            with pytest.raises(error):
+                await run(client)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 48_000_000
+
+
+class Shapes(BaseModel):
+    count: int
+    shapes: list[int] = []
+
+
+@NO_DEBUG
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>" * 100_000,
+        b'{"outputs": [{"count": NaN}]}',
+        b'{"outputs": [{"count": "\xff"}]}',
+        b"[" * 100_000,
+        b'{"outputs": [{"count": ' + b"9" * 4_000_000 + b"}]}",
+        outputs(count="x"),
+        outputs(count=1, shapes=["x"] * 60_000),
+    ],
+    ids=["html", "nan", "utf-8", "deep", "digits", "type", "types"],
+)
+async def test_a_hostile_answer_is_a_short_typed_error_within_100_milliseconds(
+    server: Server, make_client: MakeClient, content: bytes
+) -> None:
+    server.handler = lambda _: Reply(body=content)
+    async with make_client(retry=ONCE) as client:
+        workflow = client.workflow("ws", "wf", output_type=Shapes)
+        with contextlib.suppress(RoboflowError):
+            await workflow.run(picture(0))
+        with within(0.1), pytest.raises(ResponseError) as caught:
+            await workflow.run(picture(0))
+    assert len(str(caught.value)) <= 2000
 
 
 async def test_an_early_refusal_of_a_large_upload_is_a_typed_error(
