@@ -82,6 +82,7 @@ class Admission:
         self._has_head = True
         self._head = asyncio.current_task()
         try:
+            self._check(flow)  # closed since this call was chosen
             await self._slots.acquire()
             try:
                 turn = await self._pacer.acquire()
@@ -98,7 +99,7 @@ class Admission:
             raise self._error from None
         finally:
             self._head = None
-            self._pass_on()
+            self._pass_on(flow)
 
     def _check(self, flow: Flow) -> None:
         error = flow.error or self._error
@@ -126,10 +127,13 @@ class Admission:
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                self._pass_on()  # chosen and cancelled in the same moment
+                self._pass_on(flow)  # chosen and cancelled in the same moment
             raise
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, served: Flow) -> None:
+        """Choose the next head; not from the flow that had the last one, if there is another."""
+        if self._rotation and self._rotation[0] is served:
+            self._rotation.rotate(-1)
         while self._rotation:
             flow = self._rotation.popleft()
             future = flow.pop()

@@ -97,6 +97,7 @@ class Pacer:
         self._start_over()
 
     def _start_over(self) -> None:
+        self._turnstile = asyncio.Lock()
         self._bucket: AsyncLimiter | None = None
         if self.requests_per_second is not None:
             # A bucket of the usual size, `AsyncLimiter(20, 1)`, lets 39 requests through in its
@@ -142,14 +143,17 @@ class Pacer:
     async def acquire(self) -> Turn:
         """Return when one request may be sent, right then."""
         self._clock()
-        wave = None
-        while wave != self._wave_began:  # else a 429 came in while this one waited
-            wave = self._wave_began
-            await asyncio.sleep(self.cooldown)
-            await self._take()
-        turn = Turn(asyncio.get_running_loop().time)
-        self._turns.append(turn)
-        return turn
+        # One at a time: each wait below is for the turns that were given before.
+        async with self._turnstile:
+            wave = None
+            while wave != self._wave_began:  # else a 429 came in while this one waited
+                wave = self._wave_began
+                if (pause := self.cooldown) > 0:
+                    await asyncio.sleep(pause)
+                await self._take()
+            turn = Turn(asyncio.get_running_loop().time)
+            self._turns.append(turn)
+            return turn
 
     async def _take(self) -> None:
         if self._bucket is not None:
@@ -165,8 +169,9 @@ class Pacer:
             # late wake-up was caught up with, or one had to connect first (to a distant server
             # for 100 ms and more). What counts is the second from when they really went out.
             if len(self._turns) == self._turns.maxlen:
-                ready = self._turns[0].at + self._window + _LEAST_MARGIN
-                await asyncio.sleep(max(ready - self._clock(), 0.0))
+                early = self._turns[0].at + self._window + _LEAST_MARGIN - self._clock()
+                if early > 0:
+                    await asyncio.sleep(early)
         if self._shared is not None:
             await self._shared.acquire()
 

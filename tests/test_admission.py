@@ -153,6 +153,27 @@ def test_a_closed_flow_lets_nobody_through_and_others_go_on() -> None:
     assert run_on_fake_clock(main()) == ["first", "other"]
 
 
+def test_a_call_that_was_chosen_just_before_the_end_does_not_send() -> None:
+    async def main() -> None:
+        admission, flow = Admission(1, Pacer(None)), Flow()
+        log: list[str] = []
+        first = asyncio.create_task(hold(admission, flow, 0.1, log, "first"))
+        head = asyncio.create_task(hold(admission, flow, 5, log, "head"))
+        chosen = asyncio.create_task(hold(admission, flow, 0, log, "chosen"))
+        await asyncio.sleep(0.05)
+        head.cancel()
+        await asyncio.sleep(0)  # the head leaves, and chooses
+        began = now()
+        admission.close(APIConnectionError("closed"))
+        for result in await asyncio.gather(head, chosen, return_exceptions=True):
+            assert isinstance(result, (asyncio.CancelledError, APIConnectionError))
+        assert now() - began < 0.01
+        await first
+        assert log == ["first"]
+
+    run_on_fake_clock(main())
+
+
 def test_closing_ends_every_wait_at_once_even_a_long_cooldown() -> None:
     async def main() -> None:
         pacer = Pacer(10)

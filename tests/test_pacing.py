@@ -174,6 +174,20 @@ def test_two_users_of_one_pacer_share_its_ceiling() -> None:
     assert rate(sent) >= 19.6
 
 
+def test_two_users_of_one_pacer_keep_its_ceiling_when_they_connect_late() -> None:
+    async def main() -> list[float]:
+        pacer = Pacer(20)
+        delays = iter([0.3, 0.2, 0.25, 0.1, 0.15, 0.3, 0.2])
+
+        def connect() -> float:
+            return next(delays, 0.0)
+
+        times = await asyncio.gather(*(take(pacer, 40, connect) for _ in range(3)))
+        return sorted(chain(*times))
+
+    assert busiest_window(run_on_fake_clock(main())) <= 20
+
+
 def test_a_pacer_works_in_one_event_loop_after_another() -> None:
     pacer = Pacer(20)
     for _ in range(2):
