@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -13,28 +12,22 @@ from roboflow_async.config import (
     RetryPolicy,
     Settings,
     TransportName,
-    check_mapping,
-    check_number,
 )
 from roboflow_async.counters import Counters
-from roboflow_async.dispatch import Dispatcher
 from roboflow_async.environment import make_ssl_context, resolve_proxy
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.images import ImageLoader
 from roboflow_async.logs import keep_out_of_logs
 from roboflow_async.pacing import Pacer, RateLimiter
 from roboflow_async.protocol import (
     KeyPlacement,
     WorkflowOptions,
-    workflow_request,
 )
-from roboflow_async.responses import parse_workflow_outputs
 from roboflow_async.results import Stats
 from roboflow_async.retry import RetryQuota
-from roboflow_async.runtime import Runtime, RuntimeHolder
+from roboflow_async.runtime import Parts, RuntimeHolder
 from roboflow_async.targets import TargetContext
-from roboflow_async.transport import HttpxTransport
-from roboflow_async.workflow import Workflow, load_images
+from roboflow_async.transport import check_http_client
+from roboflow_async.workflow import Workflow, run_batch
 
 __all__ = ["RoboflowClient"]
 
@@ -115,64 +108,33 @@ class RoboflowClient:
         )
         if transport != "httpx":
             raise ConfigurationError(f"transport={transport!r} is not known: give 'httpx'.")
-        if http_client is not None and settings.api_key_transport == "query":
-            raise ConfigurationError(
-                "api_key_transport='query' does not go with http_client: httpx logs the URLs of "
-                "its clients, and the key would be in them. Give 'header' or 'body'."
-            )
-        if http_client is not None and not isinstance(http_client, httpx.AsyncClient):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                f"http_client is of type {type(http_client).__name__}: give an httpx.AsyncClient."
-            )
-        if limiter is not None and not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                f"limiter is of type {type(limiter).__name__}, which has no acquire(): give a "
-                "Pacer or an object with `async def acquire(self)`."
-            )
+        check_http_client(http_client, settings)
         self._settings = settings
         self._key = KeyPlacement(settings.api_key, settings.api_key_transport)
         keep_out_of_logs(self._key.forms())
-        self._http_client = http_client
-        # An http_client has its own; what the environment says of them does not matter then.
-        trust_env = trust_env and http_client is None
-        self._ssl_context = make_ssl_context(settings.api_url, trust_env=trust_env)
-        self._proxy = resolve_proxy(settings.api_url, trust_env=trust_env)
         self._counters = Counters()
-        self._quota = RetryQuota()
         self._pacer = (
             limiter
             if isinstance(limiter, Pacer)
             else Pacer(settings.requests_per_second, limiter=limiter)
         )
-        self._runtime = RuntimeHolder(self._make_runtime)
+        # An http_client has its own; what the environment says of them does not matter then.
+        trust_env = trust_env and http_client is None
+        parts = Parts(
+            settings=settings,
+            key=self._key,
+            pacer=self._pacer,
+            quota=RetryQuota(),
+            counters=self._counters,
+            ssl_context=make_ssl_context(settings.api_url, trust_env=trust_env),
+            proxy=resolve_proxy(settings.api_url, trust_env=trust_env),
+            http_client=http_client,
+        )
+        self._runtime = RuntimeHolder(parts)
         self._context = TargetContext(self._runtime.get, self._key, settings.max_concurrency)
 
     def __repr__(self) -> str:
         return f"<RoboflowClient for {self._settings.api_url}>"
-
-    def _make_runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
-        settings = self._settings
-        transport = HttpxTransport(
-            settings,
-            self._key,
-            ssl_context=self._ssl_context,
-            proxy=self._proxy,
-            http_client=self._http_client,
-            user_agent=f"roboflow-async/{version('roboflow-async')}",
-        )
-        dispatcher = Dispatcher(
-            settings,
-            pacer=self._pacer,
-            transport=transport,
-            quota=self._quota,
-            counters=self._counters,
-        )
-        loader = ImageLoader(
-            allow_paths=settings.allow_paths,
-            allow_urls=settings.allow_urls,
-            max_bytes=settings.max_image_bytes,
-        )
-        return Runtime(loop, loader, transport, dispatcher)
 
     async def __aenter__(self) -> Self:
         self._runtime.get()
@@ -267,11 +229,6 @@ class RoboflowClient:
         Raises:
             ConfigurationError: neither or both of the names and `specification`, or a bad value.
         """
-        if not isinstance(image_input, str) or not image_input:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError("image_input must be the name of the Workflow's image input.")
-        check_mapping("parameters", parameters)
-        if max_side is not None:
-            check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
         options = WorkflowOptions.checked(
             workspace_name,
             workflow_id,
@@ -285,7 +242,7 @@ class RoboflowClient:
             self._context,
             options,
             image_input=image_input,
-            parameters=parameters or {},
+            parameters=parameters,
             output_type=output_type,
             max_side=max_side,
         )
@@ -306,16 +263,16 @@ class RoboflowClient:
         """Run a Workflow once, as `inference_sdk.InferenceHTTPClient.run_workflow` does.
 
         Args:
-            workspace_name: the workspace, as in the app's URL.
-            workflow_id: the Workflow, as in the app's URL.
-            specification: an inline Workflow, instead of the two names.
+            workspace_name: as for `workflow`, and so are the others that are not explained here.
+            workflow_id: likewise.
+            specification: likewise.
             images: images by input name; a list of them is a batch.
-            parameters: the Workflow's other inputs.
-            excluded_fields: outputs that the server leaves out.
-            use_cache: False: the server fetches the definition anew.
+            parameters: likewise.
+            excluded_fields: likewise.
+            use_cache: likewise.
             enable_profiling: True: the server records a trace.
-            workflow_version_id: a certain version; default: the latest.
-            disable_sinks: True: no notification is sent and nothing is uploaded.
+            workflow_version_id: likewise.
+            disable_sinks: likewise.
 
         Returns:
             One dict of outputs for each image of the batch.
@@ -333,12 +290,4 @@ class RoboflowClient:
             disable_sinks=disable_sinks,
             enable_profiling=enable_profiling,
         )
-        check_mapping("images", images)
-        check_mapping("parameters", parameters)
-        runtime = self._runtime.get()
-        inputs = {
-            name: await load_images(runtime.loader, image) for name, image in (images or {}).items()
-        }
-        request = workflow_request(options, {**inputs, **(parameters or {})}, self._key)
-        dispatcher = runtime.dispatcher
-        return await dispatcher.call(request, parse_workflow_outputs, dispatcher.new_record())
+        return await run_batch(self._context, options, images, parameters)

@@ -18,6 +18,7 @@ from typing import Final, Protocol, runtime_checkable
 from aiolimiter import AsyncLimiter
 
 from roboflow_async.config import check_number
+from roboflow_async.errors import ConfigurationError
 
 __all__ = ["Pacer", "RateLimiter", "Turn"]
 
@@ -83,7 +84,7 @@ class Pacer:
         limiter: another limiter that is asked as well, last before each turn.
 
     Raises:
-        ConfigurationError: the ceiling is out of range.
+        ConfigurationError: the ceiling is out of range, or the limiter is none.
     """
 
     def __init__(
@@ -91,6 +92,11 @@ class Pacer:
     ) -> None:
         if requests_per_second is not None:
             check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
+        if limiter is not None and not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"limiter is of type {type(limiter).__name__}, which has no acquire(): give a "
+                "Pacer, or an object with `async def acquire(self)`."
+            )
         self.requests_per_second = requests_per_second
         self._shared = limiter
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -120,6 +126,11 @@ class Pacer:
         # Made per running loop: AsyncLimiter's timers and times belong to one.
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
+            if self._loop is not None and not self._loop.is_closed():
+                raise ConfigurationError(
+                    "this Pacer is in use on another event loop: make one for each, or share a "
+                    "ceiling between them with a RateLimiter of your own."
+                )
             self._loop = loop
             self._start_over()
         return loop.time()

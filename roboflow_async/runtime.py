@@ -6,16 +6,25 @@ on first use there, not with the client. A second event loop after the first has
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import ssl
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 
+import httpx
+
+from roboflow_async.config import Settings
+from roboflow_async.counters import Counters
 from roboflow_async.dispatch import Dispatcher
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageLoader
-from roboflow_async.transport import Transport
+from roboflow_async.pacing import Pacer
+from roboflow_async.protocol import KeyPlacement
+from roboflow_async.retry import RetryQuota
+from roboflow_async.transport import HttpxTransport, Transport
 
-__all__ = ["Runtime", "RuntimeHolder"]
+__all__ = ["Parts", "Runtime", "RuntimeHolder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,44 @@ class Runtime:
     loader: ImageLoader
     transport: Transport
     dispatcher: Dispatcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Parts:
+    """What the runtimes of one client are made of; belongs to no event loop."""
+
+    settings: Settings
+    key: KeyPlacement
+    pacer: Pacer
+    quota: RetryQuota
+    counters: Counters
+    ssl_context: ssl.SSLContext
+    proxy: httpx.Proxy | None
+    http_client: httpx.AsyncClient | None
+
+    def make_runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
+        """The runtime of a loop; called while that loop runs."""
+        transport = HttpxTransport(
+            self.settings,
+            self.key,
+            ssl_context=self.ssl_context,
+            proxy=self.proxy,
+            http_client=self.http_client,
+            user_agent=f"roboflow-async/{version('roboflow-async')}",
+        )
+        dispatcher = Dispatcher(
+            self.settings,
+            pacer=self.pacer,
+            transport=transport,
+            quota=self.quota,
+            counters=self.counters,
+        )
+        loader = ImageLoader(
+            allow_paths=self.settings.allow_paths,
+            allow_urls=self.settings.allow_urls,
+            max_bytes=self.settings.max_image_bytes,
+        )
+        return Runtime(loop, loader, transport, dispatcher)
 
 
 async def _lifetime(runtime: Runtime) -> AsyncGenerator[None, None]:
@@ -41,11 +88,11 @@ class RuntimeHolder:
     """Gives the runtime of the running event loop.
 
     Args:
-        make: makes one; it is called inside the running loop.
+        parts: what it is made of.
     """
 
-    def __init__(self, make: Callable[[asyncio.AbstractEventLoop], Runtime]) -> None:
-        self._make = make
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._runtime: Runtime | None = None
         self._life: AsyncGenerator[None, None] | None = None
         self._closed = False
@@ -63,7 +110,7 @@ class RuntimeHolder:
         loop = asyncio.get_running_loop()
         runtime = self._runtime
         if runtime is None or runtime.loop.is_closed():
-            runtime = self._runtime = self._make(loop)
+            runtime = self._runtime = self._parts.make_runtime(loop)
             self._life = self._begin(runtime)
         elif runtime.loop is not loop:
             raise ConfigurationError(

@@ -20,13 +20,28 @@ from roboflow_async.errors import (
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.responses import Answer, status_error
 
-__all__ = ["HttpxTransport", "Transport"]
+__all__ = ["HttpxTransport", "Transport", "check_http_client"]
 
 # Below the 5 s after which uvicorn, and so a self-hosted Inference Server, closes an idle
 # connection: a request that leaves at that very moment is lost.
 _KEEP_ALIVE: Final = 4.0
 
 _NO_HTTPX_TIMEOUT: Final = {"timeout": httpx.Timeout(None).as_dict()}
+
+
+def check_http_client(http_client: object, settings: Settings) -> None:
+    """Raise `ConfigurationError` unless it is None or can send with these settings."""
+    if http_client is None:
+        return
+    if not isinstance(http_client, httpx.AsyncClient):
+        raise ConfigurationError(
+            f"http_client is of type {type(http_client).__name__}: give an httpx.AsyncClient."
+        )
+    if settings.api_key_transport == "query":
+        raise ConfigurationError(
+            "api_key_transport='query' does not go with http_client: httpx logs the URLs of its "
+            "clients, and the key would be in them. Give 'header' or 'body'."
+        )
 
 
 class Transport(Protocol):

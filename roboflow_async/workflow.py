@@ -6,8 +6,10 @@ from typing import Any, TypeVar, cast
 
 import pydantic
 
+from roboflow_async.config import check_mapping, check_number
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError
 from roboflow_async.images import EncodedImage, ImageInput, ImageLoader, ImageURL, is_image
+from roboflow_async.jsontypes import JSONObject
 from roboflow_async.protocol import WorkflowOptions, workflow_request
 from roboflow_async.responses import Answer, parse_workflow_outputs
 from roboflow_async.results import Result, WarmUpReport
@@ -15,7 +17,7 @@ from roboflow_async.scaling import scaled_back
 from roboflow_async.stream import ResultStream
 from roboflow_async.targets import Prepared, Target, TargetContext
 
-__all__ = ["Workflow", "WorkflowInput", "load_images"]
+__all__ = ["Workflow", "WorkflowInput", "run_batch"]
 
 Output = TypeVar("Output")
 
@@ -23,11 +25,29 @@ WorkflowInput = ImageInput | Mapping[str, ImageInput]
 """One image, or the Workflow's image inputs by name."""
 
 
-async def load_images(loader: ImageLoader, value: object, max_side: int | None = None) -> Any:
+async def run_batch(
+    context: TargetContext,
+    options: WorkflowOptions,
+    images: Mapping[str, Any] | None,
+    parameters: Mapping[str, Any] | None,
+) -> list[JSONObject]:
+    """Run a Workflow once; images are given by input name, and lists of them are batches."""
+    check_mapping("images", images)
+    check_mapping("parameters", parameters)
+    runtime = context.runtime()
+    inputs = {
+        name: await _load_images(runtime.loader, image) for name, image in (images or {}).items()
+    }
+    request = workflow_request(options, {**inputs, **(parameters or {})}, context.key)
+    dispatcher = runtime.dispatcher
+    return await dispatcher.call(request, parse_workflow_outputs, dispatcher.new_record())
+
+
+async def _load_images(loader: ImageLoader, value: object) -> Any:
     """Load an image, or a batch of them: lists stay lists, as deep as they go."""
     if isinstance(value, (list, tuple)):
-        return [await load_images(loader, item, max_side) for item in cast("list[object]", value)]
-    return await loader.load(value, max_side=max_side)
+        return [await _load_images(loader, item) for item in cast("list[object]", value)]
+    return await loader.load(value)
 
 
 class Workflow(Target[Output]):
@@ -39,14 +59,19 @@ class Workflow(Target[Output]):
         options: WorkflowOptions,
         *,
         image_input: str,
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, Any] | None,
         output_type: type[Output] | None,
         max_side: int | None,
     ) -> None:
+        if not isinstance(image_input, str) or not image_input:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError("image_input must be the name of the Workflow's image input.")
+        check_mapping("parameters", parameters)
+        if max_side is not None:
+            check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
         super().__init__(context)
         self._options = options
         self._image_input = image_input
-        self._parameters = dict(parameters)
+        self._parameters = dict(parameters or {})
         self._output_type = output_type
         self._adapter = _adapter(output_type) if output_type is not None else None
         self._max_side = max_side

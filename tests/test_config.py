@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
-from conftest import KEY
+from conftest import KEY, picture
+from loopback import Server
 
 from roboflow_async import ConfigurationError, Pacer, RoboflowClient
 from roboflow_async.config import Settings
+from roboflow_async.environment import resolve_proxy
 
 LOCAL = "http://127.0.0.1:9001"
 
@@ -173,19 +175,33 @@ def test_a_pacer_that_is_given_is_used_as_it_is() -> None:
 
 def test_a_proxy_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
-    client = RoboflowClient(KEY, api_url="http://api.example")
-    assert client._proxy is not None
-    assert client._proxy.url.host == "proxy.example"
-    assert RoboflowClient(KEY, api_url="http://api.example", trust_env=False)._proxy is None
+    proxy = resolve_proxy("http://api.example", trust_env=True)
+    assert proxy is not None
+    assert proxy.url.host == "proxy.example"
+    assert resolve_proxy("https://api.example", trust_env=True) is None
+    assert resolve_proxy("http://api.example", trust_env=False) is None
     monkeypatch.setenv("NO_PROXY", "api.example")
-    assert RoboflowClient(KEY, api_url="http://api.example")._proxy is None
+    assert resolve_proxy("http://api.example", trust_env=True) is None
 
 
 def test_a_proxy_without_a_scheme_is_an_http_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "proxy.example:3128")
-    client = RoboflowClient(KEY, api_url="http://api.example")
-    assert client._proxy is not None
-    assert client._proxy.url.scheme == "http"
+    proxy = resolve_proxy("https://api.example", trust_env=True)
+    assert proxy is not None
+    assert proxy.url == "http://proxy.example:3128"
+
+
+@pytest.mark.anyio
+async def test_requests_go_through_the_proxy(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server stands for an HTTP proxy: it is asked for the whole URL.
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    async with RoboflowClient(KEY, api_url="http://api.example:81/base") as client:
+        await client.workflow("ws", "wf").run(picture(0))
+    (arrival,) = server.arrivals
+    assert arrival.target == "http://api.example:81/base/ws/workflows/wf"
+    assert arrival.headers["host"] == "api.example:81"
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,20 @@ def test_a_pacer_works_in_one_event_loop_after_another() -> None:
         assert busiest_window(run_on_fake_clock(take(pacer, 30))) <= 20
 
 
+def test_a_pacer_in_use_on_another_running_loop_is_a_clear_error() -> None:
+    async def main() -> None:
+        pacer = Pacer(20)
+        await pacer.acquire()
+
+        def elsewhere() -> None:
+            with pytest.raises(ConfigurationError, match="another event loop"):
+                asyncio.run(pacer.acquire())  # type: ignore[arg-type]
+
+        await asyncio.to_thread(elsewhere)
+
+    asyncio.run(main())
+
+
 # After a 429
 
 
