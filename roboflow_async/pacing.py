@@ -13,6 +13,8 @@ A `Pacer` keeps three promises:
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
 from typing import Final, Protocol, runtime_checkable
 
 from aiolimiter import AsyncLimiter
@@ -72,6 +74,15 @@ class Turn:
         self.at = self._clock()
 
 
+@dataclass(slots=True)
+class _Wave:
+    """429s that belong together: those of requests sent before the first of them came back."""
+
+    began: float
+    pace: float | None  # before it
+    let_through: int  # turns of the second before it, less those rejected
+
+
 class Pacer:
     """Gives turns at a ceiling, cools down after a 429, and finds a lower ceiling.
 
@@ -111,15 +122,11 @@ class Pacer:
             rate = self.requests_per_second / (_WINDOW + _ARRIVAL_MARGIN)
             size = 1 + _WAKE_UP_TOLERANCE * rate
             self._bucket = AsyncLimiter(size, size / rate)
-        # As many turns as one second may have, and the time in which there may be no more.
-        count = max(int(self.requests_per_second or 0), 1)
-        self._turns: deque[Turn] = deque(maxlen=count)
-        self._window = count / self.requests_per_second if self.requests_per_second else 0.0
-        self._cooldown_until = -float("inf")
-        self._wave_began = -float("inf")
+        # As many turns as one second may have.
+        self._turns: deque[Turn] = deque(maxlen=max(int(self.requests_per_second or 0), 1))
+        self._cooldown_until = -inf
+        self._wave: _Wave | None = None  # the last one
         self._waves = 0  # since the last success
-        self._before = 0.0  # the pace when the wave began
-        self._let_through = 0  # turns of the second before the wave, less those rejected
         self._low: float | None = None  # the pace after the cooldown; None: at the ceiling
 
     def _clock(self) -> float:
@@ -139,7 +146,10 @@ class Pacer:
     def pace(self) -> float | None:
         """Requests per second right now: the ceiling, or less after a 429. None: unpaced."""
         ceiling = self.requests_per_second
-        if self._low is None or self._loop is None or ceiling is None:
+        return ceiling if ceiling is None else self._pace_below(ceiling)
+
+    def _pace_below(self, ceiling: float) -> float:
+        if self._low is None or self._loop is None:
             return ceiling
         elapsed = min(max(self._loop.time() - self._cooldown_until, 0.0) / _RECOVERY, 1.0)
         # Cubic: most of the time is spent close to what is known to work, and the ceiling is
@@ -156,22 +166,23 @@ class Pacer:
         self._clock()
         # One at a time: each wait below is for the turns that were given before.
         async with self._turnstile:
-            wave = None
-            while wave != self._wave_began:  # else a 429 came in while this one waited
-                wave = self._wave_began
+            while True:
+                wave = self._wave
                 if (pause := self.cooldown) > 0:
                     await asyncio.sleep(pause)
                 await self._take()
+                if wave is self._wave:  # else a 429 came in while this one waited
+                    break
             turn = Turn(asyncio.get_running_loop().time)
             self._turns.append(turn)
             return turn
 
     async def _take(self) -> None:
-        if self._bucket is not None:
+        ceiling = self.requests_per_second
+        if self._bucket is not None and ceiling is not None:
             # A turn at a lower pace costs more of the same bucket: nothing has to be rebuilt
             # when the pace changes, and what was used up before stays used up.
-            pace, ceiling = self.pace, self.requests_per_second
-            cost = ceiling / pace if pace and ceiling else 1.0
+            cost = ceiling / self._pace_below(ceiling)
             while cost > 1:
                 await self._bucket.acquire()
                 cost -= 1
@@ -179,8 +190,9 @@ class Pacer:
             # The bucket spaces the turns evenly. Requests may still leave closer together: a
             # late wake-up was caught up with, or one had to connect first (to a distant server
             # for 100 ms and more). What counts is the second from when they really went out.
-            if len(self._turns) == self._turns.maxlen:
-                early = self._turns[0].at + self._window + _LEAST_MARGIN - self._clock()
+            count = len(self._turns)
+            if count == self._turns.maxlen:
+                early = self._turns[0].at + count / ceiling + _LEAST_MARGIN - self._clock()
                 if early > 0:
                     await asyncio.sleep(early)
         if self._shared is not None:
@@ -205,19 +217,19 @@ class Pacer:
                 in a row (from 1).
         """
         now = self._clock()
-        new_wave = sent_at > self._wave_began
-        if new_wave:
-            self._before = self.pace or 0.0
+        wave = self._wave
+        if wave is not None and sent_at <= wave.began:
+            wait = 0.0
+        else:
+            let_through = sum(turn.at > now - _WINDOW for turn in self._turns)
+            wave = self._wave = _Wave(now, self.pace, let_through)
             self._waves += 1
-            self._wave_began = now
-            self._let_through = sum(turn.at > now - _WINDOW for turn in self._turns)
+            wait = backoff(self._waves)
         if retry_after is not None:
             wait = min(retry_after, _LONGEST_COOLDOWN)
-        else:
-            wait = backoff(self._waves) if new_wave else 0.0
         self._cooldown_until = max(self._cooldown_until, now + wait)
-        self._let_through -= 1
-        if self.requests_per_second is not None:
-            lowest = max(self._before * _DEEPEST_CUT, _LOWEST_PACE)
-            low = min(max(self._let_through * _BACK_OFF, lowest), self._before * _BACK_OFF)
-            self._low = min(max(low, _LOWEST_PACE), self.requests_per_second)
+        wave.let_through -= 1
+        if wave.pace is not None:
+            lowest = max(wave.pace * _DEEPEST_CUT, _LOWEST_PACE)
+            low = min(max(wave.let_through * _BACK_OFF, lowest), wave.pace * _BACK_OFF)
+            self._low = min(max(low, _LOWEST_PACE), wave.pace)

@@ -118,9 +118,9 @@ def test_a_ceiling_below_one_spaces_requests_by_more_than_a_second() -> None:
     assert all(4.0 <= gap <= 4.1 for gap in gaps)
 
 
-@pytest.mark.parametrize("ceiling", [0, -1, float("nan"), float("inf"), True, "20"])
+@pytest.mark.parametrize("ceiling", [0, -1, 100_001, float("nan"), float("inf"), True, "20"])
 def test_a_ceiling_that_is_no_rate_is_refused(ceiling: object) -> None:
-    with pytest.raises(ConfigurationError, match="requests_per_second"):
+    with pytest.raises(ConfigurationError, match=r"^requests_per_second="):
         Pacer(ceiling)  # type: ignore[arg-type]
 
 
@@ -306,6 +306,30 @@ def test_the_pace_falls_and_climbs_back_and_never_above_the_ceiling() -> None:
         assert seen == sorted(seen)
         assert seen[0] == fallen  # still in the cooldown, or just after it
         assert seen[-1] == 20
+
+    run_on_fake_clock(main())
+
+
+def test_each_wave_lowers_the_pace_however_much_the_second_before_it_let_through() -> None:
+    async def main() -> None:
+        pacer = Pacer(20)
+        turns = [await pacer.acquire() for _ in range(21)]
+        for _ in range(2):
+            before = pacer.pace
+            assert before is not None
+            pacer.rejected(sent_at=turns[-1].at, retry_after=0.001, backoff=lambda _: 0)
+            turns.append(await pacer.acquire())
+        assert pacer.pace == pytest.approx(0.9 * before, rel=0.001)
+
+    run_on_fake_clock(main())
+
+
+def test_a_pace_that_is_already_the_lowest_stays() -> None:
+    async def main() -> None:
+        pacer = Pacer(0.05)
+        turn = await pacer.acquire()
+        pacer.rejected(sent_at=turn.at, retry_after=0.001, backoff=lambda _: 0)
+        assert pacer.pace == 0.05
 
     run_on_fake_clock(main())
 
