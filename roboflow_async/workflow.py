@@ -77,8 +77,7 @@ class Workflow(Target[Output]):
         self._max_side = max_side
 
     def __repr__(self) -> str:
-        name = "inline" if self._options.specification is not None else self.name
-        return f"<Workflow {name}>"
+        return f"<Workflow {self.name}>"
 
     @property
     def name(self) -> str:
