@@ -17,7 +17,7 @@ coverage: $(READY)
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report
 
-# Changes the code in small ways and looks whether a test notices; about 20 minutes.
+# Changes the code in small ways and looks whether a test notices; about ten minutes.
 mutants: $(READY)
 	HYPOTHESIS_PROFILE=mutants $(BIN)/mutmut run --max-children 2
 	$(BIN)/mutmut results
