@@ -1,6 +1,7 @@
 """What a call runs: what to send for an input, and what comes back."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -38,12 +39,13 @@ class Prepared:
     image: EncodedImage | None
 
 
-class Target(Generic[Output]):
+class Target(ABC, Generic[Output]):
     """Something that calls run on. Subclasses say what is sent and what comes back."""
 
     def __init__(self, context: TargetContext) -> None:
         self._context = context
 
+    @abstractmethod
     async def _prepare(
         self,
         loader: ImageLoader,
@@ -53,11 +55,12 @@ class Target(Generic[Output]):
         warm_up: bool = False,
     ) -> Prepared:
         """Load, check and encode the input, and build its request."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def _parse(self, prepared: Prepared, answer: Answer) -> Output:
         """The output in an answer."""
-        raise NotImplementedError
+        ...
 
     async def _run(self, value: object, parameters: Mapping[str, Any]) -> Output:
         runtime = self._context.runtime()

@@ -87,7 +87,15 @@ async def test_any_object_as_an_image_is_sent_or_an_image_error(
 
 @pytest.mark.parametrize(
     "value",
-    [deep(100_000), {"a": deep(100_000)}, float("nan"), b"bytes", {("a", "b"): 1}, {1, 2}, object()],
+    [
+        deep(100_000),
+        {"a": deep(100_000)},
+        float("nan"),
+        b"bytes",
+        {("a", "b"): 1},
+        {1, 2},
+        object(),
+    ],
     ids=["deep", "deep in a dict", "nan", "bytes", "tuple key", "set", "object"],
 )
 async def test_a_parameter_that_cannot_be_sent_is_refused(
