@@ -184,7 +184,9 @@ class Dispatcher:
         left = self._time_left(record)
         timeout = self._settings.timeout if left is None else min(self._settings.timeout, left)
         try:
-            answer = await self._transport.attempt(request, timeout, turn.sent)
+            answer = await self._transport.attempt(
+                request, timeout, turn.sent, fresh=record.failures > 0
+            )
         except RateLimitError as error:
             counters.rejected += 1
             self._pacer.rejected(

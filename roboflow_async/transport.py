@@ -1,9 +1,9 @@
 """One attempt: sends one request and returns its whole answer. The only file that sends."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import anyio
 import httpx
@@ -48,7 +48,7 @@ class Transport(Protocol):
     """Sends attempts."""
 
     async def attempt(
-        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None]
+        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
     ) -> Answer:
         """Send the request and return its whole answer.
 
@@ -56,6 +56,7 @@ class Transport(Protocol):
             request: what to send.
             seconds: the deadline of all of it: connect, send, wait, read.
             on_sent: called when the request goes out, after connecting.
+            fresh: over a new connection: one that was kept alive has just failed this call.
 
         Raises:
             APIError: anything but an answer with a status below 300.
@@ -106,6 +107,7 @@ class HttpxTransport:
             **key.headers(),
         }
         self._host = httpx.URL(settings.api_url).netloc.decode("ascii")
+        self._tls = settings.api_url.startswith("https:")
         self._urls: dict[str, httpx.URL] = {}
         # The first one imports httpcore, which takes 30 ms (measured): not after a turn.
         self._free = [self._new_lane()] if http_client is None else []
@@ -113,7 +115,7 @@ class HttpxTransport:
         self._closed = False
 
     async def attempt(
-        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None]
+        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
     ) -> Answer:
         """Send the request and return its whole answer."""
         if self._closed:
@@ -123,7 +125,7 @@ class HttpxTransport:
         # disconnects) reaches it as that of a scope, under which httpcore cleans up after
         # itself. Nothing is raised through the task group, which would wrap it.
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._exchange, request, seconds, on_sent, outcome)
+            tasks.start_soon(self._exchange, request, seconds, on_sent, fresh, outcome)
         result = outcome[0]
         if isinstance(result, Answer):
             return result
@@ -137,12 +139,13 @@ class HttpxTransport:
         request: PreparedRequest,
         seconds: float,
         on_sent: Callable[[], None],
+        fresh: bool,
         outcome: list[Answer | Exception],
     ) -> None:
         with anyio.move_on_after(seconds) as scope:
             self._running.add(scope)
             try:
-                outcome.append(await self._send(request, on_sent))
+                outcome.append(await self._send(request, on_sent, fresh=fresh))
             except APIError as error:
                 outcome.append(error)
             except httpx.HTTPError as error:
@@ -156,7 +159,9 @@ class HttpxTransport:
         elif not outcome and scope.cancelled_caught:
             outcome.append(APITimeoutError(f"no complete answer within {seconds:.4g} s."))
 
-    async def _send(self, prepared: PreparedRequest, on_sent: Callable[[], None]) -> Answer:
+    async def _send(
+        self, prepared: PreparedRequest, on_sent: Callable[[], None], *, fresh: bool
+    ) -> Answer:
         if self._client is not None:
             request = self._client.build_request(
                 "POST",
@@ -172,7 +177,16 @@ class HttpxTransport:
                 await response.aclose()
         lane = self._free.pop() if self._free else self._new_lane()
         clean = False
+        opened: list[_Closable] = []
+
+        async def trace(event: str, info: Mapping[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                opened.append(info["return_value"])
+
         try:
+            if fresh:
+                await lane.aclose()
+                lane = self._new_lane()
             # Handed to the transport, not to an AsyncClient: that would log the URL, look for
             # cookies, redirects and credentials, and take a fifth of the whole time.
             response = await lane.handle_async_request(
@@ -185,7 +199,9 @@ class HttpxTransport:
                         "Content-Length": str(prepared.length),
                     },
                     stream=_Body(prepared.body, on_sent),
-                    extensions=_NO_HTTPX_TIMEOUT,
+                    extensions={**_NO_HTTPX_TIMEOUT, "trace": trace}
+                    if self._tls
+                    else _NO_HTTPX_TIMEOUT,
                 )
             )
             try:
@@ -203,6 +219,9 @@ class HttpxTransport:
             else:
                 with anyio.CancelScope(shield=True):
                     await lane.aclose()
+                    # httpcore 1.0.9 forgets the socket of a TLS handshake that is cancelled.
+                    for stream in opened:
+                        await stream.aclose()
 
     def _new_lane(self) -> httpx.AsyncHTTPTransport:
         return httpx.AsyncHTTPTransport(
@@ -239,6 +258,10 @@ class HttpxTransport:
             scope.cancel()
         while self._free:
             await self._free.pop().aclose()
+
+
+class _Closable(Protocol):
+    async def aclose(self) -> None: ...
 
 
 class _Body(httpx.AsyncByteStream):

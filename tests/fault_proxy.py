@@ -38,6 +38,7 @@ class FaultProxy:
         self._upstream = upstream
         self._chance = random.Random(seed)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unanswered: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
@@ -74,6 +75,7 @@ class FaultProxy:
             pass
         finally:
             self._tasks.discard(task)
+            self._unanswered.discard(writer)
             for end in (writer, there):
                 if end is not None:
                     end.close()
@@ -89,6 +91,8 @@ class FaultProxy:
                 async with asyncio.timeout(self.faults.close_idle_after):
                     data = await reader.read(2**20)
             except TimeoutError:
+                if client in self._unanswered:
+                    continue
                 return
             if not data:
                 return
@@ -99,12 +103,14 @@ class FaultProxy:
             if self.faults.jitter:
                 await asyncio.sleep(self._chance.uniform(0, self.faults.jitter))
             await self.faults.released.wait()
+            self._unanswered.add(client)
             if not self.faults.blackhole:
                 there.write(data)
                 await there.drain()
 
     async def _pass_down(self, back: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await back.read(2**20):
+            self._unanswered.discard(writer)
             if not self.faults.blackhole:
                 writer.write(data)
                 await writer.drain()

@@ -43,11 +43,13 @@ class Script:
         self.steps = list(steps)
         self.sent: list[float] = []
         self.deadlines: list[float] = []
+        self.fresh: list[bool] = []
 
     async def attempt(
-        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None]
+        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
     ) -> Answer:
         assert request is REQUEST
+        self.fresh.append(fresh)
         on_sent()
         self.sent.append(now())
         self.deadlines.append(seconds)
@@ -135,6 +137,7 @@ def test_a_call_that_succeeds_at_the_third_attempt() -> None:
         assert (bench.record.attempts, bench.record.failures) == (3, 2)
         assert bench.record.latency == pytest.approx(0.2, abs=0.001)
         assert bench.quota.left == 50  # what was taken came back
+        assert bench.transport.fresh == [False, True, True]
         first, second, third = bench.transport.sent
         assert 0.1 <= second - first <= 1.2
         assert 0.1 <= third - second <= 2.2

@@ -238,6 +238,24 @@ async def test_a_cancellation_while_connecting_comes_through_at_once(
         assert client.stats.in_flight == 0
 
 
+async def test_a_tls_handshake_that_is_cut_or_cancelled_leaves_no_socket(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = lambda _: hang  # it never gets that far: a plain server answers no handshake
+    url = server.url.replace("http:", "https:")
+    async with make_client(api_url=url, timeout=0.1, retry=ONCE) as client:
+        with pytest.raises(APITimeoutError):
+            await run(client)
+        assert sockets_to(server) == 0
+    async with make_client(api_url=url) as client:
+        task = asyncio.create_task(run(client))
+        await asyncio.sleep(0.1)
+        assert sockets_to(server) == 1
+        with within(0.05):
+            await native(task)
+        assert sockets_to(server) == 0
+
+
 @pytest.mark.parametrize("phase", PHASES[1:])
 async def test_closing_the_client_in_any_phase_ends_its_calls_with_a_typed_error(
     server: Server, make_client: MakeClient, phase: str
@@ -327,7 +345,7 @@ async def test_retry_after_2_is_kept_by_every_task_and_no_longer_than_needed(
 
 @pytest.mark.parametrize(
     "text",
-    ["0", "-10", "nan", "inf", "1" + "0" * 35, "", "soon", "\x01\x02".replace("\x01", "?"), "date"],
+    ["0", "-10", "nan", "inf", "1" + "0" * 35, "", "soon", "2;url=x", "date"],
 )
 async def test_any_retry_after_neither_hangs_nor_spins(
     server: Server, make_client: MakeClient, text: str
@@ -520,7 +538,9 @@ async def test_keep_alive_closed_under_us_costs_at_most_one_attempt_each(
 ) -> None:
     proxy.faults.close_idle_after = 0.02
     chance = random.Random(4)
-    async with make_client(api_url=proxy.url, max_concurrency=8) as client:
+    # With two attempts at most, a call that needed two extra ones would fail.
+    policy = RetryPolicy(max_attempts=2, base=0.005)
+    async with make_client(api_url=proxy.url, max_concurrency=8, retry=policy) as client:
 
         async def user(numbers: range) -> None:
             for index in numbers:
@@ -529,7 +549,7 @@ async def test_keep_alive_closed_under_us_costs_at_most_one_attempt_each(
 
         await asyncio.gather(*(user(range(start, 400, 8)) for start in range(8)))
         assert client.stats.succeeded == 400
-        assert client.stats.attempts <= 800
+        assert client.stats.retried > 0
     assert proxy.connections > 50
 
 
