@@ -9,9 +9,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/python -m roboflow_async demo
 
-# Two at once: most of the tests wait for a real clock.
+# Three at once: most of the tests wait for a real clock.
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 coverage: $(READY)
 	$(BIN)/python -m coverage run -m pytest

@@ -13,20 +13,13 @@ from roboflow_async.config import (
     Settings,
     TransportName,
 )
-from roboflow_async.counters import Counters
-from roboflow_async.environment import make_ssl_context, resolve_proxy
-from roboflow_async.errors import ConfigurationError
-from roboflow_async.logs import keep_out_of_logs
-from roboflow_async.pacing import Pacer, RateLimiter
+from roboflow_async.pacing import RateLimiter
 from roboflow_async.protocol import (
-    KeyPlacement,
     WorkflowOptions,
 )
 from roboflow_async.results import Stats
-from roboflow_async.retry import RetryQuota
 from roboflow_async.runtime import Parts, RuntimeHolder
 from roboflow_async.targets import TargetContext
-from roboflow_async.transport import check_http_client
 from roboflow_async.workflow import Workflow, run_batch
 
 __all__ = ["RoboflowClient"]
@@ -57,7 +50,8 @@ class RoboflowClient:
         limiter: shares one ceiling between clients: a `Pacer`, or anything with its `acquire`.
         http_client: an `httpx.AsyncClient` that sends everything (for its proxies, TLS settings,
             hooks). It is not closed with this client.
-        transport: "httpx".
+        transport: what sends: "httpx", or "aiohttp" (extra `aiohttp`), which takes less CPU.
+            Not asked when there is an `http_client`.
         api_key_transport: where the key goes: "header" (`Authorization: Bearer`), "body",
             "query", or "auto": the header, but the query for the hosts that read only that.
         allow_paths: False refuses every `str` and `Path` that would be read as a file.
@@ -106,32 +100,19 @@ class RoboflowClient:
             max_response_bytes=max_response_bytes,
             max_image_bytes=max_image_bytes,
         )
-        if transport != "httpx":
-            raise ConfigurationError(f"transport={transport!r} is not known: give 'httpx'.")
-        check_http_client(http_client, settings)
-        self._settings = settings
-        self._key = KeyPlacement(settings.api_key, settings.api_key_transport)
-        keep_out_of_logs(self._key.forms())
-        self._counters = Counters()
-        self._pacer = (
-            limiter
-            if isinstance(limiter, Pacer)
-            else Pacer(settings.requests_per_second, limiter=limiter)
-        )
-        # An http_client has its own; what the environment says of them does not matter then.
-        trust_env = trust_env and http_client is None
-        parts = Parts(
-            settings=settings,
-            key=self._key,
-            pacer=self._pacer,
-            quota=RetryQuota(),
-            counters=self._counters,
-            ssl_context=make_ssl_context(settings.api_url, trust_env=trust_env),
-            proxy=resolve_proxy(settings.api_url, trust_env=trust_env),
+        parts = Parts.of(
+            settings,
+            limiter=limiter,
+            transport=transport,
             http_client=http_client,
+            trust_env=trust_env,
         )
+        self._settings = settings
+        self._key = parts.key
+        self._counters = parts.counters
+        self._pacer = parts.pacer
         self._runtime = RuntimeHolder(parts)
-        self._context = TargetContext(self._runtime.get, self._key, settings.max_concurrency)
+        self._context = TargetContext(self._runtime.get, parts.key, settings.max_concurrency)
 
     def __repr__(self) -> str:
         return f"<RoboflowClient for {self._settings.api_url}>"

@@ -20,7 +20,7 @@ from roboflow_async.encoding import CHUNK, base64_chunks
 from roboflow_async.errors import ImageError, RoboflowError
 from roboflow_async.pixels import downsize, encode_array, encode_pillow, is_array, is_pillow
 
-__all__ = ["EncodedImage", "Image", "ImageInput", "ImageLoader", "ImageURL"]
+__all__ = ["EncodedImage", "Image", "ImageInput", "ImageLoader", "ImageURL", "Resizing"]
 
 # The first bytes of what the Inference Server decodes (OpenCV and Pillow).
 _SIGNATURES: Final = re.compile(
@@ -55,20 +55,35 @@ class SupportsArrayInterface(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Resizing:
+    """How `max_side` made an image smaller.
+
+    Attributes:
+        size: width and height in pixels of what is sent.
+        original_size: width and height in pixels of what was given.
+    """
+
+    size: tuple[int, int]
+    original_size: tuple[int, int]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Factors (x, y) from the coordinates of what is sent to those of the original."""
+        (width, height), (full_width, full_height) = self.size, self.original_size
+        return full_width / width, full_height / height
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedImage:
     """An image ready for a JSON body.
 
     Attributes:
         chunks: its base64 text, in order.
-        scale: factors (x, y) from the coordinates of what is sent to those of the original:
-            other than (1, 1) only when `max_side` made it smaller.
-        size: width and height in pixels of what is sent, when it was made smaller.
+        resizing: None when it is sent as it was given.
     """
 
     chunks: tuple[bytes, ...]
-    scale: tuple[float, float] = (1.0, 1.0)
-    size: tuple[int, int] | None = None
-    original_size: tuple[int, int] | None = None
+    resizing: Resizing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,11 +279,10 @@ class ImageLoader:
         else:
             with self._large:
                 chunks = tuple(base64_chunks(data))
-        if resized is None:
-            return EncodedImage(chunks)
-        (width, height), (full_width, full_height) = resized.size, resized.original_size
-        scale = (full_width / width, full_height / height)
-        return EncodedImage(chunks, scale, resized.size, resized.original_size)
+        return EncodedImage(
+            chunks,
+            Resizing(resized.size, resized.original_size) if resized is not None else None,
+        )
 
 
 def _is_bytes_like(value: object) -> TypeGuard[bytes | bytearray | memoryview]:

@@ -19,6 +19,7 @@ __all__ = [
     "PreparedRequest",
     "WorkflowOptions",
     "check_segment",
+    "common_headers",
     "workflow_request",
 ]
 
@@ -34,11 +35,15 @@ class PreparedRequest:
 
     Attributes:
         path: from the API's base URL on, with its query.
-        body: the JSON body in pieces, so that a large image is never copied into one.
+        body: in pieces, so that a large image is never copied into one.
+        method: GET or POST.
+        content_type: of the body.
     """
 
     path: str
-    body: tuple[bytes, ...]
+    body: tuple[bytes, ...] = ()
+    method: Literal["GET", "POST"] = "POST"
+    content_type: bytes = b"application/json"
 
     def __repr__(self) -> str:
         # Both may hold the key, and the body megabytes.
@@ -48,6 +53,12 @@ class PreparedRequest:
     def length(self) -> int:
         """Bytes of the body."""
         return sum(map(len, self.body))
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of this request, besides those of all requests."""
+        if self.method == "GET":
+            return []
+        return [(b"Content-Type", self.content_type), (b"Content-Length", b"%d" % self.length)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,18 @@ class KeyPlacement:
         if self.api_key is None or len(self.api_key) < _SHORTEST_KEY:
             return set()
         return {self.api_key, quote(self.api_key, safe="")}
+
+
+def common_headers(key: KeyPlacement, *, user_agent: str, host: str) -> dict[str, str]:
+    """The headers of every request."""
+    return {
+        "Host": host,
+        "Accept": "application/json",
+        # An answer that is not compressed cannot unfold into gigabytes; answers are small.
+        "Accept-Encoding": "identity",
+        "User-Agent": user_agent,
+        **key.headers(),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,25 @@ on first use there, not with the client. A second event loop after the first has
 """
 
 import asyncio
-import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import httpx
 
-from roboflow_async.config import Settings
+from roboflow_async.config import Settings, TransportName
 from roboflow_async.counters import Counters
 from roboflow_async.dispatch import Dispatcher
+from roboflow_async.environment import make_ssl_context, resolve_proxy
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageLoader
-from roboflow_async.pacing import Pacer
-from roboflow_async.protocol import KeyPlacement
+from roboflow_async.lanes import Lane, RawHeaders, lane_factory
+from roboflow_async.logs import keep_out_of_logs
+from roboflow_async.pacing import Pacer, RateLimiter
+from roboflow_async.protocol import KeyPlacement, common_headers
 from roboflow_async.retry import RetryQuota
-from roboflow_async.transport import HttpxTransport, Transport
+from roboflow_async.transport import HTTPTransport, Transport, check_http_client
 
 __all__ = ["Parts", "Runtime", "RuntimeHolder"]
 
@@ -46,19 +48,58 @@ class Parts:
     pacer: Pacer
     quota: RetryQuota
     counters: Counters
-    ssl_context: ssl.SSLContext
-    proxy: httpx.Proxy | None
+    headers: RawHeaders
+    make_lane: Callable[[], Lane]
     http_client: httpx.AsyncClient | None
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        limiter: RateLimiter | None,
+        transport: TransportName,
+        http_client: httpx.AsyncClient | None,
+        trust_env: bool,
+    ) -> "Parts":
+        """The parts that a client's arguments ask for; raises `ConfigurationError`."""
+        check_http_client(http_client, settings)
+        key = KeyPlacement(settings.api_key, settings.api_key_transport)
+        keep_out_of_logs(key.forms())
+        headers = common_headers(
+            key,
+            user_agent=f"roboflow-async/{version('roboflow-async')}",
+            host=httpx.URL(settings.api_url).netloc.decode("ascii"),
+        )
+        # An http_client has its own; what the environment says of them does not matter then.
+        trust_env = trust_env and http_client is None
+        return cls(
+            settings=settings,
+            key=key,
+            pacer=limiter
+            if isinstance(limiter, Pacer)
+            else Pacer(settings.requests_per_second, limiter=limiter),
+            quota=RetryQuota(),
+            counters=Counters(),
+            headers=httpx.Headers(headers).raw,
+            make_lane=lane_factory(
+                transport,
+                make_ssl_context(settings.api_url, trust_env=trust_env),
+                resolve_proxy(settings.api_url, trust_env=trust_env),
+                headers,
+                tls=settings.api_url.startswith("https:"),
+            ),
+            http_client=http_client,
+        )
 
     def make_runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
         """The runtime of a loop; called while that loop runs."""
-        transport = HttpxTransport(
+        transport = HTTPTransport(
             self.settings,
             self.key,
-            ssl_context=self.ssl_context,
-            proxy=self.proxy,
+            make_lane=self.make_lane,
             http_client=self.http_client,
-            user_agent=f"roboflow-async/{version('roboflow-async')}",
+            headers=self.headers,
         )
         dispatcher = Dispatcher(
             self.settings,

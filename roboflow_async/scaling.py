@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from roboflow_async.images import EncodedImage
+from roboflow_async.images import Resizing
 from roboflow_async.jsontypes import JSONObject, is_array, is_object
 
 __all__ = ["scaled_back"]
@@ -11,7 +11,7 @@ _AXES: Final = {"x": 0, "width": 0, "y": 1, "height": 1}
 _POINT_LISTS: Final = ("points", "keypoints")
 
 
-def scaled_back(value: Any, image: EncodedImage) -> Any:
+def scaled_back(value: Any, resizing: Resizing) -> Any:
     """A copy of an output in which pixel coordinates are those of the original image.
 
     Scaled are predictions that the server made on the whole image that it was sent: objects
@@ -20,33 +20,31 @@ def scaled_back(value: Any, image: EncodedImage) -> Any:
 
     Args:
         value: the output, JSON.
-        image: what was sent.
+        resizing: how the image was made smaller.
     """
-    if image.size is None:
-        return value
     if is_object(value):
-        if _is_of_whole_image(value, image):
-            return _scale_predictions(value, image)
-        return {key: scaled_back(item, image) for key, item in value.items()}
+        if _is_of_whole_image(value, resizing):
+            return _scale_predictions(value, resizing)
+        return {key: scaled_back(item, resizing) for key, item in value.items()}
     if is_array(value):
-        return [scaled_back(item, image) for item in value]
+        return [scaled_back(item, resizing) for item in value]
     return value
 
 
-def _is_of_whole_image(value: JSONObject, image: EncodedImage) -> bool:
+def _is_of_whole_image(value: JSONObject, resizing: Resizing) -> bool:
     size = value.get("image")
     return (
         is_object(size)
         and "predictions" in value
-        and (size.get("width"), size.get("height")) == image.size
+        and (size.get("width"), size.get("height")) == resizing.size
     )
 
 
-def _scale_predictions(value: JSONObject, image: EncodedImage) -> JSONObject:
-    width, height = image.original_size or (None, None)
+def _scale_predictions(value: JSONObject, resizing: Resizing) -> JSONObject:
+    width, height = resizing.original_size
     predictions = value["predictions"]
     if is_array(predictions):
-        predictions = [_scale(item, image.scale) for item in predictions]
+        predictions = [_scale(item, resizing.scale) for item in predictions]
     return {
         **value,
         "image": {**value["image"], "width": width, "height": height},

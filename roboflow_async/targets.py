@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from roboflow_async.admission import Flow
 from roboflow_async.config import check_number
 from roboflow_async.errors import ConfigurationError, RoboflowError, is_fatal
-from roboflow_async.images import EncodedImage, ImageLoader
+from roboflow_async.images import ImageLoader, Resizing
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.responses import Answer
 from roboflow_async.results import Result, WarmUpReport
@@ -33,10 +33,13 @@ class TargetContext:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request, and the image that its coordinates belong to (None: there are several)."""
+    """A request, and how the image was made smaller that its coordinates belong to.
+
+    Not the image itself: its base64 is in the request's body, and twice is too much of it.
+    """
 
     request: PreparedRequest
-    image: EncodedImage | None
+    resizing: Resizing | None
 
 
 class Target(ABC, Generic[Output]):

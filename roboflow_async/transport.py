@@ -1,32 +1,28 @@
 """One attempt: sends one request and returns its whole answer. The only file that sends."""
 
-import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Protocol
 
-import anyio
 import httpx
 
+from roboflow_async.cancellation import as_child
 from roboflow_async.config import Settings
 from roboflow_async.content import read_content
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
+    APIStatusError,
     APITimeoutError,
     ConfigurationError,
-    ResponseError,
 )
+from roboflow_async.lanes import Lane, Lanes, RawHeaders
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.responses import Answer, status_error
 
-__all__ = ["HttpxTransport", "Transport", "check_http_client"]
-
-# Below the 5 s after which uvicorn, and so a self-hosted Inference Server, closes an idle
-# connection: a request that leaves at that very moment is lost.
-_KEEP_ALIVE: Final = 4.0
-
-_NO_HTTPX_TIMEOUT: Final = {"timeout": httpx.Timeout(None).as_dict()}
+__all__ = ["HTTPTransport", "Transport", "check_http_client"]
 
 
 def check_http_client(http_client: object, settings: Settings) -> None:
@@ -68,19 +64,15 @@ class Transport(Protocol):
         ...
 
 
-class HttpxTransport:
-    """Attempts over httpx.
-
-    Each attempt has a connection pool of one connection to itself, from a free list. One pool
-    for all would spend on each request a time that grows with the square of its connections,
-    and would lose a connection for good when a request is cancelled (httpcore 1.0.9).
+class HTTPTransport:
+    """Attempts over lanes, or over an injected `http_client`.
 
     Args:
         settings: the client's.
         key: the API key and its place.
-        ssl_context: shared by all connections.
-        proxy: or None.
+        make_lane: makes lanes, which are not used if there is an `http_client`.
         http_client: sends everything instead, if given. It is not closed here.
+        headers: of every request that the `http_client` sends.
     """
 
     def __init__(
@@ -88,30 +80,17 @@ class HttpxTransport:
         settings: Settings,
         key: KeyPlacement,
         *,
-        ssl_context: ssl.SSLContext,
-        proxy: httpx.Proxy | None,
+        make_lane: Callable[[], Lane],
         http_client: httpx.AsyncClient | None,
-        user_agent: str,
+        headers: RawHeaders,
     ) -> None:
         self._settings = settings
         self._key = key
-        self._ssl_context = ssl_context
-        self._proxy = proxy
         self._client = http_client
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            # An answer that is not compressed cannot unfold into gigabytes; answers are small.
-            "Accept-Encoding": "identity",
-            "User-Agent": user_agent,
-            **key.headers(),
-        }
-        self._host = httpx.URL(settings.api_url).netloc.decode("ascii")
-        self._tls = settings.api_url.startswith("https:")
+        self._lanes = Lanes(make_lane)
+        self._headers = headers
         self._urls: dict[str, httpx.URL] = {}
-        # The first one imports httpcore, which takes 30 ms (measured): not after a turn.
-        self._free = [self._new_lane()] if http_client is None else []
-        self._running: set[anyio.CancelScope] = set()
+        self._running: set[asyncio.Timeout] = set()
         self._closed = False
 
     async def attempt(
@@ -120,118 +99,70 @@ class HttpxTransport:
         """Send the request and return its whole answer."""
         if self._closed:
             raise APIConnectionError("the client was closed.")
-        outcome: list[Answer | Exception] = []
-        # A child task: a native cancellation (task.cancel(), asyncio.timeout, a client that
-        # disconnects) reaches it as that of a scope, under which httpcore cleans up after
-        # itself. Nothing is raised through the task group, which would wrap it.
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._exchange, request, seconds, on_sent, fresh, outcome)
-        result = outcome[0]
-        if isinstance(result, Answer):
-            return result
+        deadline = asyncio.timeout(seconds)
         try:
-            raise result
+            async with deadline:
+                self._running.add(deadline)
+                if self._client is not None:
+                    # Its pool would lose a connection to each native cancellation.
+                    return await as_child(
+                        partial(self._send_with_client, self._client, request, on_sent)
+                    )
+                return await self._send(request, on_sent, fresh=fresh)
+        except TimeoutError:
+            failure: Exception = (
+                APIConnectionError("the client was closed before the answer came.")
+                if self._closed
+                else APITimeoutError(f"no complete answer within {seconds:.4g} s.")
+            )
+        except httpx.HTTPError as error:
+            failure = _connection_error(error, own=self._client is None)
         finally:
-            del result  # else the error's traceback holds this frame, which holds the error
-
-    async def _exchange(
-        self,
-        request: PreparedRequest,
-        seconds: float,
-        on_sent: Callable[[], None],
-        fresh: bool,
-        outcome: list[Answer | Exception],
-    ) -> None:
-        with anyio.move_on_after(seconds) as scope:
-            self._running.add(scope)
-            try:
-                outcome.append(await self._send(request, on_sent, fresh=fresh))
-            except APIError as error:
-                outcome.append(error)
-            except httpx.HTTPError as error:
-                outcome.append(_connection_error(error))
-            except Exception as error:  # noqa: BLE001 - raised again outside of the task group
-                outcome.append(error)
-            finally:
-                self._running.discard(scope)
-        if not outcome and self._closed:
-            outcome.append(APIConnectionError("the client was closed before the answer came."))
-        elif not outcome and scope.cancelled_caught:
-            outcome.append(APITimeoutError(f"no complete answer within {seconds:.4g} s."))
+            self._running.discard(deadline)
+        # Outside of the handlers: what was caught holds the request, and would hang on ours.
+        try:
+            raise failure
+        finally:
+            del failure  # else the error's traceback holds this frame, which holds the error
 
     async def _send(
         self, prepared: PreparedRequest, on_sent: Callable[[], None], *, fresh: bool
     ) -> Answer:
-        if self._client is not None:
-            request = self._client.build_request(
-                "POST",
-                self._url(prepared.path),
-                headers={**self._headers, "Content-Length": str(prepared.length)},
-                content=_Body(prepared.body, on_sent),
-                timeout=None,
-            )
-            response = await self._client.send(request, stream=True, follow_redirects=False)
-            try:
-                return await self._read(response)
-            finally:
-                await response.aclose()
-        lane = self._free.pop() if self._free else self._new_lane()
+        lane = self._lanes.take()
         clean = False
-        opened: list[_Closable] = []
-
-        async def trace(event: str, info: Mapping[str, Any]) -> None:
-            if event == "connection.connect_tcp.complete":
-                opened.append(info["return_value"])
-
         try:
             if fresh:
-                await lane.aclose()
-                lane = self._new_lane()
-            # Handed to the transport, not to an AsyncClient: that would log the URL, look for
-            # cookies, redirects and credentials, and take a fifth of the whole time.
-            response = await lane.handle_async_request(
-                httpx.Request(
-                    "POST",
-                    self._url(prepared.path),
-                    headers={
-                        "Host": self._host,
-                        **self._headers,
-                        "Content-Length": str(prepared.length),
-                    },
-                    stream=_Body(prepared.body, on_sent),
-                    extensions={**_NO_HTTPX_TIMEOUT, "trace": trace}
-                    if self._tls
-                    else _NO_HTTPX_TIMEOUT,
-                )
+                await self._lanes.throw_away(lane)
+                lane = self._lanes.make()
+            response = await lane.send(
+                prepared.method,
+                self._url(prepared.path),
+                prepared.headers(),
+                _Body(prepared.body, on_sent),
             )
-            try:
-                answer = await self._read(response)
-            finally:
-                await response.aclose()
+            answer = await self._read(response)
             clean = True
             return answer
-        except APIError as error:
-            clean = not isinstance(error, ResponseError)
+        except APIStatusError:
+            clean = True
             raise
         finally:
-            if clean and not self._closed:
-                self._free.append(lane)
+            if clean:
+                self._lanes.give_back(lane)
             else:
-                with anyio.CancelScope(shield=True):
-                    await lane.aclose()
-                    # httpcore 1.0.9 forgets the socket of a TLS handshake that is cancelled.
-                    for stream in opened:
-                        await stream.aclose()
+                await self._lanes.throw_away(lane)
 
-    def _new_lane(self) -> httpx.AsyncHTTPTransport:
-        return httpx.AsyncHTTPTransport(
-            verify=self._ssl_context,
-            proxy=self._proxy,
-            trust_env=False,  # already settled, see resolve_proxy and make_ssl_context
-            limits=httpx.Limits(
-                max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE
-            ),
+    async def _send_with_client(
+        self, client: httpx.AsyncClient, prepared: PreparedRequest, on_sent: Callable[[], None]
+    ) -> Answer:
+        request = client.build_request(
+            prepared.method,
+            self._url(prepared.path),
+            headers=[*self._headers, *prepared.headers()],
+            content=_Body(prepared.body, on_sent),
+            timeout=None,
         )
+        return await self._read(await client.send(request, stream=True, follow_redirects=False))
 
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
@@ -242,11 +173,14 @@ class HttpxTransport:
         return url
 
     async def _read(self, response: httpx.Response) -> Answer:
-        answer = Answer(
-            response.status_code,
-            response.headers,
-            await read_content(response, self._settings.max_response_bytes),
-        )
+        try:
+            answer = Answer(
+                response.status_code,
+                response.headers,
+                await read_content(response, self._settings.max_response_bytes),
+            )
+        finally:
+            await response.aclose()
         if answer.status_code >= 300:
             raise status_error(answer, self._key, now=datetime.now(UTC))
         return answer
@@ -254,14 +188,9 @@ class HttpxTransport:
     async def aclose(self) -> None:
         """Close every connection; attempts in flight fail with `APIConnectionError`."""
         self._closed = True
-        for scope in self._running:
-            scope.cancel()
-        while self._free:
-            await self._free.pop().aclose()
-
-
-class _Closable(Protocol):
-    async def aclose(self) -> None: ...
+        for deadline in self._running:
+            deadline.reschedule(0)  # the past
+        await self._lanes.aclose()
 
 
 class _Body(httpx.AsyncByteStream):
@@ -277,8 +206,13 @@ class _Body(httpx.AsyncByteStream):
             yield piece
 
 
-def _connection_error(error: httpx.HTTPError) -> APIError | ConfigurationError:
-    """Our error for one of httpx. Our own words: theirs may be empty, or hold a header's value."""
+def _connection_error(error: httpx.HTTPError, *, own: bool) -> APIError | ConfigurationError:
+    """Our error for one of httpx. Our own words: theirs may be empty, or hold a header's value.
+
+    Args:
+        error: theirs.
+        own: whether it comes from our own lanes, whose only timeout is ours.
+    """
     if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
         return ConfigurationError(
             "the request cannot be sent as HTTP: check api_url and the http_client's own headers."
@@ -288,8 +222,10 @@ def _connection_error(error: httpx.HTTPError) -> APIError | ConfigurationError:
         return APIConnectionError(f"no connection to the API: {str(error)[:300] or 'refused'}.")
     if isinstance(error, httpx.ProxyError):
         return APIConnectionError("no connection to the API through the proxy.")
-    if isinstance(error, httpx.TimeoutException):  # an injected http_client may have its own
+    if isinstance(error, httpx.TimeoutException) and not own:
         return APITimeoutError(f"the http_client timed out ({type(error).__name__}).")
+    if isinstance(error, httpx.ConnectTimeout):
+        return APIConnectionError("no connection to the API: the operating system gave up.")
     return APIConnectionError(
         f"the connection was closed or reset before a whole answer ({type(error).__name__})."
     )

@@ -179,7 +179,7 @@ class Workflow(Target[Output]):
         only = next(iter(images.values())) if len(images) == 1 else None
         return Prepared(
             workflow_request(options, inputs, self._context.key),
-            only if isinstance(only, EncodedImage) else None,
+            only.resizing if isinstance(only, EncodedImage) else None,
         )
 
     async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:
@@ -201,8 +201,8 @@ class Workflow(Target[Output]):
                 request_id=answer.request_id,
             )
         output: Any = outputs[0]
-        if prepared.image is not None:
-            output = scaled_back(output, prepared.image)
+        if prepared.resizing is not None:
+            output = scaled_back(output, prepared.resizing)
         if self._adapter is None:
             return output
         return self._validated(output, self._adapter, answer)

@@ -67,14 +67,21 @@ FAST = RetryPolicy(base=0.005, max_wait=0.02)
 MakeClient = Callable[..., RoboflowClient]
 
 
+@pytest.fixture(params=["httpx", "aiohttp"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Whatever touches the network is tested over both."""
+    return request.param
+
+
 @pytest.fixture
-def make_client(server: Server) -> MakeClient:
+def make_client(server: Server, transport: str) -> MakeClient:
     return partial(
         RoboflowClient,
         KEY,
         api_url=server.url,
         requests_per_second=None,
         retry=FAST,
+        transport=transport,
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -133,10 +134,11 @@ def drip(head: bytes, piece: bytes, *, every: float) -> Wire:
 
 
 class Server:
-    """Serves on a free port while it is entered."""
+    """Serves on a free port while it is entered; over TLS if there is a context for it."""
 
-    def __init__(self, handler: Handler = echo) -> None:
+    def __init__(self, handler: Handler = echo, tls: ssl.SSLContext | None = None) -> None:
         self.handler = handler
+        self.tls = tls
         self.read_bodies = True  # False: the upload stalls, as soon as the buffers are full
         self.early: Reply | None = None  # answered before the body is read
         self._body_released = asyncio.Event()
@@ -150,10 +152,12 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=2**20)
+        self._server = await asyncio.start_server(
+            self._connected, "127.0.0.1", 0, limit=2**20, ssl=self.tls
+        )
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 

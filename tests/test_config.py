@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import KEY, picture
-from loopback import Server
+from conftest import KEY
 
 from roboflow_async import ConfigurationError, Pacer, RoboflowClient
 from roboflow_async.config import Settings
@@ -189,19 +188,6 @@ def test_a_proxy_without_a_scheme_is_an_http_proxy(monkeypatch: pytest.MonkeyPat
     proxy = resolve_proxy("https://api.example", trust_env=True)
     assert proxy is not None
     assert proxy.url == "http://proxy.example:3128"
-
-
-@pytest.mark.anyio
-async def test_requests_go_through_the_proxy(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The server stands for an HTTP proxy: it is asked for the whole URL.
-    monkeypatch.setenv("HTTP_PROXY", server.url)
-    async with RoboflowClient(KEY, api_url="http://api.example:81/base") as client:
-        await client.workflow("ws", "wf").run(picture(0))
-    (arrival,) = server.arrivals
-    assert arrival.target == "http://api.example:81/base/ws/workflows/wf"
-    assert arrival.headers["host"] == "api.example:81"
 
 
 @pytest.mark.parametrize(

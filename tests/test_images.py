@@ -247,28 +247,31 @@ async def downsized(value: object, max_side: int) -> tuple[EncodedImage, PillowI
 
 async def test_a_larger_image_is_made_smaller_and_its_scale_kept() -> None:
     encoded, picture = await downsized(jpeg(400, 300), 100)
-    assert picture.size == encoded.size == (100, 75)
-    assert encoded.original_size == (400, 300)
-    assert encoded.scale == (4.0, 4.0)
+    assert encoded.resizing is not None
+    assert picture.size == encoded.resizing.size == (100, 75)
+    assert encoded.resizing.original_size == (400, 300)
+    assert encoded.resizing.scale == (4.0, 4.0)
 
 
 async def test_an_image_that_fits_is_sent_as_it_is() -> None:
     data = jpeg(100, 80)
     encoded, _ = await downsized(data, 100)
     assert base64.b64decode(b"".join(encoded.chunks)) == data
-    assert encoded.scale == (1.0, 1.0)
+    assert encoded.resizing is None
 
 
 async def test_a_very_narrow_image_keeps_a_pixel() -> None:
     encoded, picture = await downsized(jpeg(4000, 2), 100)
     assert picture.size == (100, 1)
-    assert encoded.scale == (40.0, 2.0)
+    assert encoded.resizing is not None
+    assert encoded.resizing.scale == (40.0, 2.0)
 
 
 async def test_a_turned_photograph_is_upright_as_the_server_sees_it() -> None:
     encoded, picture = await downsized(jpeg(400, 300, orientation=6), 100)
     assert picture.size == (75, 100)
-    assert encoded.original_size == (300, 400)
+    assert encoded.resizing is not None
+    assert encoded.resizing.original_size == (300, 400)
 
 
 async def test_a_file_over_the_limit_is_fine_once_it_is_small() -> None:

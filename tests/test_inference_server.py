@@ -52,8 +52,10 @@ SPECIFICATION: dict[str, Any] = {
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[RoboflowClient]:
-    async with RoboflowClient("any", api_url=URL, retry=RetryPolicy(max_attempts=1)) as running:
+async def client(transport: Any) -> AsyncIterator[RoboflowClient]:
+    async with RoboflowClient(
+        "any", api_url=URL, retry=RetryPolicy(max_attempts=1), transport=transport
+    ) as running:
         yield running
 
 

@@ -18,6 +18,7 @@ LAYERS = [
     "testing/server", "testing/app", "testing/workflows", "testing/detection",
     "testing/scenes", "testing/knobs", "testing/meter", "__init__", "client", "workflow",
     "targets", "runtime", "logs", "stream", "dispatch", "admission", "transport",
+    "cancellation", "lanes", "lanes_aiohttp",
     "environment", "content", "counters", "retry", "pacing", "responses", "protocol",
     "scaling", "outputs", "images", "encoding", "pixels", "results", "config", "jsontypes",
     "errors",
@@ -104,6 +105,7 @@ def test_importing_it_costs_at_most_twice_what_its_five_packages_cost() -> None:
     assert not (ours[2] - packages[2]) & {
         "numpy",
         "PIL",
+        "aiohttp",
         "starlette",
         "uvicorn",
         "typer",

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from roboflow_async import ConfigurationError, ImageError, decode_image, open_image
-from roboflow_async.images import EncodedImage
+from roboflow_async.images import Resizing
 from roboflow_async.scaling import scaled_back
 from roboflow_async.testing import draw_scene
 
-SMALL = EncodedImage((b"",), (4.0, 3.0), (100, 100), (400, 300))
+SMALL = Resizing((100, 100), (400, 300))
 
 
 def found(**prediction: Any) -> dict[str, Any]:
@@ -44,11 +44,6 @@ def test_boxes_points_and_keypoints_are_scaled_each_along_its_axis() -> None:
 def test_predictions_on_a_crop_stay_as_they_are() -> None:
     crop = {"image": {"width": 30, "height": 100}, "predictions": [{"x": 10, "y": 20}]}
     assert scaled_back({"crops": [crop]}, SMALL) == {"crops": [crop]}
-
-
-def test_an_image_that_was_sent_as_it_is_needs_no_walk() -> None:
-    output = found(x=1)
-    assert scaled_back(output, EncodedImage((b"",))) is output
 
 
 def test_classifications_only_get_the_size_of_the_original() -> None:

@@ -89,7 +89,9 @@ REPLIES: dict[str, Any] = {
 }
 
 
-async def failures(server: Server, where: Any) -> AsyncIterator[tuple[str, BaseException]]:
+async def failures(
+    server: Server, where: Any, transport: Any
+) -> AsyncIterator[tuple[str, BaseException]]:
     """Every way to fail that a user can meet."""
     policy = RetryPolicy(max_attempts=2, base=0.001, max_elapsed=0.3)
     options: dict[str, Any] = {
@@ -99,6 +101,7 @@ async def failures(server: Server, where: Any) -> AsyncIterator[tuple[str, BaseE
         "timeout": 0.15,
         "max_response_bytes": 50_000,
         "requests_per_second": None,
+        "transport": transport,
     }
     for name, reply in REPLIES.items():
         server.handler = lambda _, reply=reply: reply
@@ -168,7 +171,7 @@ def bad_constructions() -> list[Any]:
 
 @pytest.mark.parametrize("where", ["header", "body", "query"])
 async def test_the_key_is_in_no_error_log_warning_or_pickle(
-    server: Server, where: str, caplog: pytest.LogCaptureFixture
+    server: Server, where: str, transport: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     for name in list(logging.root.manager.loggerDict):
@@ -176,7 +179,7 @@ async def test_the_key_is_in_no_error_log_warning_or_pickle(
     count = 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        async for name, error in failures(server, where):
+        async for name, error in failures(server, where, transport):
             search(error, f"{where}: {name}")
             count += 1
         for arguments in bad_constructions():
@@ -189,7 +192,7 @@ async def test_the_key_is_in_no_error_log_warning_or_pickle(
     assert count > 90
     for warning in caught:
         assert_clean(str(warning.message), "warning")
-    assert len(caplog.records) > 1000
+    assert len(caplog.records) > 200
     for record in caplog.records:
         assert_clean(record.getMessage(), f"log of {record.name}")
         assert_clean(repr(record.args), f"log of {record.name}")

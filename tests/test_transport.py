@@ -123,13 +123,13 @@ async def test_a_connection_that_breaks_is_a_connection_error_in_our_words(
             await run(client)
 
 
-async def test_a_refused_connection_is_a_connection_error() -> None:
+async def test_a_refused_connection_is_a_connection_error(make_client: MakeClient) -> None:
     import socket
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    async with RoboflowClient(KEY, api_url=f"http://127.0.0.1:{port}", retry=ONCE) as client:
+    async with make_client(api_url=f"http://127.0.0.1:{port}", retry=ONCE) as client:
         with pytest.raises(APIConnectionError, match="no connection to the API"):
             await run(client)
 

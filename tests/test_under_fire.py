@@ -568,7 +568,7 @@ async def test_a_server_that_closes_after_every_answer_costs_nothing_but_connect
 
 @NO_DEBUG
 async def test_32_images_of_20_megabytes_at_once_do_not_hold_up_the_event_loop(
-    fast_server: str,
+    fast_server: str, transport: Any
 ) -> None:
     images = [b"\xff\xd8\xff\xe0" + os.urandom(1000) + bytes(20_000_000) for _ in range(4)] * 8
     lags: list[float] = []
@@ -580,7 +580,9 @@ async def test_32_images_of_20_megabytes_at_once_do_not_hold_up_the_event_loop(
             lags.append(time.perf_counter() - began - 0.005)
 
     watching = asyncio.create_task(watch())
-    async with RoboflowClient(KEY, api_url=fast_server, requests_per_second=None) as client:
+    async with RoboflowClient(
+        KEY, api_url=fast_server, requests_per_second=None, transport=transport
+    ) as client:
         results = client.workflow("ws", "wf").stream(images)
         assert all([result.ok async for result in results])
     watching.cancel()

