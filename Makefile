@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SDK := .venv-sdk
 
-.PHONY: demo test mutants lint types build coverage clean
+.PHONY: demo test bench mutants lint types build coverage clean
 
 demo: $(READY)
 	$(BIN)/python -m roboflow_async demo
@@ -12,6 +13,13 @@ demo: $(READY)
 # Three at once: most of the tests wait for a real clock.
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+
+# Needs nginx; about three minutes.
+bench: $(READY) $(SDK)/.ready
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/pace.py
 
 coverage: $(READY)
 	$(BIN)/python -m coverage run -m pytest
@@ -35,7 +43,7 @@ build: $(READY)
 	$(BIN)/python -m zipfile --list dist/*.whl
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
+	rm -rf $(VENV) $(SDK) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
 
 # pip 25.1 is the first that reads [dependency-groups].
 $(READY): pyproject.toml
@@ -43,3 +51,9 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
 	touch $(READY)
+
+# Roboflow's official client, to compare with. Apart: it pins its own versions of much.
+$(SDK)/.ready: benchmarks/inference-sdk.txt
+	$(PYTHON) -m venv $(SDK)
+	$(SDK)/bin/python -m pip install --quiet --requirement benchmarks/inference-sdk.txt
+	touch $(SDK)/.ready

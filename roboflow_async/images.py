@@ -5,9 +5,9 @@ before a turn is taken.
 """
 
 import binascii
+import os
 import re
 import threading
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeGuard, cast
@@ -16,11 +16,11 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from roboflow_async.encoding import CHUNK, base64_chunks
+from roboflow_async.encoding import CHUNK, EncodedImage, ImageURL, Resizing, base64_chunks
 from roboflow_async.errors import ImageError, RoboflowError
 from roboflow_async.pixels import downsize, encode_array, encode_pillow, is_array, is_pillow
 
-__all__ = ["EncodedImage", "Image", "ImageInput", "ImageLoader", "ImageURL", "Resizing"]
+__all__ = ["Image", "ImageInput", "ImageLoader", "is_image"]
 
 # The first bytes of what the Inference Server decodes (OpenCV and Pillow).
 _SIGNATURES: Final = re.compile(
@@ -52,45 +52,6 @@ class SupportsArrayInterface(Protocol):
     def __array_interface__(self) -> dict[str, Any]:
         """As in https://numpy.org/doc/stable/reference/arrays.interface.html."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Resizing:
-    """How `max_side` made an image smaller.
-
-    Attributes:
-        size: width and height in pixels of what is sent.
-        original_size: width and height in pixels of what was given.
-    """
-
-    size: tuple[int, int]
-    original_size: tuple[int, int]
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Factors (x, y) from the coordinates of what is sent to those of the original."""
-        (width, height), (full_width, full_height) = self.size, self.original_size
-        return full_width / width, full_height / height
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedImage:
-    """An image ready for a JSON body.
-
-    Attributes:
-        chunks: its base64 text, in order.
-        resizing: None when it is sent as it was given.
-    """
-
-    chunks: tuple[bytes, ...]
-    resizing: Resizing | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ImageURL:
-    """An image that the server fetches."""
-
-    url: str
 
 
 class Image:
@@ -194,9 +155,10 @@ class ImageLoader:
             value = value.data
         if _is_bytes_like(value) and memoryview(value).nbytes <= CHUNK and max_side is None:
             return self._encode(bytes(value), "the given bytes", None)
-        return await anyio.to_thread.run_sync(
+        loaded = await anyio.to_thread.run_sync(
             self._load_in_thread, value, max_side, limiter=self._threads, abandon_on_cancel=True
         )
+        return loaded if isinstance(loaded, EncodedImage) else self._encode(*loaded, None)
 
     def _url(self, url: str) -> ImageURL:
         if not self._allow_urls:
@@ -208,9 +170,15 @@ class ImageLoader:
             raise ImageError("an image was given as a URL with spaces or control characters.")
         return ImageURL(url)
 
-    def _load_in_thread(self, value: object, max_side: int | None) -> EncodedImage:
+    def _load_in_thread(
+        self, value: object, max_side: int | None
+    ) -> EncodedImage | tuple[bytes, str]:
         try:
             data, name = self._read(value)
+            if len(data) <= CHUNK and max_side is None:
+                # A thread that encodes it would cost three times as much: it and the event loop
+                # would take the interpreter lock from each other.
+                return data, name
             return self._encode(data, name, max_side)
         except RoboflowError:
             raise
@@ -253,8 +221,12 @@ class ImageLoader:
             raise ImageError("a data: URL is not a path: give Image.from_base64(...).")
         try:
             with Path(value).open("rb") as file:
-                # One byte more than allowed tells that it is too large, whatever its size is.
-                data = file.read(self._max_bytes + 1)
+                # One byte more than allowed tells that it is too large, whatever its size says:
+                # a pipe has none, and a file may grow. (Python makes room for all that is asked.)
+                expected = min(os.fstat(file.fileno()).st_size, self._max_bytes)
+                data = file.read(expected + 1)
+                if len(data) > expected:
+                    data += file.read(self._max_bytes - expected)
         except FileNotFoundError:
             raise ImageError(f"there is no file {name}.") from None
         except IsADirectoryError:

@@ -15,10 +15,11 @@ from typing import Any, Final, Protocol
 
 import httpx
 
+from roboflow_async.body import Body
 from roboflow_async.config import TransportName
 from roboflow_async.errors import ConfigurationError
 
-__all__ = ["Lane", "Lanes", "lane_factory"]
+__all__ = ["Lane", "Lanes", "RawHeaders", "lane_factory"]
 
 # Below the 5 s after which uvicorn, and so a self-hosted Inference Server, closes an idle
 # connection: a request that leaves at that very moment is lost.
@@ -32,7 +33,7 @@ class Lane(Protocol):
     """One connection, opened when it is needed."""
 
     async def send(
-        self, method: str, url: httpx.URL, headers: RawHeaders, stream: httpx.AsyncByteStream
+        self, method: str, url: httpx.URL, headers: RawHeaders, body: Body
     ) -> httpx.Response:
         """Send a request; raises `httpx.HTTPError`.
 
@@ -40,7 +41,7 @@ class Lane(Protocol):
             method: GET or POST.
             url: where to.
             headers: its own, besides those of all requests.
-            stream: the body.
+            body: sent after them.
 
         Returns:
             The response, whose stream is open.
@@ -179,7 +180,7 @@ class _HttpxLane(httpx.AsyncHTTPTransport):
         self._opened: _Closable | None = None
 
     async def send(
-        self, method: str, url: httpx.URL, headers: RawHeaders, stream: httpx.AsyncByteStream
+        self, method: str, url: httpx.URL, headers: RawHeaders, body: Body
     ) -> httpx.Response:
         # Handed to the transport, not to an AsyncClient: that would log the URL, look for
         # cookies, redirects and credentials, and take a fifth of the whole time.
@@ -188,7 +189,7 @@ class _HttpxLane(httpx.AsyncHTTPTransport):
                 method,
                 url,
                 headers=[*self._headers, *headers],
-                stream=stream,
+                stream=body,
                 extensions=self._extensions,
             )
         )

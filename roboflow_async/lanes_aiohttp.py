@@ -9,7 +9,10 @@ from typing import Any
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractStreamWriter
 from httpx_aiohttp import AiohttpTransport
+
+from roboflow_async.body import Body
 
 __all__ = ["AiohttpLane"]
 
@@ -61,12 +64,12 @@ class AiohttpLane(AiohttpTransport):
         method: str,
         url: httpx.URL,
         headers: Sequence[tuple[bytes, bytes]],
-        stream: httpx.AsyncByteStream,
+        body: Body,
     ) -> httpx.Response:
         """Send a request; see `Lane`."""
         try:
             return await self.handle_async_request(
-                httpx.Request(method, url, headers=headers, stream=stream)
+                httpx.Request(method, url, headers=headers, stream=_Payload(body))
             )
         except httpx.ConnectTimeout as error:
             # httpx-aiohttp 0.2.0 makes one of every ClientConnectionError: of a refused
@@ -95,3 +98,20 @@ class AiohttpLane(AiohttpTransport):
         for opened in self._sockets:
             with suppress(OSError):  # closed already
                 opened.shutdown(socket.SHUT_RDWR)
+
+
+class _Payload(aiohttp.Payload, httpx.AsyncByteStream):
+    """A body as aiohttp takes it at once: for any other it would look through all its kinds."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__(body)
+        self._size = sum(map(len, body.pieces))
+        self._body = body
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        self._body.on_sent()
+        for piece in self._body.pieces:
+            await writer.write(piece)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._body.pieces).decode(encoding, errors)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import quote
 
+from roboflow_async.encoding import EncodedImage, ImageURL
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.images import EncodedImage, ImageURL
 from roboflow_async.jsontypes import JSONObject, is_array, is_object
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from roboflow_async.images import Resizing
+from roboflow_async.encoding import Resizing
 from roboflow_async.jsontypes import JSONObject, is_array, is_object
 
 __all__ = ["scaled_back"]

@@ -1,13 +1,14 @@
 """One attempt: sends one request and returns its whole answer. The only file that sends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
 import httpx
 
+from roboflow_async.body import Body
 from roboflow_async.cancellation import as_child
 from roboflow_async.config import Settings
 from roboflow_async.content import read_content
@@ -138,7 +139,7 @@ class HTTPTransport:
                 prepared.method,
                 self._url(prepared.path),
                 prepared.headers(),
-                _Body(prepared.body, on_sent),
+                Body(prepared.body, on_sent),
             )
             answer = await self._read(response)
             clean = True
@@ -159,7 +160,7 @@ class HTTPTransport:
             prepared.method,
             self._url(prepared.path),
             headers=[*self._headers, *prepared.headers()],
-            content=_Body(prepared.body, on_sent),
+            content=Body(prepared.body, on_sent),
             timeout=None,
         )
         return await self._read(await client.send(request, stream=True, follow_redirects=False))
@@ -191,19 +192,6 @@ class HTTPTransport:
         for deadline in self._running:
             deadline.reschedule(0)  # the past
         await self._lanes.aclose()
-
-
-class _Body(httpx.AsyncByteStream):
-    """A body in pieces, sent without being joined. Its sending tells when the request goes out."""
-
-    def __init__(self, pieces: tuple[bytes, ...], on_sent: Callable[[], None]) -> None:
-        self._pieces = pieces
-        self._on_sent = on_sent
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._on_sent()
-        for piece in self._pieces:
-            yield piece
 
 
 def _connection_error(error: httpx.HTTPError, *, own: bool) -> APIError | ConfigurationError:

@@ -7,8 +7,9 @@ from typing import Any, TypeVar, cast
 import pydantic
 
 from roboflow_async.config import check_mapping, check_number
+from roboflow_async.encoding import EncodedImage, ImageURL
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError
-from roboflow_async.images import EncodedImage, ImageInput, ImageLoader, ImageURL, is_image
+from roboflow_async.images import ImageInput, ImageLoader, is_image
 from roboflow_async.jsontypes import JSONObject
 from roboflow_async.protocol import WorkflowOptions, workflow_request
 from roboflow_async.responses import Answer, parse_workflow_outputs

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import os
 import sys
 import threading
 from pathlib import Path
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from roboflow_async import ConfigurationError, Image, ImageError
-from roboflow_async.images import EncodedImage, ImageLoader, ImageURL
+from roboflow_async.encoding import EncodedImage, ImageURL
+from roboflow_async.images import ImageLoader
 from roboflow_async.testing import draw_scene
 
 pytestmark = pytest.mark.anyio
@@ -180,6 +182,32 @@ async def test_an_image_over_the_limit_is_refused_before_anything_is_sent(path: 
         with pytest.raises(ImageError, match="max_side"):
             await load(make(), max_bytes=len(SCENE) - 1)
         assert await load(make(), max_bytes=len(SCENE)) == SCENE
+
+
+@pytest.mark.parametrize("size", [100, 70_000, 600_000])
+async def test_a_pipe_that_has_no_size_is_read_whole(tmp_path: Path, size: int) -> None:
+    pipe = tmp_path / "camera"
+    os.mkfifo(pipe)
+    data = SCENE + bytes(size)
+    writing = asyncio.create_task(asyncio.to_thread(pipe.write_bytes, data))
+    assert await load(pipe) == data
+    await writing
+
+
+async def test_a_file_without_an_end_is_read_no_further_than_the_limit(tmp_path: Path) -> None:
+    pipe = tmp_path / "endless"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        with pytest.raises(BrokenPipeError), pipe.open("wb", buffering=0) as file:
+            file.write(SCENE)
+            while True:
+                file.write(bytes(65536))
+
+    writing = asyncio.create_task(asyncio.to_thread(write))
+    with pytest.raises(ImageError, match=r"larger than 0\.3 MB"):
+        await load(pipe, max_bytes=300_000)
+    await writing
 
 
 async def test_paths_and_urls_can_be_forbidden(path: Path) -> None:

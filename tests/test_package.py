@@ -18,7 +18,7 @@ LAYERS = [
     "testing/server", "testing/app", "testing/workflows", "testing/detection",
     "testing/scenes", "testing/knobs", "testing/meter", "__init__", "client", "workflow",
     "targets", "runtime", "logs", "stream", "dispatch", "admission", "transport",
-    "cancellation", "lanes", "lanes_aiohttp",
+    "cancellation", "lanes", "lanes_aiohttp", "body",
     "environment", "content", "counters", "retry", "pacing", "responses", "protocol",
     "scaling", "outputs", "images", "encoding", "pixels", "results", "config", "jsontypes",
     "errors",

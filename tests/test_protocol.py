@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from roboflow_async import ConfigurationError
-from roboflow_async.images import EncodedImage, ImageURL
+from roboflow_async.encoding import EncodedImage, ImageURL
 from roboflow_async.protocol import KeyPlacement, WorkflowOptions, check_segment, workflow_request
 
 IMAGE = EncodedImage((base64.b64encode(b"abc"), base64.b64encode(b"defg")))

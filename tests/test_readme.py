@@ -107,4 +107,4 @@ def test_every_knob_of_the_table_is_an_argument() -> None:
     )
     arguments = set(inspect.signature(RoboflowClient).parameters)
     assert named <= arguments
-    assert arguments - named <= {"transport"}
+    assert arguments == named

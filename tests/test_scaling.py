@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from roboflow_async import ConfigurationError, ImageError, decode_image, open_image
-from roboflow_async.images import Resizing
+from roboflow_async.encoding import Resizing
 from roboflow_async.scaling import scaled_back
 from roboflow_async.testing import draw_scene
 

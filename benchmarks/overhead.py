@@ -1,0 +1,176 @@
+"""What the pipeline itself costs: slot, turn, timeout, retry wrapper, result, statistics, stream.
+
+    python benchmarks/overhead.py [--calls 3000] [--rounds 7] [--profile]
+
+No network: a connection that answers at once. The same images are encoded, built into requests,
+"sent" and parsed in a bare loop, through `run` in a loop, and through `stream`; what the latter
+take longer is the pipeline's own. Then `stream` against `run` at concurrency 1, over nginx, and how
+long the event loop stands still while large images are encoded.
+"""
+
+import argparse
+import asyncio
+import cProfile
+import pstats
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import httpx
+from nginx import nginx
+
+from roboflow_async import RoboflowClient
+from roboflow_async.body import Body
+from roboflow_async.content import read_content
+from roboflow_async.images import ImageLoader
+from roboflow_async.lanes import RawHeaders
+from roboflow_async.protocol import KeyPlacement, WorkflowOptions, workflow_request
+from roboflow_async.responses import Answer, parse_workflow_outputs
+from roboflow_async.runtime import RuntimeHolder
+
+IMAGE = b"\xff\xd8\xff\xe0" + bytes(1000)
+ANSWER = b'{"outputs":[{"predictions":[{"x":1.5,"class":"a"}]}]}'
+KEY = "a-key-that-is-none"
+URL = "http://127.0.0.1:9"
+
+Way = Callable[[int], Awaitable[None]]
+
+
+class AnswersAtOnce:
+    """A lane that leads nowhere."""
+
+    async def send(
+        self, method: str, url: httpx.URL, headers: RawHeaders, body: Body
+    ) -> httpx.Response:
+        async for _ in body:
+            pass
+        answer = httpx.ByteStream(ANSWER)
+        return httpx.Response(200, headers={"Content-Type": "application/json"}, stream=answer)
+
+    async def aclose(self) -> None: ...
+
+
+def bare() -> Way:
+    """The work that has to be done, and nothing else."""
+    options = WorkflowOptions.checked(
+        "any", "any", None, None, None, use_cache=True, disable_sinks=False
+    )
+    key = KeyPlacement(KEY, "header")
+    loader = ImageLoader(allow_paths=True, allow_urls=True, max_bytes=20_000_000)
+    url = httpx.URL(URL + "/any/workflows/any")
+    lane = AnswersAtOnce()
+
+    async def send(count: int) -> None:
+        for _ in range(count):
+            image = await loader.load(IMAGE)
+            request = workflow_request(options, {"image": image}, key)
+            body = Body(request.body, lambda: None)
+            response = await lane.send("POST", url, request.headers(), body)
+            content = await read_content(response, 1_000_000)
+            await response.aclose()
+            parse_workflow_outputs(Answer(200, response.headers, content))
+
+    return send
+
+
+def over_no_network() -> RoboflowClient:
+    client = RoboflowClient(KEY, api_url=URL, requests_per_second=None)
+    parts = replace(client._runtime._parts, make_lane=AnswersAtOnce)
+    client._runtime = RuntimeHolder(parts)
+    client._context = replace(client._context, runtime=client._runtime.get)
+    return client
+
+
+def by_run(client: RoboflowClient, image: bytes) -> Way:
+    workflow = client.workflow("any", "any")
+
+    async def send(count: int) -> None:
+        for _ in range(count):
+            await workflow.run(image)
+
+    return send
+
+
+def by_stream(client: RoboflowClient, image: bytes) -> Way:
+    workflow = client.workflow("any", "any")
+
+    async def send(count: int) -> None:
+        async for result in workflow.stream(image for _ in range(count)):
+            assert result.ok
+
+    return send
+
+
+async def compared(ways: dict[str, Way], calls: int, rounds: int) -> dict[str, float]:
+    """Microseconds a call, the median of the rounds, which take turns."""
+    seen: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, send in ways.items():
+            began = time.process_time()
+            await send(calls)
+            seen[name].append((time.process_time() - began) / calls * 1e6)
+    return {name: statistics.median(values) for name, values in seen.items()}
+
+
+async def own_cost(calls: int, rounds: int, *, profile: bool) -> None:
+    async with over_no_network() as client:
+        ways = {
+            "bare": bare(),
+            "run": by_run(client, IMAGE),
+            "stream": by_stream(client, IMAGE),
+        }
+        if profile:
+            with cProfile.Profile() as profiler:
+                await ways["stream"](calls)
+            pstats.Stats(profiler).sort_stats("tottime").print_stats("roboflow_async|asyncio", 40)
+            return
+        times = await compared(ways, calls, rounds)
+    for name in ("run", "stream"):
+        print(f"{name:8} {times[name] - times['bare']:6.1f} µs a call beyond the bare loop")
+
+
+async def one_at_a_time(url: str, calls: int, rounds: int) -> None:
+    image = b"\xff\xd8\xff\xe0" + bytes(61_000)
+    async with RoboflowClient(
+        KEY, api_url=url, requests_per_second=None, max_concurrency=1
+    ) as client:
+        ways = {"run": by_run(client, image), "stream": by_stream(client, image)}
+        times = await compared(ways, calls // 4, rounds)
+    more = times["stream"] / times["run"] - 1
+    print(f"stream at concurrency 1: {more:+.1%} CPU against run in a plain loop")
+
+
+async def longest_pause() -> None:
+    loader = ImageLoader(allow_paths=True, allow_urls=True, max_bytes=21_000_000)
+    image = b"\xff\xd8\xff\xe0" + bytes(20_000_000)
+    pauses: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.001)
+            pauses.append(time.perf_counter() - began - 0.001)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.gather(*(loader.load(image) for _ in range(4)))
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    print(f"longest pause while four 20 MB images are encoded: {max(pauses) * 1e3:.1f} ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=3000)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    asyncio.run(own_cost(options.calls, options.rounds, profile=options.profile))
+    if not options.profile:
+        with nginx(core=0) as url:
+            asyncio.run(one_at_a_time(url, options.calls, options.rounds))
+        asyncio.run(longest_pause())
+
+
+if __name__ == "__main__":
+    main()
