@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SDK := .venv-sdk
 
-.PHONY: demo test bench mutants lint types build coverage clean
+.PHONY: demo test sdk bench mutants lint types build coverage clean
 
 demo: $(READY)
 	$(BIN)/python -m roboflow_async demo
@@ -51,6 +51,8 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
 	touch $(READY)
+
+sdk: $(SDK)/.ready
 
 # Roboflow's official client, to compare with. Apart: it pins its own versions of much.
 $(SDK)/.ready: benchmarks/inference-sdk.txt

@@ -25,9 +25,10 @@ from roboflow_async.body import Body
 from roboflow_async.content import read_content
 from roboflow_async.images import ImageLoader
 from roboflow_async.lanes import RawHeaders
-from roboflow_async.protocol import KeyPlacement, WorkflowOptions, workflow_request
+from roboflow_async.protocol import KeyPlacement
 from roboflow_async.responses import Answer, parse_workflow_outputs
 from roboflow_async.runtime import RuntimeHolder
+from roboflow_async.workflow_request import WorkflowOptions, workflow_request
 
 IMAGE = b"\xff\xd8\xff\xe0" + bytes(1000)
 ANSWER = b'{"outputs":[{"predictions":[{"x":1.5,"class":"a"}]}]}'

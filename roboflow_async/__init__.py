@@ -2,6 +2,7 @@
 
 from roboflow_async.client import RoboflowClient
 from roboflow_async.config import RetryPolicy
+from roboflow_async.endpoint_target import EndpointTarget
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
@@ -21,6 +22,7 @@ from roboflow_async.errors import (
     UsageLimitError,
 )
 from roboflow_async.images import Image, ImageInput
+from roboflow_async.model import Model
 from roboflow_async.outputs import decode_image, open_image
 from roboflow_async.pacing import Pacer, RateLimiter
 from roboflow_async.results import Result, Stats, WarmUpReport
@@ -35,9 +37,11 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "ConfigurationError",
+    "EndpointTarget",
     "Image",
     "ImageError",
     "ImageInput",
+    "Model",
     "NotFoundError",
     "Pacer",
     "PayloadTooLargeError",

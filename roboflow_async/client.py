@@ -1,33 +1,34 @@
 """`RoboflowClient`: puts the parts together."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Self, TypeVar
 
 import httpx
 
+from roboflow_async.calls import Calls
 from roboflow_async.config import (
     APIKeyTransport,
     RetryPolicy,
     Settings,
     TransportName,
 )
+from roboflow_async.operations import ServerOperations
 from roboflow_async.pacing import RateLimiter
-from roboflow_async.protocol import (
-    WorkflowOptions,
-)
+from roboflow_async.protocol import KeyPlacement
 from roboflow_async.results import Stats
 from roboflow_async.runtime import Parts, RuntimeHolder
 from roboflow_async.targets import TargetContext
-from roboflow_async.workflow import Workflow, run_batch
+from roboflow_async.task_lookup import TaskLookup
+from roboflow_async.workspace import PLATFORM_URL, WorkspaceOperations
 
 __all__ = ["RoboflowClient"]
 
 Output = TypeVar("Output")
 
 
-class RoboflowClient:
+class RoboflowClient(Calls, ServerOperations, WorkspaceOperations):
     """Runs Workflows on images through the Roboflow API, at exactly the rate that it allows.
 
     Use it as `async with RoboflowClient(...) as client:`, or call `await client.aclose()`. It may
@@ -61,6 +62,7 @@ class RoboflowClient:
         max_response_bytes: bytes; a larger answer is a `ResponseError`.
         max_image_bytes: bytes; a larger image file is an `ImageError`. Default: 20 MiB, the
             hosted API's limit.
+        platform_url: the platform API's base URL, for operations on the workspace.
 
     Raises:
         ConfigurationError: an argument or an environment variable is wrong.
@@ -85,6 +87,7 @@ class RoboflowClient:
         trust_env: bool = True,
         max_response_bytes: int = 32 * 1024 * 1024,
         max_image_bytes: int = 20 * 1024 * 1024,
+        platform_url: str = PLATFORM_URL,
     ) -> None:
         settings = Settings.resolve(
             api_key=api_key,
@@ -107,12 +110,29 @@ class RoboflowClient:
             http_client=http_client,
             trust_env=trust_env,
         )
+        platform = settings.for_platform(platform_url)
+        self._platform_parts = partial(
+            Parts.of,
+            platform,
+            limiter=None,
+            transport=transport,
+            http_client=http_client,
+            trust_env=trust_env,
+        )
+        self._platform_runtime: RuntimeHolder | None = None
+        self._platform_key = KeyPlacement(platform.api_key, platform.api_key_transport)
         self._settings = settings
         self._key = parts.key
         self._counters = parts.counters
         self._pacer = parts.pacer
         self._runtime = RuntimeHolder(parts)
-        self._context = TargetContext(self._runtime.get, parts.key, settings.max_concurrency)
+        self._context = TargetContext(
+            self._runtime.get,
+            parts.key,
+            settings.max_concurrency,
+            TaskLookup(self._runtime.get, parts.key),
+            hosted=settings.hosted,
+        )
 
     def __repr__(self) -> str:
         return f"<RoboflowClient for {self._settings.api_url}>"
@@ -132,6 +152,14 @@ class RoboflowClient:
     async def aclose(self) -> None:
         """Close every connection. Calls that still run fail with `APIConnectionError`."""
         await self._runtime.aclose()
+        if self._platform_runtime is not None:
+            await self._platform_runtime.aclose()
+
+    def _platform(self) -> RuntimeHolder:
+        if self._platform_runtime is None:
+            # Not before it is asked for: reading the certificates takes 20 ms, and few need it.
+            self._platform_runtime = RuntimeHolder(self._platform_parts())
+        return self._platform_runtime
 
     @property
     def stats(self) -> Stats:
@@ -141,134 +169,3 @@ class RoboflowClient:
         except RuntimeError:
             now = None
         return self._counters.snapshot(now, self._pacer.pace)
-
-    @overload
-    def workflow(
-        self,
-        workspace_name: str | None = None,
-        workflow_id: str | None = None,
-        *,
-        specification: dict[str, Any] | None = None,
-        image_input: str = "image",
-        parameters: Mapping[str, Any] | None = None,
-        workflow_version_id: str | None = None,
-        excluded_fields: Sequence[str] | None = None,
-        use_cache: bool = True,
-        disable_sinks: bool = False,
-        output_type: None = None,
-        max_side: int | None = None,
-    ) -> Workflow[dict[str, Any]]: ...
-
-    @overload
-    def workflow(
-        self,
-        workspace_name: str | None = None,
-        workflow_id: str | None = None,
-        *,
-        specification: dict[str, Any] | None = None,
-        image_input: str = "image",
-        parameters: Mapping[str, Any] | None = None,
-        workflow_version_id: str | None = None,
-        excluded_fields: Sequence[str] | None = None,
-        use_cache: bool = True,
-        disable_sinks: bool = False,
-        output_type: type[Output],
-        max_side: int | None = None,
-    ) -> Workflow[Output]: ...
-
-    def workflow(
-        self,
-        workspace_name: str | None = None,
-        workflow_id: str | None = None,
-        *,
-        specification: dict[str, Any] | None = None,
-        image_input: str = "image",
-        parameters: Mapping[str, Any] | None = None,
-        workflow_version_id: str | None = None,
-        excluded_fields: Sequence[str] | None = None,
-        use_cache: bool = True,
-        disable_sinks: bool = False,
-        output_type: type[Any] | None = None,
-        max_side: int | None = None,
-    ) -> Workflow[Any]:
-        """A Workflow to run. Nothing is sent yet.
-
-        Args:
-            workspace_name: the workspace, as in the app's URL.
-            workflow_id: the Workflow, as in the app's URL.
-            specification: an inline Workflow, instead of the two names.
-            image_input: what the Workflow calls its image.
-            parameters: its other inputs, the same for every call.
-            workflow_version_id: a certain version; default: the latest.
-            excluded_fields: outputs that the server leaves out.
-            use_cache: False: the server fetches the definition anew for every request.
-            disable_sinks: True: no notification is sent and nothing is uploaded.
-            output_type: a pydantic model of the outputs, which then are instances of it.
-            max_side: pixels; a larger image is made smaller before it is sent, until its longer
-                side has this many. Coordinates come back in those of the original (extra `images`).
-
-        Raises:
-            ConfigurationError: neither or both of the names and `specification`, or a bad value.
-        """
-        options = WorkflowOptions.checked(
-            workspace_name,
-            workflow_id,
-            specification,
-            workflow_version_id,
-            excluded_fields,
-            use_cache=use_cache,
-            disable_sinks=disable_sinks,
-        )
-        return Workflow(
-            self._context,
-            options,
-            image_input=image_input,
-            parameters=parameters,
-            output_type=output_type,
-            max_side=max_side,
-        )
-
-    async def run_workflow(
-        self,
-        workspace_name: str | None = None,
-        workflow_id: str | None = None,
-        specification: dict[str, Any] | None = None,
-        images: Mapping[str, Any] | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        excluded_fields: Sequence[str] | None = None,
-        use_cache: bool = True,
-        enable_profiling: bool = False,
-        workflow_version_id: str | None = None,
-        disable_sinks: bool = False,
-    ) -> list[dict[str, Any]]:
-        """Run a Workflow once, as `inference_sdk.InferenceHTTPClient.run_workflow` does.
-
-        Args:
-            workspace_name: as for `workflow`, and so are the others that are not explained here.
-            workflow_id: likewise.
-            specification: likewise.
-            images: images by input name; a list of them is a batch.
-            parameters: likewise.
-            excluded_fields: likewise.
-            use_cache: likewise.
-            enable_profiling: True: the server records a trace.
-            workflow_version_id: likewise.
-            disable_sinks: likewise.
-
-        Returns:
-            One dict of outputs for each image of the batch.
-
-        Raises:
-            RoboflowError: as `Workflow.run`.
-        """
-        options = WorkflowOptions.checked(
-            workspace_name,
-            workflow_id,
-            specification,
-            workflow_version_id,
-            excluded_fields,
-            use_cache=use_cache,
-            disable_sinks=disable_sinks,
-            enable_profiling=enable_profiling,
-        )
-        return await run_batch(self._context, options, images, parameters)

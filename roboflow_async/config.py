@@ -4,7 +4,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, cast, get_args
 
 import httpx
@@ -149,6 +149,20 @@ class Settings:
         # The generated one would print the key.
         return f"<Settings of {self.api_url}>"
 
+    @property
+    def hosted(self) -> bool:
+        """Whether this is one of the APIs that Roboflow runs for everybody."""
+        return httpx.URL(self.api_url).host.endswith(".roboflow.com")
+
+    def for_platform(self, platform_url: str) -> "Settings":
+        """The same for the platform API, which reads the key from the header."""
+        return replace(
+            self,
+            api_url=str(resolve_api_url(platform_url, source="platform_url")).rstrip("/"),
+            api_key_transport="header",
+            requests_per_second=self.requests_per_second or 20,
+        )
+
     @classmethod
     def resolve(
         cls,
@@ -206,9 +220,8 @@ class Settings:
         )
 
 
-def resolve_api_url(api_url: str | None) -> httpx.URL:
+def resolve_api_url(api_url: str | None, source: str = "api_url") -> httpx.URL:
     """The API's base URL: the argument, else ROBOFLOW_API_URL, else that of ROBOFLOW_REGION."""
-    source = "api_url"
     if api_url is None:
         source = "ROBOFLOW_API_URL"
         api_url = os.environ.get("ROBOFLOW_API_URL") or None

@@ -92,6 +92,8 @@ class Dispatcher:
         parse: Callable[[Answer], Output],
         record: CallRecord,
         flow: Flow | None = None,
+        *,
+        retry: bool = True,
     ) -> Output:
         """Send a request until it is answered, or until that makes no sense any more.
 
@@ -102,6 +104,7 @@ class Dispatcher:
             flow: the stream that it belongs to. None: a single call, to which
                 `queue_timeout` applies. (A stream waits on purpose: it sends as its
                 consumer and the pace allow.)
+            retry: False: the first attempt is the only one.
 
         Raises:
             APIError: the last attempt's error.
@@ -122,6 +125,8 @@ class Dispatcher:
                     error = failure
                 finally:
                     self._admission.leave()
+                if not retry:
+                    raise self._given_up(error, record, "")
                 await self._wait_to_retry(error, record)
         except APIError:
             self._counters.failed += record.attempts > 0

@@ -136,13 +136,16 @@ class ImageLoader:
         self._threads = anyio.CapacityLimiter(4)
         self._large = threading.Lock()
 
-    async def load(self, value: object, *, max_side: int | None = None) -> EncodedImage | ImageURL:
+    async def load(
+        self, value: object, *, max_side: int | None = None, kind: str = "image"
+    ) -> EncodedImage | ImageURL:
         """Return what to send for an input.
 
         Args:
             value: a path, URL, bytes-like object, binary file object, `Image`, numpy array (BGR
                 or grey, uint8, shape (height, width[, 3 or 4])) or PIL image.
             max_side: pixels; a larger image is made smaller until its longer side has this many.
+            kind: "video" for a path, URL or bytes of a video, whose content is not looked at.
 
         Raises:
             ImageError: it cannot be read or is not an image.
@@ -154,11 +157,16 @@ class ImageLoader:
         if isinstance(value, Image):
             value = value.data
         if _is_bytes_like(value) and memoryview(value).nbytes <= CHUNK and max_side is None:
-            return self._encode(bytes(value), "the given bytes", None)
+            return self._encode(bytes(value), "the given bytes", None, kind)
         loaded = await anyio.to_thread.run_sync(
-            self._load_in_thread, value, max_side, limiter=self._threads, abandon_on_cancel=True
+            self._load_in_thread,
+            value,
+            max_side,
+            kind,
+            limiter=self._threads,
+            abandon_on_cancel=True,
         )
-        return loaded if isinstance(loaded, EncodedImage) else self._encode(*loaded, None)
+        return loaded if isinstance(loaded, EncodedImage) else self._encode(*loaded, None, kind)
 
     def _url(self, url: str) -> ImageURL:
         if not self._allow_urls:
@@ -171,7 +179,7 @@ class ImageLoader:
         return ImageURL(url)
 
     def _load_in_thread(
-        self, value: object, max_side: int | None
+        self, value: object, max_side: int | None, kind: str
     ) -> EncodedImage | tuple[bytes, str]:
         try:
             data, name = self._read(value)
@@ -179,7 +187,7 @@ class ImageLoader:
                 # A thread that encodes it would cost three times as much: it and the event loop
                 # would take the interpreter lock from each other.
                 return data, name
-            return self._encode(data, name, max_side)
+            return self._encode(data, name, max_side, kind)
         except RoboflowError:
             raise
         except Exception as error:  # noqa: BLE001 - objects of any library are read and encoded here
@@ -236,8 +244,9 @@ class ImageLoader:
             raise ImageError(f"{name} cannot be read: {reason}.") from None
         return data, name
 
-    def _encode(self, data: bytes, name: str, max_side: int | None) -> EncodedImage:
-        _check_content(data, name)
+    def _encode(self, data: bytes, name: str, max_side: int | None, kind: str) -> EncodedImage:
+        if kind == "image":
+            _check_content(data, name)
         resized = downsize(data, max_side) if max_side is not None else None
         if resized is not None:
             data = resized.data

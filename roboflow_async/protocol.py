@@ -5,10 +5,10 @@ The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/op
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from roboflow_async.encoding import EncodedImage, ImageURL
 from roboflow_async.errors import ConfigurationError
@@ -17,10 +17,11 @@ from roboflow_async.jsontypes import JSONObject, is_array, is_object
 __all__ = [
     "KeyPlacement",
     "PreparedRequest",
-    "WorkflowOptions",
     "check_segment",
     "common_headers",
-    "workflow_request",
+    "get_request",
+    "image_request",
+    "json_request",
 ]
 
 _SHORTEST_KEY: Final = 8
@@ -85,11 +86,18 @@ class KeyPlacement:
         """The fields of a JSON body that carry the key."""
         return {"api_key": self.api_key} if self.api_key and self.where == "body" else {}
 
-    def query(self) -> str:
-        """The query that carries the key, with its question mark."""
-        if self.api_key is None or self.where != "query":
-            return ""
-        return f"?api_key={quote(self.api_key, safe='')}"
+    def query(self, parameters: Mapping[str, str] | None = None, *, json_body: bool = True) -> str:
+        """A query, with its question mark, that carries the key where nothing else does.
+
+        Args:
+            parameters: what else is in it.
+            json_body: whether the request has one, which the key may be in.
+        """
+        named = dict(parameters or {})
+        in_query = self.where == "query" or (self.where == "body" and not json_body)
+        if self.api_key is not None and in_query:
+            named["api_key"] = self.api_key
+        return "?" + urlencode(named, quote_via=quote, safe="") if named else ""
 
     def without_key(self, text: str) -> str:
         """A server's text, in case that it repeats the key."""
@@ -119,70 +127,6 @@ def common_headers(key: KeyPlacement, *, user_agent: str, host: str) -> dict[str
     }
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowOptions:
-    """What a Workflow is called and how the server is to run it."""
-
-    workspace_name: str | None
-    workflow_id: str | None
-    specification: JSONObject | None
-    workflow_version_id: str | None
-    excluded_fields: tuple[str, ...] | None
-    use_cache: bool
-    disable_sinks: bool
-    enable_profiling: bool = False
-
-    @classmethod
-    def checked(
-        cls,
-        workspace_name: str | None,
-        workflow_id: str | None,
-        specification: JSONObject | None,
-        workflow_version_id: str | None,
-        excluded_fields: Sequence[str] | None,
-        *,
-        use_cache: bool,
-        disable_sinks: bool,
-        enable_profiling: bool = False,
-    ) -> "WorkflowOptions":
-        """The options, or a `ConfigurationError` that says what is wrong with them."""
-        if excluded_fields is not None and not (
-            isinstance(excluded_fields, Sequence)  # pyright: ignore[reportUnnecessaryIsInstance]
-            and not isinstance(excluded_fields, str)
-            and all(isinstance(name, str) for name in excluded_fields)  # pyright: ignore[reportUnnecessaryIsInstance]
-        ):
-            raise ConfigurationError("excluded_fields must be a list of output names (strings).")
-        if workflow_version_id is not None and not isinstance(workflow_version_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError("workflow_version_id must be a string.")
-        return cls(
-            workspace_name=workspace_name,
-            workflow_id=workflow_id,
-            specification=specification,
-            workflow_version_id=workflow_version_id,
-            excluded_fields=tuple(excluded_fields) if excluded_fields is not None else None,
-            use_cache=use_cache,
-            disable_sinks=disable_sinks,
-            enable_profiling=enable_profiling,
-        )
-
-    def __post_init__(self) -> None:
-        named = self.workspace_name is not None and self.workflow_id is not None
-        half_named = (self.workspace_name is None) != (self.workflow_id is None)
-        if half_named or named == (self.specification is not None):
-            raise ConfigurationError(
-                "a Workflow needs either workspace_name and workflow_id, or specification, "
-                "and not both."
-            )
-        if self.specification is None:
-            check_segment("workspace_name", self.workspace_name)
-            check_segment("workflow_id", self.workflow_id)
-        elif not isinstance(self.specification, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                f"specification is of type {type(self.specification).__name__}: give a dict, "
-                "as the Workflow editor exports it."
-            )
-
-
 def check_segment(name: str, value: object) -> None:
     """Raise `ConfigurationError` unless `value` is a name that may stand in a URL's path."""
     if not isinstance(value, str) or not _SEGMENT.fullmatch(value):
@@ -193,43 +137,55 @@ def check_segment(name: str, value: object) -> None:
         )
 
 
-def workflow_request(
-    options: WorkflowOptions, inputs: JSONObject, key: KeyPlacement
+def json_request(
+    path: str,
+    fields: JSONObject,
+    key: KeyPlacement,
+    what: str,
+    parameters: Mapping[str, str] | None = None,
 ) -> PreparedRequest:
-    """The request that runs a Workflow.
+    """A POST of a JSON object.
 
     Args:
-        options: which Workflow, and how.
-        inputs: its inputs by name; images as `EncodedImage` or `ImageURL`, batches as lists.
+        path: from the API's base URL on.
+        fields: of the object; images anywhere in them as `EncodedImage` or `ImageURL`.
         key: the API key and its place.
+        what: for messages: what the fields are.
+        parameters: the query.
 
     Raises:
-        ConfigurationError: an input cannot be written as JSON.
+        ConfigurationError: a field cannot be written as JSON.
     """
-    fields: JSONObject = {**key.body_fields(), "use_cache": options.use_cache}
-    if options.enable_profiling:
-        fields["enable_profiling"] = True
-    if options.disable_sinks:
-        fields["disable_sinks"] = True
-    if options.excluded_fields is not None:
-        fields["excluded_fields"] = list(options.excluded_fields)
-    if options.specification is not None:
-        fields["specification"] = options.specification
-        path = "/workflows/run"
-    else:
-        path = f"/{options.workspace_name}/workflows/{options.workflow_id}"
-    if options.workflow_version_id is not None:
-        fields["workflow_version_id"] = options.workflow_version_id
-    pieces: list[bytes] = [b'{"inputs":']
+    pieces: list[bytes] = []
     try:
-        _write(inputs, "inputs", pieces)
+        _write({**fields, **key.body_fields()}, what, pieces)
     except RecursionError:
         raise ConfigurationError(
-            "the Workflow's inputs cannot be written as JSON: they are nested too deep, or in "
-            "themselves."
+            f"{what} cannot be written as JSON: they are nested too deep, or in themselves."
         ) from None
-    pieces += [b",", _dump(fields, "the Workflow's options")[1:]]
-    return PreparedRequest(path + key.query(), _joined(pieces))
+    return PreparedRequest(path + key.query(parameters), _joined(pieces))
+
+
+def image_request(
+    path: str, parameters: Mapping[str, str], image: EncodedImage | ImageURL, key: KeyPlacement
+) -> PreparedRequest:
+    """A POST of a bare image, as base64 text or as its URL, with its parameters in the query."""
+    if isinstance(image, ImageURL):
+        parameters, body = {**parameters, "image": image.url}, ()
+    else:
+        body = image.chunks
+    return PreparedRequest(
+        path + key.query(parameters, json_body=False),
+        body,
+        content_type=b"application/x-www-form-urlencoded",
+    )
+
+
+def get_request(
+    path: str, key: KeyPlacement, parameters: Mapping[str, str] | None = None
+) -> PreparedRequest:
+    """A GET."""
+    return PreparedRequest(path + key.query(parameters or {}, json_body=False), method="GET")
 
 
 _JOIN_BELOW: Final = 512 * 1024

@@ -31,6 +31,7 @@ __all__ = [
     "parse_retry_after",
     "parse_workflow_outputs",
     "status_error",
+    "unexpected",
 ]
 
 Headers = Mapping[str, str]
@@ -79,7 +80,7 @@ def parse_json(answer: Answer) -> Any:
         return pydantic_core.from_json(answer.content, allow_inf_nan=False)
     except ValueError as error:
         kind = "HTML" if "html" in answer.headers.get("content-type", "") else str(error)[:120]
-        raise _unexpected(answer, f"it is not JSON ({kind})") from None
+        raise unexpected(answer, f"it is not JSON ({kind})") from None
 
 
 def parse_workflow_outputs(answer: Answer) -> list[JSONObject]:
@@ -94,7 +95,7 @@ def parse_workflow_outputs(answer: Answer) -> list[JSONObject]:
     body = parse_json(answer)
     outputs: object = body.get("outputs") if is_object(body) else None
     if not is_array(outputs) or not all(map(is_object, outputs)):
-        raise _unexpected(answer, 'it has no "outputs" that are a list of objects')
+        raise unexpected(answer, 'it has no "outputs" that are a list of objects')
     # Looking for the word in the bytes costs less than walking through what was parsed.
     if b'"base64"' in answer.content:
         return [_plain_images(item) for item in outputs]
@@ -111,7 +112,8 @@ def _plain_images(value: Any) -> Any:
     return value
 
 
-def _unexpected(answer: Answer, what: str) -> ResponseError:
+def unexpected(answer: Answer, what: str) -> ResponseError:
+    """The error for an answer that is not what was asked for."""
     return ResponseError(
         f"the answer (HTTP {answer.status_code}) is not what was asked for: {what}. "
         "Check that api_url is that of a Roboflow server.",

@@ -17,8 +17,9 @@ from roboflow_async.responses import Answer
 from roboflow_async.results import Result, WarmUpReport
 from roboflow_async.runtime import Runtime
 from roboflow_async.stream import ResultStream
+from roboflow_async.task_lookup import TaskLookup
 
-__all__ = ["Prepared", "Target", "TargetContext"]
+__all__ = ["Prepared", "Target", "TargetContext", "load_all"]
 
 Output = TypeVar("Output")
 
@@ -30,6 +31,8 @@ class TargetContext:
     runtime: Callable[[], Runtime]
     key: KeyPlacement
     max_concurrency: int
+    tasks: TaskLookup
+    hosted: bool  # by Roboflow's Serverless API, not a server of one's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +162,14 @@ class Target(ABC, Generic[Output]):
 
 async def _ready(prepared: Prepared) -> Prepared:
     return prepared
+
+
+async def load_all(loader: ImageLoader, value: object, *, kind: str = "image") -> Any:
+    """Load an image, or all of those in lists and dicts, as deep as they go."""
+    if isinstance(value, (list, tuple)):
+        items = cast("list[object]", value)
+        return [await load_all(loader, item, kind=kind) for item in items]
+    if isinstance(value, dict):
+        named = cast("dict[str, object]", value)
+        return {name: await load_all(loader, item, kind=kind) for name, item in named.items()}
+    return await loader.load(value, kind=kind)

@@ -4,19 +4,18 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-import pydantic
-
 from roboflow_async.config import check_mapping, check_number
 from roboflow_async.encoding import EncodedImage, ImageURL
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError
 from roboflow_async.images import ImageInput, ImageLoader, is_image
 from roboflow_async.jsontypes import JSONObject
-from roboflow_async.protocol import WorkflowOptions, workflow_request
 from roboflow_async.responses import Answer, parse_workflow_outputs
 from roboflow_async.results import Result, WarmUpReport
 from roboflow_async.scaling import scaled_back
 from roboflow_async.stream import ResultStream
-from roboflow_async.targets import Prepared, Target, TargetContext
+from roboflow_async.targets import Prepared, Target, TargetContext, load_all
+from roboflow_async.validation import adapter_of, validated_answer
+from roboflow_async.workflow_request import WorkflowOptions, workflow_request
 
 __all__ = ["Workflow", "WorkflowInput", "run_batch"]
 
@@ -36,19 +35,10 @@ async def run_batch(
     check_mapping("images", images)
     check_mapping("parameters", parameters)
     runtime = context.runtime()
-    inputs = {
-        name: await _load_images(runtime.loader, image) for name, image in (images or {}).items()
-    }
+    inputs = {name: await load_all(runtime.loader, image) for name, image in (images or {}).items()}
     request = workflow_request(options, {**inputs, **(parameters or {})}, context.key)
     dispatcher = runtime.dispatcher
     return await dispatcher.call(request, parse_workflow_outputs, dispatcher.new_record())
-
-
-async def _load_images(loader: ImageLoader, value: object) -> Any:
-    """Load an image, or a batch of them: lists stay lists, as deep as they go."""
-    if isinstance(value, (list, tuple)):
-        return [await _load_images(loader, item) for item in cast("list[object]", value)]
-    return await loader.load(value)
 
 
 class Workflow(Target[Output]):
@@ -74,7 +64,7 @@ class Workflow(Target[Output]):
         self._image_input = image_input
         self._parameters = dict(parameters or {})
         self._output_type = output_type
-        self._adapter = _adapter(output_type) if output_type is not None else None
+        self._adapter = adapter_of(output_type) if output_type is not None else None
         self._max_side = max_side
 
     def __repr__(self) -> str:
@@ -206,42 +196,4 @@ class Workflow(Target[Output]):
             output = scaled_back(output, prepared.resizing)
         if self._adapter is None:
             return output
-        return self._validated(output, self._adapter, answer)
-
-    def _validated(
-        self, output: Any, adapter: pydantic.TypeAdapter[Output], answer: Answer
-    ) -> Output:
-        try:
-            return adapter.validate_python(output)
-        except pydantic.ValidationError as error:
-            problems = _problems(error)
-        # Raised outside of the handler: pydantic's error holds the input, and would hang on ours.
-        raise ResponseError(
-            f"the output does not fit {self._output_type!r:.120}: {problems}.",
-            status_code=answer.status_code,
-            request_id=answer.request_id,
-        )
-
-
-def _problems(error: pydantic.ValidationError) -> str:
-    """The places and what is wrong there, not the input, which may be megabytes long."""
-    count = error.error_count()
-    if count > 1000:
-        return f"{count} problems"  # listing 60,000 of them would hold up the loop for 60 ms
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    problems = [
-        f"{'.'.join(map(str, problem['loc']))[:80]}: {problem['msg'][:120]}"
-        for problem in details[:5]
-    ]
-    more = f" and {count - 5} more" if count > 5 else ""
-    return "; ".join(problems) + more
-
-
-def _adapter(output_type: type[Output]) -> pydantic.TypeAdapter[Output]:
-    try:
-        return pydantic.TypeAdapter(output_type)
-    except Exception as error:  # noqa: BLE001 - pydantic raises NameError and others besides its own
-        raise ConfigurationError(
-            f"output_type={output_type!r:.120} does not do ({type(error).__name__}): "
-            "give a pydantic model."
-        ) from None
+        return validated_answer(output, self._adapter, answer, f"{self._output_type!r:.120}")

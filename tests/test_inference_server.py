@@ -22,6 +22,8 @@ from roboflow_async import (
     decode_image,
     open_image,
 )
+from roboflow_async.answers import ImageSize
+from roboflow_async.predictions import ObjectDetection
 from roboflow_async.testing import draw_scene
 
 URL = os.environ.get("INFERENCE_SERVER_URL")
@@ -183,3 +185,112 @@ async def test_a_warm_up(client: RoboflowClient) -> None:
     report = await client.workflow("local", "shapes").warm_up(draw_scene(1).jpeg, requests=5)
     assert report.succeeded == 5
     assert report.cold_starts == 0
+
+
+# Models
+
+
+def corners(prediction: ObjectDetection) -> list[tuple[float, ...]]:
+    return sorted((*box.xyxy[:2], box.width, box.height) for box in prediction.predictions)
+
+
+ROUTES: Any = pytest.mark.parametrize("route", ["path", "task"])
+
+
+@ROUTES
+async def test_a_model_by_path_and_by_task(client: RoboflowClient, route: Any) -> None:
+    scenes = [draw_scene(seed, quality=95) for seed in range(10)]
+    model = client.model("shapes/1", route=route, confidence=0.3, max_detections=20)
+    images = (scene.jpeg for scene in scenes)
+    async for result in model.stream(images):
+        assert type(result.output) is ObjectDetection
+        assert off_by(corners(result.output), scenes[result.index].boxes) <= 2
+    report = await model.warm_up(scenes[0].jpeg, requests=2)
+    assert report.succeeded == 2
+
+
+@ROUTES
+async def test_a_models_boxes_come_back_in_pixels_of_a_large_original(
+    client: RoboflowClient, route: Any
+) -> None:
+    scene = draw_scene(8, width=4000, height=3000, quality=95)
+    model = client.model("shapes/1", task="object-detection", route=route, max_side=1024)
+    found = await model.run(scene.jpeg)
+    assert found.image == ImageSize(width=4000, height=3000)
+    assert off_by(corners(found), scene.boxes) <= 4
+
+
+@ROUTES
+async def test_a_models_options_are_all_taken(client: RoboflowClient, route: Any) -> None:
+    options: Any = {
+        "confidence": 0.2, "iou_threshold": 0.5, "max_detections": 3, "source": "tests",
+        "visualize_predictions": True, "visualization_labels": True,
+        "visualization_stroke_width": 2, "disable_preproc_auto_orient": True,
+        "disable_preproc_contrast": True, "disable_preproc_grayscale": True,
+        "disable_preproc_static_crop": True, "disable_active_learning": True,
+        "disable_model_monitoring": True, "source_info": "tests",
+    }  # fmt: skip
+    if route == "task":
+        options |= {
+            "class_filter": ["shape"], "class_agnostic_nms": True, "max_candidates": 100,
+            "fix_batch_size": True,
+        }  # fmt: skip
+    model = client.model("shapes/1", task="object-detection", route=route, **options)
+    assert (await model.run(draw_scene(2).jpeg)).predictions
+
+
+@ROUTES
+@pytest.mark.parametrize("where", ["header", "body", "query"])
+async def test_a_model_takes_the_key_wherever_it_goes(route: Any, where: Any) -> None:
+    async with RoboflowClient("any", api_url=URL, api_key_transport=where) as client:
+        assert isinstance(
+            await client.model("shapes/1", route=route).run(draw_scene(1).jpeg), ObjectDetection
+        )
+
+
+async def test_infer_gives_what_the_server_said(client: RoboflowClient) -> None:
+    scenes = [draw_scene(seed, quality=95) for seed in (1, 2)]
+    answers = await client.infer([scene.jpeg for scene in scenes], "shapes/1")
+    assert isinstance(answers, list)
+    for answer, scene in zip(answers, scenes, strict=True):
+        assert off_by(boxes(answer), scene.boxes) <= 2
+
+
+async def test_a_model_that_cannot_be_loaded_is_a_status_error(client: RoboflowClient) -> None:
+    with pytest.raises(APIStatusError):
+        await client.model("no-such/1").run(draw_scene(1).jpeg)
+
+
+# Operations
+
+
+async def test_the_server_describes_itself(client: RoboflowClient) -> None:
+    info = await client.server_info()
+    assert (info.name, info.version) == ("Roboflow Inference Server", "1.8.3")
+    assert await client.healthy()
+    assert await client.ready()
+
+
+async def test_the_servers_models(client: RoboflowClient) -> None:
+    loaded = await client.load_model("shapes/1")
+    assert loaded == await client.list_models()
+    model = loaded.find("shapes/1")
+    assert model is not None
+    assert model.task_type == "object-detection"
+
+
+async def test_workflows_are_described_and_validated(client: RoboflowClient) -> None:
+    named = await client.describe_workflow("local", "shapes")
+    assert named.inputs["image"] == ["image"]
+    assert set(named.outputs) == {"predictions", "count", "visualization"}
+    inline = await client.describe_workflow(specification=SPECIFICATION)
+    assert inline.outputs["found"] == ["object_detection_prediction"]
+    assert (await client.validate_workflow(SPECIFICATION)).status == "ok"
+    with pytest.raises(BadRequestError):
+        await client.validate_workflow({**SPECIFICATION, "steps": [{"type": "no/such"}]})
+
+
+async def test_the_blocks_are_listed(client: RoboflowClient) -> None:
+    blocks = await client.list_blocks()
+    names = {block["manifest_type_identifier"] for block in blocks.blocks}
+    assert "roboflow_core/roboflow_object_detection_model@v2" in names

@@ -16,12 +16,16 @@ PACKAGE = Path(roboflow_async.__file__).parent
 LAYERS = [
     "__main__", "cli/__init__", "cli/demo", "testing/pytest_plugin", "testing/__init__",
     "testing/server", "testing/app", "testing/workflows", "testing/detection",
-    "testing/scenes", "testing/knobs", "testing/meter", "__init__", "client", "workflow",
-    "targets", "runtime", "logs", "stream", "dispatch", "admission", "transport",
-    "cancellation", "lanes", "lanes_aiohttp", "body",
-    "environment", "content", "counters", "retry", "pacing", "responses", "protocol",
-    "scaling", "outputs", "images", "encoding", "pixels", "results", "config", "jsontypes",
-    "errors",
+    "testing/scenes", "testing/knobs", "testing/meter", "__init__",
+    "client", "workspace",
+    "operations", "calls", "workflow", "model", "endpoint_target", "endpoints/__init__",
+    "endpoints/clip", "endpoints/detectors", "endpoints/language", "endpoints/ocr",
+    "endpoints/sam", "endpoints/prompts", "endpoints/declaration",
+    "targets", "task_lookup", "runtime", "logs", "stream", "dispatch", "admission", "transport",
+    "cancellation", "lanes", "lanes_aiohttp", "body", "environment", "content", "counters",
+    "retry", "pacing", "workflow_request", "model_options", "model_aliases", "predictions",
+    "answers", "supervision", "validation", "responses", "protocol", "scaling", "outputs",
+    "images", "encoding", "pixels", "results", "config", "jsontypes", "errors",
 ]  # fmt: skip
 
 
@@ -67,9 +71,10 @@ def test_a_file_has_one_job_and_at_most_300_lines() -> None:
 def test_the_public_names_are_these() -> None:
     assert sorted(roboflow_async.__all__) == [
         "APIConnectionError", "APIError", "APIStatusError", "APITimeoutError",
-        "AuthenticationError", "BadRequestError", "ConfigurationError", "Image", "ImageError",
-        "ImageInput", "NotFoundError", "Pacer", "PayloadTooLargeError", "QueueTimeoutError",
-        "RateLimitError", "RateLimiter", "ResponseError", "Result", "ResultStream", "RetryPolicy",
+        "AuthenticationError", "BadRequestError", "ConfigurationError", "EndpointTarget", "Image",
+        "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
+        "PayloadTooLargeError", "QueueTimeoutError", "RateLimitError", "RateLimiter",
+        "ResponseError", "Result", "ResultStream", "RetryPolicy",
         "RoboflowClient", "RoboflowError", "ServerError", "Stats", "UsageLimitError",
         "WarmUpReport", "Workflow", "decode_image", "open_image",
     ]  # fmt: skip

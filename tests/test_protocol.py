@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 
 from roboflow_async import ConfigurationError
 from roboflow_async.encoding import EncodedImage, ImageURL
-from roboflow_async.protocol import KeyPlacement, WorkflowOptions, check_segment, workflow_request
+from roboflow_async.protocol import KeyPlacement, check_segment
+from roboflow_async.workflow_request import WorkflowOptions, workflow_request
 
 IMAGE = EncodedImage((base64.b64encode(b"abc"), base64.b64encode(b"defg")))
 IMAGE_JSON = {"type": "base64", "value": base64.b64encode(b"abcdefg").decode()}

@@ -1,0 +1,131 @@
+"""CLIP and Perception Encoder: images and texts as vectors, and how alike they are."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from roboflow_async.answers import ServerAnswer
+from roboflow_async.endpoints.declaration import (
+    AsGiven,
+    Endpoint,
+    EndpointRequest,
+    ImageField,
+    ImageRequest,
+    ImagesField,
+    TextRequest,
+)
+from roboflow_async.images import ImageInput
+
+__all__ = [
+    "CLIP_COMPARE",
+    "CLIP_EMBED_IMAGE",
+    "CLIP_EMBED_TEXT",
+    "PERCEPTION_ENCODER_COMPARE",
+    "PERCEPTION_ENCODER_EMBED_IMAGE",
+    "PERCEPTION_ENCODER_EMBED_TEXT",
+    "ClipCompareRequest",
+    "ClipImageRequest",
+    "ClipTextRequest",
+    "Embeddings",
+    "PerceptionEncoderCompareRequest",
+    "PerceptionEncoderImageRequest",
+    "PerceptionEncoderTextRequest",
+    "Similarity",
+]
+
+
+class Embeddings(ServerAnswer):
+    """One vector for each image or text."""
+
+    embeddings: list[list[float]]
+
+
+class Similarity(ServerAnswer):
+    """How alike the subject and each prompt are, -1 to 1; by name, if the prompts have names."""
+
+    similarity: list[float] | dict[str, float]
+    parent_id: str | None = None
+
+
+class ClipImageRequest(ImageRequest):
+    """`clip_version_id`: such as "ViT-B-16" (server default)."""
+
+    image: ImagesField  # pyright: ignore[reportIncompatibleVariableOverride]
+    clip_version_id: str | None = None
+    model_id: str | None = None
+
+
+class ClipTextRequest(TextRequest):
+    """`clip_version_id`: such as "ViT-B-16" (server default)."""
+
+    clip_version_id: str | None = None
+    model_id: str | None = None
+
+
+class _CompareRequest(EndpointRequest):
+    first = "subject"
+    subject: ImageField
+    prompt: Annotated[
+        ImageInput | str | list[ImageInput | str] | dict[str, ImageInput | str],
+        Field(description="one, several, or several by name"),
+        AsGiven,
+    ]
+    subject_type: Literal["image", "text"] | None = None
+    prompt_type: Literal["image", "text"] | None = None
+
+    def media(self) -> dict[str, str]:
+        """Those of subject and prompt that are images."""
+        kinds = {"subject": self.subject_type or "image", "prompt": self.prompt_type or "text"}
+        return {name: "image" for name, kind in kinds.items() if kind == "image"}
+
+
+class ClipCompareRequest(_CompareRequest):
+    """How alike a subject is to each of the prompts.
+
+    Attributes:
+        subject: an image; a text if `subject_type` is "text".
+        prompt: a text, several, or several by name; images if `prompt_type` is "image".
+        subject_type: "image" (default) or "text".
+        prompt_type: "text" (default) or "image".
+        clip_version_id: such as "ViT-B-16" (server default).
+        model_id: instead of that.
+    """
+
+    clip_version_id: str | None = None
+    model_id: str | None = None
+
+
+class PerceptionEncoderImageRequest(ImageRequest):
+    """`perception_encoder_version_id`: such as "PE-Core-L14-336" (server default)."""
+
+    image: ImagesField  # pyright: ignore[reportIncompatibleVariableOverride]
+    perception_encoder_version_id: str | None = None
+    model_id: str | None = None
+
+
+class PerceptionEncoderTextRequest(TextRequest):
+    """`perception_encoder_version_id`: such as "PE-Core-L14-336" (server default)."""
+
+    perception_encoder_version_id: str | None = None
+    model_id: str | None = None
+
+
+class PerceptionEncoderCompareRequest(_CompareRequest):
+    """As `ClipCompareRequest`, by Perception Encoder."""
+
+    perception_encoder_version_id: str | None = None
+    model_id: str | None = None
+
+
+CLIP_EMBED_IMAGE = Endpoint("/clip/embed_image", ClipImageRequest, Embeddings)
+CLIP_EMBED_TEXT = Endpoint("/clip/embed_text", ClipTextRequest, Embeddings)
+CLIP_COMPARE = Endpoint("/clip/compare", ClipCompareRequest, Similarity)
+PERCEPTION_ENCODER_EMBED_IMAGE = Endpoint(
+    "/perception_encoder/embed_image", PerceptionEncoderImageRequest, Embeddings
+)
+PERCEPTION_ENCODER_EMBED_TEXT = Endpoint(
+    "/perception_encoder/embed_text", PerceptionEncoderTextRequest, Embeddings
+)
+PERCEPTION_ENCODER_COMPARE = Endpoint(
+    "/perception_encoder/compare", PerceptionEncoderCompareRequest, Similarity
+)

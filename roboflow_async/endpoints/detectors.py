@@ -1,0 +1,36 @@
+"""YOLO-World and Grounding DINO: objects that are named in words."""
+
+from roboflow_async.endpoints.declaration import Endpoint, ImageRequest
+from roboflow_async.predictions import ObjectDetection
+
+__all__ = ["GROUNDING_DINO", "YOLO_WORLD", "GroundingDINORequest", "YOLOWorldRequest"]
+
+
+class _PreprocessedRequest(ImageRequest):
+    model_id: str | None = None
+    disable_preproc_auto_orient: bool | None = None
+    disable_preproc_contrast: bool | None = None
+    disable_preproc_grayscale: bool | None = None
+    disable_preproc_static_crop: bool | None = None
+
+
+class YOLOWorldRequest(_PreprocessedRequest):
+    """`text`: what to look for; `confidence`: 0 to 1 (server default: 0.4)."""
+
+    text: list[str]
+    yolo_world_version_id: str | None = None
+    confidence: float | None = None
+
+
+class GroundingDINORequest(_PreprocessedRequest):
+    """`text`: what to look for; both thresholds: 0 to 1 (server default: 0.5)."""
+
+    text: list[str]
+    box_threshold: float | None = None
+    text_threshold: float | None = None
+    grounding_dino_version_id: str | None = None
+    class_agnostic_nms: bool | None = None
+
+
+YOLO_WORLD = Endpoint("/yolo_world/infer", YOLOWorldRequest, ObjectDetection)
+GROUNDING_DINO = Endpoint("/grounding_dino/infer", GroundingDINORequest, ObjectDetection)

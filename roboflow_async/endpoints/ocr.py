@@ -1,0 +1,79 @@
+"""OCR: the text in an image."""
+
+from roboflow_async.answers import DetectedObject, ImageSize, ServerAnswer
+from roboflow_async.endpoints.declaration import Endpoint, ImageRequest
+
+__all__ = [
+    "OCR_DOCTR",
+    "OCR_EASY",
+    "OCR_PADDLE",
+    "OCR_TROCR",
+    "DoctrRequest",
+    "EasyOCRRequest",
+    "OCRText",
+    "PPOCRRequest",
+    "TrOCRRequest",
+]
+
+
+class OCRText(ServerAnswer):
+    """Text.
+
+    Attributes:
+        result: all of it.
+        image: the size of the image that was given.
+        predictions: a box for each piece, where it was asked for; its text is `class_name`.
+    """
+
+    result: str
+    image: ImageSize | None = None
+    predictions: list[DetectedObject] | None = None
+    parent_id: str | None = None
+
+
+class DoctrRequest(ImageRequest):
+    """Text of any kind.
+
+    Attributes:
+        generate_bounding_boxes: whether the answer has `predictions`.
+    """
+
+    doctr_version_id: str | None = None
+    model_id: str | None = None
+    generate_bounding_boxes: bool | None = None
+
+
+class EasyOCRRequest(ImageRequest):
+    """Text in many languages.
+
+    Attributes:
+        language_codes: such as ["en"] (server default).
+        quantize: a smaller model.
+    """
+
+    easy_ocr_version_id: str | None = None
+    model_id: str | None = None
+    language_codes: list[str] | None = None
+    quantize: bool | None = None
+
+
+class TrOCRRequest(ImageRequest):
+    """A single line of text; `trocr_version_id`: such as "trocr-base-printed" (server default)."""
+
+    trocr_version_id: str | None = None
+    model_id: str | None = None
+
+
+class PPOCRRequest(ImageRequest):
+    """Text, in two stages, each "none", "tiny", "small" (server default) or "medium"."""
+
+    text_detection: str | None = None
+    text_recognition: str | None = None
+    pp_ocr_version_id: str | None = None
+    model_id: str | None = None
+
+
+OCR_DOCTR = Endpoint("/doctr/ocr", DoctrRequest, OCRText)
+OCR_EASY = Endpoint("/easy_ocr/ocr", EasyOCRRequest, OCRText)
+OCR_TROCR = Endpoint("/ocr/trocr", TrOCRRequest, OCRText)
+OCR_PADDLE = Endpoint("/ocr/pp-ocr", PPOCRRequest, OCRText)

@@ -1,0 +1,218 @@
+"""`Model`: a trained model to run, without a Workflow around it."""
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import Any, Final, Literal, TypeVar, Unpack, cast
+
+import pydantic
+
+from roboflow_async.config import check_number
+from roboflow_async.encoding import EncodedImage
+from roboflow_async.errors import ConfigurationError
+from roboflow_async.images import ImageInput, ImageLoader
+from roboflow_async.jsontypes import JSONObject, is_array, is_object
+from roboflow_async.model_aliases import resolve_alias
+from roboflow_async.model_options import (
+    TASK_PATHS,
+    ModelOptions,
+    checked_options,
+    path_parameters,
+    task_fields,
+)
+from roboflow_async.predictions import Task, prediction_type
+from roboflow_async.protocol import PreparedRequest, check_segment, image_request, json_request
+from roboflow_async.responses import Answer, parse_json, unexpected
+from roboflow_async.results import Result, WarmUpReport
+from roboflow_async.scaling import scaled_back
+from roboflow_async.stream import ResultStream
+from roboflow_async.targets import Prepared, Target, TargetContext
+from roboflow_async.validation import validated_answer
+
+__all__ = ["Model", "Route", "infer"]
+
+Output = TypeVar("Output")
+
+Route = Literal["path", "task"]
+"""How a model is asked: `POST /{project}/{version}`, or the route of its task."""
+
+_ADAPTERS: Final[dict[type[Any], pydantic.TypeAdapter[Any]]] = {}
+
+
+class Model(Target[Output]):
+    """A model to run on images. Made by `RoboflowClient.model`; frozen."""
+
+    def __init__(
+        self,
+        context: TargetContext,
+        model_id: str,
+        *,
+        task: Task | None,
+        route: Route | None,
+        max_side: int | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        if not isinstance(model_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"model_id={model_id!r:.80} does not do: give 'project/version', or an alias "
+                "such as 'rfdetr-base'."
+            )
+        if task is not None and task not in TASK_PATHS:
+            raise ConfigurationError(f"task={task!r:.80}: give one of {', '.join(TASK_PATHS)}.")
+        if route not in (None, "path", "task"):
+            raise ConfigurationError(f"route={route!r:.80}: give 'path' or 'task'.")
+        if max_side is not None:
+            check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
+        super().__init__(context)
+        self._id = resolve_alias(model_id)
+        for segment in self._id.split("/"):
+            check_segment("model_id", segment)
+        self._task: Task | None = task
+        self._route: Route | None = route
+        self._max_side = max_side
+        self._options = checked_options(options)
+        if route == "path":
+            self._by_path(self._options)
+
+    def __repr__(self) -> str:
+        return f"<Model {self._id}>"
+
+    @property
+    def model_id(self) -> str:
+        """The id that is sent: that behind an alias."""
+        return self._id
+
+    async def run(self, image: ImageInput, **options: Unpack[ModelOptions]) -> Output:
+        """Run the model on one image.
+
+        Args:
+            image: an image.
+            **options: as for `client.model`; they go before those.
+
+        Returns:
+            Its prediction, in pixels of the image as it was given.
+
+        Raises:
+            ImageError: the image cannot be sent; nothing was.
+            ConfigurationError: an option is wrong; nothing was sent.
+            QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
+            APIError: the call failed for good.
+        """
+        return await self._run(image, options)
+
+    def stream(
+        self, images: Iterable[ImageInput] | AsyncIterable[ImageInput], *, ordered: bool = False
+    ) -> ResultStream[Result[Output]]:
+        """Run the model on many images, in parallel, at the pace that the API allows.
+
+        As `Workflow.stream` in all respects.
+
+        Args:
+            images: any iterable or async iterable of images, also endless.
+            ordered: results in the order of the inputs instead of as they complete.
+
+        Returns:
+            An async generator with one `Result` for each input.
+        """
+        return self._stream(images, ordered=ordered)
+
+    async def warm_up(
+        self, image: ImageInput, requests: int = 24, **options: Unpack[ModelOptions]
+    ) -> WarmUpReport:
+        """Send a few dozen paced requests, so that the model is loaded before the real work.
+
+        They are metered like all others; none is added to a dataset.
+
+        Args:
+            image: any image, as for `run`.
+            requests: how many, 1 to 10,000.
+            **options: as for `run`.
+
+        Returns:
+            What was seen. Failures are in its `errors`, and are not raised.
+        """
+        return await self._warm_up(image, requests, options)
+
+    async def _prepare(
+        self,
+        loader: ImageLoader,
+        value: object,
+        parameters: Mapping[str, Any],
+        *,
+        warm_up: bool = False,
+    ) -> Prepared:
+        options = {**self._options, **checked_options(parameters)} if parameters else self._options
+        image = await loader.load(value, max_side=self._max_side)
+        by_path = None if self._route == "task" else self._by_path(options)
+        if by_path is not None:
+            path, query = by_path
+            if warm_up:
+                query = {**query, "disable_active_learning": "true"}
+            request = image_request(path, query, image, self._context.key)
+        else:
+            request = self._to_task(await self._find_task(), options, image, warm_up=warm_up)
+        return Prepared(request, image.resizing if isinstance(image, EncodedImage) else None)
+
+    def _by_path(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
+        """Path and query of `POST /{project}/{version}`, if that is the way to ask."""
+        if self._route is None and not self._context.hosted:
+            return None
+        query = path_parameters(options) if self._id.count("/") == 1 else None
+        if query is None and self._route == "path":
+            raise ConfigurationError(
+                f"route='path' does not do for the model {self._id!r} with these options: "
+                "it takes an id of the form 'project/version' and fewer options. Leave it out, "
+                "or give route='task'."
+            )
+        return (f"/{self._id}", query) if query is not None else None
+
+    def _to_task(
+        self, task: Task, options: Mapping[str, Any], image: object, *, warm_up: bool
+    ) -> PreparedRequest:
+        fields, query = task_fields(options, task)
+        fields |= {"model_id": self._id, "image": image}
+        if warm_up:
+            fields["disable_active_learning"] = True
+        return json_request(TASK_PATHS[task], fields, self._context.key, "the options", query)
+
+    async def _find_task(self) -> Task:
+        if self._task is None:
+            self._task = await self._context.tasks.task_of(self._id)
+        return self._task
+
+    def _parse(self, prepared: Prepared, answer: Answer) -> Output:
+        output = parse_json_prediction(prepared, answer)
+        kind = prediction_type(output, self._task)
+        adapter = _ADAPTERS.get(kind)
+        if adapter is None:
+            adapter = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
+        return validated_answer(output, adapter, answer, kind.__name__)
+
+
+def parse_json_prediction(prepared: Prepared, answer: Answer) -> JSONObject:
+    """The prediction of an answer about one image, in pixels of the original."""
+    output: object = parse_json(answer)
+    if is_array(output) and len(output) == 1:
+        output = output[0]
+    if not is_object(output):
+        raise unexpected(answer, "it is no prediction")
+    if prepared.resizing is not None:
+        return cast("JSONObject", scaled_back(output, prepared.resizing))
+    return output
+
+
+class _PlainModel(Model[JSONObject]):
+    """A model whose predictions stay JSON."""
+
+    def _parse(self, prepared: Prepared, answer: Answer) -> JSONObject:
+        return parse_json_prediction(prepared, answer)
+
+
+async def infer(
+    context: TargetContext, inference_input: object, model_id: str, options: Mapping[str, Any]
+) -> JSONObject | list[JSONObject]:
+    """Run a model on an image, or on a list of them; as inference_sdk's `infer` does."""
+    model = _PlainModel(context, model_id, task=None, route=None, max_side=None, options=options)
+    if not isinstance(inference_input, (list, tuple)):
+        return await model.run(cast("ImageInput", inference_input))
+    images = cast("list[ImageInput]", inference_input)
+    async with model.stream(images, ordered=True) as results:
+        return [result.output async for result in results]

@@ -1,0 +1,286 @@
+"""What models answer, for each task: see answers.py for what all of them have."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from roboflow_async.answers import (
+    DetectedObject,
+    ImageInference,
+    ImageSize,
+    Inference,
+    Point,
+    ScoredBox,
+    ServerModel,
+)
+from roboflow_async.jsontypes import is_array, is_object
+from roboflow_async.supervision import to_classifications, to_detections
+
+if TYPE_CHECKING:
+    import supervision
+
+__all__ = [
+    "AnomalyDetection",
+    "AnomalyMap",
+    "Classification",
+    "ClassifiedAs",
+    "InstanceSegmentation",
+    "Keypoint",
+    "KeypointsDetection",
+    "KeypointsObject",
+    "MaskCoordinates",
+    "MultiLabelClassification",
+    "MultiLabelScore",
+    "ObjectDetection",
+    "Prediction",
+    "RLEObject",
+    "SegmentedObject",
+    "SemanticMask",
+    "SemanticSegmentation",
+    "Stub",
+    "Task",
+    "prediction_type",
+]
+
+Task = Literal[
+    "object-detection",
+    "instance-segmentation",
+    "semantic-segmentation",
+    "classification",
+    "keypoint-detection",
+]
+"""What a model does, as the server's registry names it."""
+
+
+class SegmentedObject(ScoredBox):
+    """An object in its outline, a polygon."""
+
+    class_confidence: float | None = None
+    points: list[Point]
+    mask_format: Literal["polygon"] = "polygon"
+
+
+class RLEObject(ScoredBox):
+    """An object with its mask (`response_mask_format="rle"`).
+
+    Attributes:
+        rle: `{"size": [height, width], "counts": ...}`, as COCO has it, in pixels of the image
+            as it was sent: `max_side` does not scale it back.
+    """
+
+    rle: dict[str, Any]
+    mask_format: Literal["rle"] = "rle"
+
+
+class Keypoint(ServerModel):
+    """A point of an object's pose, in pixels; `confidence` is 0 to 1."""
+
+    x: float
+    y: float
+    confidence: float
+    class_name: str = Field(alias="class")
+    class_id: int
+
+
+class KeypointsObject(DetectedObject):
+    """An object with its pose."""
+
+    keypoints: list[Keypoint]
+
+
+class ObjectDetection(ImageInference):
+    """Objects in boxes."""
+
+    predictions: list[DetectedObject]
+
+    def to_supervision(self) -> "supervision.Detections":
+        """As `supervision.Detections` (extra `supervision`)."""
+        return to_detections(self)
+
+
+class MaskCoordinates(ServerModel):
+    """The grid that masks are on, when it is coarser than the image."""
+
+    coordinate_system: Literal["mask_grid"] = "mask_grid"
+    width: int
+    height: int
+    scale_x: float
+    scale_y: float
+
+
+class InstanceSegmentation(ImageInference):
+    """Objects in outlines, or with masks."""
+
+    predictions: list[SegmentedObject | RLEObject]
+    original_image: ImageSize | None = None
+    mask_metadata: MaskCoordinates | None = None
+
+    def to_supervision(self) -> "supervision.Detections":
+        """As `supervision.Detections` with masks (extra `supervision`)."""
+        return to_detections(self)
+
+
+class KeypointsDetection(ImageInference):
+    """Objects in boxes, with their poses."""
+
+    predictions: list[KeypointsObject]
+
+    def to_supervision(self) -> "supervision.Detections":
+        """As `supervision.Detections`: the boxes (extra `supervision`)."""
+        return to_detections(self)
+
+
+class SemanticMask(ServerModel):
+    """A class for each pixel of the image as it was sent.
+
+    Attributes:
+        segmentation_mask: base64 of a PNG: the class of each pixel.
+        class_map: names of the classes by their number.
+        confidence_mask: base64 of a PNG: the confidence of each pixel.
+        present_class_ids: the classes that the mask holds.
+    """
+
+    segmentation_mask: str
+    class_map: dict[str, str]
+    confidence_mask: str
+    present_class_ids: list[int] | None = None
+
+
+class SemanticSegmentation(ImageInference):
+    """A class for each pixel."""
+
+    predictions: SemanticMask
+
+
+class ClassifiedAs(ServerModel):
+    """A class and its confidence, 0 to 1."""
+
+    class_name: str = Field(alias="class")
+    class_id: int
+    confidence: float
+
+
+class Classification(ImageInference):
+    """One class for the image.
+
+    Attributes:
+        predictions: all of them.
+        top: the name of the likeliest.
+        confidence: its confidence, 0 to 1.
+    """
+
+    predictions: list[ClassifiedAs]
+    top: str = ""
+    confidence: float = 0.0
+    parent_id: str | None = None
+
+    def to_supervision(self) -> "supervision.Classifications":
+        """As `supervision.Classifications` (extra `supervision`)."""
+        return to_classifications(self.predictions)
+
+
+class AnomalyMap(ServerModel):
+    """How unusual each place is: row by row, little-endian float32, in base64."""
+
+    shape: list[int]
+    dtype: Literal["float32"]
+    data: str
+
+
+class AnomalyDetection(Classification):
+    """Whether the image is unusual."""
+
+    anomaly_score: float
+    anomaly_threshold: float
+    anomaly_scale: float
+    is_anomalous: bool
+    anomaly_map: AnomalyMap | None = None
+
+
+class MultiLabelScore(ServerModel):
+    """A class's confidence, 0 to 1."""
+
+    confidence: float
+    class_id: int
+
+
+class MultiLabelClassification(ImageInference):
+    """Any number of classes for the image.
+
+    Attributes:
+        predictions: all of them, by name.
+        predicted_classes: the names of those that apply.
+    """
+
+    predictions: dict[str, MultiLabelScore]
+    predicted_classes: list[str]
+    parent_id: str | None = None
+
+
+class Stub(Inference):
+    """The answer of a model that has no weights yet."""
+
+    is_stub: bool
+    model_id: str
+    task_type: str
+
+
+Prediction = (
+    ObjectDetection
+    | InstanceSegmentation
+    | KeypointsDetection
+    | SemanticSegmentation
+    | Classification
+    | AnomalyDetection
+    | MultiLabelClassification
+    | Stub
+)
+
+
+_BY_TASK: Mapping[str, type[Prediction]] = {
+    "object-detection": ObjectDetection,
+    "instance-segmentation": InstanceSegmentation,
+    "keypoint-detection": KeypointsDetection,
+    "semantic-segmentation": SemanticSegmentation,
+}
+# Of classifications there are several, so the answer's fields tell, whatever the task.
+_BY_FIELD: Mapping[str, type[Prediction]] = {
+    "is_stub": Stub,
+    "anomaly_score": AnomalyDetection,
+    "predicted_classes": MultiLabelClassification,
+    "top": Classification,
+}
+_BY_FIELD_OF_THE_FIRST: Mapping[str, type[Prediction]] = {
+    "keypoints": KeypointsDetection,
+    "points": InstanceSegmentation,
+    "rle": InstanceSegmentation,
+    "x": ObjectDetection,
+    "class": Classification,
+}
+
+
+def prediction_type(answer: object, task: Task | None) -> type[Prediction]:
+    """Which of the types an answer is of.
+
+    Args:
+        answer: its JSON.
+        task: what the model does; None, if that is not known: then the answer's fields tell,
+            and one that found nothing counts as an `ObjectDetection`.
+    """
+    fields: Mapping[str, Any] = answer if is_object(answer) else {}
+    found = _first(_BY_FIELD, fields) or _BY_TASK.get(task or "")
+    if found is not None:
+        return found
+    predictions = fields.get("predictions")
+    if is_object(predictions):
+        return SemanticSegmentation
+    first: object = predictions[0] if is_array(predictions) and predictions else None
+    otherwise = Classification if task == "classification" else ObjectDetection
+    return _first(_BY_FIELD_OF_THE_FIRST, first if is_object(first) else {}) or otherwise
+
+
+def _first(
+    types: Mapping[str, type[Prediction]], fields: Mapping[str, Any]
+) -> type[Prediction] | None:
+    return next((types[name] for name in types if name in fields), None)

@@ -1,0 +1,93 @@
+"""Checks what was given and what was answered against pydantic types; errors in our words."""
+
+import reprlib
+from typing import TypeVar
+
+import pydantic
+import pydantic_core
+
+from roboflow_async.errors import ConfigurationError, ResponseError
+from roboflow_async.responses import Answer
+
+__all__ = ["adapter_of", "validated_answer", "validated_arguments"]
+
+Output = TypeVar("Output")
+
+
+def adapter_of(output_type: type[Output]) -> pydantic.TypeAdapter[Output]:
+    """What validates a type that a user gave.
+
+    Raises:
+        ConfigurationError: pydantic cannot validate it.
+    """
+    try:
+        return pydantic.TypeAdapter(output_type)
+    except Exception as error:  # noqa: BLE001 - pydantic raises NameError and others besides its own
+        raise ConfigurationError(
+            f"output_type={output_type!r:.120} does not do ({type(error).__name__}): "
+            "give a pydantic model."
+        ) from None
+
+
+def validated_answer(
+    value: object, adapter: pydantic.TypeAdapter[Output], answer: Answer, what: str
+) -> Output:
+    """A part of an answer as the type that it should have.
+
+    Args:
+        value: the part.
+        adapter: of the type.
+        answer: for the error.
+        what: for the error: the type.
+
+    Raises:
+        ResponseError: it does not fit.
+    """
+    try:
+        return adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        problems = _problems(error)
+    # Raised outside of the handler: pydantic's error holds the input, and would hang on ours. So
+    # would this frame's.
+    del value
+    raise ResponseError(
+        f"the output does not fit {what}: {problems}.",
+        status_code=answer.status_code,
+        request_id=answer.request_id,
+    )
+
+
+def validated_arguments(value: object, adapter: pydantic.TypeAdapter[Output], what: str) -> Output:
+    """Arguments as the type that they should have.
+
+    Raises:
+        ConfigurationError: they do not fit; it names each that does not, and its value.
+    """
+    try:
+        return adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)[:5]
+    problems = "; ".join(
+        f"{_place(problem['loc'])}{_given(problem)}: {problem['msg'][:120]}" for problem in details
+    )
+    raise ConfigurationError(f"{what}: {problems}.")
+
+
+def _given(problem: pydantic_core.ErrorDetails) -> str:
+    # Where something is missing, the input is all the rest, images included.
+    return "" if problem["type"] == "missing" else f"={reprlib.repr(problem['input'])}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location))[:80] or "value"
+
+
+def _problems(error: pydantic.ValidationError) -> str:
+    """The places and what is wrong there, not the input, which may be megabytes long."""
+    count = error.error_count()
+    if count > 1000:
+        return f"{count} problems"  # listing 60,000 of them would hold up the loop for 60 ms
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    problems = [f"{_place(problem['loc'])}: {problem['msg'][:120]}" for problem in details[:5]]
+    more = f" and {count - 5} more" if count > 5 else ""
+    return "; ".join(problems) + more

@@ -1,0 +1,379 @@
+"""Models: which route, which options, and what comes back."""
+
+import asyncio
+import base64
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import jsonschema
+import pytest
+from conftest import MakeClient, picture
+from loopback import Arrival, Reply, Server
+
+from roboflow_async import (
+    ConfigurationError,
+    ImageError,
+    NotFoundError,
+    ResponseError,
+    RetryPolicy,
+    RoboflowClient,
+    ServerError,
+)
+from roboflow_async.model_aliases import MODEL_ALIASES, resolve_alias
+from roboflow_async.model_options import TASK_PATHS, ModelOptions
+from roboflow_async.predictions import ObjectDetection
+from roboflow_async.testing import draw_scene
+
+pytestmark = pytest.mark.anyio
+
+FOUND = {
+    "image": {"width": 100, "height": 75},
+    "predictions": [
+        {"x": 50, "y": 40, "width": 20, "height": 10, "confidence": 0.9, "class": "cat",
+         "class_id": 1, "detection_id": "d"}
+    ],
+}  # fmt: skip
+
+
+def registry(*models: tuple[str, str], aliases: tuple[str, ...] = ()) -> Reply:
+    listed = [
+        {"model_id": name, "task_type": task, "request_aliases": list(aliases)}
+        for name, task in models
+    ]
+    return Reply(200, json.dumps({"models": listed}).encode())
+
+
+def serving(task: str = "object-detection", loaded: bool = True) -> Any:
+    def handler(arrival: Arrival) -> Reply:
+        if urlsplit(arrival.target).path == "/model/registry":
+            return registry(("pets/3", task)) if loaded else registry()
+        if arrival.target == "/model/add":
+            return registry((arrival.json["model_id"], task))
+        return Reply(200, json.dumps(FOUND).encode())
+
+    return handler
+
+
+@pytest.fixture
+def inference(server: Server) -> Server:
+    server.handler = serving()
+    return server
+
+
+def paths(server: Server) -> list[str]:
+    return [urlsplit(arrival.target).path for arrival in server.arrivals]
+
+
+async def test_the_task_is_looked_up_once_and_its_route_used(
+    inference: Server, make_client: MakeClient
+) -> None:
+    async with make_client() as client:
+        model = client.model("pets/3", confidence=0.25, class_filter=["cat"])
+        results = [result.output async for result in model.stream(map(picture, range(20)))]
+        assert all(type(output) is ObjectDetection for output in results)
+        # Another model object of the same id does not ask again.
+        await client.model("pets/3").run(picture(1), iou_threshold=0.5)
+    assert paths(inference).count("/model/registry") == 1
+    assert paths(inference).count("/infer/object_detection") == 21
+    body = inference.arrivals[1].json
+    assert body["model_id"] == "pets/3"
+    assert (body["confidence"], body["class_filter"]) == (0.25, ["cat"])
+    assert base64.b64decode(body["image"]["value"]).startswith(b"\xff\xd8")
+    assert inference.arrivals[-1].json["iou_threshold"] == 0.5
+
+
+async def test_a_model_that_is_not_loaded_is_loaded_first(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = serving("keypoint-detection", loaded=False)
+    async with make_client() as client:
+        with pytest.raises(ResponseError, match="KeypointsDetection"):
+            await client.model("pets/3").run(picture(0))  # the server's boxes have no keypoints
+    assert paths(server) == ["/model/registry", "/model/add", "/infer/keypoints_detection"]
+
+
+async def test_a_task_that_is_given_is_not_asked_for(
+    inference: Server, make_client: MakeClient
+) -> None:
+    async with make_client() as client:
+        found = await client.model("pets/3", task="object-detection").run(picture(0))
+        assert found.predictions[0].class_name == "cat"
+    assert paths(inference) == ["/infer/object_detection"]
+
+
+async def test_those_who_wait_for_the_same_answer_get_the_same_error(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = lambda _: Reply(503, delay=0.05)
+    async with make_client(retry=RetryPolicy(max_attempts=2, base=0.001)) as client:
+        model = client.model("pets/3")
+        calls = [model.run(picture(index)) for index in range(10)]
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(error, ServerError) for error in errors)
+        assert len({id(error) for error in errors}) == 10
+    assert paths(server) == ["/model/registry"] * 2
+
+
+async def test_when_the_one_that_asks_is_cancelled_another_one_asks(
+    server: Server, make_client: MakeClient
+) -> None:
+    asked = asyncio.Event()
+
+    def handler(arrival: Arrival) -> Reply:
+        asked.set()
+        return serving()(arrival)
+
+    server.handler = handler
+    async with make_client() as client:
+        model = client.model("pets/3")
+        first = asyncio.create_task(model.run(picture(0)))
+        second = asyncio.create_task(model.run(picture(1)))
+        await asked.wait()
+        first.cancel()
+        assert type(await second) is ObjectDetection
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_an_unknown_model_ends_a_stream_and_is_billed_once(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = lambda arrival: (
+        registry() if arrival.target == "/model/registry" else Reply(404)
+    )
+    async with make_client() as client:
+        with pytest.raises(NotFoundError):
+            async for _ in client.model("pets/9").stream(map(picture, range(50))):
+                pass
+    assert paths(server).count("/model/add") == 1
+
+
+async def test_a_model_that_does_something_else_is_told_apart(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = lambda _: registry(("clip/1", "embedding"))
+    async with make_client() as client:
+        with pytest.raises(ConfigurationError, match=r"'embedding'.*client\.endpoint"):
+            await client.model("clip/1").run(picture(0))
+
+
+# By path
+
+
+async def test_by_path_the_image_is_the_body_and_options_are_the_query(
+    inference: Server, make_client: MakeClient
+) -> None:
+    async with make_client() as client:
+        model = client.model(
+            "pets/3",
+            route="path",
+            confidence=0.25,
+            iou_threshold=0.5,
+            visualize_predictions=True,
+            visualization_labels=True,
+            source="tests",
+        )
+        found = await model.run(picture(7), max_detections=9)
+        assert type(found) is ObjectDetection
+        await model.warm_up(picture(7), requests=1)
+    first, warm_up = inference.arrivals
+    assert urlsplit(first.target).path == "/pets/3"
+    assert parse_qs(urlsplit(first.target).query) == {
+        "confidence": ["0.25"],
+        "overlap": ["0.5"],
+        "format": ["image_and_json"],
+        "labels": ["true"],
+        "source": ["tests"],
+        "max_detections": ["9"],
+    }
+    assert base64.b64decode(first.body, validate=True) == picture(7)
+    assert "disable_active_learning=true" in warm_up.target
+
+
+async def test_by_path_a_url_is_in_the_query(inference: Server, make_client: MakeClient) -> None:
+    async with make_client() as client:
+        await client.model("pets/3", route="path").run(
+            "https://example.com/a b.jpg?x=1".replace(" ", "%20")
+        )
+    (arrival,) = inference.arrivals
+    query = parse_qs(urlsplit(arrival.target).query)
+    assert query == {"image": ["https://example.com/a%20b.jpg?x=1"]}
+    assert arrival.body == b""
+
+
+async def test_a_key_that_is_in_the_body_elsewhere_is_in_the_query_by_path(
+    inference: Server, make_client: MakeClient
+) -> None:
+    async with make_client(api_key_transport="body") as client:
+        await client.model("pets/3", route="path").run(picture(0))
+        await client.model("pets/3").run(picture(0))
+    by_path, lookup, by_task = inference.arrivals
+    assert "api_key=" in by_path.target
+    assert "api_key=" in lookup.target
+    assert "api_key" in by_task.json
+    assert "api_key=" not in by_task.target
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "expected"),
+    [
+        ("https://serverless.roboflow.com", {}, "/pets/3"),
+        ("https://detect.roboflow.com", {}, "/pets/3"),
+        ("https://mine.roboflow.cloud", {}, "/infer/object_detection"),
+        ("http://localhost:9001", {}, "/infer/object_detection"),
+        ("https://serverless.roboflow.com", {"route": "task"}, "/infer/object_detection"),
+        # Only the task's route knows these.
+        ("https://serverless.roboflow.com", {"class_filter": ["cat"]}, "/infer/object_detection"),
+        ("http://localhost:9001", {"route": "path"}, "/pets/3"),
+    ],
+)
+async def test_the_host_chooses_the_route_unless_it_is_told(
+    url: str, options: dict[str, Any], expected: str
+) -> None:
+    client = RoboflowClient("a-key-of-tests", api_url=url)
+    model = client.model("pets/3", task="object-detection", **options)
+    prepared = await model._prepare(client._runtime.get().loader, picture(0), {})
+    assert urlsplit(prepared.request.path).path == expected
+    await client.aclose()
+
+
+# Options
+
+
+def test_each_option_is_one_of_the_contract(openapi: Any) -> None:
+    options = set(ModelOptions.__annotations__) - {"count_inference", "service_secret"}
+    known: set[str] = set()
+    for path in TASK_PATHS.values():
+        content = openapi["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        name = content["schema"]["$ref"].rsplit("/", 1)[1]
+        known |= openapi["components"]["schemas"][name]["properties"].keys()
+    assert options <= known
+    internal = {"id", "api_key", "usage_billable", "start", "stream_pipeline_context_id"}
+    assert known - options == internal | {"model_id", "model_type", "image"}
+
+
+ALL_OPTIONS: dict[str, Any] = {
+    "confidence": "best", "iou_threshold": 0.4, "max_detections": 5, "max_candidates": 50,
+    "class_filter": ["a"], "class_agnostic_nms": True, "fix_batch_size": True,
+    "keypoint_confidence": 0.2, "mask_decode_mode": "fast", "tradeoff_factor": 0.5,
+    "response_mask_format": "rle", "allow_reduced_mask_resolution": True,
+    "enforce_dense_masks_in_inference_models": True, "include_anomaly_map": True,
+    "visualize_predictions": True, "visualization_labels": True, "visualization_stroke_width": 2,
+    "disable_preproc_auto_orient": True, "disable_preproc_contrast": True,
+    "disable_preproc_grayscale": True, "disable_preproc_static_crop": True,
+    "disable_active_learning": True, "active_learning_target_dataset": "d",
+    "disable_model_monitoring": True, "source": "s", "source_info": "i",
+    "count_inference": False, "service_secret": "secret",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", TASK_PATHS)
+async def test_all_options_of_a_task_make_a_request_that_fits_the_contract(
+    openapi: Any, task: Any
+) -> None:
+    path = TASK_PATHS[task]
+    content = openapi["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    schema = openapi["components"]["schemas"][content["schema"]["$ref"].rsplit("/", 1)[1]]
+    schema = {**schema, "required": [name for name in schema["required"] if name != "id"]}
+    options = {
+        name: value
+        for name, value in ALL_OPTIONS.items()
+        if name in schema["properties"] or name in ("count_inference", "service_secret")
+    }
+    client = RoboflowClient("a-key-of-tests", api_url="http://localhost:1")
+    model: Any = client.model("pets/3", task=task, **options)
+    prepared = await model._prepare(client._runtime.get().loader, picture(0), {})
+    body = json.loads(b"".join(prepared.request.body))
+    assert set(options) - {"count_inference", "service_secret"} <= body.keys()
+    assert "countinference=false" in prepared.request.path
+    validator = jsonschema.Draft202012Validator({**schema, "components": openapi["components"]})
+    validator.validate(body)
+    await client.aclose()
+    assert set(ALL_OPTIONS) == set(ModelOptions.__annotations__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"model_id": "../../admin"}, "model_id"),
+        ({"model_id": "a/1?x=1"}, "model_id"),
+        ({"model_id": ""}, "model_id"),
+        ({"model_id": None}, "model_id"),
+        ({"confidence": 40}, "confidence"),
+        ({"confidence": float("nan")}, "confidence"),
+        ({"confidance": 0.4}, "confidance"),
+        ({"class_filter": "cat"}, "class_filter"),
+        ({"task": "detection"}, "object-detection"),
+        ({"route": "url"}, "route"),
+        ({"max_side": 3}, "max_side"),
+        ({"model_id": "a/b/c", "route": "path"}, "project/version"),
+        ({"class_filter": ["cat"], "route": "path"}, "route='task'"),
+    ],
+)
+async def test_a_wrong_argument_is_named_at_once(
+    server: Server, make_client: MakeClient, arguments: dict[str, Any], problem: str
+) -> None:
+    async with make_client() as client:
+        with pytest.raises(ConfigurationError, match=problem):
+            client.model(**{"model_id": "pets/3", **arguments})
+    assert not server.arrivals
+
+
+async def test_an_option_that_means_nothing_for_the_task_is_named(
+    inference: Server, make_client: MakeClient
+) -> None:
+    async with make_client() as client:
+        model = client.model("pets/3", task="classification", keypoint_confidence=0.5)
+        with pytest.raises(ConfigurationError, match=r"keypoint_confidence.*classification"):
+            await model.run(picture(0))
+    assert not inference.arrivals
+
+
+# What comes back
+
+
+async def test_coordinates_come_back_in_pixels_of_the_original(
+    inference: Server, make_client: MakeClient
+) -> None:
+    scene = draw_scene(1)  # 640 x 480
+    async with make_client() as client:
+        found = await client.model("pets/3", max_side=100).run(scene.jpeg)
+        assert isinstance(found, ObjectDetection)
+        assert found.predictions[0].xyxy == pytest.approx((256, 224, 384, 288))
+
+
+async def test_infer_gives_json_for_an_image_and_a_list_for_a_list(
+    inference: Server, make_client: MakeClient
+) -> None:
+    async with make_client() as client:
+        assert await client.infer(picture(0), "pets/3") == FOUND
+        assert await client.infer([picture(0), picture(1)], "pets/3", confidence=0.3) == [FOUND] * 2
+        with pytest.raises(ImageError):
+            await client.infer([picture(0), b"no image"], "pets/3")
+
+
+async def test_a_batch_of_one_is_unwrapped_and_anything_else_refused(
+    server: Server, make_client: MakeClient
+) -> None:
+    answers = [json.dumps([FOUND]), json.dumps([FOUND, FOUND]), "3", '{"image": 1}']
+    server.handler = lambda arrival: Reply(200, answers[arrival.index].encode())
+    async with make_client() as client:
+        model = client.model("pets/3", task="object-detection")
+        assert len((await model.run(picture(0))).predictions) == 1
+        for _ in range(3):
+            with pytest.raises(ResponseError):
+                await model.run(picture(0))
+
+
+def test_aliases_are_those_of_the_official_client() -> None:
+    assert resolve_alias("yolov11n-640") == resolve_alias("yolo11n-640") == "coco/25"
+    assert resolve_alias("yolo26n-sem-1024") == "yolo26-pretrains/yolo26n-sem"
+    assert resolve_alias("rfdetr-base") == "coco/36"
+    assert resolve_alias("pets/3") == "pets/3"
+    assert len(MODEL_ALIASES) > 100
+
+
+async def test_a_model_is_called_by_the_id_behind_its_alias(make_client: MakeClient) -> None:
+    async with make_client() as client:
+        model = client.model("rfdetr-base")
+        assert (model.model_id, repr(model)) == ("coco/36", "<Model coco/36>")
