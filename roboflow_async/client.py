@@ -14,8 +14,8 @@ from roboflow_async.config import (
     Settings,
     TransportName,
 )
-from roboflow_async.operations import ServerOperations
 from roboflow_async.pacing import RateLimiter
+from roboflow_async.pipelines import PipelineOperations
 from roboflow_async.protocol import KeyPlacement
 from roboflow_async.results import Stats
 from roboflow_async.runtime import Parts, RuntimeHolder
@@ -28,7 +28,7 @@ __all__ = ["RoboflowClient"]
 Output = TypeVar("Output")
 
 
-class RoboflowClient(Calls, ServerOperations, WorkspaceOperations):
+class RoboflowClient(Calls, PipelineOperations, WorkspaceOperations):
     """Runs Workflows on images through the Roboflow API, at exactly the rate that it allows.
 
     Use it as `async with RoboflowClient(...) as client:`, or call `await client.aclose()`. It may

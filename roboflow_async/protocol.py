@@ -57,7 +57,7 @@ class PreparedRequest:
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers of this request, besides those of all requests."""
-        if self.method == "GET":
+        if self.method == "GET" and not self.body:
             return []
         return [(b"Content-Type", self.content_type), (b"Content-Length", b"%d" % self.length)]
 
@@ -143,8 +143,10 @@ def json_request(
     key: KeyPlacement,
     what: str,
     parameters: Mapping[str, str] | None = None,
+    *,
+    method: Literal["GET", "POST"] = "POST",
 ) -> PreparedRequest:
-    """A POST of a JSON object.
+    """A request with a JSON object.
 
     Args:
         path: from the API's base URL on.
@@ -152,6 +154,7 @@ def json_request(
         key: the API key and its place.
         what: for messages: what the fields are.
         parameters: the query.
+        method: POST; some of the server's GETs have an object, too.
 
     Raises:
         ConfigurationError: a field cannot be written as JSON.
@@ -163,7 +166,7 @@ def json_request(
         raise ConfigurationError(
             f"{what} cannot be written as JSON: they are nested too deep, or in themselves."
         ) from None
-    return PreparedRequest(path + key.query(parameters), _joined(pieces))
+    return PreparedRequest(path + key.query(parameters), _joined(pieces), method)
 
 
 def image_request(

@@ -59,6 +59,15 @@ def calls(image: str) -> dict[str, Any]:
         "describe": lambda c: c.get_model_description("pets/3"),
         "load": lambda c: c.load_model("yolov11n-640"),
         "unload": lambda c: c.unload_model("yolov11n-640"),
+        "pipeline-start": lambda c: c.start_inference_pipeline_with_workflow(
+            "rtsp://camera", workspace_name="ws", workflow_id="wf", max_fps=5
+        ),
+        "pipeline-list": lambda c: c.list_inference_pipelines(),
+        "pipeline-status": lambda c: c.get_inference_pipeline_status("p1"),
+        "pipeline-pause": lambda c: c.pause_inference_pipeline("p1"),
+        "pipeline-resume": lambda c: c.resume_inference_pipeline("p1"),
+        "pipeline-terminate": lambda c: c.terminate_inference_pipeline("p1"),
+        "pipeline-consume": lambda c: c.consume_inference_pipeline_result("p1", ["x"]),
         "unload-all": lambda c: c.unload_all_models(),
     }
 

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,13 @@ OURS: dict[str, Any] = {
     "load": lambda c: c.load_model("yolov11n-640"),
     "unload": lambda c: c.unload_model("yolov11n-640"),
     "unload-all": lambda c: c.unload_all_models(),
+    "pipeline-start": lambda c: c.start_pipeline("rtsp://camera", "ws", "wf", max_fps=5),
+    "pipeline-list": lambda c: c.list_pipelines(),
+    "pipeline-status": lambda c: c.pipeline_status("p1"),
+    "pipeline-pause": lambda c: c.pause_pipeline("p1"),
+    "pipeline-resume": lambda c: c.resume_pipeline("p1"),
+    "pipeline-terminate": lambda c: c.terminate_pipeline("p1"),
+    "pipeline-consume": lambda c: c.consume_pipeline("p1", ["x"]),
 }  # fmt: skip
 
 # Where we differ on purpose: defaults of the server that the official client spells out.
@@ -248,3 +256,20 @@ def test_every_call_of_theirs_has_one_of_ours() -> None:
     from inference_sdk_calls import calls
 
     assert calls("").keys() == OURS.keys()
+
+
+async def test_the_migration_table_names_each_method_and_tests_that_there_are() -> None:
+    process = await asyncio.create_subprocess_exec(
+        SDK_PYTHON, "-W", "ignore", "-c",
+        "from inference_sdk import InferenceHTTPClient as C\n"
+        "print(*(name for name in vars(C) if not name.startswith('_')))",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    printed, _ = await process.communicate()
+    methods = set(printed.decode().split())
+    assert len(methods) > 70
+    table = (Path(__file__).parents[1] / "MIGRATION.md").read_text()
+    assert methods <= set(re.findall(r"`(\w+)`", table))
+    tests = re.findall(r"`test_differential.py` ([\w, -]+?) \|", table)
+    named = {name.strip() for row in tests for name in row.split(",")}
+    assert named == OURS.keys()

@@ -14,6 +14,7 @@ from roboflow_async import (
     ConfigurationError,
     ResponseError,
     RoboflowClient,
+    ServerError,
     UsageLimitError,
 )
 
@@ -117,6 +118,32 @@ async def test_a_specification_that_is_wrong_says_why(
     async with make_client() as client:
         with pytest.raises(BadRequestError, match="step x is unknown"):
             await client.validate_workflow({"steps": []})
+
+
+async def test_a_pipeline_is_started_and_consumed_once_and_never_again_by_a_retry(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = lambda _: Reply(503)
+    async with make_client() as client:
+        with pytest.raises(ServerError):
+            await client.start_pipeline("rtsp://camera", "ws", "wf")
+        with pytest.raises(ServerError):
+            await client.consume_pipeline("p1")
+    assert len(server.arrivals) == 2
+
+
+async def test_a_pipeline_is_steered_by_its_id(server: Server, make_client: MakeClient) -> None:
+    server.handler = lambda _: Reply(200, b'{"status": "success"}')
+    async with make_client() as client:
+        assert await client.pipeline_status("p1") == {"status": "success"}
+        with pytest.raises(ConfigurationError, match="pipeline_id"):
+            await client.terminate_pipeline("../p1")
+        with pytest.raises(ConfigurationError, match="workspace_name"):
+            await client.start_pipeline("rtsp://camera")
+        server.handler = lambda _: Reply(200, b"[]")
+        with pytest.raises(ResponseError, match="no object"):
+            await client.list_pipelines()
+    assert server.arrivals[0].target == "/inference_pipelines/p1/status"
 
 
 # The workspace

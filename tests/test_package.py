@@ -17,7 +17,7 @@ LAYERS = [
     "__main__", "cli/__init__", "cli/demo", "testing/pytest_plugin", "testing/__init__",
     "testing/server", "testing/app", "testing/workflows", "testing/detection",
     "testing/scenes", "testing/knobs", "testing/meter", "__init__",
-    "client", "workspace",
+    "client", "workspace", "pipelines",
     "operations", "calls", "workflow", "model", "endpoint_target", "endpoints/__init__",
     "endpoints/clip", "endpoints/detectors", "endpoints/language", "endpoints/ocr",
     "endpoints/sam", "endpoints/prompts", "endpoints/declaration",
