@@ -17,6 +17,7 @@ WORDS = [{"type": "text", "text": "cat"}]
 
 def calls(image: str) -> dict[str, Any]:
     return {
+        "video": lambda c: c.infer_on_video(image, "clips/1"),
         "workflow": lambda c: c.run_workflow(
             "ws", "wf", images={"image": image}, parameters={"a": 1}, excluded_fields=["x"]
         ),

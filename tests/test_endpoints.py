@@ -59,6 +59,7 @@ FULL: dict[str, dict[str, Any]] = {
     "DEPTH_ESTIMATION": {"model_id": "depth-anything-v3/small", "depth_map_format": "png16"},
     "LMM_IN_PATH": {"model_id": "florence-2-base", "enable_thinking": True},
     "DEPTH_ESTIMATION_IN_PATH": {"model_id": "depth-anything-v3/small"},
+    "ACTION_RECOGNITION": {"model_id": "a/1", "include_candidates": True, "confidence": "best"},
     "OCR_EASY": {"language_codes": ["en", "de"], "quantize": True},
 }
 
@@ -153,11 +154,8 @@ def test_each_endpoint_of_the_contract_is_declared_or_is_for_something_else(open
         "/infer/workflows/{workspace_name}/{workflow_id}",
     }  # fmt: skip
     gone = {"/gaze/gaze_detection"}  # refused by the server since MediaPipe was removed
-    not_about_images = {"/infer/action_recognition"}
     declared = {endpoint.path for endpoint in DECLARED.values()}
-    assert inference - by_model_or_workflow - gone - not_about_images == declared - {
-        "/sam3_3d/infer"
-    }
+    assert inference - by_model_or_workflow - gone == declared - {"/sam3_3d/infer"}
 
 
 @pytest.mark.anyio

@@ -20,7 +20,7 @@ LAYERS = [
     "client", "workspace", "pipelines",
     "operations", "calls", "workflow", "model", "endpoint_target", "endpoints/__init__",
     "endpoints/clip", "endpoints/detectors", "endpoints/language", "endpoints/ocr",
-    "endpoints/sam", "endpoints/prompts", "endpoints/declaration",
+    "endpoints/sam", "endpoints/video", "endpoints/prompts", "endpoints/declaration",
     "targets", "task_lookup", "runtime", "logs", "stream", "dispatch", "admission", "transport",
     "cancellation", "lanes", "lanes_aiohttp", "body", "environment", "content", "counters",
     "retry", "pacing", "workflow_request", "model_options", "model_aliases", "predictions",

@@ -82,6 +82,7 @@ from roboflow_async.endpoints.sam import (
     SegmentedConcepts,
     SegmentedPrompts,
 )
+from roboflow_async.endpoints.video import ACTION_RECOGNITION, Action, Actions, VideoRequest
 
 __all__ = [
     "CLIP_COMPARE",
@@ -151,4 +152,8 @@ __all__ = [
     "SamSegmentRequest",
     "SegmentedConcepts",
     "SegmentedPrompts",
+    "ACTION_RECOGNITION",
+    "Action",
+    "Actions",
+    "VideoRequest",
 ]
