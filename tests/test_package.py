@@ -15,7 +15,7 @@ PACKAGE = Path(roboflow_async.__file__).parent
 # Top to bottom: a file imports from those below it alone.
 LAYERS = [
     "__main__", "cli/__init__", "cli/demo", "testing/pytest_plugin", "testing/__init__",
-    "testing/server", "testing/app", "testing/workflows", "testing/detection",
+    "testing/server", "testing/app", "testing/models", "testing/workflows", "testing/detection",
     "testing/scenes", "testing/knobs", "testing/meter", "__init__",
     "client", "workspace", "pipelines",
     "operations", "calls", "workflow", "model", "endpoint_target", "endpoints/__init__",

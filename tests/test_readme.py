@@ -53,6 +53,12 @@ def test_more_of_it(folder: Path, roboflow_stand_in: StandInServer) -> None:
     assert (folder / "annotated.jpg").read_bytes()[:2] == b"\xff\xd8"
 
 
+def test_models_and_endpoints(folder: Path, roboflow_stand_in: StandInServer) -> None:
+    printed = run(block("python", "client.model("), folder, roboflow_stand_in).splitlines()
+    assert sum("0001.jpg shape" in line for line in printed) == len(draw_scene(1).boxes)
+    assert "<Endpoint /doctr/ocr> <Endpoint /clip/compare>" in printed[-1]
+
+
 @pytest.mark.anyio
 async def test_the_fastapi_handler(
     roboflow_stand_in: StandInServer, monkeypatch: pytest.MonkeyPatch

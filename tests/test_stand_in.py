@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import FAST, KEY
+from conftest import KEY
 from jsonschema import Draft202012Validator
 
 from roboflow_async import (
@@ -23,6 +23,7 @@ from roboflow_async import (
     decode_image,
     open_image,
 )
+from roboflow_async.predictions import ObjectDetection
 from roboflow_async.testing import FAULTS, Fault, Knobs, Meter, StandInServer, draw_scene
 from roboflow_async.testing.meter import busiest_window
 
@@ -211,7 +212,9 @@ async def test_faults_strike_by_share_and_the_rest_is_served(
     roboflow_stand_in.knobs.requests_per_second = None
     roboflow_stand_in.knobs.latency = 0
     roboflow_stand_in.fail("unavailable", share=0.3)
-    async with client_of(roboflow_stand_in, retry=FAST) as client:
+    # Six attempts that all fail are 1 in 1,400, and there are 60 calls.
+    policy = RetryPolicy(max_attempts=20, base=0.005, max_wait=0.02)
+    async with client_of(roboflow_stand_in, retry=policy) as client:
         stream = client.workflow("a", "b").stream([SCENE.jpeg] * 60)
         assert all([result.ok async for result in stream])
     assert 10 <= roboflow_stand_in.meter.statuses[503] <= 60
@@ -265,3 +268,34 @@ def test_a_scene_is_the_same_for_the_same_seed() -> None:
 def test_a_port_that_is_taken_is_told() -> None:
     with StandInServer() as server, pytest.raises(OSError, match="in use"):
         StandInServer(port=int(server.url.rsplit(":", 1)[1]))
+
+
+@pytest.mark.parametrize("route", ["path", "task"])
+async def test_any_model_is_a_detector_by_path_and_by_task(
+    roboflow_stand_in: StandInServer, route: Any
+) -> None:
+    async with client_of(roboflow_stand_in) as client:
+        model = client.model("pets/3", route=route, visualize_predictions=True, confidence=0.5)
+        found = await model.run(SCENE.jpeg)
+        assert isinstance(found, ObjectDetection)
+        assert len(found.predictions) == len(SCENE.boxes)
+        for box, (left, top, width, height) in zip(
+            sorted(found.predictions, key=lambda one: one.xyxy), SCENE.boxes, strict=True
+        ):
+            assert box.xyxy == pytest.approx((left, top, left + width, top + height), abs=2)
+        assert decode_image(found.visualization or "")[:2] == b"\xff\xd8"
+        best = await model.run(SCENE.jpeg, confidence="best")
+        assert isinstance(best, ObjectDetection)
+        with pytest.raises(BadRequestError, match="image"):
+            await model.run(SCENE.jpeg[:100])
+
+
+async def test_a_model_request_of_the_wrong_shape_is_refused_as_the_server_does(
+    roboflow_stand_in: StandInServer,
+) -> None:
+    async with httpx.AsyncClient(base_url=roboflow_stand_in.url) as http:
+        answer = await http.post("/infer/object_detection", json={"model_id": "pets/3"})
+        assert answer.status_code == 422
+        url = {"type": "url", "value": "https://example.com/a.jpg"}
+        answer = await http.post("/infer/object_detection", json={"model_id": "a/1", "image": url})
+        assert answer.status_code == 400

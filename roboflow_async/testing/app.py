@@ -6,6 +6,7 @@ import random
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -15,8 +16,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from roboflow_async.jsontypes import JSONObject
 from roboflow_async.testing.knobs import STATUS_FAULTS, Fault, Knobs
 from roboflow_async.testing.meter import Meter
+from roboflow_async.testing.models import run_by_path, run_by_task
 from roboflow_async.testing.workflows import RequestRefusedError, run_workflow
 
 __all__ = ["make_app"]
@@ -31,12 +34,28 @@ def make_app(knobs: Knobs, meter: Meter) -> ASGIApp:
         knobs: read anew for every request.
         meter: counts them.
     """
+    loaded: dict[str, JSONObject] = {}
 
     async def named(request: Request) -> Response:
-        return await _answer(request, inline=False)
+        return await _answer(request, lambda raw: run_workflow(_json(raw), inline=False))
 
     async def inline(request: Request) -> Response:
-        return await _answer(request, inline=True)
+        return await _answer(request, lambda raw: run_workflow(_json(raw), inline=True))
+
+    async def by_task(request: Request) -> Response:
+        return await _answer(request, lambda raw: run_by_task(_json(raw)))
+
+    async def by_path(request: Request) -> Response:
+        return await _answer(request, lambda raw: run_by_path(raw, request.query_params))
+
+    async def registry(_: Request) -> Response:
+        return JSONResponse({"models": list(loaded.values())})
+
+    async def add(request: Request) -> Response:
+        # Any id will do: each is the same detector.
+        name = str((await request.json())["model_id"])
+        loaded[name] = {"model_id": name, "task_type": "object-detection"}
+        return await registry(request)
 
     async def info(_: Request) -> Response:
         name = "Roboflow stand-in API"
@@ -49,34 +68,37 @@ def make_app(knobs: Knobs, meter: Meter) -> ASGIApp:
         routes=[
             Route("/info", info, methods=["GET"]),
             Route("/healthz", healthy, methods=["GET"]),
+            Route("/model/registry", registry, methods=["GET"]),
+            Route("/model/add", add, methods=["POST"]),
+            Route("/infer/object_detection", by_task, methods=["POST"]),
             Route("/workflows/run", inline, methods=["POST"]),
             Route("/infer/workflows", inline, methods=["POST"]),
             Route("/infer/workflows/{workspace_name}/{workflow_id}", named, methods=["POST"]),
             Route("/{workspace_name}/workflows/{workflow_id}", named, methods=["POST"]),
+            Route("/{project}/{version}", by_path, methods=["POST"]),
         ]
     )
     return _Gate(application, knobs, meter)
 
 
-async def _answer(request: Request, *, inline: bool) -> Response:
+async def _answer(request: Request, compute: Callable[[bytes], JSONObject]) -> Response:
     began = time.perf_counter()
     raw = await request.body()
     try:
         # Pixels are looked at in a thread: the server goes on taking requests at their time.
-        answer = await run_in_threadpool(_compute, raw, inline=inline)
+        answer = await run_in_threadpool(lambda: json.dumps(compute(raw)).encode())
     except RequestRefusedError as refusal:
         return JSONResponse(refusal.body, refusal.status_code)
     took = time.perf_counter() - began
     return Response(answer, 200, {"X-Processing-Time": f"{took:.6f}"}, "application/json")
 
 
-def _compute(raw: bytes, *, inline: bool) -> bytes:
+def _json(raw: bytes) -> Any:
     try:
-        body: Any = json.loads(raw)
+        return json.loads(raw)
     except ValueError:
         detail = [{"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error"}]
         raise RequestRefusedError(422, {"detail": detail}) from None
-    return json.dumps(run_workflow(body, inline=inline)).encode()
 
 
 class _Gate:

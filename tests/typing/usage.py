@@ -11,8 +11,10 @@ from aiolimiter import AsyncLimiter
 from pydantic import BaseModel
 
 from roboflow_async import (
+    EndpointTarget,
     Image,
     ImageInput,
+    Model,
     Pacer,
     RateLimiter,
     Result,
@@ -24,8 +26,10 @@ from roboflow_async import (
     WarmUpReport,
     Workflow,
     decode_image,
+    endpoints,
     open_image,
 )
+from roboflow_async.predictions import InstanceSegmentation, ObjectDetection, Prediction
 
 
 class Count(BaseModel):
@@ -66,6 +70,30 @@ async def streams(client: RoboflowClient, camera: AsyncIterator[ImageInput]) -> 
         async for result in results:
             assert_type(result.output, dict[str, Any])
             break
+
+
+async def models(client: RoboflowClient) -> None:
+    detector = client.model("pets/3", task="object-detection", confidence="best", max_side=640)
+    assert_type(detector, Model[ObjectDetection])
+    found = await detector.run("a.jpg", iou_threshold=0.5)
+    assert_type(found.predictions[0].xyxy, tuple[float, float, float, float])
+    async for result in detector.stream([b""]):
+        assert_type(result, Result[ObjectDetection])
+    segmenter = client.model("pets/3", task="instance-segmentation")
+    assert_type(segmenter, Model[InstanceSegmentation])
+    assert_type(client.model("pets/3"), Model[Prediction])
+    assert_type(await client.infer(["a.jpg"], "pets/3"), dict[str, Any] | list[dict[str, Any]])
+
+
+async def other_endpoints(client: RoboflowClient) -> None:
+    embed = client.endpoint(endpoints.CLIP_EMBED_IMAGE, clip_version_id="ViT-B-32")
+    assert_type(embed, EndpointTarget[endpoints.ClipImageRequest, endpoints.Embeddings])
+    assert_type(await embed.run("a.jpg"), endpoints.Embeddings)
+    request = endpoints.ClipImageRequest(image=Path("a.jpg"), clip_version_id="RN50")
+    async for result in embed.stream([request, b""]):
+        assert_type(result.output.embeddings, list[list[float]])
+    assert_type((await client.preflight()).under_cap, bool)
+    assert_type((await client.server_info()).version, str)
 
 
 def images() -> Iterator[ImageInput]:
