@@ -6,8 +6,16 @@ from typing import Final
 __all__ = ["keep_out_of_logs"]
 
 # httpcore logs every response header at DEBUG. A server that redirects names the URL it was asked
-# for there, with the key if the key had to go into the query.
-_LOGGERS: Final = ("httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.connection")
+# for there, with the key if the key had to go into the query. httpx logs the URLs of an
+# http_client at INFO: where the key is in the body, that of a GET is in its query.
+_LOGGERS: Final = (
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.connection",
+    "httpx",
+    "aiohttp.client",
+)
 
 
 class _WithoutKeys(logging.Filter):
@@ -26,7 +34,7 @@ _filter: Final = _WithoutKeys()
 
 
 def keep_out_of_logs(keys: set[str]) -> None:
-    """From now on, drop what httpcore would log with one of these in it."""
+    """From now on, drop what those libraries would log with one of these in it."""
     _filter.keys |= keys
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_filter)  # the same filter again changes nothing

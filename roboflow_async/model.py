@@ -10,6 +10,7 @@ from roboflow_async.encoding import EncodedImage
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageInput, ImageLoader
 from roboflow_async.jsontypes import JSONObject, is_array, is_object
+from roboflow_async.logs import keep_out_of_logs
 from roboflow_async.model_aliases import resolve_alias
 from roboflow_async.model_options import (
     TASK_PATHS,
@@ -69,6 +70,7 @@ class Model(Target[Output]):
         self._route: Route | None = route
         self._max_side = max_side
         self._options = checked_options(options)
+        keep_out_of_logs({self._options.get("service_secret", "")} - {""})
         if route == "path":
             self._by_path(self._options)
 

@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import json
+import logging
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import jsonschema
 import pytest
-from conftest import MakeClient, picture
+from conftest import KEY, MakeClient, picture
 from loopback import Arrival, Reply, Server
 
 from roboflow_async import (
@@ -21,7 +23,7 @@ from roboflow_async import (
     ServerError,
 )
 from roboflow_async.model_aliases import MODEL_ALIASES, resolve_alias
-from roboflow_async.model_options import TASK_PATHS, ModelOptions
+from roboflow_async.model_options import TASK_PATHS, ModelOptions, path_parameters
 from roboflow_async.predictions import ObjectDetection
 from roboflow_async.testing import draw_scene
 
@@ -214,6 +216,22 @@ async def test_a_key_that_is_in_the_body_elsewhere_is_in_the_query_by_path(
     assert "api_key=" not in by_task.target
 
 
+async def test_a_key_in_the_query_is_not_logged_by_an_injected_client(
+    inference: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with (
+        httpx.AsyncClient() as http_client,
+        RoboflowClient(
+            KEY, api_url=inference.url, api_key_transport="body", http_client=http_client
+        ) as client,
+    ):
+        await client.model("pets/3", route="path").run(picture(0))
+        await client.list_models()
+    assert all("api_key=" in arrival.target for arrival in inference.arrivals)
+    assert not [record for record in caplog.records if KEY in record.getMessage()]
+
+
 @pytest.mark.parametrize(
     ("url", "options", "expected"),
     [
@@ -250,6 +268,20 @@ def test_each_option_is_one_of_the_contract(openapi: Any) -> None:
     assert options <= known
     internal = {"id", "api_key", "usage_billable", "start", "stream_pipeline_context_id"}
     assert known - options == internal | {"model_id", "model_type", "image"}
+
+
+def test_what_goes_into_the_query_by_path_is_in_the_contract(openapi: Any) -> None:
+    parameters = openapi["paths"]["/{dataset_id}/{version_id}"]["post"]["parameters"]
+    known = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
+    by_path = {
+        name: value
+        for name, value in ALL_OPTIONS.items()
+        if path_parameters({name: value}) is not None
+    }
+    query = path_parameters(by_path)
+    assert query is not None
+    # The server knows these three, and keeps them out of the document.
+    assert query.keys() - known == {"countinference", "service_secret", "disable_model_monitoring"}
 
 
 ALL_OPTIONS: dict[str, Any] = {
