@@ -160,9 +160,12 @@ class HTTPTransport:
             prepared.method,
             self._url(prepared.path),
             headers=[*self._headers, *prepared.headers()],
-            content=Body(prepared.body, on_sent),
+            # httpx would send an empty one in chunks, which some servers take for a next request.
+            content=Body(prepared.body, on_sent) if prepared.body else None,
             timeout=None,
         )
+        if not prepared.body:
+            on_sent()
         return await self._read(await client.send(request, stream=True, follow_redirects=False))
 
     def _url(self, path: str) -> httpx.URL:
