@@ -3,6 +3,8 @@
 import typer
 
 from roboflow_async.cli.demo import demo
+from roboflow_async.cli.run import run
+from roboflow_async.cli.serve import serve
 
 __all__ = ["app"]
 
@@ -12,11 +14,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback()
-def _commands() -> None:  # pyright: ignore[reportUnusedFunction] - makes `demo` a subcommand
-    """Roboflow inference at the API's rate, losing nothing."""
-
-
-app.command()(demo)
+for _command in (run, serve, demo):
+    app.command()(_command)

@@ -1,0 +1,113 @@
+"""What several commands take, and how they end."""
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from roboflow_async import (
+    AuthenticationError,
+    ConfigurationError,
+    NotFoundError,
+    RoboflowClient,
+    RoboflowError,
+)
+
+__all__ = [
+    "SOME_FAILED",
+    "STOPPED",
+    "APIKey",
+    "Host",
+    "Rps",
+    "Seconds",
+    "TransportOption",
+    "connect",
+    "errors_told",
+    "parameters",
+    "read_json",
+    "stderr",
+]
+
+# Exit codes, as Roboflow's own command line has them; 4 and 130 besides.
+_FAILED: Final = 1
+_AUTHENTICATION: Final = 2
+_NOT_FOUND: Final = 3
+SOME_FAILED: Final = 4
+STOPPED: Final = 130
+
+stderr = Console(stderr=True, highlight=False)
+
+APIKey = Annotated[
+    str | None,
+    typer.Option("--api-key", help="Default: ROBOFLOW_API_KEY.", show_default=False),
+]
+Host = Annotated[
+    str | None,
+    typer.Option("--host", help="The API's base URL. Default: ROBOFLOW_API_URL, else Roboflow's."),
+]
+Rps = Annotated[float, typer.Option("--rps", min=0, help="Requests per second; 0: no limit.")]
+Seconds = Annotated[float, typer.Option("--timeout", help="Seconds for each request.")]
+TransportOption = Annotated[str, typer.Option("--transport", help="httpx or aiohttp.")]
+
+
+def connect(
+    api_key: str | None,
+    host: str | None,
+    *,
+    rps: float = 20,
+    concurrency: int | None = None,
+    timeout: float = 10.0,
+    transport: str = "httpx",
+    **more: Any,
+) -> RoboflowClient:
+    """The client that the options ask for."""
+    return RoboflowClient(
+        api_key,
+        api_url=host,
+        requests_per_second=rps or None,
+        max_concurrency=concurrency,
+        timeout=timeout,
+        transport=transport,  # type: ignore[arg-type] - checked by the client
+        **more,
+    )
+
+
+@contextmanager
+def errors_told() -> Generator[None]:
+    """Say what went wrong on stderr, and end with its exit code."""
+    try:
+        yield
+    except RoboflowError as error:
+        stderr.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        code = _FAILED
+        if isinstance(error, AuthenticationError):
+            code = _AUTHENTICATION
+        elif isinstance(error, NotFoundError):
+            code = _NOT_FOUND
+        raise typer.Exit(code) from None
+
+
+def parameters(given: list[str], name: str = "--param") -> dict[str, Any]:
+    """`name=value` pairs; values are JSON where they can be, else text."""
+    found: dict[str, Any] = {}
+    for pair in given:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ConfigurationError(f"{name} {pair!r:.80}: give it as name=value.")
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return found
+
+
+def read_json(path: Path, name: str) -> Any:
+    """A JSON file that an option names."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{name} {str(path)!r:.200} cannot be read: {error}.") from None

@@ -1,0 +1,65 @@
+"""`serve`: the stand-in API, to try everything without a key."""
+
+import signal
+import threading
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from roboflow_async import ConfigurationError
+from roboflow_async.cli.options import errors_told, stderr
+
+__all__ = ["serve"]
+
+
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: a free one.")] = 9001,
+    rps: Annotated[int, typer.Option(min=0, help="Requests per second allowed; 0: all.")] = 20,
+    retry_after: Annotated[str | None, typer.Option(help="Retry-After of the 429s.")] = None,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds for each request.")] = 0.05,
+    latency_jitter: Annotated[float, typer.Option(min=0, help="Seconds more, at random.")] = 0.0,
+    cold_start: Annotated[float, typer.Option(min=0, help="Seconds to load the model.")] = 0.0,
+    api_key: Annotated[str | None, typer.Option(help="The only key that is let in.")] = None,
+    fail: Annotated[
+        list[str],
+        typer.Option(help="A fault, and the share of requests it strikes: unavailable=0.1"),
+    ] = [],  # noqa: B006 - typer copies it
+    seed: Annotated[int, typer.Option(help="Of all that happens at random.")] = 0,
+) -> None:
+    """Run a stand-in for the Roboflow API on this machine, with its limits and its faults."""
+    with errors_told():
+        if any(find_spec(name) is None for name in ("starlette", "uvicorn", "PIL", "scipy")):
+            raise ConfigurationError(
+                "serve needs an extra: pip install 'roboflow-async[cli,testing]'."
+            )
+        from roboflow_async.testing import StandInServer  # noqa: PLC0415 - an extra
+
+        try:
+            server = StandInServer(
+                port=port, requests_per_second=rps or None, retry_after=retry_after,
+                latency=latency, latency_jitter=latency_jitter, cold_start=cold_start,
+                api_key=api_key, seed=seed,
+            )  # fmt: skip
+            for text in fail:
+                name, _, share = text.partition("=")
+                server.fail(name, share=float(share or 1))
+        except OSError as error:
+            raise ConfigurationError(f"port {port} cannot be used: {error.strerror}.") from None
+        except ValueError as error:
+            raise ConfigurationError(f"--fail: {error}.") from None
+    stopped = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, stop)
+    with server:
+        stderr.print(f"Serving on {server.url}; Ctrl-C stops.", soft_wrap=True)
+        stopped.wait()
+    meter = server.meter
+    stderr.print(
+        f"{meter.billed} requests billed, {meter.statuses[429]} rejected, "
+        f"{meter.busiest_second()} in the busiest second."
+    )

@@ -1,0 +1,128 @@
+"""SOURCE of the commands: a folder, a glob, a list in a file, or stdin."""
+
+import asyncio
+import glob
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final, TextIO
+
+from roboflow_async import ConfigurationError
+
+__all__ = ["Source", "is_url"]
+
+IMAGE_SUFFIXES: Final = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".jp2",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".ppm",
+        ".pgm",
+    ]
+)
+
+
+def is_url(item: str) -> bool:
+    """Whether an item is a URL and not a path."""
+    return re.match(r"https?://", item, re.IGNORECASE) is not None
+
+
+class Source:
+    """The images that a command is about, each one once, told apart by path or URL.
+
+    Args:
+        text: a folder (with those below it), a glob, a file with a path or URL in each line,
+            an image, or "-" for such lines from stdin.
+
+    Raises:
+        ConfigurationError: there is no such thing, or nothing in it.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._stdin: TextIO | None = sys.stdin if text == "-" else None
+        self._items: list[str] = []
+        if self._stdin is None:
+            self._items = list(dict.fromkeys(_found(text)))
+            if not self._items:
+                raise ConfigurationError(f"there are no images in {text!r:.200}.")
+
+    @property
+    def total(self) -> int | None:
+        """How many there are; None: that is not known."""
+        return len(self._items) if self._stdin is None else None
+
+    @property
+    def first(self) -> str | None:
+        """One of them, if it is known yet."""
+        return self._items[0] if self._items else None
+
+    async def items(self, done: set[str], stopping: asyncio.Event) -> AsyncIterator[str]:
+        """Those that are not done, until it is time to stop."""
+        async for item in self._all():
+            if stopping.is_set():
+                return
+            if item not in done:
+                yield item
+
+    async def _all(self) -> AsyncIterator[str]:
+        for item in self._items:
+            yield item
+        if self._stdin is not None:
+            seen: set[str] = set()
+            # A thread waits for the next line: whoever writes may take their time.
+            while line := await asyncio.to_thread(self._stdin.readline):
+                item = line.strip()
+                if item and item not in seen:
+                    seen.add(item)
+                    yield item
+
+
+def _found(text: str) -> Iterator[str]:
+    path = Path(text)
+    if path.is_dir():
+        yield from _in_folder(path)
+    elif path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        yield text
+    elif path.is_file():
+        yield from _in_list(path)
+    elif is_url(text):
+        yield text
+    elif glob.has_magic(text):
+        names = glob.glob(text, recursive=True)  # noqa: PTH207 - Path's takes no absolute pattern
+        yield from (name for name in sorted(names) if Path(name).is_file())
+    else:
+        raise ConfigurationError(
+            f"there is no {text!r:.200}: give a folder, a glob in quotes, a file with a path or "
+            "URL in each line, or '-' for stdin."
+        )
+
+
+def _in_folder(folder: Path) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield str(Path(parent, name))
+
+
+def _in_list(path: Path) -> Iterator[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            f"{str(path)!r:.200} is neither an image nor a list of paths and URLs."
+        ) from None
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            yield line.strip()
