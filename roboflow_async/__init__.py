@@ -1,5 +1,6 @@
 """An asyncio-native client for Roboflow inference: at the API's rate, losing nothing."""
 
+from roboflow_async.benchmark import BenchmarkReport, benchmark
 from roboflow_async.client import RoboflowClient
 from roboflow_async.config import RetryPolicy
 from roboflow_async.endpoint_target import EndpointTarget
@@ -36,6 +37,7 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "BenchmarkReport",
     "ConfigurationError",
     "EndpointTarget",
     "Image",
@@ -59,6 +61,7 @@ __all__ = [
     "UsageLimitError",
     "WarmUpReport",
     "Workflow",
+    "benchmark",
     "decode_image",
     "open_image",
 ]

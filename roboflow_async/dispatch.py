@@ -104,7 +104,7 @@ class Dispatcher:
             flow: the stream that it belongs to. None: a single call, to which
                 `queue_timeout` applies. (A stream waits on purpose: it sends as its
                 consumer and the pace allow.)
-            retry: False: the first attempt is the only one.
+            retry: False: the first attempt is the only one, and a 429 holds nobody else back.
 
         Raises:
             APIError: the last attempt's error.
@@ -118,7 +118,7 @@ class Dispatcher:
             while True:
                 turn = await self._enter(flow, order, record, queue_timeout, error)
                 try:
-                    output = parse(await self._attempt(request, record, turn))
+                    output = parse(await self._attempt(request, record, turn, retry=retry))
                     self._counters.succeeded += 1
                     return output
                 except APIError as failure:
@@ -179,7 +179,9 @@ class Dispatcher:
         pace = self._pacer.pace
         return max(self._pacer.cooldown + (self._counters.waiting / pace if pace else 0.0), 0.1)
 
-    async def _attempt(self, request: PreparedRequest, record: CallRecord, turn: Turn) -> Answer:
+    async def _attempt(
+        self, request: PreparedRequest, record: CallRecord, turn: Turn, *, retry: bool
+    ) -> Answer:
         counters = self._counters
         sent_at = turn.at
         if record.first_sent is None:
@@ -194,9 +196,10 @@ class Dispatcher:
             )
         except RateLimitError as error:
             counters.rejected += 1
-            self._pacer.rejected(
-                sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
-            )
+            if retry:
+                self._pacer.rejected(
+                    sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
+                )
             raise
         except APIError as error:
             counters.timed_out += isinstance(error, APITimeoutError)

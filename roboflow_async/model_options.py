@@ -94,11 +94,10 @@ TASK_PATHS: Final[Mapping[Task, str]] = {
 _FOR_ALL: Final = {
     "confidence", "disable_preproc_auto_orient", "disable_preproc_contrast",
     "disable_preproc_grayscale", "disable_preproc_static_crop", "disable_model_monitoring",
-    "source", "source_info",
+    "source", "source_info", "disable_active_learning",
 }  # fmt: skip
 _FOR_PICTURES: Final = {
-    "visualize_predictions", "visualization_stroke_width", "disable_active_learning",
-    "active_learning_target_dataset",
+    "visualize_predictions", "visualization_stroke_width", "active_learning_target_dataset",
 }  # fmt: skip
 _FOR_OBJECTS: Final = _FOR_PICTURES | {
     "iou_threshold", "max_detections", "max_candidates", "class_filter", "class_agnostic_nms",

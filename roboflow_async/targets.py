@@ -77,7 +77,7 @@ class Target(ABC, Generic[Output]):
         )
 
     def _stream(
-        self, images: Iterable[Any] | AsyncIterable[Any], *, ordered: bool
+        self, images: Iterable[Any] | AsyncIterable[Any], *, ordered: bool, retry: bool = True
     ) -> ResultStream[Result[Output]]:
         if isinstance(images, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(
             images,
@@ -93,12 +93,19 @@ class Target(ABC, Generic[Output]):
 
         async def call(index: int, value: object) -> Result[Output]:
             loader = self._context.runtime().loader
-            return await self._result(index, value, flow, self._prepare(loader, value, {}))
+            preparation = self._prepare(loader, value, {})
+            return await self._result(index, value, flow, preparation, retry=retry)
 
         return ResultStream(call, images, limit=self._context.max_concurrency, ordered=ordered)
 
     async def _result(
-        self, index: int, value: object, flow: Flow, preparation: Awaitable[Prepared]
+        self,
+        index: int,
+        value: object,
+        flow: Flow,
+        preparation: Awaitable[Prepared],
+        *,
+        retry: bool = True,
     ) -> Result[Output]:
         """One input of a stream: a `Result`, also of a failure, unless that ends the stream."""
         dispatcher = self._context.runtime().dispatcher
@@ -108,9 +115,9 @@ class Target(ABC, Generic[Output]):
         try:
             prepared = await preparation
             parse = partial(self._parse, prepared)
-            output = await dispatcher.call(prepared.request, parse, record, flow)
+            output = await dispatcher.call(prepared.request, parse, record, flow, retry=retry)
         except RoboflowError as error:
-            if is_fatal(error) or flow.error is not None:
+            if (retry and is_fatal(error)) or flow.error is not None:
                 # No call of this stream that still waits for a turn is sent, or billed.
                 flow.close(error)
                 raise
@@ -129,6 +136,10 @@ class Target(ABC, Generic[Output]):
             )
         finally:
             del failure  # its traceback holds this frame
+
+    def once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Output]]:
+        """As `stream`, but each request is sent once and nothing ends the stream: to measure."""
+        return self._stream(images, ordered=False, retry=False)
 
     async def _warm_up(
         self, value: object, requests: int, parameters: Mapping[str, Any]

@@ -14,12 +14,12 @@ PACKAGE = Path(roboflow_async.__file__).parent
 
 # Top to bottom: a file imports from those below it alone.
 LAYERS = [
-    "__main__", "cli/__init__", "cli/demo", "cli/run", "cli/serve", "cli/job", "cli/journal",
-    "cli/options", "cli/pictures", "cli/progress", "cli/sources", "cli/tables",
-    "testing/pytest_plugin", "testing/__init__",
+    "__main__", "cli/__init__", "cli/demo", "cli/run", "cli/serve", "cli/benchmark",
+    "cli/plots", "cli/job", "cli/journal", "cli/options", "cli/pictures", "cli/progress",
+    "cli/sources", "cli/tables", "testing/pytest_plugin", "testing/__init__",
     "testing/server", "testing/app", "testing/models", "testing/workflows", "testing/detection",
     "testing/scenes", "testing/knobs", "testing/meter", "__init__",
-    "client", "workspace", "pipelines",
+    "benchmark", "client", "workspace", "pipelines",
     "operations", "calls", "workflow", "model", "endpoint_target", "endpoints/__init__",
     "endpoints/clip", "endpoints/detectors", "endpoints/language", "endpoints/ocr",
     "endpoints/sam", "endpoints/video", "endpoints/prompts", "endpoints/declaration",
@@ -73,12 +73,12 @@ def test_a_file_has_one_job_and_at_most_300_lines() -> None:
 def test_the_public_names_are_these() -> None:
     assert sorted(roboflow_async.__all__) == [
         "APIConnectionError", "APIError", "APIStatusError", "APITimeoutError",
-        "AuthenticationError", "BadRequestError", "ConfigurationError", "EndpointTarget", "Image",
-        "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
+        "AuthenticationError", "BadRequestError", "BenchmarkReport", "ConfigurationError",
+        "EndpointTarget", "Image", "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
         "PayloadTooLargeError", "QueueTimeoutError", "RateLimitError", "RateLimiter",
-        "ResponseError", "Result", "ResultStream", "RetryPolicy",
-        "RoboflowClient", "RoboflowError", "ServerError", "Stats", "UsageLimitError",
-        "WarmUpReport", "Workflow", "decode_image", "open_image",
+        "ResponseError", "Result", "ResultStream", "RetryPolicy", "RoboflowClient",
+        "RoboflowError", "ServerError", "Stats", "UsageLimitError", "WarmUpReport", "Workflow",
+        "benchmark", "decode_image", "open_image",
     ]  # fmt: skip
     assert all(hasattr(roboflow_async, name) for name in roboflow_async.__all__)
 

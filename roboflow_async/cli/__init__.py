@@ -2,6 +2,7 @@
 
 import typer
 
+from roboflow_async.cli.benchmark import benchmark_app
 from roboflow_async.cli.demo import demo
 from roboflow_async.cli.run import run
 from roboflow_async.cli.serve import serve
@@ -16,3 +17,4 @@ app = typer.Typer(
 )
 for _command in (run, serve, demo):
     app.command()(_command)
+app.add_typer(benchmark_app, name="benchmark")

@@ -58,6 +58,11 @@ class Source:
                 raise ConfigurationError(f"there are no images in {text!r:.200}.")
 
     @property
+    def listed(self) -> list[str]:
+        """Those that are known before any is read: all, but for stdin."""
+        return self._items
+
+    @property
     def total(self) -> int | None:
         """How many there are; None: that is not known."""
         return len(self._items) if self._stdin is None else None

@@ -133,6 +133,7 @@ class _Gate:
             await self._serve(scope, receive, counted, arrived, send)
         finally:
             self._meter.in_flight -= 1
+            self._meter.latencies.append(time.monotonic() - arrived)
             self._meter.statuses[status] += 1
 
     async def _serve(

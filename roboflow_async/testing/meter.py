@@ -30,6 +30,7 @@ class Meter:
     Attributes:
         arrivals: when each request came in (`time.monotonic()`, seconds).
         statuses: answers by HTTP status; faults on the wire count as 0.
+        latencies: seconds from each request's arrival to the end of its answer.
         connections: TCP connections that were opened.
         billed: requests that were let through the rate limit and the key check.
         in_flight: requests being answered now.
@@ -39,6 +40,7 @@ class Meter:
     def __init__(self) -> None:
         self.arrivals: list[float] = []
         self.statuses: Counter[int] = Counter()
+        self.latencies: list[float] = []
         self.billed = 0
         self.in_flight = 0
         self.most_in_flight = 0

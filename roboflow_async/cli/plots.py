@@ -1,0 +1,62 @@
+"""Latency over time, and its distribution, as a picture (`--plot`)."""
+
+import importlib
+import io
+from pathlib import Path
+from typing import Any
+
+from roboflow_async import BenchmarkReport, ConfigurationError
+
+__all__ = ["check_plot", "draw_plot"]
+
+
+def check_plot(path: Path | None) -> None:
+    """Raise `ConfigurationError` unless it can be drawn."""
+    if path is None:
+        return
+    if path.suffix not in (".png", ".svg", ".html"):
+        raise ConfigurationError(f"--plot {path.name!r:.80}: give a .png, .svg or .html.")
+    try:
+        importlib.import_module("matplotlib")
+    except ImportError:
+        raise ConfigurationError(
+            "--plot needs an extra: pip install 'roboflow-async[plot]'."
+        ) from None
+
+
+def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
+    """Draw each report in a colour of its own."""
+    figures: Any = importlib.import_module("matplotlib.figure")
+    figure = figures.Figure(figsize=(10, 7), layout="constrained")
+    over_time, distribution = figure.subplots(2)
+    for number, report in enumerate(reports):
+        asked = report.requests_per_second_asked
+        name = "as fast as it goes" if asked is None else f"{asked:g} requests/s"
+        colour = f"C{number}"
+        good = [sample for sample in report.samples if sample.error is None]
+        bad = [sample for sample in report.samples if sample.error is not None]
+        latencies = [sample.latency * 1000 for sample in good]
+        due = [sample.due for sample in good]
+        over_time.plot(due, latencies, ".", color=colour, markersize=3, label=name)
+        over_time.plot(
+            [sample.due for sample in bad], [sample.latency * 1000 for sample in bad], "x",
+            color="red", markersize=4,
+        )  # fmt: skip
+        shares = [100 * (rank + 1) / len(latencies) for rank in range(len(latencies))]
+        distribution.plot(sorted(latencies), shares, color=colour, label=name)
+    over_time.set(xlabel="due (s)", ylabel="latency (ms)", title="Latency over time (x: failed)")
+    distribution.set(xlabel="latency (ms)", ylabel="% of requests", title="Took no longer than")
+    # From zero, and with some room above: else small differences look large.
+    longest = max((one.latency for report in reports for one in report.samples), default=1.0)
+    over_time.set_ylim(0, longest * 1000 * 1.15)
+    distribution.set_xlim(0, longest * 1000 * 1.15)
+    over_time.legend(loc="upper right")
+    if path.suffix == ".html":
+        picture = io.StringIO()
+        figure.savefig(picture, format="svg")
+        drawing = picture.getvalue()
+        drawing = drawing[drawing.index("<svg") :]
+        page = f"<!doctype html><meta charset=utf-8><title>Benchmark</title>{drawing}"
+        path.write_text(page, encoding="utf-8")
+    else:
+        figure.savefig(str(path), dpi=150)
