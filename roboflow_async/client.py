@@ -162,6 +162,11 @@ class RoboflowClient(Calls, PipelineOperations, WorkspaceOperations):
         return self._platform_runtime
 
     @property
+    def api_url(self) -> str:
+        """The API's base URL."""
+        return self._settings.api_url
+
+    @property
     def stats(self) -> Stats:
         """The counters at this moment."""
         try:

@@ -4,6 +4,7 @@ import typer
 
 from roboflow_async.cli.benchmark import benchmark_app
 from roboflow_async.cli.demo import demo
+from roboflow_async.cli.doctor import doctor
 from roboflow_async.cli.run import run
 from roboflow_async.cli.serve import serve
 
@@ -15,6 +16,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (run, serve, demo):
+for _command in (run, serve, doctor, demo):
     app.command()(_command)
 app.add_typer(benchmark_app, name="benchmark")

@@ -18,6 +18,8 @@ from roboflow_async import (
 )
 
 __all__ = [
+    "AUTHENTICATION",
+    "FAILED",
     "SOME_FAILED",
     "STOPPED",
     "APIKey",
@@ -33,8 +35,8 @@ __all__ = [
 ]
 
 # Exit codes, as Roboflow's own command line has them; 4 and 130 besides.
-_FAILED: Final = 1
-_AUTHENTICATION: Final = 2
+FAILED: Final = 1
+AUTHENTICATION: Final = 2
 _NOT_FOUND: Final = 3
 SOME_FAILED: Final = 4
 STOPPED: Final = 130
@@ -83,9 +85,9 @@ def errors_told() -> Generator[None]:
         yield
     except RoboflowError as error:
         stderr.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        code = _FAILED
+        code = FAILED
         if isinstance(error, AuthenticationError):
-            code = _AUTHENTICATION
+            code = AUTHENTICATION
         elif isinstance(error, NotFoundError):
             code = _NOT_FOUND
         raise typer.Exit(code) from None

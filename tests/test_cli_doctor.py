@@ -1,0 +1,105 @@
+"""`roboflow-async doctor`: says what is wrong, and what to do about it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+KEY = "rf_SECRETkey0123456789"
+
+Answers = dict[str, Any]
+
+INFO = {"name": "Inference", "version": "1.8.3", "uuid": "u"}
+OLD = {**INFO, "version": "1.4.9"}
+
+
+@pytest.fixture
+def platform() -> Iterator[tuple[str, Answers]]:
+    """A server whose answers a test may change: `{path: (status, JSON, date)}`."""
+    answers: Answers = {
+        "/info": (200, INFO, None),
+        "/serverless/usage-check": (200, {"workspace": "my-ws", "underCap": True}, None),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body, date = answers[self.path.partition("?")[0]]
+            content = json.dumps(body).encode()
+            self.send_response_only(status)
+            self.send_header("Date", date or self.date_time_string())
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", answers
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def examine(*arguments: str, key: str | None = KEY) -> tuple[int, str]:
+    environment = {name: value for name, value in os.environ.items() if "ROBOFLOW" not in name}
+    if key is not None:
+        environment["ROBOFLOW_API_KEY"] = key
+    done = subprocess.run(
+        [sys.executable, "-m", "roboflow_async", "doctor", *arguments],
+        capture_output=True, text=True, check=False, timeout=60, env=environment,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert KEY not in done.stderr + done.stdout
+    return done.returncode, done.stderr
+
+
+def test_all_is_well(platform: tuple[str, Answers]) -> None:
+    url, _ = platform
+    code, said = examine("--host", url, "--platform-url", url)
+    assert code == 0, said
+    assert "ok   server: Inference 1.8.3" in said
+    assert "ok   key works: workspace my-ws, below its limit" in said
+    assert "All is well" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "code", "says"),
+    [
+        ("/info", (200, OLD, None), 1, "transport='body'"),
+        ("/info", (200, {"hello": 1}, None), 1, "does not answer as an Inference Server"),
+        ("/info", (200, INFO, "Mon, 01 Jan 2001 00:00:00 GMT"), 1, "Set this machine's clock"),
+        ("/serverless/usage-check", (401, {"error": "no"}, None), 2, "Copy it anew"),
+        ("/serverless/usage-check", (402, {"error": "used up"}, None), 1, "usage and plan"),
+        ("/serverless/usage-check", (200, {"underCap": False}, None), 1, "over its limit"),
+        ("/serverless/usage-check", (404, {}, None), 1, "may work all the same"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_what_to_do(
+    platform: tuple[str, Answers], path: str, answer: Any, code: int, says: str
+) -> None:
+    url, answers = platform
+    answers[path] = answer
+    seen, said = examine("--host", url, "--platform-url", url)
+    assert (seen, says in said) == (code, True), said
+
+
+def test_a_host_that_is_not_there() -> None:
+    code, said = examine("--host", "http://127.0.0.1:1", key=None)
+    assert code == 1
+    assert "FAIL reachable" in said
+    assert "none; this host needs none" in said
+    code, said = examine("--host", "http://no-such-host.invalid")
+    assert (code, "FAIL reachable" in said) == (1, True)
+
+
+def test_settings_that_are_wrong_are_told() -> None:
+    code, said = examine("--host", "https://serverless.roboflow.com", key=None)
+    assert (code, "needs an API key" in said) == (1, True)
