@@ -14,12 +14,13 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-# Needs nginx; about three minutes.
+# Needs nginx; under five minutes.
 bench: $(READY) $(SDK)/.ready
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/lost_images.py
+	$(BIN)/python benchmarks/throughput.py --rounds 2
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/pace.py
+	$(BIN)/python benchmarks/pace.py --rates 20,500 --seconds 5
 
 coverage: $(READY)
 	$(BIN)/python -m coverage run -m pytest

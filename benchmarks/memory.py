@@ -9,11 +9,11 @@ Each runs in a process of its own, unpaced, over small inputs from a generator. 
 import argparse
 import asyncio
 import multiprocessing
-import resource
 from collections.abc import Iterator
 
 import psutil
 from fast_server import fast_server
+from process import peak_memory_mb
 
 from roboflow_async import RoboflowClient
 
@@ -29,7 +29,7 @@ async def stream(url: str, count: int) -> str:
         done = 0
         async for result in workflow.stream(images(count)):
             done += result.ok
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_memory_mb()
         taken = 0
         async for _ in workflow.stream(images(count)):
             taken += 1

@@ -12,7 +12,6 @@ import base64
 import cProfile
 import json
 import pstats
-import resource
 import sys
 import tempfile
 import time
@@ -22,6 +21,8 @@ from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
+
+from process import peak_memory_mb
 
 KEY = "a-key-that-is-none"
 DISTINCT_IMAGES = 50
@@ -210,7 +211,7 @@ async def measure(name: str, url: str, concurrency: int, requests: int, profile:
         "seconds": seconds,
         "cpu": time.process_time() - cpu,
         "results": results,
-        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory_mb": peak_memory_mb(),
     }
 
 
