@@ -231,9 +231,13 @@ def _holds_image(values: Iterable[object]) -> bool:
     )
 
 
+# Made once: json.dumps makes an encoder for each call that differs from its defaults.
+_encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
 def _dump(value: object, name: str) -> bytes:
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+        return _encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(
             f"{name} cannot be written as JSON ({str(error)[:200]}): give numbers (finite), "

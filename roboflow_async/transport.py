@@ -180,7 +180,11 @@ class HTTPTransport:
         try:
             answer = Answer(
                 response.status_code,
-                response.headers,
+                # A plain dict: httpx's looks at each of its headers for each question.
+                {
+                    name.decode("latin-1").lower(): value.decode("latin-1")
+                    for name, value in response.headers.raw
+                },
                 await read_content(response, self._settings.max_response_bytes),
             )
         finally:
