@@ -14,6 +14,7 @@ from roboflow_async.config import (
     Settings,
     TransportName,
 )
+from roboflow_async.errors import ConfigurationError
 from roboflow_async.pacing import RateLimiter
 from roboflow_async.pipelines import PipelineOperations
 from roboflow_async.protocol import KeyPlacement
@@ -120,6 +121,7 @@ class RoboflowClient(Calls, PipelineOperations, WorkspaceOperations):
             trust_env=trust_env,
         )
         self._platform_runtime: RuntimeHolder | None = None
+        self._closed = False
         self._platform_key = KeyPlacement(platform.api_key, platform.api_key_transport)
         self._settings = settings
         self._key = parts.key
@@ -151,11 +153,18 @@ class RoboflowClient(Calls, PipelineOperations, WorkspaceOperations):
 
     async def aclose(self) -> None:
         """Close every connection. Calls that still run fail with `APIConnectionError`."""
-        await self._runtime.aclose()
-        if self._platform_runtime is not None:
-            await self._platform_runtime.aclose()
+        self._closed = True
+        try:
+            await self._runtime.aclose()
+        finally:
+            if self._platform_runtime is not None:
+                await self._platform_runtime.aclose()
 
     def _platform(self) -> RuntimeHolder:
+        if self._closed:
+            raise ConfigurationError(
+                "this client is closed: make a new one, and keep it open while it is used."
+            )
         if self._platform_runtime is None:
             # Not before it is asked for: reading the certificates takes 20 ms, and few need it.
             self._platform_runtime = RuntimeHolder(self._platform_parts())

@@ -44,6 +44,8 @@ async def read_content(response: httpx.Response, limit: int) -> bytes:
                 pieces.append(piece)
         except zlib.error:
             raise refusal(f"is not the {encoding} that it says") from None
+    if inflate is not None and not inflate.eof:
+        raise refusal(f"is {encoding} that is cut off")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

@@ -120,9 +120,15 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
     ) -> Prepared:
         request = self._request(value, parameters)
         media = request.media()
-        fields: JSONObject = request.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude=set(media)
-        )
+        try:
+            fields: JSONObject = request.model_dump(
+                mode="json", by_alias=True, exclude_none=True, exclude=set(media)
+            )
+        except ValueError as error:  # pydantic's own is one, too
+            raise ConfigurationError(
+                f"the fields of {self._endpoint.request.__name__} cannot be written as JSON "
+                f"({str(error)[:120]})."
+            ) from None
         for name, kind in media.items():
             given = getattr(request, name)
             if given is not None:

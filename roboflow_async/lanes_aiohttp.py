@@ -38,7 +38,7 @@ class AiohttpLane(AiohttpTransport):
         self._sockets: list[socket.socket] = []
 
         def session() -> aiohttp.ClientSession:
-            return aiohttp.ClientSession(
+            made = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=1,
                     ssl=ssl_context,
@@ -50,6 +50,11 @@ class AiohttpLane(AiohttpTransport):
                 # Its own would send a server's cookies back.
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
+            # Else aiohttp 3.14 sends a GET again, by itself, when a connection is closed before
+            # an answer: unpaced, uncounted, and some GETs take away what they read. It has no
+            # public switch for that; where this one is gone, the test of it fails.
+            made._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            return made
 
         # A factory: a session belongs to the running loop.
         if proxy is not None and proxy.auth is not None:

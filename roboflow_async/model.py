@@ -19,7 +19,7 @@ from roboflow_async.model_options import (
     path_parameters,
     task_fields,
 )
-from roboflow_async.predictions import Task, prediction_type
+from roboflow_async.predictions import Stub, Task, prediction_type
 from roboflow_async.protocol import PreparedRequest, check_segment, image_request, json_request
 from roboflow_async.responses import Answer, parse_json, unexpected
 from roboflow_async.results import Result, WarmUpReport
@@ -67,6 +67,7 @@ class Model(Target[Output]):
         for segment in self._id.split("/"):
             check_segment("model_id", segment)
         self._task: Task | None = task
+        self._task_given = task is not None
         self._route: Route | None = route
         self._max_side = max_side
         self._options = checked_options(options)
@@ -90,7 +91,8 @@ class Model(Target[Output]):
             **options: as for `client.model`; they go before those.
 
         Returns:
-            Its prediction, in pixels of the image as it was given.
+            Its prediction, in pixels of the image as it was given (but with
+            `allow_reduced_mask_resolution`, see there).
 
         Raises:
             ImageError: the image cannot be sent; nothing was.
@@ -183,6 +185,8 @@ class Model(Target[Output]):
     def _parse(self, prepared: Prepared, answer: Answer) -> Output:
         output = parse_json_prediction(prepared, answer)
         kind = prediction_type(output, self._task)
+        if kind is Stub and self._task_given:
+            raise unexpected(answer, "the model has no weights yet, and answers as a stub")
         adapter = _ADAPTERS.get(kind)
         if adapter is None:
             adapter = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)

@@ -14,6 +14,7 @@ from roboflow_async.validation import validated_arguments
 __all__ = ["TASK_PATHS", "ModelOptions", "checked_options", "path_parameters", "task_fields"]
 
 _Share = Annotated[float, Field(ge=0, le=1)]
+_Text = Annotated[str, Field(min_length=1, max_length=500)]
 _Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -34,7 +35,8 @@ class ModelOptions(TypedDict, total=False):
         mask_decode_mode: "accurate", "fast" or "tradeoff".
         tradeoff_factor: 0 (fast) to 1 (accurate), for "tradeoff".
         response_mask_format: "polygon" or "rle".
-        allow_reduced_mask_resolution: whether masks may be coarser than the image.
+        allow_reduced_mask_resolution: whether boxes, points and masks may be on a grid that is
+            coarser than the image: `mask_metadata` then has the factors to its pixels.
         enforce_dense_masks_in_inference_models: whether masks are never sparse on the server.
         include_anomaly_map: whether an anomaly detector also gives its map.
         visualize_predictions: whether the answer has a picture with the predictions drawn on it.
@@ -75,12 +77,12 @@ class ModelOptions(TypedDict, total=False):
     disable_preproc_grayscale: bool
     disable_preproc_static_crop: bool
     disable_active_learning: bool
-    active_learning_target_dataset: str
+    active_learning_target_dataset: _Text
     disable_model_monitoring: bool
-    source: str
-    source_info: str
+    source: _Text
+    source_info: _Text
     count_inference: bool
-    service_secret: str
+    service_secret: _Text
 
 
 TASK_PATHS: Final[Mapping[Task, str]] = {

@@ -7,7 +7,8 @@ import pydantic
 from pydantic import Field
 
 from roboflow_async.answers import ServerModel
-from roboflow_async.errors import APIError
+from roboflow_async.config import check_mapping
+from roboflow_async.errors import APIError, ConfigurationError
 from roboflow_async.jsontypes import JSONObject
 from roboflow_async.model_aliases import resolve_alias
 from roboflow_async.protocol import PreparedRequest, get_request, json_request
@@ -120,12 +121,12 @@ class ServerOperations:
 
     async def load_model(self, model_id: str) -> RegisteredModels:
         """Have a model loaded; returns all that are."""
-        fields = {"model_id": resolve_alias(model_id)}
+        fields = {"model_id": _checked_id(model_id)}
         return await self._ask(self._json("/model/add", fields), parse_registry)
 
     async def unload_model(self, model_id: str) -> RegisteredModels:
         """Have a model unloaded; returns those that still are loaded."""
-        fields = {"model_id": resolve_alias(model_id)}
+        fields = {"model_id": _checked_id(model_id)}
         return await self._ask(self._json("/model/remove", fields), parse_registry)
 
     async def unload_all_models(self) -> RegisteredModels:
@@ -160,6 +161,7 @@ class ServerOperations:
         Raises:
             BadRequestError: it cannot; the message says why.
         """
+        check_mapping("specification", specification)
         request = self._json("/workflows/validate", specification)
         return await self._ask(request, read(_VALIDATION, "a validation"))
 
@@ -187,3 +189,11 @@ class ServerOperations:
         except APIError:
             return False
         return True
+
+
+def _checked_id(model_id: object) -> str:
+    if not isinstance(model_id, str) or not model_id:
+        raise ConfigurationError(
+            f"model_id={model_id!r:.80} does not do: give 'project/version', or an alias."
+        )
+    return resolve_alias(model_id)

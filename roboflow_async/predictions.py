@@ -246,7 +246,6 @@ _BY_TASK: Mapping[str, type[Prediction]] = {
 }
 # Of classifications there are several, so the answer's fields tell, whatever the task.
 _BY_FIELD: Mapping[str, type[Prediction]] = {
-    "is_stub": Stub,
     "anomaly_score": AnomalyDetection,
     "predicted_classes": MultiLabelClassification,
     "top": Classification,
@@ -269,7 +268,9 @@ def prediction_type(answer: object, task: Task | None) -> type[Prediction]:
             and one that found nothing counts as an `ObjectDetection`.
     """
     fields: Mapping[str, Any] = answer if is_object(answer) else {}
-    found = _first(_BY_FIELD, fields) or _BY_TASK.get(task or "")
+    if "is_stub" in fields:
+        return Stub
+    found = _BY_TASK.get(task or "") or _first(_BY_FIELD, fields)
     if found is not None:
         return found
     predictions = fields.get("predictions")

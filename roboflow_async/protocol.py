@@ -112,7 +112,7 @@ class KeyPlacement:
         """
         if self.api_key is None or len(self.api_key) < _SHORTEST_KEY:
             return set()
-        return {self.api_key, quote(self.api_key, safe="")}
+        return {self.api_key, quote(self.api_key, safe=""), json.dumps(self.api_key)[1:-1]}
 
 
 def common_headers(key: KeyPlacement, *, user_agent: str, host: str) -> dict[str, str]:

@@ -25,6 +25,8 @@ def scaled_back(value: Any, resizing: Resizing) -> Any:
     if is_object(value):
         if _is_of_whole_image(value, resizing):
             return _scale_predictions(value, resizing)
+        if _is_on_a_grid(value, resizing):
+            return _scale_grid(value, resizing)
         return {key: scaled_back(item, resizing) for key, item in value.items()}
     if is_array(value):
         return [scaled_back(item, resizing) for item in value]
@@ -38,6 +40,27 @@ def _is_of_whole_image(value: JSONObject, resizing: Resizing) -> bool:
         and "predictions" in value
         and (size.get("width"), size.get("height")) == resizing.size
     )
+
+
+def _is_on_a_grid(value: JSONObject, resizing: Resizing) -> bool:
+    """Whether predictions are in pixels of a mask's grid (`allow_reduced_mask_resolution`)."""
+    size = value.get("original_image")
+    return (
+        is_object(size)
+        and is_object(value.get("mask_metadata"))
+        and (size.get("width"), size.get("height")) == resizing.size
+    )
+
+
+def _scale_grid(value: JSONObject, resizing: Resizing) -> JSONObject:
+    """Predictions stay on the grid; its factors lead to the original."""
+    (across, down), (width, height) = resizing.scale, resizing.original_size
+    grid: JSONObject = dict(value["mask_metadata"])
+    for name, factor in (("scale_x", across), ("scale_y", down)):
+        if isinstance(grid.get(name), (int, float)):
+            grid[name] *= factor
+    original = {**value["original_image"], "width": width, "height": height}
+    return {**value, "original_image": original, "mask_metadata": grid}
 
 
 def _scale_predictions(value: JSONObject, resizing: Resizing) -> JSONObject:

@@ -128,7 +128,8 @@ class Target(ABC, Generic[Output]):
                 index=index,
                 output=output,
                 error=failure,
-                attempts=record.attempts,
+                # Those of a preparation that failed (a model's task was asked for) count, too.
+                attempts=record.attempts or getattr(failure, "attempts", 0),
                 latency=record.latency,
                 waited=record.waited,
                 processing_time=record.processing_time,

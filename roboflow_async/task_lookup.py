@@ -8,8 +8,9 @@ from typing import Final, cast
 import pydantic
 from pydantic import Field
 
+from roboflow_async.admission import Flow
 from roboflow_async.answers import ServerModel
-from roboflow_async.errors import ConfigurationError, RoboflowError
+from roboflow_async.errors import ConfigurationError, NotFoundError, RoboflowError
 from roboflow_async.model_options import TASK_PATHS
 from roboflow_async.predictions import Task
 from roboflow_async.protocol import KeyPlacement, PreparedRequest, get_request, json_request
@@ -124,7 +125,13 @@ class TaskLookup:
             asking.done.set()
 
     async def _ask(self, model_id: str) -> Task:
-        found = (await self._registry(get_request("/model/registry", self._key))).find(model_id)
+        try:
+            registry = await self._registry(get_request("/model/registry", self._key))
+        except NotFoundError as error:
+            error.message += " (this server has no registry of models: give task=)"
+            error.args = (error.message,)
+            raise
+        found = registry.find(model_id)
         if found is None:
             request = json_request("/model/add", {"model_id": model_id}, self._key, "model_id")
             found = (await self._registry(request)).find(model_id)
@@ -138,4 +145,5 @@ class TaskLookup:
 
     async def _registry(self, request: PreparedRequest) -> RegisteredModels:
         dispatcher = self._runtime().dispatcher
-        return await dispatcher.call(request, parse_registry, dispatcher.new_record())
+        # A flow of its own: `queue_timeout` is for single calls, and a stream may wait for this.
+        return await dispatcher.call(request, parse_registry, dispatcher.new_record(), Flow())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -166,7 +167,14 @@ class HTTPTransport:
         )
         if not prepared.body:
             on_sent()
-        return await self._read(await client.send(request, stream=True, follow_redirects=False))
+        try:
+            response = await client.send(request, stream=True, follow_redirects=False)
+        except RuntimeError:  # of httpx when it is closed, of asyncio when its loop is
+            raise ConfigurationError(
+                "the http_client cannot be used any more: it was closed, or belongs to an event "
+                "loop that has ended. Make it where the client is used."
+            ) from None
+        return await self._read(response)
 
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
@@ -196,9 +204,12 @@ class HTTPTransport:
     async def aclose(self) -> None:
         """Close every connection; attempts in flight fail with `APIConnectionError`."""
         self._closed = True
-        for deadline in self._running:
-            deadline.reschedule(0)  # the past
-        await self._lanes.aclose()
+        try:
+            for deadline in tuple(self._running):
+                with suppress(RuntimeError):  # it has just passed by itself
+                    deadline.reschedule(0)  # the past
+        finally:
+            await self._lanes.aclose()
 
 
 def _connection_error(error: httpx.HTTPError, *, own: bool) -> APIError | ConfigurationError:

@@ -74,8 +74,10 @@ def validated_arguments(value: object, adapter: pydantic.TypeAdapter[Output], wh
 
 
 def _given(problem: pydantic_core.ErrorDetails) -> str:
-    # Where something is missing, the input is all the rest, images included.
-    return "" if problem["type"] == "missing" else f"={reprlib.repr(problem['input'])}"
+    # Where something is missing, the input is all the rest, images included; where something is
+    # not known, it may be a key that was given in the wrong place.
+    hidden = problem["type"] in ("missing", "extra_forbidden") or "secret" in _place(problem["loc"])
+    return "" if hidden else f"={reprlib.repr(problem['input'])}"
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -116,4 +116,7 @@ def describe_request(options: WorkflowOptions, key: KeyPlacement) -> PreparedReq
         path = f"/{options.workspace_name}/workflows/{options.workflow_id}/describe_interface"
     if options.workflow_version_id is not None:
         fields["workflow_version_id"] = options.workflow_version_id
+    if key.where == "query":
+        # The Inference Server 1.8.3 reads it from everywhere else here.
+        key = KeyPlacement(key.api_key, "body")
     return json_request(path, fields, key, "the specification")

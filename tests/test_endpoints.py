@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -225,6 +226,20 @@ async def test_a_wrong_field_is_named_before_anything_is_sent(
             client.endpoint(endpoints.YOLO_WORLD, confidance=0.5)
         with pytest.raises(ConfigurationError, match="CLIP_EMBED_IMAGE"):
             client.endpoint("/clip/embed_image")  # type: ignore[arg-type]
+    assert not server.arrivals
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("prompt", [b"\xff\xd8\xff", ["a", b"b"], {"a": 5}, 5, Path("a.jpg")])
+async def test_a_prompt_that_is_no_text_says_how_to_give_an_image(
+    server: Server, make_client: MakeClient, prompt: Any
+) -> None:
+    async with make_client() as client:
+        compare = client.endpoint(endpoints.CLIP_COMPARE)
+        with pytest.raises(ConfigurationError, match="prompt_type='image'"):
+            await compare.run(picture(0), prompt=prompt)
+        with pytest.raises(ConfigurationError, match="cannot be written as JSON"):
+            await client.endpoint(endpoints.SAM3_3D).run(picture(0), mask_input=b"\xff")
     assert not server.arrivals
 
 

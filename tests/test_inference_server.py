@@ -284,6 +284,9 @@ async def test_workflows_are_described_and_validated(client: RoboflowClient) -> 
     assert named.inputs["image"] == ["image"]
     assert set(named.outputs) == {"predictions", "count", "visualization"}
     inline = await client.describe_workflow(specification=SPECIFICATION)
+    for where in ("body", "query"):
+        async with RoboflowClient("any", api_url=URL, api_key_transport=where) as other:
+            assert await other.describe_workflow("local", "shapes") == named
     assert inline.outputs["found"] == ["object_detection_prediction"]
     assert (await client.validate_workflow(SPECIFICATION)).status == "ok"
     with pytest.raises(BadRequestError):

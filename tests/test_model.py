@@ -22,9 +22,10 @@ from roboflow_async import (
     RoboflowClient,
     ServerError,
 )
+from roboflow_async.answers import ImageSize
 from roboflow_async.model_aliases import MODEL_ALIASES, resolve_alias
 from roboflow_async.model_options import TASK_PATHS, ModelOptions, path_parameters
-from roboflow_async.predictions import ObjectDetection
+from roboflow_async.predictions import ObjectDetection, Stub
 from roboflow_async.testing import draw_scene
 
 pytestmark = pytest.mark.anyio
@@ -157,6 +158,72 @@ async def test_a_model_that_does_something_else_is_told_apart(
     async with make_client() as client:
         with pytest.raises(ConfigurationError, match=r"'embedding'.*client\.endpoint"):
             await client.model("clip/1").run(picture(0))
+
+
+async def test_a_stream_waits_for_the_task_as_long_as_it_takes(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = serving(loaded=False)
+    async with make_client(requests_per_second=4, queue_timeout=0.05) as client:
+        stream = client.model("pets/3").stream(map(picture, range(3)))
+        assert all([result.ok async for result in stream])
+
+
+async def test_attempts_of_a_lookup_that_failed_are_in_the_result(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = lambda _: Reply(500)
+    async with make_client(retry=RetryPolicy(max_attempts=2, base=0)) as client:
+        results = [result async for result in client.model("pets/3").stream([picture(0)])]
+        assert results[0].attempts == 2
+        server.handler = lambda _: Reply(404)
+        with pytest.raises(NotFoundError, match="give task="):
+            await client.model("pets/3").run(picture(0))
+
+
+async def test_a_model_without_weights_is_told_where_a_task_was_promised(
+    server: Server, make_client: MakeClient
+) -> None:
+    stub = {"is_stub": True, "model_id": "pets/3", "task_type": "object-detection"}
+    server.handler = lambda _: Reply(200, json.dumps(stub).encode())
+    async with make_client() as client:
+        with pytest.raises(ResponseError, match="no weights"):
+            await client.model("pets/3", task="object-detection").run(picture(0))
+        assert isinstance(await client.model("pets/3", route="path").run(picture(0)), Stub)
+
+
+async def test_boxes_on_a_coarser_grid_come_with_the_way_to_the_original(
+    server: Server, make_client: MakeClient
+) -> None:
+    on_grid = {
+        "image": {"width": 50, "height": 38},
+        "original_image": {"width": 100, "height": 75},
+        "mask_metadata": {"coordinate_system": "mask_grid", "width": 50, "height": 38,
+                          "scale_x": 2.0, "scale_y": 2.0},
+        "predictions": [],
+    }  # fmt: skip
+    server.handler = lambda _: Reply(200, json.dumps(on_grid).encode())
+    async with make_client() as client:
+        found = await client.model(
+            "pets/3", task="instance-segmentation", max_side=100,
+            allow_reduced_mask_resolution=True,
+        ).run(draw_scene(1).jpeg)  # fmt: skip
+    assert found.original_image == ImageSize(width=640, height=480)
+    assert found.mask_metadata is not None
+    assert (found.mask_metadata.scale_x, found.mask_metadata.scale_y) == (12.8, 12.8)
+    assert found.image == ImageSize(width=50, height=38)
+
+
+async def test_a_key_in_the_wrong_place_is_not_shown(make_client: MakeClient) -> None:
+    async with make_client() as client:
+        for call in (
+            lambda: client.model("pets/3", api_key=KEY),  # type: ignore[call-arg]
+            lambda: client.model("pets/3", service_secret=[KEY]),  # type: ignore[arg-type]
+            lambda: client.model("pets/3", source="x" * 70_000),
+        ):
+            with pytest.raises(ConfigurationError) as caught:
+                call()
+            assert KEY not in str(caught.value)
 
 
 # By path

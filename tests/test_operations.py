@@ -1,5 +1,6 @@
 """Operations on the server and on the workspace."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ from conftest import KEY, MakeClient
 from loopback import Arrival, Reply, Server
 
 from roboflow_async import (
+    APIConnectionError,
     AuthenticationError,
     BadRequestError,
     ConfigurationError,
@@ -146,6 +148,32 @@ async def test_a_pipeline_is_steered_by_its_id(server: Server, make_client: Make
     assert server.arrivals[0].target == "/inference_pipelines/p1/status"
 
 
+async def test_a_get_is_never_sent_twice_by_itself(server: Server, make_client: MakeClient) -> None:
+    """aiohttp would, when a kept connection is closed by the server at that moment."""
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    def handler(arrival: Arrival) -> Any:
+        return Reply(200, b"{}") if arrival.index == 0 else close
+
+    server.handler = handler
+    async with make_client() as client:
+        await client.consume_pipeline("p1")
+        with pytest.raises(APIConnectionError):
+            await client.consume_pipeline("p1")
+    assert len(server.arrivals) == 2
+
+
+async def test_arguments_of_operations_are_checked(server: Server, make_client: MakeClient) -> None:
+    async with make_client() as client:
+        with pytest.raises(ConfigurationError, match="model_id"):
+            await client.load_model(5)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="specification"):
+            await client.validate_workflow([1])  # type: ignore[arg-type]
+    assert not server.arrivals
+
+
 # The workspace
 
 
@@ -222,3 +250,13 @@ async def test_without_a_key_there_is_no_workspace() -> None:
     async with RoboflowClient(api_url="http://127.0.0.1:1") as client:
         with pytest.raises(ConfigurationError, match="ROBOFLOW_API_KEY"):
             await client.workspace()
+
+
+async def test_a_closed_client_asks_the_platform_nothing(
+    server: Server, make_client: MakeClient
+) -> None:
+    client = make_client(platform_url=server.url)
+    await client.aclose()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await client.workspace()
+    assert not server.arrivals

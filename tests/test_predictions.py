@@ -89,6 +89,10 @@ def test_without_a_task_the_fields_tell_the_type(fields: Any, kind: type[Any]) -
     assert prediction_type(fields, None) is kind
 
 
+def test_a_task_that_is_given_goes_before_what_the_fields_look_like() -> None:
+    assert prediction_type(answer(top="cat"), "object-detection") is ObjectDetection
+
+
 def test_a_classifier_that_leaves_everything_out_is_one_still() -> None:
     assert prediction_type(answer(), "classification") is Classification
 

@@ -363,3 +363,36 @@ async def test_closing_ends_the_wait_for_another_attempt(
         assert isinstance(one, error)
         assert one.attempts == 1
         assert "client was closed" in str(one)
+
+
+async def test_closing_at_the_moment_of_a_timeout_closes_all(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = lambda _: hang
+    for delay in range(40):
+        client = make_client(timeout=0.03, retry=ONCE, max_concurrency=8)
+        calls = [asyncio.create_task(run(client, index)) for index in range(8)]
+        await asyncio.sleep(0.0295 + delay * 0.00005)
+        await client.aclose()
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(error, (APITimeoutError, APIConnectionError)) for error in errors)
+    await asyncio.sleep(0.02)
+    assert server.open_connections == 0
+
+
+async def test_an_injected_client_that_is_closed_is_a_configuration_error(
+    server: Server, make_client: MakeClient
+) -> None:
+    http_client = httpx.AsyncClient()
+    await http_client.aclose()
+    async with make_client(http_client=http_client) as client:
+        with pytest.raises(ConfigurationError, match="closed"):
+            await run(client)
+
+
+async def test_gzip_that_is_cut_off_is_no_answer(server: Server, make_client: MakeClient) -> None:
+    body = gzip.compress(outputs(count=1))[:-4]
+    server.handler = lambda _: Reply(200, body, {"Content-Encoding": "gzip"})
+    async with make_client(retry=ONCE) as client:
+        with pytest.raises(ResponseError, match="cut off"):
+            await run(client)

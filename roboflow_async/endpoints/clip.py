@@ -1,8 +1,8 @@
 """CLIP and Perception Encoder: images and texts as vectors, and how alike they are."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from roboflow_async.answers import ServerAnswer
 from roboflow_async.endpoints.declaration import (
@@ -15,6 +15,7 @@ from roboflow_async.endpoints.declaration import (
     TextRequest,
 )
 from roboflow_async.images import ImageInput
+from roboflow_async.jsontypes import is_array, is_object
 
 __all__ = [
     "CLIP_COMPARE",
@@ -77,6 +78,15 @@ class _CompareRequest(EndpointRequest):
         """Those of subject and prompt that are images."""
         kinds = {"subject": self.subject_type or "image", "prompt": self.prompt_type or "text"}
         return {name: "image" for name, kind in kinds.items() if kind == "image"}
+
+    @model_validator(mode="after")
+    def _texts_are_texts(self) -> Self:
+        for name in {"subject", "prompt"} - self.media().keys():
+            value: object = getattr(self, name)
+            parts = value.values() if is_object(value) else value if is_array(value) else [value]
+            if not all(isinstance(part, str) for part in parts):
+                raise ValueError(f"{name} is no text: give {name}_type='image' if it is an image")
+        return self
 
 
 class ClipCompareRequest(_CompareRequest):
