@@ -12,9 +12,9 @@ def main() -> None:
             f"roboflow-async's commands need {' and '.join(missing)}: "
             "pip install 'roboflow-async[cli]'"
         )
-    from roboflow_async.cli import app  # noqa: PLC0415 - only after the check above
+    from roboflow_async.cli import main as command_line  # noqa: PLC0415 - after the check above
 
-    app()
+    sys.exit(command_line())
 
 
 if __name__ == "__main__":

@@ -159,6 +159,8 @@ def test_a_table(folder: Path, fast_stand_in: StandInServer, name: str) -> None:
         (["data", "--model", "a/1", "--param", "x"], 1, "name=value"),
         (["data", "--model", "a/1", "--max-failures", "x"], 1, "--max-failures"),
         (["data", "--spec", "none.json"], 1, "none.json"),
+        (["data", "--no-such-option"], 1, "No such option"),
+        ([], 1, "Missing argument"),
         (["data", "--model", "a/1", "--transport", "pigeon"], 1, "pigeon"),
     ],
 )

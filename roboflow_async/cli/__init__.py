@@ -8,7 +8,7 @@ from roboflow_async.cli.doctor import doctor
 from roboflow_async.cli.run import run
 from roboflow_async.cli.serve import serve
 
-__all__ = ["app"]
+__all__ = ["app", "main"]
 
 app = typer.Typer(
     help="Roboflow inference at the API's rate, losing nothing.",
@@ -19,3 +19,18 @@ app = typer.Typer(
 for _command in (run, serve, doctor, demo):
     app.command()(_command)
 app.add_typer(benchmark_app, name="benchmark")
+
+
+def main() -> int:
+    """Run the command line; returns its exit code."""
+    try:
+        return app(standalone_mode=False) or 0
+    except typer.Abort:
+        return 1
+    except Exception as error:
+        # A usage error of typer's, which would end with 2: here that is a wrong API key.
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        return 1

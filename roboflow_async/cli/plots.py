@@ -27,8 +27,9 @@ def check_plot(path: Path | None) -> None:
 def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
     """Draw each report in a colour of its own."""
     figures: Any = importlib.import_module("matplotlib.figure")
-    figure = figures.Figure(figsize=(10, 7), layout="constrained")
-    over_time, distribution = figure.subplots(2)
+    rates = sum(report.requests_per_second_asked is not None for report in reports)
+    figure = figures.Figure(figsize=(10, 7 if rates < 2 else 10), layout="constrained")
+    over_time, distribution, *curve = figure.subplots(2 if rates < 2 else 3)
     for number, report in enumerate(reports):
         asked = report.requests_per_second_asked
         name = "as fast as it goes" if asked is None else f"{asked:g} requests/s"
@@ -51,6 +52,8 @@ def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
     over_time.set_ylim(0, longest * 1000 * 1.15)
     distribution.set_xlim(0, longest * 1000 * 1.15)
     over_time.legend(loc="upper right")
+    if curve:
+        _draw_curve(curve[0], reports)
     if path.suffix == ".html":
         picture = io.StringIO()
         figure.savefig(picture, format="svg")
@@ -60,3 +63,24 @@ def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
         path.write_text(page, encoding="utf-8")
     else:
         figure.savefig(str(path), dpi=150)
+
+
+def _draw_curve(curve: Any, reports: list[BenchmarkReport]) -> None:
+    """Latency and errors against the rate."""
+    rated = [
+        (report.requests_per_second_asked, report)
+        for report in reports
+        if report.requests_per_second_asked is not None
+    ]
+    rated.sort(key=lambda pair: pair[0])
+    rates = [rate for rate, _ in rated]
+    for name in ("p50", "p90", "p99"):
+        values = [getattr(report, f"{name}_inference_latency_ms") for _, report in rated]
+        curve.plot(rates, values, "o-", label=name)
+    curve.set(xlabel="requests per second", ylabel="latency (ms)", title="Against the rate")
+    curve.set_ylim(bottom=0)
+    curve.legend(loc="upper left")
+    errors = curve.twinx()
+    errors.plot(rates, [report.error_rate for _, report in rated], "x--", color="red")
+    errors.set_ylabel("errors (%)", color="red")
+    errors.set_ylim(0, 100)
