@@ -78,8 +78,8 @@ def _draw_curve(curve: Any, reports: list[BenchmarkReport]) -> None:
         values = [getattr(report, f"{name}_inference_latency_ms") for _, report in rated]
         curve.plot(rates, values, "o-", label=name)
     curve.set(xlabel="requests per second", ylabel="latency (ms)", title="Against the rate")
-    curve.set_ylim(bottom=0)
-    curve.legend(loc="upper left")
+    curve.set_ylim(0, curve.get_ylim()[1] * 1.15)
+    curve.legend(loc="center left")
     errors = curve.twinx()
     errors.plot(rates, [report.error_rate for _, report in rated], "x--", color="red")
     errors.set_ylabel("errors (%)", color="red")
