@@ -6,11 +6,11 @@ all requests of that second, and not in one alone (coordinated omission).
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
-from statistics import fmean, pstdev
 from typing import Any
 
 from roboflow_async.config import check_number
@@ -204,14 +204,14 @@ class _Run:
             if sample.error is not None:
                 errors[sample.error] = errors.get(sample.error, 0) + 1
         ordered = sorted(sample.latency * 1000 for sample in good)
-        average = fmean(ordered) if ordered else None
+        average = _mean(ordered)
         return BenchmarkReport(
             inferences_made=len(good),
             images_processed=len(good),
             average_inference_latency_ms=_rounded(average),
-            std_inference_latency_ms=_rounded(pstdev(ordered)) if ordered else None,
+            std_inference_latency_ms=_rounded(_deviation(ordered)),
             average_inference_latency_per_image_ms=_rounded(average),
-            average_execution_time_per_image_ms=_rounded(fmean(times) * 1000) if times else None,
+            average_execution_time_per_image_ms=_rounded(_mean([1000 * one for one in times])),
             p50_inference_latency_ms=_rounded(percentile(ordered, 0.50)),
             p75_inference_latency_ms=_rounded(percentile(ordered, 0.75)),
             p90_inference_latency_ms=_rounded(percentile(ordered, 0.90)),
@@ -227,6 +227,18 @@ class _Run:
             credits=_credits(times),
             samples=samples,
         )
+
+
+# Not of the statistics module, whose import takes as long as a tenth of this package's.
+def _mean(values: list[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def _deviation(values: list[float]) -> float | None:
+    mean = _mean(values)
+    if mean is None:
+        return None
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
 
 
 def _rounded(milliseconds: float | None) -> float | None:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from roboflow_async.answers import ServerAnswer
+from roboflow_async.endpoint import Endpoint, EndpointRequest
 from roboflow_async.endpoint_target import EndpointTarget
-from roboflow_async.endpoints.declaration import Endpoint, EndpointRequest
 from roboflow_async.model import Model, Route, infer
 from roboflow_async.model_options import ModelOptions
 from roboflow_async.predictions import (

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 import pydantic
 
 from roboflow_async.answers import ServerAnswer
-from roboflow_async.endpoints.declaration import Endpoint, EndpointRequest
+from roboflow_async.endpoint import Endpoint, EndpointRequest
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageInput, ImageLoader
 from roboflow_async.jsontypes import JSONObject, is_array

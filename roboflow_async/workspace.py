@@ -75,8 +75,9 @@ class Preflight(ServerModel):
     under_cap: bool = Field(validation_alias=AliasChoices("underCap", "under_cap"))
 
 
-_WORKFLOWS: Final = pydantic.TypeAdapter(list[WorkspaceWorkflow])
-_MODELS: Final = pydantic.TypeAdapter(list[WorkspaceModel])
+_DEFERRED: Final = pydantic.ConfigDict(defer_build=True)  # until it is used, if it ever is
+_WORKFLOWS: Final = pydantic.TypeAdapter(list[WorkspaceWorkflow], config=_DEFERRED)
+_MODELS: Final = pydantic.TypeAdapter(list[WorkspaceModel], config=_DEFERRED)
 _PREFLIGHT: Final = pydantic.TypeAdapter(Preflight)
 
 

@@ -15,8 +15,8 @@ from openapi_values import values_of
 from pydantic import TypeAdapter
 
 from roboflow_async import ConfigurationError, ImageError, ResponseError, endpoints
+from roboflow_async.endpoint import EndpointRequest
 from roboflow_async.endpoints import Endpoint
-from roboflow_async.endpoints.declaration import EndpointRequest
 
 DECLARED: dict[str, Endpoint[Any, Any]] = {
     name: value for name, value in vars(endpoints).items() if isinstance(value, Endpoint)

@@ -22,7 +22,7 @@ LAYERS = [
     "benchmark", "client", "workspace", "pipelines",
     "operations", "calls", "workflow", "model", "endpoint_target", "endpoints/__init__",
     "endpoints/clip", "endpoints/detectors", "endpoints/language", "endpoints/ocr",
-    "endpoints/sam", "endpoints/video", "endpoints/prompts", "endpoints/declaration",
+    "endpoints/sam", "endpoints/video", "endpoints/prompts", "endpoint",
     "targets", "task_lookup", "runtime", "logs", "stream", "dispatch", "admission", "transport",
     "cancellation", "lanes", "lanes_aiohttp", "body", "environment", "content", "counters",
     "retry", "pacing", "workflow_request", "model_options", "model_aliases", "predictions",
@@ -93,20 +93,21 @@ print(json.dumps([time.perf_counter() - began, peak, sorted(sys.modules)]))
 
 
 def probe(statement: str) -> tuple[float, int, set[str]]:
-    """Seconds (the best of several), kilobytes, and modules of an import in a new process."""
-    best, kilobytes, modules = 1e9, 0, set[str]()
-    for _ in range(5):
-        command = [sys.executable, "-c", PROBE.format(statement=statement)]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        seconds, kilobytes, names = json.loads(printed)
-        best, modules = min(best, seconds), set(names)
-    return best, kilobytes, modules
+    """Seconds, kilobytes, and modules of an import in a new process."""
+    command = [sys.executable, "-c", PROBE.format(statement=statement)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    seconds, kilobytes, names = json.loads(printed)
+    return seconds, kilobytes, set(names)
 
 
 def test_importing_it_costs_at_most_twice_what_its_five_packages_cost() -> None:
-    packages = probe("import httpx, anyio, aiolimiter, backoff, pydantic")
-    ours = probe("import roboflow_async")
-    assert ours[0] <= 2 * packages[0]
+    # In turn, and the best of several: other tests run beside.
+    seconds: list[tuple[float, float]] = []
+    for _ in range(7):
+        packages = probe("import httpx, anyio, aiolimiter, backoff, pydantic")
+        ours = probe("import roboflow_async")
+        seconds.append((packages[0], ours[0]))
+    assert min(ours for _, ours in seconds) <= 2 * min(packages for packages, _ in seconds)
     assert ours[1] <= 2 * packages[1]
     # Nothing of the extras.
     assert not (ours[2] - packages[2]) & {

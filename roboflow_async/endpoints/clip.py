@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from roboflow_async.answers import ServerAnswer
-from roboflow_async.endpoints.declaration import (
+from roboflow_async.endpoint import (
     AsGiven,
     Endpoint,
     EndpointRequest,

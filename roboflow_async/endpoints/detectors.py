@@ -1,6 +1,6 @@
 """YOLO-World and Grounding DINO: objects that are named in words."""
 
-from roboflow_async.endpoints.declaration import Endpoint, ImageRequest
+from roboflow_async.endpoint import Endpoint, ImageRequest
 from roboflow_async.predictions import ObjectDetection
 
 __all__ = ["GROUNDING_DINO", "YOLO_WORLD", "GroundingDINORequest", "YOLOWorldRequest"]

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from roboflow_async.answers import ImageSize, ServerAnswer, ServerModel
-from roboflow_async.endpoints.declaration import Endpoint, ImageRequest, ImagesField
+from roboflow_async.endpoint import Endpoint, ImageRequest, ImagesField
 
 __all__ = [
     "DEPTH_ESTIMATION",

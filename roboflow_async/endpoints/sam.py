@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from roboflow_async.answers import ServerAnswer, ServerModel
-from roboflow_async.endpoints.declaration import Endpoint, ImageRequest
+from roboflow_async.endpoint import Endpoint, ImageRequest
 from roboflow_async.endpoints.prompts import Sam2Prompts, Sam3Prompt
 
 __all__ = [

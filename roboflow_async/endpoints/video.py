@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from roboflow_async.answers import ServerAnswer, ServerModel
-from roboflow_async.endpoints.declaration import Endpoint, EndpointRequest, VideoField
+from roboflow_async.endpoint import Endpoint, EndpointRequest, VideoField
 
 __all__ = ["ACTION_RECOGNITION", "Action", "Actions", "VideoRequest"]
 
