@@ -10,9 +10,9 @@ SDK := .venv-sdk
 demo: $(READY)
 	$(BIN)/python -m roboflow_async demo
 
-# Three at once: most of the tests wait for a real clock.
+# Four at once: most of the tests wait for a real clock.
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 # Needs nginx; under five minutes.
 bench: $(READY) $(SDK)/.ready
