@@ -74,19 +74,21 @@ def body(path: Path) -> dict[str, Any]:
     return {"api_key": KEY, "inputs": {"image": {"type": "base64", "value": text}}}
 
 
+async def post_with_httpx(client: Any, url: str, path: Path) -> bool:
+    import httpx
+
+    try:
+        response = await client.post(f"{url}/any/workflows/any", json=body(path))
+        return response.status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
 async def gather_httpx(url: str, paths: Sequence[Path]) -> int:
     import httpx
 
     async with httpx.AsyncClient(timeout=10) as client:
-
-        async def one(path: Path) -> bool:
-            try:
-                response = await client.post(f"{url}/any/workflows/any", json=body(path))
-                return response.status_code == 200
-            except httpx.HTTPError:
-                return False
-
-        return sum(await asyncio.gather(*map(one, paths)))
+        return sum(await asyncio.gather(*(post_with_httpx(client, url, path) for path in paths)))
 
 
 async def aiometer_httpx(url: str, paths: Sequence[Path]) -> int:
@@ -94,17 +96,8 @@ async def aiometer_httpx(url: str, paths: Sequence[Path]) -> int:
     import httpx
 
     async with httpx.AsyncClient(timeout=10) as client:
-
-        async def one(path: Path) -> bool:
-            try:
-                response = await client.post(f"{url}/any/workflows/any", json=body(path))
-                return response.status_code == 200
-            except httpx.HTTPError:
-                return False
-
-        calls = [partial(one, path) for path in paths]
-        done = await aiometer.run_all(calls, max_per_second=CEILING, max_at_once=32)
-        return sum(done)
+        calls = [partial(post_with_httpx, client, url, path) for path in paths]
+        return sum(await aiometer.run_all(calls, max_per_second=CEILING, max_at_once=32))
 
 
 async def aiohttp_by_hand(url: str, paths: Sequence[Path]) -> int:

@@ -74,6 +74,8 @@ class Job:
                 try:
                     if warm_up and self._images.first is not None:
                         await self._target.warm_up(self._images.first, requests=warm_up)
+                    elif warm_up:
+                        stderr.print("No warm-up: the images of stdin are not known before.")
                     await self._stream(stopping)
                 except asyncio.CancelledError:
                     if not self.stopped:
