@@ -16,8 +16,9 @@ test: $(READY)
 
 # Needs nginx; under five minutes.
 bench: $(READY) $(SDK)/.ready
+	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python benchmarks/lost_images.py
-	$(BIN)/python benchmarks/throughput.py --rounds 2
+	$(BIN)/python benchmarks/throughput.py --rounds 2 --requests 1280
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/pace.py --rates 20,500 --seconds 5

@@ -107,17 +107,40 @@ async def aiohttp_by_hand(url: str, concurrency: int, paths: Sequence[Path]) -> 
 
 
 @asynccontextmanager
-async def httpx_one_pool(url: str, concurrency: int, paths: Sequence[Path]) -> AsyncIterator[Send]:
+async def _httpx_over(
+    transport: Any, url: str, n: int, paths: Sequence[Path]
+) -> AsyncIterator[Send]:
     import httpx
 
-    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-    async with httpx.AsyncClient(timeout=10, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=10, transport=transport) as client:
 
         async def post(body: dict[str, Any]) -> Any:
             response = await client.post(f"{url}/any/workflows/any", json=body)
             return response.raise_for_status().json()
 
-        yield _by_hand(post, concurrency, paths)
+        yield _by_hand(post, n, paths)
+
+
+def httpx_one_pool(url: str, concurrency: int, paths: Sequence[Path]) -> Any:
+    import httpx
+
+    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    return _httpx_over(httpx.AsyncHTTPTransport(limits=limits), url, concurrency, paths)
+
+
+def httpx_over_aiohttp(url: str, concurrency: int, paths: Sequence[Path]) -> Any:
+    import httpx
+    from httpx_aiohttp import AiohttpTransport
+
+    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    return _httpx_over(AiohttpTransport(limits=limits), url, concurrency, paths)
+
+
+def httpx_over_pyreqwest(url: str, concurrency: int, paths: Sequence[Path]) -> Any:
+    from pyreqwest.client import ClientBuilder
+    from pyreqwest.compatibility.httpx import HttpxTransport
+
+    return _httpx_over(HttpxTransport(ClientBuilder().build()), url, concurrency, paths)
 
 
 @asynccontextmanager
@@ -190,6 +213,8 @@ PEERS: dict[str, Callable[..., Any]] = {
     "aiohttp by hand": aiohttp_by_hand,
     "httpx by hand, one pool": httpx_one_pool,
     "httpx by hand, pools of 4": httpx_pools_of_4,
+    "httpx by hand over httpx-aiohttp": httpx_over_aiohttp,
+    "httpx by hand over pyreqwest": httpx_over_pyreqwest,
     "inference_sdk, thread pool": sdk_thread_pool,
     "inference_sdk, infer_async": sdk_infer_async,
 }

@@ -15,9 +15,11 @@ from typing import Any
 
 from roboflow_async.config import check_number
 from roboflow_async.counters import percentile
+from roboflow_async.endpoint_target import EndpointTarget
 from roboflow_async.errors import APIStatusError, ConfigurationError
+from roboflow_async.model import Model
 from roboflow_async.results import Result
-from roboflow_async.targets import Target
+from roboflow_async.workflow import Workflow
 
 __all__ = ["BenchmarkReport", "Sample", "benchmark"]
 
@@ -94,7 +96,7 @@ class BenchmarkReport:
 
 
 async def benchmark(
-    target: Target[Any],
+    target: Workflow[Any] | Model[Any] | EndpointTarget[Any, Any],
     images: Sequence[Any],
     *,
     rps: float | None = None,
@@ -130,14 +132,14 @@ async def benchmark(
     check_number("clients", clients, at_least=1, at_most=10_000, whole=True)
     check_number("warm_up", warm_up, at_least=0, at_most=10_000, whole=True)
     if warm_up:
-        await target._warm_up(images[0], warm_up, {})  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        await target.warm_up(images[0], requests=warm_up)
     return await _Run(target, images, rps, requests, clients, on_progress).run()
 
 
 class _Run:
     def __init__(
         self,
-        target: Target[Any],
+        target: Workflow[Any] | Model[Any] | EndpointTarget[Any, Any],
         images: Sequence[Any],
         rps: float | None,
         requests: int,

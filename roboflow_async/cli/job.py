@@ -82,9 +82,9 @@ class Job:
                         raise
 
     async def _stream(self, stopping: asyncio.Event) -> None:
-        todo = self._images.items(self._journal.done.copy(), stopping)
+        remaining = self._images.items(self._journal.done.copy(), stopping)
         with RunProgress(stderr, self._images.total, self._skipped) as progress:
-            async with self._target.stream(todo) as results:
+            async with self._target.stream(remaining) as results:
                 async for result in results:
                     # A thread writes: a disk may be slow, and pictures are large.
                     await asyncio.to_thread(self._write, result)
