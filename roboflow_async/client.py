@@ -20,6 +20,7 @@ from roboflow_async.pipelines import PipelineOperations
 from roboflow_async.protocol import KeyPlacement
 from roboflow_async.results import Stats
 from roboflow_async.runtime import Parts, RuntimeHolder
+from roboflow_async.sdk_calls import SDKCalls
 from roboflow_async.targets import TargetContext
 from roboflow_async.task_lookup import TaskLookup
 from roboflow_async.workspace import PLATFORM_URL, WorkspaceOperations
@@ -29,7 +30,7 @@ __all__ = ["RoboflowClient"]
 Output = TypeVar("Output")
 
 
-class RoboflowClient(Calls, PipelineOperations, WorkspaceOperations):
+class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
     """Runs Workflows on images through the Roboflow API, at exactly the rate that it allows.
 
     Use it as `async with RoboflowClient(...) as client:`, or call `await client.aclose()`. It may
@@ -48,7 +49,10 @@ class RoboflowClient(Calls, PipelineOperations, WorkspaceOperations):
             or a turn is not part of it.
         retry: when a failed attempt is made again.
         queue_timeout: seconds that a single call may wait for its turn before it fails with
-            `QueueTimeoutError`; None: as long as it takes. Streams are not bound by it.
+            `QueueTimeoutError`, which it does at once where so much time is needed for those
+            before it; None: as long as it takes. Streams are not bound by it.
+        max_waiting: single calls that may wait; one more fails at once with `QueueFullError`.
+            None: any number. Streams are not bound by it.
         limiter: shares one ceiling between clients: a `Pacer`, or anything with its `acquire`.
         http_client: an `httpx.AsyncClient` that sends everything (for its proxies, TLS settings,
             hooks). It is not closed with this client.
@@ -79,6 +83,7 @@ class RoboflowClient(Calls, PipelineOperations, WorkspaceOperations):
         timeout: float = 10.0,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         queue_timeout: float | None = None,
+        max_waiting: int | None = None,
         limiter: RateLimiter | None = None,
         http_client: httpx.AsyncClient | None = None,
         transport: TransportName = "httpx",
@@ -98,6 +103,7 @@ class RoboflowClient(Calls, PipelineOperations, WorkspaceOperations):
             max_concurrency=max_concurrency,
             timeout=timeout,
             queue_timeout=queue_timeout,
+            max_waiting=max_waiting,
             retry=retry,
             allow_paths=allow_paths,
             allow_urls=allow_urls,
@@ -182,4 +188,10 @@ class RoboflowClient(Calls, PipelineOperations, WorkspaceOperations):
             now = asyncio.get_running_loop().time()
         except RuntimeError:
             now = None
-        return self._counters.snapshot(now, self._pacer.pace)
+        ahead = self._counters.single_calls_waiting["interactive"]
+        return self._counters.snapshot(
+            now,
+            pace=self._pacer.pace,
+            cooldown=self._pacer.cooldown,
+            expected_wait=self._pacer.expected_wait(ahead),
+        )

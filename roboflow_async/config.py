@@ -12,17 +12,24 @@ import httpx
 from roboflow_async.errors import ConfigurationError
 
 __all__ = [
+    "PRIORITIES",
     "APIKeyTransport",
+    "Priority",
     "RetryPolicy",
     "Settings",
     "TransportName",
     "check_mapping",
     "check_number",
+    "check_priority",
     "default_max_concurrency",
 ]
 
 APIKeyTransport = Literal["auto", "header", "body", "query"]
 TransportName = Literal["httpx", "aiohttp"]
+Priority = Literal["interactive", "bulk"]
+"""Who goes first: somebody waits for an interactive call, and nobody for each one in bulk."""
+
+PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 
 # https://docs.roboflow.com/deploy/serverless-hosted-api-v2
 REGION_URLS: Final = {
@@ -79,6 +86,14 @@ def check_mapping(name: str, value: object) -> None:
     if value is not None and not fits:
         raise ConfigurationError(
             f"{name}={_shown(cast('object', value))} does not do: give a dict with names as keys."
+        )
+
+
+def check_priority(value: object) -> None:
+    """Raise `ConfigurationError` unless `value` is a `Priority` or None."""
+    if value is not None and value not in PRIORITIES:
+        raise ConfigurationError(
+            f"priority={_shown(value)} does not do: give 'interactive' or 'bulk'."
         )
 
 
@@ -139,6 +154,7 @@ class Settings:
     max_concurrency: int
     timeout: float
     queue_timeout: float | None
+    max_waiting: int | None
     retry: RetryPolicy
     allow_paths: bool
     allow_urls: bool
@@ -174,6 +190,7 @@ class Settings:
         max_concurrency: int | None,
         timeout: float,
         queue_timeout: float | None,
+        max_waiting: int | None,
         retry: RetryPolicy,
         allow_paths: bool,
         allow_urls: bool,
@@ -199,6 +216,8 @@ class Settings:
         check_number("timeout", timeout, above=0, at_most=86_400)
         if queue_timeout is not None:
             check_number("queue_timeout", queue_timeout, above=0, at_most=86_400)
+        if max_waiting is not None:
+            check_number("max_waiting", max_waiting, at_least=1, at_most=10_000_000, whole=True)
         # Checked because a wrong one would otherwise fail at the first retry, far from its cause.
         if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"retry={_shown(retry)} does not do: give a RetryPolicy.")
@@ -212,6 +231,7 @@ class Settings:
             max_concurrency=max_concurrency,
             timeout=timeout,
             queue_timeout=queue_timeout,
+            max_waiting=max_waiting,
             retry=retry,
             allow_paths=allow_paths,
             allow_urls=allow_urls,

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from roboflow_async.config import PRIORITIES, Priority
 from roboflow_async.results import Stats
 
 __all__ = ["Counters", "percentile"]
@@ -35,7 +36,9 @@ class Counters:
         self.rejected = 0
         self.timed_out = 0
         self.in_flight = 0
-        self.waiting = 0
+        self.waiting: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
+        # Of those, single calls: the ones that `queue_timeout` and `max_waiting` are for.
+        self.single_calls_waiting: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
         self.processing_time = 0.0
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._first_sent: float | None = None
@@ -60,8 +63,10 @@ class Counters:
         self._latencies.append(latency)
         self.processing_time += processing_time or 0.0
 
-    def snapshot(self, now: float | None, pace: float | None) -> Stats:
-        """The counters at `now` (None: no event loop has been used yet)."""
+    def snapshot(
+        self, now: float | None, *, pace: float | None, cooldown: float, expected_wait: float
+    ) -> Stats:
+        """The counters at `now` (None: no event loop has been used yet), and the pacer's state."""
         ordered = sorted(self._latencies)
         return Stats(
             attempts=self.attempts,
@@ -71,7 +76,11 @@ class Counters:
             rejected=self.rejected,
             timed_out=self.timed_out,
             in_flight=self.in_flight,
-            waiting=self.waiting,
+            waiting=sum(self.waiting.values()),
+            waiting_interactive=self.waiting["interactive"],
+            waiting_bulk=self.waiting["bulk"],
+            expected_wait=expected_wait,
+            cooldown=cooldown,
             pace=pace,
             achieved_rps=self._achieved(now),
             latency_p50=percentile(ordered, 0.5),

@@ -1,18 +1,20 @@
 """One call: slot, turn, attempt, and again where that makes sense."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from roboflow_async.admission import Admission, Flow
-from roboflow_async.config import Settings
+from roboflow_async.config import PRIORITIES, Priority, Settings
 from roboflow_async.counters import Counters
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
     APITimeoutError,
+    QueueFullError,
     QueueTimeoutError,
     RateLimitError,
 )
@@ -27,6 +29,7 @@ __all__ = ["CallRecord", "Dispatcher"]
 Output = TypeVar("Output")
 
 _CLOSED = "the client was closed before the next attempt"
+_LEAST_RETRY_AFTER = 0.1  # seconds
 
 
 @dataclass(slots=True)
@@ -78,13 +81,36 @@ class Dispatcher:
         self._quota = quota
         self._counters = counters
         self._admission = Admission(settings.max_concurrency, pacer)
-        self._single_calls = Flow()
+        self._single_calls = {name: Flow(name, waits_on_purpose=False) for name in PRIORITIES}
         self._closed = asyncio.Event()
         self._cooldown_wait = partial(cooldown_wait, policy=settings.retry)
 
     def new_record(self) -> CallRecord:
         """The record of a call that is submitted now."""
         return CallRecord(submitted=asyncio.get_running_loop().time())
+
+    def single_calls(self, priority: Priority) -> Flow:
+        """The flow of all single calls of a priority."""
+        return self._single_calls[priority]
+
+    def check_queue(self, flow: Flow) -> None:
+        """Raise `QueueTimeoutError` if a new call of a flow would wait in vain.
+
+        Called before anything is loaded for it, and again when it queues.
+        """
+        if flow.waits_on_purpose:
+            return
+        ahead = self._counters.single_calls_waiting[flow.priority]
+        expected = self._pacer.expected_wait(ahead)
+        max_waiting, queue_timeout = self._settings.max_waiting, self._settings.queue_timeout
+        if max_waiting is not None and ahead >= max_waiting:
+            raise QueueFullError(
+                f"{ahead} calls wait already, and max_waiting={max_waiting}: "
+                f"come back in {expected:.3g} s.",
+                retry_after=max(expected, _LEAST_RETRY_AFTER),
+            )
+        if queue_timeout is not None and expected > queue_timeout:
+            raise self._no_turn(queue_timeout, ahead, expected)
 
     async def call(
         self,
@@ -101,22 +127,22 @@ class Dispatcher:
             request: what to send.
             parse: makes the output of an answer, or raises `ResponseError`.
             record: filled in on the way.
-            flow: the stream that it belongs to. None: a single call, to which
-                `queue_timeout` applies. (A stream waits on purpose: it sends as its
-                consumer and the pace allow.)
+            flow: what it belongs to: a stream's own, or one of `single_calls`. None: an
+                interactive single call.
             retry: False: the first attempt is the only one, and a 429 holds nobody else back.
 
         Raises:
             APIError: the last attempt's error.
-            QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
+            QueueTimeoutError: no turn within `queue_timeout`, or too many wait already; nothing
+                was sent.
         """
         order = self._admission.next_order()
-        queue_timeout = self._settings.queue_timeout if flow is None else None
-        flow = flow if flow is not None else self._single_calls
+        flow = flow if flow is not None else self._single_calls["interactive"]
         error: APIError | None = None
         try:
+            self.check_queue(flow)
             while True:
-                turn = await self._enter(flow, order, record, queue_timeout, error)
+                turn = await self._enter(flow, order, record, error)
                 try:
                     output = parse(await self._attempt(request, record, turn, retry=retry))
                     self._counters.succeeded += 1
@@ -127,7 +153,7 @@ class Dispatcher:
                     self._admission.leave()
                 if not retry:
                     raise self._given_up(error, record, "")
-                await self._wait_to_retry(error, record)
+                await self._wait_to_retry(error, record, flow)
         except APIError:
             self._counters.failed += record.attempts > 0
             raise
@@ -144,40 +170,45 @@ class Dispatcher:
         return asyncio.get_running_loop().time()
 
     async def _enter(
-        self,
-        flow: Flow,
-        order: int,
-        record: CallRecord,
-        queue_timeout: float | None,
-        error: APIError | None,
+        self, flow: Flow, order: int, record: CallRecord, error: APIError | None
     ) -> Turn:
         """Wait for a slot and a turn, no longer than this call may."""
+        queue_timeout = None if flow.waits_on_purpose else self._settings.queue_timeout
         limit = queue_timeout if error is None else self._time_left(record)
-        self._counters.waiting += 1
         try:
-            if limit is None:
-                return await self._admission.enter(flow, order)
-            async with asyncio.timeout(limit):
-                return await self._admission.enter(flow, order)
+            with self._counted_as_waiting(flow):
+                if limit is None:
+                    return await self._admission.enter(flow, order)
+                async with asyncio.timeout(limit):
+                    return await self._admission.enter(flow, order)
         except TimeoutError:
             if error is not None:
                 raise self._given_up(error, record, self._deadline_passed()) from None
-            raise QueueTimeoutError(
-                f"no turn within queue_timeout={limit:g} s: "
-                f"{self._counters.waiting - 1} other calls wait.",
-                retry_after=self._queue_delay(),
-            ) from None
+            ahead = self._counters.single_calls_waiting[flow.priority]
+            expected = self._pacer.expected_wait(ahead)
+            raise self._no_turn(limit or 0.0, ahead, expected) from None
         except APIConnectionError:
             if error is None:
                 raise
             raise self._given_up(error, record, _CLOSED) from None
-        finally:
-            self._counters.waiting -= 1
 
-    def _queue_delay(self) -> float:
-        """Seconds until a call that is submitted now would get its turn, as far as we know."""
-        pace = self._pacer.pace
-        return max(self._pacer.cooldown + (self._counters.waiting / pace if pace else 0.0), 0.1)
+    @staticmethod
+    def _no_turn(queue_timeout: float, ahead: int, expected: float) -> QueueTimeoutError:
+        return QueueTimeoutError(
+            f"no turn within queue_timeout={queue_timeout:g} s: {ahead} other calls wait.",
+            retry_after=max(expected, _LEAST_RETRY_AFTER),
+        )
+
+    @contextmanager
+    def _counted_as_waiting(self, flow: Flow) -> Generator[None]:
+        counters, priority, single = self._counters, flow.priority, not flow.waits_on_purpose
+        counters.waiting[priority] += 1
+        counters.single_calls_waiting[priority] += single
+        try:
+            yield
+        finally:
+            counters.waiting[priority] -= 1
+            counters.single_calls_waiting[priority] -= single
 
     async def _attempt(
         self, request: PreparedRequest, record: CallRecord, turn: Turn, *, retry: bool
@@ -215,7 +246,7 @@ class Dispatcher:
         self._quota.refill(record.failures)
         return answer
 
-    async def _wait_to_retry(self, error: APIError, record: CallRecord) -> None:
+    async def _wait_to_retry(self, error: APIError, record: CallRecord, flow: Flow) -> None:
         """Wait until the next attempt may queue, or raise the error for good."""
         if self._closed.is_set():
             raise self._given_up(error, record, "")
@@ -231,15 +262,13 @@ class Dispatcher:
             raise self._given_up(error, record, verdict.reason)
         if isinstance(error, RateLimitError):
             return  # the pacer holds everybody back; the oldest call is the first to go on
-        self._counters.waiting += 1
         try:
-            async with asyncio.timeout(verdict.seconds):
-                await self._closed.wait()
+            with self._counted_as_waiting(flow):
+                async with asyncio.timeout(verdict.seconds):
+                    await self._closed.wait()
             raise self._given_up(error, record, _CLOSED)
         except TimeoutError:
             pass  # the wait is over
-        finally:
-            self._counters.waiting -= 1
 
     def _elapsed(self, record: CallRecord) -> float:
         return self._clock() - record.first_sent if record.first_sent is not None else 0.0

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 import pydantic
 
 from roboflow_async.answers import ServerAnswer
+from roboflow_async.config import Priority
 from roboflow_async.endpoint import Endpoint, EndpointRequest
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageInput, ImageLoader
@@ -31,13 +32,15 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
         context: TargetContext,
         endpoint: Endpoint[RequestT, AnswerT],
         fields: Mapping[str, Any],
+        *,
+        priority: Priority | None,
     ) -> None:
         if not isinstance(endpoint, Endpoint):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
                 f"endpoint is of type {type(endpoint).__name__}: give one of "
                 "roboflow_async.endpoints, such as endpoints.CLIP_EMBED_IMAGE."
             )
-        super().__init__(context)
+        super().__init__(context, priority=priority)
         unknown = fields.keys() - endpoint.request.model_fields.keys()
         if unknown:
             raise ConfigurationError(
@@ -78,6 +81,7 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
         | AsyncIterable[RequestT | ImageInput | str | list[str]],
         *,
         ordered: bool = False,
+        priority: Priority | None = None,
     ) -> ResultStream[Result[AnswerT]]:
         """Send many requests, in parallel, at the pace that the API allows.
 
@@ -86,11 +90,12 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
         Args:
             values: as for `run`; any iterable or async iterable, also endless.
             ordered: results in the order of the inputs instead of as they complete.
+            priority: as for `Workflow.stream`.
 
         Returns:
             An async generator with one `Result` for each input.
         """
-        return self._stream(values, ordered=ordered)
+        return self._stream(values, ordered=ordered, priority=priority)
 
     async def warm_up(
         self,

@@ -3,7 +3,8 @@
 RoboflowError
 ├── ConfigurationError            a bad argument or environment; nothing was sent
 ├── ImageError                    an input that is missing, unreadable, not an image or too large
-├── QueueTimeoutError             waited longer than `queue_timeout` for a turn
+├── QueueTimeoutError             waited longer than `queue_timeout` for a turn, or would have to
+│   └── QueueFullError            as many calls as `max_waiting` wait already
 └── APIError                      something was sent
     ├── APIConnectionError        no connection, a reset, or closed before a whole answer
     ├── APITimeoutError           no complete answer within `timeout`
@@ -34,6 +35,7 @@ __all__ = [
     "ImageError",
     "NotFoundError",
     "PayloadTooLargeError",
+    "QueueFullError",
     "QueueTimeoutError",
     "RateLimitError",
     "ResponseError",
@@ -79,7 +81,9 @@ class ImageError(RoboflowError):
 
 
 class QueueTimeoutError(RoboflowError):
-    """A call waited longer than `queue_timeout` for its turn. Nothing was sent for it.
+    """A call waited for its turn longer than `queue_timeout`, or would have to.
+
+    Nothing was sent for it.
 
     Attributes:
         retry_after: seconds after which a turn is likely to be free.
@@ -88,6 +92,10 @@ class QueueTimeoutError(RoboflowError):
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QueueFullError(QueueTimeoutError):
+    """As many calls as `max_waiting` wait for their turn already. Nothing was sent for this one."""
 
 
 class APIError(RoboflowError):

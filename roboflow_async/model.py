@@ -5,7 +5,7 @@ from typing import Any, Final, Literal, TypeVar, Unpack, cast
 
 import pydantic
 
-from roboflow_async.config import check_number
+from roboflow_async.config import Priority, check_number
 from roboflow_async.encoding import EncodedImage
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageInput, ImageLoader
@@ -49,6 +49,7 @@ class Model(Target[Output]):
         task: Task | None,
         route: Route | None,
         max_side: int | None,
+        priority: Priority | None,
         options: Mapping[str, Any],
     ) -> None:
         if not isinstance(model_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -62,7 +63,7 @@ class Model(Target[Output]):
             raise ConfigurationError(f"route={route!r:.80}: give 'path' or 'task'.")
         if max_side is not None:
             check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
-        super().__init__(context)
+        super().__init__(context, priority=priority)
         self._id = resolve_alias(model_id)
         for segment in self._id.split("/"):
             check_segment("model_id", segment)
@@ -103,7 +104,11 @@ class Model(Target[Output]):
         return await self._run(image, options)
 
     def stream(
-        self, images: Iterable[ImageInput] | AsyncIterable[ImageInput], *, ordered: bool = False
+        self,
+        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
+        *,
+        ordered: bool = False,
+        priority: Priority | None = None,
     ) -> ResultStream[Result[Output]]:
         """Run the model on many images, in parallel, at the pace that the API allows.
 
@@ -112,11 +117,12 @@ class Model(Target[Output]):
         Args:
             images: any iterable or async iterable of images, also endless.
             ordered: results in the order of the inputs instead of as they complete.
+            priority: as for `Workflow.stream`.
 
         Returns:
             An async generator with one `Result` for each input.
         """
-        return self._stream(images, ordered=ordered)
+        return self._stream(images, ordered=ordered, priority=priority)
 
     async def warm_up(
         self, image: ImageInput, requests: int = 24, **options: Unpack[ModelOptions]
@@ -216,7 +222,9 @@ async def infer(
     context: TargetContext, inference_input: object, model_id: str, options: Mapping[str, Any]
 ) -> JSONObject | list[JSONObject]:
     """Run a model on an image, or on a list of them; as inference_sdk's `infer` does."""
-    model = _PlainModel(context, model_id, task=None, route=None, max_side=None, options=options)
+    model = _PlainModel(
+        context, model_id, task=None, route=None, max_side=None, priority=None, options=options
+    )
     if not isinstance(inference_input, (list, tuple)):
         return await model.run(cast("ImageInput", inference_input))
     images = cast("list[ImageInput]", inference_input)

@@ -161,6 +161,14 @@ class Pacer:
         """Seconds of the present cooldown that are left."""
         return max(self._cooldown_until - self._loop.time(), 0.0) if self._loop else 0.0
 
+    def expected_wait(self, ahead: int) -> float:
+        """Seconds until a turn for whom so many others go before, as far as is known."""
+        pace = self.pace
+        if not pace or self._loop is None:
+            return self.cooldown
+        since_last = self._loop.time() - self._turns[-1].at if self._turns else inf
+        return max(self.cooldown, 1 / pace - since_last) + ahead / pace
+
     async def acquire(self) -> Turn:
         """Return when one request may be sent, right then."""
         self._clock()

@@ -133,6 +133,11 @@ class Stats:
         timed_out: attempts that got no whole answer within `timeout`.
         in_flight: attempts sent and not yet answered.
         waiting: calls that wait for a slot, a turn, a cooldown or their next attempt.
+        waiting_interactive: of those, the interactive ones (single calls, if not said otherwise).
+        waiting_bulk: of those, the ones in bulk (streams, if not said otherwise).
+        expected_wait: seconds until a single call that is made now would get its turn, as far as
+            is known: the cooldown, and the single calls before it at the present pace.
+        cooldown: seconds for which all sending still pauses after a 429.
         pace: requests per second that are allowed now (lower after a 429); None: unpaced.
         achieved_rps: attempts per second over the last ten seconds, or since the first one.
         latency_p50: seconds; half of the last 4,096 answered attempts took no longer. None
@@ -151,6 +156,10 @@ class Stats:
     timed_out: int
     in_flight: int
     waiting: int
+    waiting_interactive: int
+    waiting_bulk: int
+    expected_wait: float
+    cooldown: float
     pace: float | None
     achieved_rps: float
     latency_p50: float | None

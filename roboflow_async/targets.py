@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from roboflow_async.admission import Flow
-from roboflow_async.config import check_number
+from roboflow_async.config import Priority, check_number, check_priority
 from roboflow_async.encoding import Resizing
 from roboflow_async.errors import ConfigurationError, RoboflowError, is_fatal
 from roboflow_async.images import ImageLoader
@@ -49,8 +49,10 @@ class Prepared:
 class Target(ABC, Generic[Output]):
     """Something that calls run on. Subclasses say what is sent and what comes back."""
 
-    def __init__(self, context: TargetContext) -> None:
+    def __init__(self, context: TargetContext, *, priority: Priority | None) -> None:
+        check_priority(priority)
         self._context = context
+        self._priority: Priority | None = priority
 
     @abstractmethod
     async def _prepare(
@@ -71,13 +73,20 @@ class Target(ABC, Generic[Output]):
 
     async def _run(self, value: object, parameters: Mapping[str, Any]) -> Output:
         runtime = self._context.runtime()
+        dispatcher = runtime.dispatcher
+        flow = dispatcher.single_calls(self._priority or "interactive")
+        dispatcher.check_queue(flow)
         prepared = await self._prepare(runtime.loader, value, parameters)
-        return await runtime.dispatcher.call(
-            prepared.request, partial(self._parse, prepared), runtime.dispatcher.new_record()
-        )
+        parse = partial(self._parse, prepared)
+        return await dispatcher.call(prepared.request, parse, dispatcher.new_record(), flow)
 
     def _stream(
-        self, images: Iterable[Any] | AsyncIterable[Any], *, ordered: bool, retry: bool = True
+        self,
+        images: Iterable[Any] | AsyncIterable[Any],
+        *,
+        ordered: bool,
+        priority: Priority | None,
+        retry: bool = True,
     ) -> ResultStream[Result[Output]]:
         if isinstance(images, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(
             images,
@@ -89,7 +98,8 @@ class Target(ABC, Generic[Output]):
                 "give a list, a generator or an async generator of them; for a folder, "
                 "Path(folder).glob('*.jpg')."
             )
-        flow = Flow()
+        check_priority(priority)
+        flow = self._new_flow(priority)
 
         async def call(index: int, value: object) -> Result[Output]:
             loader = self._context.runtime().loader
@@ -97,6 +107,9 @@ class Target(ABC, Generic[Output]):
             return await self._result(index, value, flow, preparation, retry=retry)
 
         return ResultStream(call, images, limit=self._context.max_concurrency, ordered=ordered)
+
+    def _new_flow(self, priority: Priority | None = None) -> Flow:
+        return Flow(priority or self._priority or "bulk")
 
     async def _result(
         self,
@@ -140,7 +153,7 @@ class Target(ABC, Generic[Output]):
 
     def once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Output]]:
         """As `stream`, but each request is sent once and nothing ends the stream: to measure."""
-        return self._stream(images, ordered=False, retry=False)
+        return self._stream(images, ordered=False, priority=None, retry=False)
 
     async def _warm_up(
         self, value: object, requests: int, parameters: Mapping[str, Any]
@@ -150,7 +163,7 @@ class Target(ABC, Generic[Output]):
         clock = asyncio.get_running_loop().time
         began = clock()
         prepared = await self._prepare(runtime.loader, value, parameters, warm_up=True)
-        flow = Flow()
+        flow = self._new_flow()
 
         async def call(index: int, _: int) -> Result[Output]:
             return await self._result(index, value, flow, _ready(prepared))

@@ -146,4 +146,5 @@ class TaskLookup:
     async def _registry(self, request: PreparedRequest) -> RegisteredModels:
         dispatcher = self._runtime().dispatcher
         # A flow of its own: `queue_timeout` is for single calls, and a stream may wait for this.
-        return await dispatcher.call(request, parse_registry, dispatcher.new_record(), Flow())
+        record, flow = dispatcher.new_record(), Flow("interactive")
+        return await dispatcher.call(request, parse_registry, record, flow)

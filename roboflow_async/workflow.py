@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from roboflow_async.config import check_mapping, check_number
+from roboflow_async.config import Priority, check_mapping, check_number
 from roboflow_async.encoding import EncodedImage, ImageURL
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError
 from roboflow_async.images import ImageInput, ImageLoader, is_image
@@ -53,13 +53,14 @@ class Workflow(Target[Output]):
         parameters: Mapping[str, Any] | None,
         output_type: type[Output] | None,
         max_side: int | None,
+        priority: Priority | None,
     ) -> None:
         if not isinstance(image_input, str) or not image_input:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError("image_input must be the name of the Workflow's image input.")
         check_mapping("parameters", parameters)
         if max_side is not None:
             check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
-        super().__init__(context)
+        super().__init__(context, priority=priority)
         self._options = options
         self._image_input = image_input
         self._parameters = dict(parameters or {})
@@ -101,6 +102,7 @@ class Workflow(Target[Output]):
         images: Iterable[WorkflowInput] | AsyncIterable[WorkflowInput],
         *,
         ordered: bool = False,
+        priority: Priority | None = None,
     ) -> ResultStream[Result[Output]]:
         """Run the Workflow on many images, in parallel, at the pace that the API allows.
 
@@ -108,6 +110,8 @@ class Workflow(Target[Output]):
             images: inputs as for `run`; any iterable or async iterable, also endless: it is
                 read only as fast as it is sent, at most `max_concurrency` inputs ahead.
             ordered: results in the order of the inputs instead of as they complete.
+            priority: "interactive" or "bulk": whose calls go first. Default: the target's, else
+                "bulk".
 
         Returns:
             An async generator with one `Result` for each input; one bad image is a `Result`
@@ -120,7 +124,7 @@ class Workflow(Target[Output]):
             ConfigurationError: `images` is no iterable, or a parameter cannot be sent.
             Exception: what the iterable itself raised, after the results of what was sent.
         """
-        return self._stream(images, ordered=ordered)
+        return self._stream(images, ordered=ordered, priority=priority)
 
     async def warm_up(
         self, image: WorkflowInput, requests: int = 24, **parameters: Any

@@ -1,12 +1,15 @@
 """Who sends next, on a fake clock."""
 
 import asyncio
+import random
 
 import pytest
 from fake_clock import run_on_fake_clock
 
 from roboflow_async import APIConnectionError, Pacer
 from roboflow_async.admission import Admission, Flow
+from roboflow_async.config import Priority
+from roboflow_async.counters import percentile
 
 
 def now() -> float:
@@ -131,6 +134,91 @@ def test_a_call_that_is_chosen_and_cancelled_in_the_same_moment_passes_its_place
         assert log == ["first", "w1", "w2"]
 
     run_on_fake_clock(main())
+
+
+def half_load_beside_bulk(interactive: int, bulk: int, priority: Priority) -> tuple[float, int]:
+    """The 95th percentile wait of single calls, in paces, and what the stream sent meanwhile."""
+
+    async def main() -> tuple[float, int]:
+        admission = Admission(32, Pacer(20))
+        stream, single = Flow("bulk"), Flow(priority)
+        waits: list[float] = []
+        log: list[str] = []
+        chance = random.Random(1)
+        read_ahead = asyncio.Semaphore(32)
+
+        async def one_of_many() -> None:
+            try:
+                await hold(admission, stream, 0.3, log, "bulk")
+            finally:
+                read_ahead.release()
+
+        async def many() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(bulk):
+                    await read_ahead.acquire()
+                    tasks.create_task(one_of_many())
+
+        async def one() -> None:
+            began = now()
+            await admission.enter(single, admission.next_order())
+            waits.append(now() - began)
+            await asyncio.sleep(0.3)
+            admission.leave()
+
+        streaming = asyncio.create_task(many())
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(interactive):
+                await asyncio.sleep(chance.expovariate(10))  # half of the ceiling
+                tasks.create_task(one())
+        streaming.cancel()
+        await asyncio.wait({streaming})
+        return percentile(sorted(waits), 0.95) * 20, len(log)
+
+    return run_on_fake_clock(main())
+
+
+def test_1000_interactive_calls_at_half_load_beside_a_stream_of_100_000_wait_under_5_paces() -> (
+    None
+):
+    wait, sent = half_load_beside_bulk(1000, 100_000, "interactive")
+    assert wait < 5
+    assert sent > 800  # the other half of the ceiling
+
+
+def test_without_a_priority_single_calls_share_the_turns_with_the_stream() -> None:
+    # What the test above would see without the rule that it tests.
+    assert half_load_beside_bulk(1000, 100_000, "bulk")[0] > 5
+
+
+def test_bulk_moves_while_interactive_calls_take_all_that_they_can() -> None:
+    async def main() -> list[str]:
+        admission, single, stream = Admission(1, Pacer(None)), Flow("interactive"), Flow("bulk")
+        log: list[str] = []
+        await asyncio.gather(
+            *(hold(admission, stream, 0.1, log, "b") for _ in range(5)),
+            *(hold(admission, single, 0.1, log, "i") for _ in range(60)),
+        )
+        return log
+
+    # The first two are chosen before any interactive call has come.
+    log = run_on_fake_clock(main())
+    assert [index for index, name in enumerate(log) if name == "b"] == [0, 1, 11, 21, 31]
+
+
+def test_flows_of_one_priority_still_take_turns() -> None:
+    async def main() -> list[str]:
+        admission = Admission(1, Pacer(None))
+        flows = {name: Flow("interactive") for name in "ab"} | {"x": Flow("bulk")}
+        log: list[str] = []
+        await asyncio.gather(
+            *(hold(admission, flow, 0.1, log, name) for name, flow in flows.items() for _ in "123")
+        )
+        return log
+
+    assert (
+        "".join(run_on_fake_clock(main())) == "aababbxxx"
+    )  # the second was chosen before any b had come
 
 
 def test_a_closed_flow_lets_nobody_through_and_others_go_on() -> None:

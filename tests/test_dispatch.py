@@ -13,6 +13,7 @@ from roboflow_async import (
     APITimeoutError,
     AuthenticationError,
     Pacer,
+    QueueFullError,
     QueueTimeoutError,
     RateLimitError,
     ResponseError,
@@ -105,7 +106,7 @@ class Bench:
     def counts(self) -> dict[str, Any]:
         names = ("attempts", "succeeded", "failed", "retried", "rejected", "timed_out")
         counted = {name: getattr(self.counters, name) for name in names}
-        assert self.counters.in_flight == self.counters.waiting == 0
+        assert self.counters.in_flight == sum(self.counters.waiting.values()) == 0
         return {name: value for name, value in counted.items() if value}
 
 
@@ -121,7 +122,7 @@ def test_a_call_that_succeeds_at_once() -> None:
         assert record.processing_time == bench.counters.processing_time == 0.25
         assert record.cold_start is True
         assert bench.transport.deadlines == [10.0]
-        snapshot = bench.counters.snapshot(now(), None)
+        snapshot = bench.counters.snapshot(now(), pace=None, cooldown=0, expected_wait=0)
         assert snapshot.latency_p50 == record.latency
         assert bench.quota.left == RetryQuota.CAPACITY
 
@@ -150,7 +151,7 @@ def test_backoff_holds_no_slot() -> None:
         bench = Bench((0.1, status(503, 5.0)), (0.1, status(503, 5.0)), max_concurrency=1)
         waiting = asyncio.gather(bench.call(), bench.call())
         await asyncio.sleep(1)
-        assert bench.counters.waiting == 2
+        assert bench.counters.waiting == {"interactive": 2, "bulk": 0}
         assert bench.counters.in_flight == 0
         began = now()
         await bench.call()
@@ -274,18 +275,71 @@ def test_a_retry_that_gets_no_turn_before_the_deadline_fails_with_its_last_error
     run_on_fake_clock(main())
 
 
-def test_a_queue_timeout_says_who_waits_and_when_to_come_back() -> None:
+def test_a_call_for_which_queue_timeout_is_too_short_fails_at_once_and_says_why() -> None:
     async def main() -> None:
         bench = Bench(rate=2, queue_timeout=1.25)
+        began = now()
         calls = [asyncio.create_task(bench.call()) for _ in range(8)]
-        done = await asyncio.gather(*calls, return_exceptions=True)
-        errors = [one for one in done if isinstance(one, QueueTimeoutError)]
-        assert len(errors) == 5
-        longest = max(errors, key=lambda error: error.retry_after)
-        assert str(longest) == "no turn within queue_timeout=1.25 s: 4 other calls wait."
-        assert longest.retry_after == pytest.approx(2.5, abs=0.1)
+        await asyncio.sleep(0.01)
+        failed = [task.exception() for task in calls if task.done() and task.exception()]
+        # The three others have their turns after 0, 0.5 and 1 s.
+        assert len(failed) == 5
+        for error in failed:
+            assert isinstance(error, QueueTimeoutError)
+            assert str(error) == "no turn within queue_timeout=1.25 s: 2 other calls wait."
+            assert error.retry_after == pytest.approx(1.5, abs=0.1)
+        await asyncio.wait(calls)
+        assert now() - began == pytest.approx(1.1, abs=0.1)
         assert bench.counts() == {"attempts": 3, "succeeded": 3}
+
+    run_on_fake_clock(main())
+
+
+def test_a_call_that_gets_no_turn_within_queue_timeout_fails_then() -> None:
+    async def main() -> None:
+        # Nobody waits before it, so it may hope; but the only slot is not given back.
+        bench = Bench((50, None), queue_timeout=1.25, max_concurrency=1, timeout=60)
+        first = asyncio.create_task(bench.call())
+        await asyncio.sleep(0.1)
+        with pytest.raises(QueueTimeoutError, match=r"queue_timeout=1\.25 s: 0 other calls wait"):
+            await bench.call()
         assert bench.record.waited == pytest.approx(1.25, abs=0.01)
+        await first
+
+    run_on_fake_clock(main())
+
+
+def test_one_call_more_than_may_wait_fails_at_once_and_says_when_to_come_back() -> None:
+    async def main() -> None:
+        bench, stream = Bench(rate=2, max_waiting=4), Flow()
+        calls = [asyncio.create_task(bench.call()) for _ in range(8)]
+        # What streams read ahead does not count, and is not bound.
+        calls += [asyncio.create_task(bench.call(stream)) for _ in range(8)]
+        await asyncio.sleep(0.01)
+        failed = [task.exception() for task in calls if task.done() and task.exception()]
+        assert len(failed) == 3  # one has its turn, four wait
+        for error in failed:
+            assert isinstance(error, QueueFullError)
+            assert str(error).startswith("4 calls wait already, and max_waiting=4: come back in 2.")
+            assert error.retry_after == pytest.approx(2.5, abs=0.1)
+        await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.gather(*(bench.call() for _ in range(4)))  # there is room again
+        assert bench.counts() == {"attempts": 17, "succeeded": 17}
+
+    run_on_fake_clock(main())
+
+
+def test_a_retry_is_not_refused_by_a_full_queue() -> None:
+    async def main() -> None:
+        policy = RetryPolicy(base=0)
+        bench = Bench((0.3, status(503)), max_waiting=1, max_concurrency=1, policy=policy)
+        calls = [asyncio.create_task(bench.call())]
+        await asyncio.sleep(0.1)
+        calls += [asyncio.create_task(bench.call())]
+        await asyncio.gather(*calls)
+        assert bench.counts() == {"attempts": 3, "succeeded": 2, "retried": 1}
+
+    run_on_fake_clock(main())
 
     run_on_fake_clock(main())
 
@@ -298,7 +352,7 @@ def test_a_queue_timeout_without_a_pace_counts_the_cooldown() -> None:
         await asyncio.sleep(0.2)
         with pytest.raises(QueueTimeoutError) as caught:
             await bench.call()
-        assert caught.value.retry_after == pytest.approx(28.9, abs=0.1)
+        assert caught.value.retry_after == pytest.approx(29.9, abs=0.1)
         await first  # a retry is bound by max_elapsed alone
         bench = Bench((50, None), queue_timeout=1.0, max_concurrency=1, timeout=60)
         first = asyncio.create_task(bench.call())

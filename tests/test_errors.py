@@ -13,6 +13,7 @@ TREE = {
     "ConfigurationError": "RoboflowError",
     "ImageError": "RoboflowError",
     "QueueTimeoutError": "RoboflowError",
+    "QueueFullError": "QueueTimeoutError",
     "APIError": "RoboflowError",
     "APIConnectionError": "APIError",
     "APITimeoutError": "APIError",

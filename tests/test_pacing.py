@@ -159,6 +159,27 @@ def test_a_shared_limiter_is_asked_last_before_each_turn() -> None:
     run_on_fake_clock(main())
 
 
+def test_the_expected_wait_is_the_wait() -> None:
+    async def main() -> None:
+        pacer = Pacer(2)
+        assert pacer.expected_wait(3) == 0  # nobody knows yet
+        for ahead in (0, 1, 5):
+            await pacer.acquire()
+            await asyncio.sleep(0.2)
+            expected, began = pacer.expected_wait(ahead), now()
+            await take(pacer, ahead + 1)
+            assert now() - began == pytest.approx(expected, abs=0.05)
+        await asyncio.sleep(10)
+        assert pacer.expected_wait(0) == 0
+        pacer.rejected(sent_at=now(), retry_after=30, backoff=lambda _: 0)
+        expected, began = pacer.expected_wait(2), now()
+        await take(pacer, 3)
+        assert now() - began == pytest.approx(expected, rel=0.2)
+        assert Pacer(None).expected_wait(100) == 0
+
+    run_on_fake_clock(main())
+
+
 def test_an_aiolimiter_is_a_rate_limiter() -> None:
     assert isinstance(AsyncLimiter(1, 1), RateLimiter)
     assert isinstance(Pacer(1), RateLimiter)

@@ -23,6 +23,7 @@ from roboflow_async import (
     ImageError,
     NotFoundError,
     Pacer,
+    QueueFullError,
     QueueTimeoutError,
     ResponseError,
     Result,
@@ -30,6 +31,7 @@ from roboflow_async import (
     RoboflowClient,
     ServerError,
     UsageLimitError,
+    endpoints,
 )
 from roboflow_async.testing import StandInServer, draw_scene
 
@@ -290,6 +292,66 @@ async def test_a_call_that_waits_too_long_for_its_turn_says_when_to_come_back(
         assert all(0 < error.retry_after <= 3 for error in errors)
         assert client.stats.waiting == client.stats.in_flight == 0
     assert len(server.arrivals) == 1
+
+
+async def test_a_full_queue_refuses_a_call_before_its_image_is_looked_at(
+    server: Server, make_client: MakeClient
+) -> None:
+    class Untouched:
+        def read(self) -> bytes:
+            raise AssertionError("it was read")
+
+    async with make_client(requests_per_second=5, max_waiting=2) as client:
+        workflow = client.workflow("ws", "wf")
+        calls = [asyncio.create_task(workflow.run(picture(i))) for i in range(3)]
+        while client.stats.waiting < 2:  # noqa: ASYNC110 - stats are a snapshot
+            await asyncio.sleep(0.005)
+        with pytest.raises(QueueFullError) as caught:
+            await workflow.run(Untouched())
+        assert 0.2 < caught.value.retry_after <= 0.7
+        await asyncio.gather(*calls)
+    assert len(server.arrivals) == 3
+
+
+async def test_stats_say_what_waits_and_for_how_long(
+    server: Server, make_client: MakeClient
+) -> None:
+    async with make_client(requests_per_second=5) as client:
+        workflow = client.workflow("ws", "wf")
+        urgent = client.workflow("ws", "wf", priority="interactive")
+        later = client.workflow("ws", "wf", priority="bulk")
+        streams = [workflow.stream([picture(1)] * 3), urgent.stream([picture(2)] * 2)]
+        calls = [
+            *(asyncio.create_task(anext(stream)) for stream in streams),
+            *(asyncio.create_task(workflow.run(picture(i))) for i in range(3)),
+            asyncio.create_task(later.run(picture(4))),
+        ]
+        while client.stats.waiting < 8:  # noqa: ASYNC110 - stats are a snapshot
+            await asyncio.sleep(0.005)
+        stats = client.stats
+        # The first single call found nobody before it.
+        assert (stats.waiting_interactive, stats.waiting_bulk) == (4, 4)
+        assert 0.4 < stats.expected_wait <= 0.61
+        assert stats.cooldown == 0
+        for task in calls:
+            task.cancel()
+        await asyncio.wait(calls)
+        for stream in streams:
+            await stream.aclose()
+        assert client.stats.waiting_interactive == client.stats.waiting_bulk == 0
+
+
+@pytest.mark.parametrize("priority", ["urgent", 1, ""])
+async def test_a_priority_that_is_none_is_refused(make_client: MakeClient, priority: Any) -> None:
+    async with make_client() as client:
+        for use in (
+            lambda: client.workflow("ws", "wf", priority=priority),
+            lambda: client.model("a/1", priority=priority),
+            lambda: client.endpoint(endpoints.OCR_DOCTR, priority=priority),
+            lambda: client.workflow("ws", "wf").stream([], priority=priority),
+        ):
+            with pytest.raises(ConfigurationError, match="give 'interactive' or 'bulk'"):
+                use()
 
 
 async def test_a_stream_waits_on_purpose(server: Server, make_client: MakeClient) -> None:

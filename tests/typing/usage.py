@@ -41,7 +41,9 @@ class MyLimiter:
 
 
 async def one_call(client: RoboflowClient) -> None:
-    workflow = client.workflow("ws", "wf", parameters={"confidence": 0.5}, max_side=1024)
+    workflow = client.workflow(
+        "ws", "wf", parameters={"confidence": 0.5}, max_side=1024, priority="bulk"
+    )
     assert_type(workflow, Workflow[dict[str, Any]])
     output = await workflow.run("a.jpg", confidence=0.4)
     assert_type(output, dict[str, Any])
@@ -54,7 +56,7 @@ async def one_call(client: RoboflowClient) -> None:
 
 
 async def typed_output(client: RoboflowClient) -> None:
-    workflow = client.workflow(specification={}, output_type=Count)
+    workflow = client.workflow(specification={}, output_type=Count, priority="bulk")
     assert_type(workflow, Workflow[Count])
     assert_type(await workflow.run({"left": b"", "right": Path("b.jpg")}), Count)
     async for result in workflow.stream([b""], ordered=True):
