@@ -13,9 +13,9 @@ from collections import deque
 from itertools import count
 from typing import Final
 
-from roboflow_async.config import PRIORITIES, Priority
 from roboflow_async.errors import RoboflowError
 from roboflow_async.pacing import Pacer, Turn
+from roboflow_async.priority import PRIORITIES, Priority
 
 __all__ = ["Admission", "Flow"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
-from roboflow_async.config import check_number
+from roboflow_async.checks import check_number
 from roboflow_async.counters import percentile
 from roboflow_async.endpoint_target import EndpointTarget
 from roboflow_async.errors import APIStatusError, ConfigurationError

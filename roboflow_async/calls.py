@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from roboflow_async.answers import ServerAnswer
-from roboflow_async.config import Priority
 from roboflow_async.endpoint import Endpoint, EndpointRequest
 from roboflow_async.endpoint_target import EndpointTarget
 from roboflow_async.model import Model, Route
@@ -20,6 +19,7 @@ from roboflow_async.predictions import (
     SemanticSegmentation,
     Task,
 )
+from roboflow_async.priority import Priority
 from roboflow_async.targets import TargetContext
 from roboflow_async.workflow import Workflow
 from roboflow_async.workflow_request import WorkflowOptions

@@ -23,6 +23,7 @@ from roboflow_async.runtime import Parts, RuntimeHolder
 from roboflow_async.sdk_calls import SDKCalls
 from roboflow_async.targets import TargetContext
 from roboflow_async.task_lookup import TaskLookup
+from roboflow_async.urls import AllowURLs
 from roboflow_async.workspace import PLATFORM_URL, WorkspaceOperations
 
 __all__ = ["RoboflowClient"]
@@ -61,7 +62,8 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         api_key_transport: where the key goes: "header" (`Authorization: Bearer`), "body",
             "query", or "auto": the header, but the query for the hosts that read only that.
         allow_paths: False refuses every `str` and `Path` that would be read as a file.
-        allow_urls: False refuses every URL.
+        allow_urls: False refuses every URL; "public" those whose host is a private, local or
+            reserved address in any notation, or a name of such a network (names are not resolved).
         trust_env: whether proxies and certificates are taken from the environment
             (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR).
         max_response_bytes: bytes; a larger answer is a `ResponseError`.
@@ -89,7 +91,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         transport: TransportName = "httpx",
         api_key_transport: APIKeyTransport = "auto",
         allow_paths: bool = True,
-        allow_urls: bool = True,
+        allow_urls: AllowURLs = True,
         trust_env: bool = True,
         max_response_bytes: int = 32 * 1024 * 1024,
         max_image_bytes: int = 20 * 1024 * 1024,

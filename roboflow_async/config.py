@@ -3,33 +3,25 @@
 import math
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, get_args
 
 import httpx
 
+from roboflow_async.checks import check_number, shown
 from roboflow_async.errors import ConfigurationError
+from roboflow_async.urls import AllowURLs
 
 __all__ = [
-    "PRIORITIES",
     "APIKeyTransport",
-    "Priority",
     "RetryPolicy",
     "Settings",
     "TransportName",
-    "check_mapping",
-    "check_number",
-    "check_priority",
     "default_max_concurrency",
 ]
 
 APIKeyTransport = Literal["auto", "header", "body", "query"]
 TransportName = Literal["httpx", "aiohttp"]
-Priority = Literal["interactive", "bulk"]
-"""Who goes first: somebody waits for an interactive call, and nobody for each one in bulk."""
-
-PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 
 # https://docs.roboflow.com/deploy/serverless-hosted-api-v2
 REGION_URLS: Final = {
@@ -47,59 +39,6 @@ _ROBOFLOW_DOMAINS: Final = ("roboflow.com", "roboflow.cloud")
 # request that is about to leave and the one that has just come back.
 _DEFAULT_LATENCY_BUDGET: Final = 1.6
 _DEFAULT_CONCURRENCY_RANGE: Final = (32, 256)
-
-
-def check_number(
-    name: str,
-    value: object,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float = math.inf,
-    whole: bool = False,
-) -> None:
-    """Raise `ConfigurationError` unless `value` is a finite number within the bounds."""
-    # A comparison with NaN is false, so it fits nowhere.
-    fits = (
-        isinstance(value, int if whole else (int, float))
-        and not isinstance(value, bool)
-        and (at_least is None or value >= at_least)
-        and (above is None or value > above)
-        and value <= at_most
-        and value != math.inf
-    )
-    if not fits:
-        bounds = [f"at least {at_least:g}"] if at_least is not None else []
-        bounds += [f"more than {above:g}"] if above is not None else []
-        bounds += [f"at most {at_most:g}"] if math.isfinite(at_most) else []
-        noun = "a whole number" if whole else "a number"
-        raise ConfigurationError(
-            f"{name}={_shown(value)} does not do: give {noun}, {' and '.join(bounds)}."
-        )
-
-
-def check_mapping(name: str, value: object) -> None:
-    """Raise `ConfigurationError` unless `value` is a mapping with names as keys, or None."""
-    fits = isinstance(value, Mapping) and all(
-        isinstance(key, str) for key in cast("Mapping[object, object]", value)
-    )
-    if value is not None and not fits:
-        raise ConfigurationError(
-            f"{name}={_shown(cast('object', value))} does not do: give a dict with names as keys."
-        )
-
-
-def check_priority(value: object) -> None:
-    """Raise `ConfigurationError` unless `value` is a `Priority` or None."""
-    if value is not None and value not in PRIORITIES:
-        raise ConfigurationError(
-            f"priority={_shown(value)} does not do: give 'interactive' or 'bulk'."
-        )
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +96,7 @@ class Settings:
     max_waiting: int | None
     retry: RetryPolicy
     allow_paths: bool
-    allow_urls: bool
+    allow_urls: AllowURLs
     max_response_bytes: int
     max_image_bytes: int
 
@@ -193,7 +132,7 @@ class Settings:
         max_waiting: int | None,
         retry: RetryPolicy,
         allow_paths: bool,
-        allow_urls: bool,
+        allow_urls: AllowURLs,
         max_response_bytes: int,
         max_image_bytes: int,
     ) -> "Settings":
@@ -203,7 +142,7 @@ class Settings:
         key = _resolve_api_key(api_key, host)
         if api_key_transport not in get_args(APIKeyTransport):
             raise ConfigurationError(
-                f"api_key_transport={_shown(api_key_transport)} does not do: "
+                f"api_key_transport={shown(api_key_transport)} does not do: "
                 "give 'auto', 'header', 'body' or 'query'."
             )
         if api_key_transport == "auto":
@@ -220,7 +159,11 @@ class Settings:
             check_number("max_waiting", max_waiting, at_least=1, at_most=10_000_000, whole=True)
         # Checked because a wrong one would otherwise fail at the first retry, far from its cause.
         if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(f"retry={_shown(retry)} does not do: give a RetryPolicy.")
+            raise ConfigurationError(f"retry={shown(retry)} does not do: give a RetryPolicy.")
+        if not isinstance(allow_urls, bool) and allow_urls != "public":  # pyright: ignore[reportUnnecessaryComparison]
+            raise ConfigurationError(
+                f"allow_urls={shown(allow_urls)} does not do: give True, False or 'public'."
+            )
         check_number("max_response_bytes", max_response_bytes, at_least=1, whole=True)
         check_number("max_image_bytes", max_image_bytes, at_least=1, whole=True)
         return cls(
@@ -249,7 +192,7 @@ def resolve_api_url(api_url: str | None, source: str = "api_url") -> httpx.URL:
         region = os.environ.get("ROBOFLOW_REGION") or "us"
         if region.lower() not in REGION_URLS:
             raise ConfigurationError(
-                f"ROBOFLOW_REGION={_shown(region)} is not known: "
+                f"ROBOFLOW_REGION={shown(region)} is not known: "
                 f"set it to one of {', '.join(sorted(REGION_URLS))}, or give api_url."
             )
         api_url = REGION_URLS[region.lower()]

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from roboflow_async.config import PRIORITIES, Priority
+from roboflow_async.priority import PRIORITIES, Priority
 from roboflow_async.results import Stats
 
 __all__ = ["Counters", "percentile"]

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from roboflow_async.admission import Admission, Flow
-from roboflow_async.config import PRIORITIES, Priority, Settings
+from roboflow_async.config import Settings
 from roboflow_async.counters import Counters
 from roboflow_async.errors import (
     APIConnectionError,
@@ -19,6 +19,7 @@ from roboflow_async.errors import (
     RateLimitError,
 )
 from roboflow_async.pacing import Pacer, Turn
+from roboflow_async.priority import PRIORITIES, Priority
 from roboflow_async.protocol import PreparedRequest
 from roboflow_async.responses import Answer
 from roboflow_async.retry import GiveUp, RetryQuota, cooldown_wait, decide

@@ -6,11 +6,11 @@ from typing import Any, Generic, TypeVar
 import pydantic
 
 from roboflow_async.answers import ServerAnswer
-from roboflow_async.config import Priority
 from roboflow_async.endpoint import Endpoint, EndpointRequest
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageInput, ImageLoader
 from roboflow_async.jsontypes import JSONObject, is_array
+from roboflow_async.priority import Priority
 from roboflow_async.protocol import check_segment, json_request
 from roboflow_async.responses import Answer, parse_json
 from roboflow_async.results import Result, WarmUpReport

@@ -5,12 +5,13 @@ before a turn is taken.
 """
 
 import binascii
+import inspect
 import os
 import re
 import threading
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeGuard, cast
+from typing import Any, Protocol, TypeGuard, cast
 
 import anyio
 import anyio.to_thread
@@ -19,29 +20,25 @@ import httpx
 from roboflow_async.encoding import CHUNK, EncodedImage, ImageURL, Resizing, base64_chunks
 from roboflow_async.errors import ImageError, RoboflowError
 from roboflow_async.pixels import downsize, encode_array, encode_pillow, is_array, is_pillow
+from roboflow_async.signatures import check_content
+from roboflow_async.urls import AllowURLs, check_image_url
 
 __all__ = ["Image", "ImageInput", "ImageLoader", "is_image"]
 
-# The first bytes of what the Inference Server decodes (OpenCV and Pillow).
-_SIGNATURES: Final = re.compile(
-    rb"\xff\xd8"  # JPEG
-    rb"|\x89PNG\r\n\x1a\n"
-    rb"|GIF8[79]a"
-    rb"|BM"
-    rb"|RIFF....WEBP"
-    rb"|II[\x2a\x2b]\x00|MM\x00[\x2a\x2b]"  # TIFF, BigTIFF
-    rb"|\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51"  # JPEG 2000
-    rb"|....ftyp(?:avif|avis|heic|heix|mif1|msf1)"
-    rb"|P[1-7][\s#]",  # PNM
-    re.DOTALL,
-)
-
 
 class SupportsRead(Protocol):
-    """A binary file object, or an upload that reads like one."""
+    """A binary file object."""
 
     def read(self) -> bytes:
         """Return all that is left."""
+        ...
+
+
+class SupportsAsyncRead(Protocol):
+    """A file object that is awaited: an `UploadFile` of Starlette or FastAPI, an `anyio` file."""
+
+    async def read(self, size: int, /) -> bytes:
+        """Return so many bytes at most."""
         ...
 
 
@@ -94,7 +91,7 @@ class Image:
                 "Image.from_base64 was given something that is not base64: give the base64 "
                 "of an image file, or the file's bytes as they are."
             ) from None
-        _check_content(data, "Image.from_base64")
+        check_content(data, "Image.from_base64")
         return cls(data)
 
 
@@ -105,6 +102,7 @@ ImageInput = (
     | bytearray
     | memoryview
     | SupportsRead
+    | SupportsAsyncRead
     | httpx.URL
     | Image
     | SupportsArrayInterface
@@ -123,13 +121,13 @@ class ImageLoader:
 
     Args:
         allow_paths: whether files are read.
-        allow_urls: whether URLs are passed on to the server.
+        allow_urls: which URLs are passed on to the server.
         max_bytes: the largest image file in bytes.
     """
 
-    def __init__(self, *, allow_paths: bool, allow_urls: bool, max_bytes: int) -> None:
+    def __init__(self, *, allow_paths: bool, allow_urls: AllowURLs, max_bytes: int) -> None:
         self._allow_paths = allow_paths
-        self._allow_urls = allow_urls
+        self._allow_urls: AllowURLs = allow_urls
         self._max_bytes = max_bytes
         # Few threads, and one large image at a time: more of them would fight the event loop
         # for the interpreter lock.
@@ -142,8 +140,9 @@ class ImageLoader:
         """Return what to send for an input.
 
         Args:
-            value: a path, URL, bytes-like object, binary file object, `Image`, numpy array (BGR
-                or grey, uint8, shape (height, width[, 3 or 4])) or PIL image.
+            value: a path, URL, bytes-like object, binary file object (also one that is
+                awaited), `Image`, numpy array (BGR or grey, uint8, shape (height, width[, 3 or
+                4])) or PIL image.
             max_side: pixels; a larger image is made smaller until its longer side has this many.
             kind: "video" for a path, URL or bytes of a video, whose content is not looked at.
 
@@ -156,6 +155,8 @@ class ImageLoader:
             return self._url(value)
         if isinstance(value, Image):
             value = value.data
+        elif inspect.iscoroutinefunction(getattr(value, "read", None)):
+            value = await self._read_async(cast("SupportsAsyncRead", value))
         if _is_bytes_like(value) and memoryview(value).nbytes <= CHUNK and max_side is None:
             return self._encode(bytes(value), "the given bytes", None, kind)
         loaded = await anyio.to_thread.run_sync(
@@ -169,14 +170,16 @@ class ImageLoader:
         return loaded if isinstance(loaded, EncodedImage) else self._encode(*loaded, None, kind)
 
     def _url(self, url: str) -> ImageURL:
-        if not self._allow_urls:
-            raise ImageError(
-                "an image was given as a URL, and this client has allow_urls=False: "
-                "give the image's bytes."
-            )
-        if len(url) > 8192 or not url.isprintable() or " " in url:
-            raise ImageError("an image was given as a URL with spaces or control characters.")
+        check_image_url(url, self._allow_urls)
         return ImageURL(url)
+
+    async def _read_async(self, file: SupportsAsyncRead) -> bytes:
+        try:
+            # One byte more than allowed tells that it is too large: an upload may be of any size.
+            data: object = await file.read(self._max_bytes + 1)
+        except Exception as error:  # noqa: BLE001 - as in _load_in_thread
+            raise _unreadable(file, error) from None
+        return _bytes_read(data)
 
     def _load_in_thread(
         self, value: object, max_side: int | None, kind: str
@@ -191,10 +194,7 @@ class ImageLoader:
         except RoboflowError:
             raise
         except Exception as error:  # noqa: BLE001 - objects of any library are read and encoded here
-            reason = str(error)[:200] or type(error).__name__
-            raise ImageError(
-                f"an image of type {type(value).__name__} cannot be read: {reason}."
-            ) from None
+            raise _unreadable(value, error) from None
 
     def _read(self, value: object) -> tuple[bytes, str]:
         if isinstance(value, (str, PathLike)):
@@ -206,13 +206,7 @@ class ImageLoader:
         if is_pillow(value):
             return encode_pillow(value), "the given PIL image"
         if hasattr(value, "read"):
-            data = cast("SupportsRead", value).read()
-            if not _is_bytes_like(data):
-                raise ImageError(
-                    f"a file object gave {type(data).__name__} instead of bytes: "
-                    "open the file in binary mode ('rb')."
-                )
-            return bytes(data), "the given file object"
+            return _bytes_read(cast("SupportsRead", value).read()), "the given file object"
         raise ImageError(
             f"an image cannot be of type {type(value).__name__}: give a path, a URL, bytes, a "
             "binary file object, Image.from_base64(...), a numpy array or a PIL image."
@@ -246,7 +240,7 @@ class ImageLoader:
 
     def _encode(self, data: bytes, name: str, max_side: int | None, kind: str) -> EncodedImage:
         if kind == "image":
-            _check_content(data, name)
+            check_content(data, name)
         resized = downsize(data, max_side) if max_side is not None else None
         if resized is not None:
             data = resized.data
@@ -270,11 +264,15 @@ def _is_bytes_like(value: object) -> TypeGuard[bytes | bytearray | memoryview]:
     return isinstance(value, (bytes, bytearray, memoryview))
 
 
-def _check_content(data: bytes, name: str) -> None:
-    if not data:
-        raise ImageError(f"{name} is empty: there is no image in it.")
-    if not _SIGNATURES.match(data):
+def _bytes_read(data: object) -> bytes:
+    if not _is_bytes_like(data):
         raise ImageError(
-            f"{name} is not an image: it starts with none of the signatures of JPEG, PNG, WebP, "
-            "GIF, BMP, TIFF, JPEG 2000, AVIF, HEIF or PNM."
+            f"a file object gave {type(data).__name__} instead of bytes: "
+            "open the file in binary mode ('rb')."
         )
+    return bytes(data)
+
+
+def _unreadable(value: object, error: Exception) -> ImageError:
+    reason = str(error)[:200] or type(error).__name__
+    return ImageError(f"an image of type {type(value).__name__} cannot be read: {reason}.")

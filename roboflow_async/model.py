@@ -5,7 +5,7 @@ from typing import Any, Final, Literal, TypeVar, Unpack, cast
 
 import pydantic
 
-from roboflow_async.config import Priority, check_number
+from roboflow_async.checks import check_number
 from roboflow_async.encoding import EncodedImage
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageInput, ImageLoader
@@ -20,6 +20,7 @@ from roboflow_async.model_options import (
     task_fields,
 )
 from roboflow_async.predictions import Stub, Task, prediction_type
+from roboflow_async.priority import Priority
 from roboflow_async.protocol import PreparedRequest, check_segment, image_request, json_request
 from roboflow_async.responses import Answer, parse_json, unexpected
 from roboflow_async.results import Result, WarmUpReport

@@ -7,7 +7,7 @@ import pydantic
 from pydantic import Field
 
 from roboflow_async.answers import ServerModel
-from roboflow_async.config import check_mapping
+from roboflow_async.checks import check_mapping
 from roboflow_async.errors import APIError, ConfigurationError
 from roboflow_async.jsontypes import JSONObject
 from roboflow_async.model_aliases import resolve_alias

@@ -19,7 +19,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from aiolimiter import AsyncLimiter
 
-from roboflow_async.config import check_number
+from roboflow_async.checks import check_number
 from roboflow_async.errors import ConfigurationError
 
 __all__ = ["Pacer", "RateLimiter", "Turn"]

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from roboflow_async.admission import Flow
-from roboflow_async.config import Priority, check_number, check_priority
+from roboflow_async.checks import check_number, check_priority
 from roboflow_async.encoding import Resizing
 from roboflow_async.errors import ConfigurationError, RoboflowError, is_fatal
 from roboflow_async.images import ImageLoader
+from roboflow_async.priority import Priority
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.responses import Answer
 from roboflow_async.results import Result, WarmUpReport

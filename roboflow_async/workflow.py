@@ -4,11 +4,12 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from roboflow_async.config import Priority, check_mapping, check_number
+from roboflow_async.checks import check_mapping, check_number
 from roboflow_async.encoding import EncodedImage, ImageURL
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError
 from roboflow_async.images import ImageInput, ImageLoader, is_image
 from roboflow_async.jsontypes import JSONObject
+from roboflow_async.priority import Priority
 from roboflow_async.responses import Answer, parse_workflow_outputs
 from roboflow_async.results import Result, WarmUpReport
 from roboflow_async.scaling import scaled_back

@@ -8,8 +8,8 @@ from fake_clock import run_on_fake_clock
 
 from roboflow_async import APIConnectionError, Pacer
 from roboflow_async.admission import Admission, Flow
-from roboflow_async.config import Priority
 from roboflow_async.counters import percentile
+from roboflow_async.priority import Priority
 
 
 def now() -> float:

@@ -69,6 +69,50 @@ async def test_file_objects_are_read(path: Path) -> None:
     assert await load(io.BytesIO(SCENE)) == SCENE
 
 
+class Upload:
+    """An `UploadFile`, as far as it matters: read in pieces, and awaited."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+        self.asked: list[int] = []
+
+    async def read(self, size: int = -1) -> bytes:
+        await asyncio.sleep(0)
+        self.asked.append(size)
+        return self._file.read(size)
+
+
+async def test_file_objects_that_are_awaited_are_read(path: Path) -> None:
+    assert await load(Upload(SCENE)) == SCENE
+    async with await anyio.open_file(path, "rb") as file:
+        assert await load(file) == SCENE
+
+
+async def test_no_more_of_an_upload_is_read_than_may_be_sent() -> None:
+    upload = Upload(SCENE + bytes(10_000))
+    with pytest.raises(ImageError, match="larger than"):
+        await load(upload, max_bytes=len(SCENE))
+    assert upload.asked == [len(SCENE) + 1]
+
+
+async def test_an_upload_that_cannot_be_read_is_an_image_error() -> None:
+    class Broken(Upload):
+        async def read(self, size: int = -1) -> bytes:
+            raise ValueError("I/O operation on closed file")
+
+    with pytest.raises(ImageError, match="of type Broken cannot be read: I/O operation on closed"):
+        await load(Broken(SCENE))
+    with pytest.raises(ImageError, match="is empty"):
+        await load(Upload(b""))
+
+    class Text(Upload):
+        async def read(self, size: int = -1) -> Any:
+            return "text"
+
+    with pytest.raises(ImageError, match="'rb'"):
+        await load(Text(SCENE))
+
+
 async def test_a_url_is_passed_on() -> None:
     for url in ("https://example.com/a.jpg", "HTTP://example.com/a.jpg", httpx.URL("http://a/b")):
         assert await loader().load(url) == ImageURL(str(url))

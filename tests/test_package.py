@@ -28,7 +28,8 @@ LAYERS = [
     "cancellation", "lanes", "lanes_aiohttp", "body", "environment", "content", "counters",
     "retry", "pacing", "workflow_request", "model_options", "model_aliases", "predictions",
     "answers", "supervision", "validation", "responses", "protocol", "scaling", "outputs",
-    "images", "encoding", "pixels", "results", "config", "jsontypes", "errors",
+    "images", "encoding", "pixels", "signatures", "results", "config", "urls", "checks",
+    "priority", "jsontypes", "errors",
 ]  # fmt: skip
 
 

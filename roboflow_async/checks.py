@@ -1,0 +1,64 @@
+"""Checks of arguments, with errors that name the argument, its value and what would do."""
+
+import math
+from collections.abc import Mapping
+from typing import cast
+
+from roboflow_async.errors import ConfigurationError
+from roboflow_async.priority import PRIORITIES
+
+__all__ = ["check_mapping", "check_number", "check_priority", "shown"]
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float = math.inf,
+    whole: bool = False,
+) -> None:
+    """Raise `ConfigurationError` unless `value` is a finite number within the bounds."""
+    # A comparison with NaN is false, so it fits nowhere.
+    fits = (
+        isinstance(value, int if whole else (int, float))
+        and not isinstance(value, bool)
+        and (at_least is None or value >= at_least)
+        and (above is None or value > above)
+        and value <= at_most
+        and value != math.inf
+    )
+    if not fits:
+        bounds = [f"at least {at_least:g}"] if at_least is not None else []
+        bounds += [f"more than {above:g}"] if above is not None else []
+        bounds += [f"at most {at_most:g}"] if math.isfinite(at_most) else []
+        noun = "a whole number" if whole else "a number"
+        raise ConfigurationError(
+            f"{name}={shown(value)} does not do: give {noun}, {' and '.join(bounds)}."
+        )
+
+
+def check_mapping(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless `value` is a mapping with names as keys, or None."""
+    fits = isinstance(value, Mapping) and all(
+        isinstance(key, str) for key in cast("Mapping[object, object]", value)
+    )
+    if value is not None and not fits:
+        raise ConfigurationError(
+            f"{name}={shown(cast('object', value))} does not do: give a dict with names as keys."
+        )
+
+
+def check_priority(value: object) -> None:
+    """Raise `ConfigurationError` unless `value` is a `Priority` or None."""
+    if value is not None and value not in PRIORITIES:
+        raise ConfigurationError(
+            f"priority={shown(value)} does not do: give 'interactive' or 'bulk'."
+        )
+
+
+def shown(value: object) -> str:
+    """A value as errors show it: short."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
