@@ -5,6 +5,7 @@ RoboflowError
 ├── ImageError                    an input that is missing, unreadable, not an image or too large
 ├── QueueTimeoutError             waited longer than `queue_timeout` for a turn, or would have to
 │   └── QueueFullError            as many calls as `max_waiting` wait already
+├── RateLimiterUnavailableError   the shared `limiter` cannot be reached
 └── APIError                      something was sent
     ├── APIConnectionError        no connection, a reset, or closed before a whole answer
     ├── APITimeoutError           no complete answer within `timeout`
@@ -38,6 +39,7 @@ __all__ = [
     "QueueFullError",
     "QueueTimeoutError",
     "RateLimitError",
+    "RateLimiterUnavailableError",
     "ResponseError",
     "RoboflowError",
     "ServerError",
@@ -96,6 +98,10 @@ class QueueTimeoutError(RoboflowError):
 
 class QueueFullError(QueueTimeoutError):
     """As many calls as `max_waiting` wait for their turn already. Nothing was sent for this one."""
+
+
+class RateLimiterUnavailableError(RoboflowError):
+    """The limiter that is shared with other processes cannot be reached. Nothing was sent."""
 
 
 class APIError(RoboflowError):
@@ -219,6 +225,6 @@ def status_error_class(status_code: int) -> type[APIStatusError]:
 
 def is_fatal(error: BaseException) -> bool:
     """Whether every further call to the same target would fail in the same way."""
-    return isinstance(error, ConfigurationError) or (
+    return isinstance(error, (ConfigurationError, RateLimiterUnavailableError)) or (
         isinstance(error, APIStatusError) and error.status_code in FATAL_STATUS_CODES
     )

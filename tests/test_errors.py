@@ -14,6 +14,7 @@ TREE = {
     "ImageError": "RoboflowError",
     "QueueTimeoutError": "RoboflowError",
     "QueueFullError": "QueueTimeoutError",
+    "RateLimiterUnavailableError": "RoboflowError",
     "APIError": "RoboflowError",
     "APIConnectionError": "APIError",
     "APITimeoutError": "APIError",

@@ -18,7 +18,7 @@ LAYERS = [
     "cli/plots", "cli/job", "cli/journal", "cli/options", "cli/pictures", "cli/progress",
     "cli/sources", "cli/tables", "testing/pytest_plugin", "testing/__init__",
     "testing/server", "testing/app", "testing/models", "testing/workflows", "testing/detection",
-    "testing/scenes", "testing/knobs", "testing/meter", "__init__",
+    "testing/scenes", "testing/knobs", "testing/meter", "fastapi", "__init__",
     "benchmark", "client", "workspace", "pipelines",
     "operations", "calls", "sdk_calls", "workflow", "model", "endpoint_target",
     "endpoints/__init__",
@@ -78,7 +78,8 @@ def test_the_public_names_are_these() -> None:
         "AuthenticationError", "BadRequestError", "BenchmarkReport", "ConfigurationError",
         "EndpointTarget", "Image", "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
         "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
-        "RateLimiter", "ResponseError", "Result", "ResultStream", "RetryPolicy", "RoboflowClient",
+        "RateLimiter", "RateLimiterUnavailableError", "ResponseError", "Result", "ResultStream",
+        "RetryPolicy", "RoboflowClient",
         "RoboflowError", "ServerError", "Stats", "UsageLimitError", "WarmUpReport", "Workflow",
         "benchmark", "decode_image", "open_image",
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
+from serving import serving
 
 from roboflow_async.testing import StandInServer, draw_scene
 
@@ -67,21 +67,18 @@ async def test_the_fastapi_handler(
     monkeypatch.setenv("ROBOFLOW_API_URL", roboflow_stand_in.url)
     names: dict[str, Any] = {"__name__": "app"}
     exec(compile(block("python", "FastAPI("), "README.md", "exec"), names)
-    server = uvicorn.Server(uvicorn.Config(names["app"], port=0, log_level="critical"))
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
+    async with (
+        serving(names["app"]) as url,
+        httpx.AsyncClient(base_url=url, timeout=10) as http,
+    ):
         answers = await asyncio.gather(
-            *(http.post("/predict", content=draw_scene(seed).jpeg) for seed in range(8))
+            *(http.post("/predict", files={"image": draw_scene(seed).jpeg}) for seed in range(8))
         )
         assert [answer.status_code for answer in answers] == [200] * 8
         counts = [answer.json()["count"] for answer in answers]
         assert counts == [len(draw_scene(seed).boxes) for seed in range(8)]
-        assert (await http.post("/predict", content=b"/etc/passwd")).status_code == 422
-    server.should_exit = True
-    await serving
+        refused = await http.post("/predict", files={"image": b"/etc/passwd"})
+        assert refused.status_code == 422
 
 
 def test_the_demo(folder: Path, roboflow_stand_in: StandInServer) -> None:

@@ -1,0 +1,263 @@
+"""One client in a FastAPI app (extra `fastapi`).
+
+    app = FastAPI(lifespan=lifespan(queue_timeout=5))
+    add_error_handlers(app)
+
+    @app.post("/predict", dependencies=[CancelOnDisconnect])
+    async def predict(image: UploadFile, client: RoboflowDep) -> dict[str, Any]:
+        return await client.workflow("my-workspace", "my-workflow").run(image)
+
+What comes in here is a stranger's. A string is never read as a path; it is taken as a URL only
+with `allow_urls=True`, and then only if its host is public.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, TypedDict, Unpack
+
+import httpx
+from fastapi import Depends, FastAPI, Request, Response, WebSocket
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect, HTTPConnection
+
+from roboflow_async import (
+    APIStatusError,
+    APITimeoutError,
+    BadRequestError,
+    ConfigurationError,
+    ImageError,
+    PayloadTooLargeError,
+    QueueTimeoutError,
+    RateLimiter,
+    RateLimitError,
+    RateLimiterUnavailableError,
+    RetryPolicy,
+    RoboflowClient,
+    RoboflowError,
+)
+
+__all__ = [
+    "CancelOnDisconnect",
+    "ClientOptions",
+    "ErrorAnswer",
+    "RoboflowDep",
+    "StreamsDep",
+    "add_error_handlers",
+    "cancel_on_disconnect",
+    "error_answer",
+    "get_client",
+    "lifespan",
+]
+
+_log: Final = logging.getLogger(__name__)
+
+_NAME: Final = "roboflow_client"  # in the app's state, and in that of the lifespan
+_CLIENT_CLOSED_REQUEST: Final = 499  # nginx's; nobody is there to read it
+
+
+class ClientOptions(TypedDict, total=False):
+    """The arguments of `RoboflowClient`, without `allow_paths`: here a string is never a path.
+
+    Attributes:
+        allow_urls: default: False. True is `RoboflowClient(allow_urls="public")`.
+        limiter: closed with the app.
+    """
+
+    api_key: str | None
+    api_url: str | None
+    requests_per_second: float | None
+    max_concurrency: int | None
+    timeout: float
+    retry: RetryPolicy
+    queue_timeout: float | None
+    max_waiting: int | None
+    limiter: RateLimiter | None
+    http_client: httpx.AsyncClient | None
+    transport: Literal["httpx", "aiohttp"]
+    api_key_transport: Literal["auto", "header", "body", "query"]
+    allow_urls: bool
+    trust_env: bool
+    max_response_bytes: int
+    max_image_bytes: int
+    platform_url: str
+
+
+def lifespan(
+    **options: Unpack[ClientOptions],
+) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, RoboflowClient]]]:
+    """The life of one client, which is that of the app: `FastAPI(lifespan=lifespan(...))`.
+
+    In a lifespan of your own: `async with lifespan(...)(app): yield`.
+
+    Args:
+        **options: of the client, see `ClientOptions`. Wrong ones, and a missing key, are told
+            when the app starts.
+    """
+
+    @asynccontextmanager
+    async def live(app: FastAPI) -> AsyncGenerator[dict[str, RoboflowClient]]:
+        safe: dict[str, Any] = {**options, "allow_paths": False}
+        safe["allow_urls"] = "public" if options.get("allow_urls") else False
+        async with AsyncExitStack() as stack:
+            limiter = options.get("limiter")
+            if isinstance(limiter, AbstractAsyncContextManager):
+                await stack.enter_async_context(limiter)
+            client = await stack.enter_async_context(RoboflowClient(**safe))
+            setattr(app.state, _NAME, client)
+            yield {_NAME: client}
+
+    return live
+
+
+async def get_client(connection: HTTPConnection) -> RoboflowClient:
+    """The app's client: a dependency, to be overridden in tests; `RoboflowDep` asks for it.
+
+    Raises:
+        ConfigurationError: the app has none.
+    """
+    # The lifespan's state also reaches apps that are mounted, the app's own one does not.
+    client = connection.scope.get("state", {}).get(_NAME)
+    if client is None:
+        client = getattr(connection.app.state, _NAME, None)
+    if client is None:
+        raise ConfigurationError(
+            "this app has no RoboflowClient: make it with "
+            "FastAPI(lifespan=roboflow_async.fastapi.lifespan(...)), and let the server run "
+            "lifespans."
+        )
+    return client
+
+
+RoboflowDep = Annotated[RoboflowClient, Depends(get_client)]
+"""The app's client, as an argument of a handler: `client: RoboflowDep`."""
+
+
+async def _streams() -> AsyncGenerator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+StreamsDep = Annotated[AsyncExitStack, Depends(_streams)]
+"""Closes streams when the response has been sent, or its client has left.
+
+A handler that streams is cancelled with its client, but not always inside its loop: then it stays
+suspended until the collector finds it. `await streams.enter_async_context(model.stream(...))`
+does not depend on that.
+"""
+
+
+async def _while_connected(request: Request) -> AsyncGenerator[None]:
+    with suppress(RuntimeError):  # it was read as a form already
+        await request.body()  # else the watcher below would take it away from the handler
+    connected = asyncio.timeout(None)
+    try:
+        # PEP 789 forbids an open scope across a `yield`, but not in context managers.
+        async with connected:
+            watcher = asyncio.create_task(_watch(request, connected))
+            try:
+                yield
+            finally:
+                watcher.cancel()
+                await asyncio.wait({watcher})
+    except TimeoutError:
+        if connected.expired():
+            raise ClientDisconnect from None
+        raise
+
+
+async def _watch(request: Request, connected: asyncio.Timeout) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    connected.reschedule(0)  # the past
+
+
+CancelOnDisconnect: Final = Depends(_while_connected)
+"""Cancels a handler, and so its calls, when its client leaves: `dependencies=[...]` of a route.
+
+uvicorn and Starlette do that for streaming responses alone. The body is read first.
+"""
+
+cancel_on_disconnect: Final = asynccontextmanager(_while_connected)
+"""The same for a part of a handler: `async with cancel_on_disconnect(request):`.
+
+Raises `starlette.requests.ClientDisconnect` at its end, which `add_error_handlers` handles.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """What a stranger is told of an error.
+
+    Attributes:
+        status_code: of HTTP.
+        detail: what happened; nothing of the key, the plan or the configuration.
+        retry_after: whole seconds after which another try makes sense, or None.
+    """
+
+    status_code: int
+    detail: str
+    retry_after: int | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Retry-After`, if there is one."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+
+_BUSY: Final = (QueueTimeoutError, RateLimitError, RateLimiterUnavailableError)
+_ANSWERS: Final[tuple[tuple[type[RoboflowError], int, str], ...]] = (
+    (PayloadTooLargeError, 413, "the image is too large"),
+    (BadRequestError, 422, "the image cannot be processed"),
+    (ConfigurationError, 500, "this service is not configured correctly"),
+)
+
+
+def error_answer(error: RoboflowError) -> ErrorAnswer:
+    """What to tell a stranger of an error, also in the middle of a stream.
+
+    503 with `retry_after`: the queue is full, or the API allows no more now. 422: the image cannot
+    be used. 413: it is too large. 504: no answer in time. 500: this app is configured wrongly.
+    502: everything else, also what is wrong with the key or the plan, without saying more.
+    """
+    status = error.status_code if isinstance(error, APIStatusError) else None
+    if isinstance(error, _BUSY) or status == 503:
+        seconds = max(math.ceil(getattr(error, "retry_after", None) or 1), 1)
+        return ErrorAnswer(503, f"busy: try again in {seconds} s", seconds)
+    if isinstance(error, APITimeoutError) or status in (408, 504):
+        return ErrorAnswer(504, "the vision service did not answer in time")
+    if isinstance(error, ImageError):
+        return ErrorAnswer(422, error.message)
+    for kind, status_code, detail in _ANSWERS:
+        if isinstance(error, kind):
+            return ErrorAnswer(status_code, detail)
+    return ErrorAnswer(502, "the vision service is not available")
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Let the app answer our errors as `error_answer` says, with `{"detail": ...}`.
+
+    What a stranger is not told is logged, by the logger `roboflow_async.fastapi`.
+    """
+    app.add_exception_handler(RoboflowError, _answer_error)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
+
+
+async def _answer_error(connection: Request | WebSocket, error: Exception) -> Response:
+    assert isinstance(error, RoboflowError)
+    answer = error_answer(error)
+    if answer.status_code >= 500:
+        level = logging.WARNING if answer.retry_after is not None else logging.ERROR
+        kind = type(error).__name__
+        _log.log(level, "answered %d: %s: %s", answer.status_code, kind, error.message)
+    if isinstance(connection, WebSocket):
+        # https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number
+        await connection.close(1013 if answer.retry_after is not None else 1011, answer.detail)
+    return JSONResponse({"detail": answer.detail}, answer.status_code, answer.headers)
+
+
+async def _answer_nobody(_: Request | WebSocket, __: Exception) -> Response:
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)
