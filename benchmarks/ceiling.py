@@ -27,6 +27,7 @@ def _serve(pipe: Connection, knobs: dict[str, Any]) -> None:
         pipe.send(
             {
                 "requests": meter.requests,
+                "arrivals": meter.arrivals,  # time.monotonic()
                 "rejected": meter.rejected,
                 "busiest": meter.busiest_second(),
                 "rps": meter.requests_per_second(),

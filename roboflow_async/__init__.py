@@ -25,9 +25,11 @@ from roboflow_async.errors import (
     UsageLimitError,
 )
 from roboflow_async.images import Image, ImageInput
+from roboflow_async.limiters import RateLimiter
 from roboflow_async.model import Model
 from roboflow_async.outputs import decode_image, open_image
-from roboflow_async.pacing import Pacer, RateLimiter
+from roboflow_async.pacing import Pacer
+from roboflow_async.redis import RedisRateLimiter
 from roboflow_async.results import Result, Stats, WarmUpReport
 from roboflow_async.stream import ResultStream
 from roboflow_async.workflow import Workflow
@@ -54,6 +56,7 @@ __all__ = [
     "RateLimitError",
     "RateLimiter",
     "RateLimiterUnavailableError",
+    "RedisRateLimiter",
     "ResponseError",
     "Result",
     "ResultStream",

@@ -81,6 +81,7 @@ class Admission:
         self._rotations: dict[Priority, deque[Flow]] = {name: deque() for name in PRIORITIES}
         self._bulk_passed_over = 0  # turns in a row for which bulk waited in vain
         self._submitted = count()
+        self._waiting = 0  # calls that wait to be chosen
 
     def next_order(self) -> int:
         """A number for a new call: smaller than that of every later one."""
@@ -101,7 +102,7 @@ class Admission:
             self._check(flow)  # closed since this call was chosen
             await self._slots.acquire()
             try:
-                turn = await self._pacer.acquire()
+                turn = await self._pacer.acquire(1 + self._waiting)
                 self._check(flow)
                 return turn
             except BaseException:
@@ -141,12 +142,15 @@ class Admission:
         rotation = self._rotations[flow.priority]
         if flow not in rotation:
             rotation.append(flow)
+        self._waiting += 1
         try:
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._pass_on(flow)  # chosen and cancelled in the same moment
             raise
+        finally:
+            self._waiting -= 1
 
     def _pass_on(self, served: Flow) -> None:
         """Choose the next head; not from the flow that had the last one, if there is another."""

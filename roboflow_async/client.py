@@ -15,7 +15,7 @@ from roboflow_async.config import (
     TransportName,
 )
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.pacing import RateLimiter
+from roboflow_async.limiters import RateLimiter
 from roboflow_async.pipelines import PipelineOperations
 from roboflow_async.protocol import KeyPlacement
 from roboflow_async.results import Stats

@@ -15,44 +15,39 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from aiolimiter import AsyncLimiter
 
 from roboflow_async.checks import check_number
 from roboflow_async.errors import ConfigurationError
+from roboflow_async.limiters import RateLimiter, SentTurn, ToldRateLimiter
 
-__all__ = ["Pacer", "RateLimiter", "Turn"]
+__all__ = [
+    "ARRIVAL_MARGIN",
+    "BACK_OFF",
+    "DEEPEST_CUT",
+    "LOWEST_PACE",
+    "RECOVERY",
+    "Pacer",
+    "Turn",
+    "WAKE_UP_TOLERANCE",
+]
 
 # The share of every second that is given up, so that the ceiling holds where it is counted: of 21
 # requests the first may arrive late and the last early by some milliseconds.
-_ARRIVAL_MARGIN: Final = 0.012
+ARRIVAL_MARGIN: Final = 0.012
 _LEAST_MARGIN: Final = 0.006  # of a request that left late: the rest is used to catch up
 # The event loop wakes late (epoll rounds up to a millisecond, others run first). The bucket holds
 # more than one request by this much time, so that a late wake-up is caught up with.
-_WAKE_UP_TOLERANCE: Final = 0.020
+WAKE_UP_TOLERANCE: Final = 0.020
 
 _WINDOW: Final = 1.0  # seconds; the API counts requests in a rolling second
-_RECOVERY: Final = 30.0  # seconds from a 429 back to the ceiling
-_BACK_OFF: Final = 0.9  # of what the server let through in the last second
-_DEEPEST_CUT: Final = 0.5  # one wave of 429s never lowers the pace below this share of it
-_LOWEST_PACE: Final = 0.1  # requests per second
+RECOVERY: Final = 30.0  # seconds from a 429 back to the ceiling
+BACK_OFF: Final = 0.9  # of what the server let through in the last second
+DEEPEST_CUT: Final = 0.5  # one wave of 429s never lowers the pace below this share of it
+LOWEST_PACE: Final = 0.1  # requests per second
 _LONGEST_COOLDOWN: Final = 3600.0  # seconds
-
-
-@runtime_checkable
-class RateLimiter(Protocol):
-    """Gives turns. Implement it to share one ceiling between clients, processes or hosts.
-
-    `aiolimiter.AsyncLimiter` is one; so is `Pacer`.
-    """
-
-    async def acquire(self) -> object:
-        """Return when one request may be sent, right then; what it returns is not used.
-
-        When it is cancelled, or raises, no turn may be used up.
-        """
-        ...
 
 
 class Turn:
@@ -63,15 +58,19 @@ class Turn:
             clock, seconds).
     """
 
-    __slots__ = ("_clock", "at")
+    __slots__ = ("_booked", "_clock", "at")
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], booked: object = None) -> None:
         self._clock = clock
+        self._booked = booked
         self.at = clock()
 
     def sent(self) -> None:
         """Say that the request goes out now: a new connection may have been needed first."""
         self.at = self._clock()
+        # Looked at first: asking for a protocol takes longer than all the rest.
+        if self._booked is not None and isinstance(self._booked, SentTurn):
+            self._booked.sent()
 
 
 @dataclass(slots=True)
@@ -110,6 +109,8 @@ class Pacer:
             )
         self.requests_per_second = requests_per_second
         self._shared = limiter
+        # One that is told of 429s finds the pace for all: a second finder would disturb it.
+        self._told = limiter if isinstance(limiter, ToldRateLimiter) else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._start_over()
 
@@ -119,8 +120,8 @@ class Pacer:
         if self.requests_per_second is not None:
             # A bucket of the usual size, `AsyncLimiter(20, 1)`, lets 39 requests through in its
             # first second (measured). One that holds a single request spaces them evenly.
-            rate = self.requests_per_second / (_WINDOW + _ARRIVAL_MARGIN)
-            size = 1 + _WAKE_UP_TOLERANCE * rate
+            rate = self.requests_per_second / (_WINDOW + ARRIVAL_MARGIN)
+            size = 1 + WAKE_UP_TOLERANCE * rate
             self._bucket = AsyncLimiter(size, size / rate)
         # As many turns as one second may have.
         self._turns: deque[Turn] = deque(maxlen=max(int(self.requests_per_second or 0), 1))
@@ -144,14 +145,19 @@ class Pacer:
 
     @property
     def pace(self) -> float | None:
-        """Requests per second right now: the ceiling, or less after a 429. None: unpaced."""
+        """Requests per second right now: the ceiling, or less after a 429. None: unpaced.
+
+        With a limiter that is shared with other processes: that of all together.
+        """
         ceiling = self.requests_per_second
-        return ceiling if ceiling is None else self._pace_below(ceiling)
+        own = ceiling if ceiling is None else self._pace_below(ceiling)
+        told = self._told.pace if self._told is not None else None
+        return own if own is None or told is None else min(own, told)
 
     def _pace_below(self, ceiling: float) -> float:
         if self._low is None or self._loop is None:
             return ceiling
-        elapsed = min(max(self._loop.time() - self._cooldown_until, 0.0) / _RECOVERY, 1.0)
+        elapsed = min(max(self._loop.time() - self._cooldown_until, 0.0) / RECOVERY, 1.0)
         # Cubic: most of the time is spent close to what is known to work, and the ceiling is
         # still reached soon (as CUBIC does for TCP, RFC 9438).
         return self._low + (ceiling - self._low) * elapsed**3
@@ -159,7 +165,8 @@ class Pacer:
     @property
     def cooldown(self) -> float:
         """Seconds of the present cooldown that are left."""
-        return max(self._cooldown_until - self._loop.time(), 0.0) if self._loop else 0.0
+        own = max(self._cooldown_until - self._loop.time(), 0.0) if self._loop else 0.0
+        return max(own, self._told.cooldown) if self._told is not None else own
 
     def expected_wait(self, ahead: int) -> float:
         """Seconds until a turn for whom so many others go before, as far as is known."""
@@ -169,8 +176,13 @@ class Pacer:
         since_last = self._loop.time() - self._turns[-1].at if self._turns else inf
         return max(self.cooldown, 1 / pace - since_last) + ahead / pace
 
-    async def acquire(self) -> Turn:
-        """Return when one request may be sent, right then."""
+    async def acquire(self, demand: int = 1) -> Turn:
+        """Return when one request may be sent, right then.
+
+        Args:
+            demand: turns that will be wanted after each other, this one included. A limiter that
+                is shared with other processes books as many.
+        """
         self._clock()
         # One at a time: each wait below is for the turns that were given before.
         async with self._turnstile:
@@ -178,14 +190,14 @@ class Pacer:
                 wave = self._wave
                 if (pause := self.cooldown) > 0:
                     await asyncio.sleep(pause)
-                await self._take()
+                booked = await self._take(demand)
                 if wave is self._wave:  # else a 429 came in while this one waited
                     break
-            turn = Turn(asyncio.get_running_loop().time)
+            turn = Turn(asyncio.get_running_loop().time, booked)
             self._turns.append(turn)
             return turn
 
-    async def _take(self) -> None:
+    async def _take(self, demand: int) -> object:
         ceiling = self.requests_per_second
         if self._bucket is not None and ceiling is not None:
             # A turn at a lower pace costs more of the same bucket: nothing has to be rebuilt
@@ -203,8 +215,9 @@ class Pacer:
                 early = self._turns[0].at + count / ceiling + _LEAST_MARGIN - self._clock()
                 if early > 0:
                     await asyncio.sleep(early)
-        if self._shared is not None:
-            await self._shared.acquire()
+        if self._told is not None:
+            return await self._told.acquire(demand)
+        return await self._shared.acquire() if self._shared is not None else None
 
     def succeeded(self) -> None:
         """Say that the server answered a request with something other than a 429."""
@@ -236,8 +249,11 @@ class Pacer:
         if retry_after is not None:
             wait = min(retry_after, _LONGEST_COOLDOWN)
         self._cooldown_until = max(self._cooldown_until, now + wait)
+        if self._told is not None:
+            self._told.rejected(sent_ago=now - sent_at, wait=wait)
+            return
         wave.let_through -= 1
         if wave.pace is not None:
-            lowest = max(wave.pace * _DEEPEST_CUT, _LOWEST_PACE)
-            low = min(max(wave.let_through * _BACK_OFF, lowest), wave.pace * _BACK_OFF)
-            self._low = min(max(low, _LOWEST_PACE), wave.pace)
+            lowest = max(wave.pace * DEEPEST_CUT, LOWEST_PACE)
+            low = min(max(wave.let_through * BACK_OFF, lowest), wave.pace * BACK_OFF)
+            self._low = min(max(low, LOWEST_PACE), wave.pace)

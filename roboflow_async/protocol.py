@@ -3,6 +3,7 @@
 The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/openapi.json).
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -104,6 +105,11 @@ class KeyPlacement:
         for form in self.forms():
             text = text.replace(form, "[API key]")
         return text
+
+    def digest(self) -> str:
+        """Tells keys apart; the key cannot be found from it."""
+        key = (self.api_key or "").encode()
+        return hashlib.blake2b(key, digest_size=16, person=b"roboflow_async").hexdigest()
 
     def forms(self) -> set[str]:
         """The key as it may stand in a text: as it is, and as a URL has it.

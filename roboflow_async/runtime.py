@@ -20,8 +20,9 @@ from roboflow_async.environment import make_ssl_context, resolve_proxy
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageLoader
 from roboflow_async.lanes import Lane, RawHeaders, lane_factory
+from roboflow_async.limiters import CeilingSource, RateLimiter
 from roboflow_async.logs import keep_out_of_logs
-from roboflow_async.pacing import Pacer, RateLimiter
+from roboflow_async.pacing import Pacer
 from roboflow_async.protocol import KeyPlacement, common_headers
 from roboflow_async.retry import RetryQuota
 from roboflow_async.transport import HTTPTransport, Transport, check_http_client
@@ -76,9 +77,7 @@ class Parts:
         return cls(
             settings=settings,
             key=key,
-            pacer=limiter
-            if isinstance(limiter, Pacer)
-            else Pacer(settings.requests_per_second, limiter=limiter),
+            pacer=_pacer(settings, key, limiter),
             quota=RetryQuota(),
             counters=Counters(),
             headers=httpx.Headers(headers).raw,
@@ -114,6 +113,21 @@ class Parts:
             max_bytes=self.settings.max_image_bytes,
         )
         return Runtime(loop, loader, transport, dispatcher)
+
+
+def _pacer(settings: Settings, key: KeyPlacement, limiter: RateLimiter | None) -> Pacer:
+    if isinstance(limiter, Pacer):
+        return limiter
+    ceiling = settings.requests_per_second
+    if isinstance(limiter, CeilingSource):
+        if ceiling is None:
+            raise ConfigurationError(
+                "requests_per_second=None does not go with a limiter that shares a ceiling: "
+                "give the number that all together may send."
+            )
+        host = httpx.URL(settings.api_url).netloc.decode("ascii")
+        limiter = limiter.ceiling(f"{host}:{key.digest()}", ceiling)
+    return Pacer(ceiling, limiter=limiter)
 
 
 async def _lifetime(runtime: Runtime) -> AsyncGenerator[None, None]:

@@ -1,0 +1,191 @@
+"""`RedisRateLimiter`: one ceiling for many processes and hosts (extra `redis`)."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import chain
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, cast
+
+from roboflow_async.checks import check_number
+from roboflow_async.errors import ConfigurationError
+from roboflow_async.ledger import Grant
+from roboflow_async.pacing import (
+    ARRIVAL_MARGIN,
+    BACK_OFF,
+    DEEPEST_CUT,
+    LOWEST_PACE,
+    RECOVERY,
+    WAKE_UP_TOLERANCE,
+)
+from roboflow_async.shared_ceiling import SharedCeiling
+
+if TYPE_CHECKING:
+    from roboflow_async.redis_connection import RedisConnection
+
+__all__ = ["RedisRateLimiter"]
+
+_PREFIX: Final = "roboflow-async:ceiling:"
+# Seconds in which the API counts, and what is kept free besides: by so much may requests of several
+# hosts arrive closer together than they were sent.
+_WINDOW: Final = 1.016
+# After an idle second, connections are opened: who knows when the first requests arrive.
+_COLD: Final = 0.030
+_MICROSECONDS: Final = 1_000_000
+
+
+class RedisRateLimiter:
+    """Shares one ceiling between all clients that use the same Redis: `limiter=` of each.
+
+        async with RedisRateLimiter("redis://localhost") as limiter:
+            async with RoboflowClient(limiter=limiter) as client: ...
+
+    The ceiling is the clients' `requests_per_second`. Turns are booked by one Lua script on
+    Redis's clock, so that the hosts' clocks do not matter, and in small batches, which each
+    process waits for on its own timer. A 429 lets all of them pause, and lowers the pace of all.
+    The booking is kept under the API's host and a hash of the key; the key itself is not stored.
+
+    It may be made anywhere, and serves one event loop at a time.
+
+    Args:
+        url: `redis://`, `rediss://` (TLS) or `unix://`, as redis-py takes them. A cluster:
+            `redis+cluster://host:port,host:port`; behind Sentinels:
+            `redis+sentinel://host:port,host:port/service-name`, and `?sentinel_password=` if they
+            have one of their own (`rediss+...` likewise). Redis 5 or later, or what speaks as it
+            does, with the commands EVAL, TIME, HMGET, HSET and PEXPIRE.
+        name: what the ceiling belongs to. Default: the API's host and a hash of the client's key.
+            Give a name if several keys share one ceiling.
+        fallback_share: of the ceiling, more than 0 and at most 1, at which this process goes on
+            alone while Redis cannot be reached; with n processes, 1/n keeps the ceiling. None:
+            calls wait for Redis, and then fail.
+        unavailable_timeout: seconds that calls wait for Redis before they fail with
+            `RateLimiterUnavailableError`.
+        timeout: seconds for one exchange with Redis, connecting included.
+
+    Raises:
+        ConfigurationError: the URL or another argument is wrong, or the extra is missing.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str | None = None,
+        fallback_share: float | None = None,
+        unavailable_timeout: float = 10.0,
+        timeout: float = 1.0,
+    ) -> None:
+        if fallback_share is not None:
+            check_number("fallback_share", fallback_share, above=0, at_most=1)
+        check_number("unavailable_timeout", unavailable_timeout, at_least=0, at_most=86_400)
+        check_number("timeout", timeout, above=0, at_most=3600)
+        if name is not None and not (isinstance(name, str) and name):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"name={name!r:.80} does not do: give some text.")
+        try:
+            from roboflow_async.redis_connection import RedisConnection  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise ConfigurationError(
+                "RedisRateLimiter needs an extra: pip install 'roboflow-async[redis]'."
+            ) from None
+        self._connection = RedisConnection(url, timeout)
+        self._name = name
+        self._fallback_share = fallback_share
+        self._patience = unavailable_timeout
+        self._ceilings: dict[tuple[str, float], SharedCeiling] = {}
+
+    def __repr__(self) -> str:
+        return f"<RedisRateLimiter on {self._connection}>"
+
+    def ceiling(self, scope: str, requests_per_second: float) -> SharedCeiling:
+        """The limiter of one ceiling; a `RoboflowClient` asks for its own.
+
+        Args:
+            scope: what it belongs to, if the limiter has no name.
+            requests_per_second: the ceiling, more than 0.
+        """
+        check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
+        scope = self._name or scope
+        found = self._ceilings.get((scope, requests_per_second))
+        if found is None:
+            found = self._ceilings[scope, requests_per_second] = SharedCeiling(
+                _RedisLedger(self._connection, scope, requests_per_second),
+                requests_per_second,
+                fallback_share=self._fallback_share,
+                patience=self._patience,
+            )
+        return found
+
+    async def acquire(self) -> None:
+        """Return when one request may be sent, for what no `RoboflowClient` sends: 20 a second.
+
+        Raises:
+            ConfigurationError: the limiter has no name.
+        """
+        if self._name is None:
+            raise ConfigurationError(
+                "this limiter does not know whose ceiling it is to keep: give it as limiter= to a "
+                "RoboflowClient, or give it a name=."
+            )
+        await self.ceiling(self._name, 20).acquire()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections to Redis. Close the clients first."""
+        try:
+            await asyncio.gather(*(ceiling.aclose() for ceiling in self._ceilings.values()))
+        finally:
+            await self._connection.aclose()
+
+
+class _RedisLedger:
+    """The schedule of one ceiling, which one script reads and writes."""
+
+    def __init__(
+        self, connection: "RedisConnection", scope: str, requests_per_second: float
+    ) -> None:
+        self._connection = connection
+        self._key = _PREFIX + scope
+        self._constants = (
+            requests_per_second,
+            _WINDOW * _MICROSECONDS,
+            _COLD * _MICROSECONDS,
+            1 + ARRIVAL_MARGIN,
+            WAKE_UP_TOLERANCE * _MICROSECONDS,
+            RECOVERY * _MICROSECONDS,
+            BACK_OFF,
+            DEEPEST_CUT,
+            LOWEST_PACE,
+        )
+
+    async def reserve(self, turns: int, *, known: bool) -> Grant:
+        """Book turns."""
+        now, pace, cooldown, first, *due = await self._run("reserve", turns, int(known))
+        return Grant(
+            now / _MICROSECONDS,
+            pace / 1000,
+            cooldown / _MICROSECONDS,
+            first,
+            [moment / _MICROSECONDS for moment in due],
+        )
+
+    async def late(self, turns: Sequence[tuple[int, float]]) -> None:
+        """Say that requests went out late."""
+        pairs = ((number, round(at * _MICROSECONDS)) for number, at in turns)
+        await self._run("late", *chain.from_iterable(pairs))
+
+    async def reject(self, *, sent_ago: float, wait: float) -> None:
+        """Let everybody pause."""
+        await self._run("reject", round(sent_ago * _MICROSECONDS), round(wait * _MICROSECONDS))
+
+    async def _run(self, operation: str, *arguments: int) -> list[int]:
+        reply = await self._connection.evaluate(self._key, operation, *self._constants, *arguments)
+        return cast("list[int]", reply)

@@ -1,0 +1,164 @@
+"""Redis itself: URLs of all kinds, one script at a time, and what each of its errors means.
+
+The only file that imports redis.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from roboflow_async.errors import ConfigurationError
+from roboflow_async.ledger import LedgerLostError
+
+__all__ = ["RedisConnection"]
+
+_SCHEMES: Final = ("redis", "rediss", "unix", *(
+    f"{scheme}+{kind}" for scheme in ("redis", "rediss") for kind in ("cluster", "sentinel")
+))  # fmt: skip
+_ADVICE: Final = (
+    "give redis://host:port/0, rediss://..., unix:///path, redis+cluster://host:port,host:port or "
+    "redis+sentinel://host:port,host:port/service-name"
+)
+# What no waiting mends: the password, the rights.
+_REFUSALS: Final = (
+    exceptions.AuthenticationError,
+    exceptions.AuthorizationError,
+    exceptions.NoPermissionError,
+)
+
+
+class RedisConnection:
+    """The connection to one Redis, made anew on each event loop.
+
+    Args:
+        url: see `RedisRateLimiter`.
+        timeout: seconds for one exchange.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._timeout = timeout
+        self._url = _Url(url)
+        self._script = resources.files("roboflow_async").joinpath("shared_ceiling.lua").read_text()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._open: Sequence[Any] = ()  # the client that is used, and those of the Sentinels
+
+    def __repr__(self) -> str:
+        return self._url.shown
+
+    def _client(self) -> Any:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop or not self._open:
+            if self._loop is not None and loop is not self._loop and not self._loop.is_closed():
+                raise ConfigurationError(
+                    "this rate limiter is in use on another event loop: make one for each."
+                )
+            self._loop = loop
+            self._open = self._url.connect(self._timeout)
+        return self._open[0]
+
+    async def evaluate(self, key: str, *arguments: object) -> object:
+        """Run the script on a key, once: run again, it books again.
+
+        Raises:
+            LedgerLostError: there is no answer now.
+            ConfigurationError: there will be none.
+        """
+        client = self._client()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await client.eval(self._script, 1, key, *arguments)
+        except _REFUSALS as error:
+            failure: Exception = ConfigurationError(
+                f"Redis does not accept us ({type(error).__name__}): check the user name and the "
+                "password in its URL, and the user's rights."
+            )
+        except exceptions.MovedError:
+            failure = ConfigurationError(
+                "this Redis is a node of a cluster: give its URL as redis+cluster://."
+            )
+        except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
+            # Ours alone: theirs may name the server's address.
+            failure = LedgerLostError(type(error).__name__)
+        raise failure
+
+    async def aclose(self) -> None:
+        """Close all connections, if they belong to this event loop."""
+        opened, self._open = self._open, ()
+        if self._loop is asyncio.get_running_loop():
+            for client in opened:
+                await client.aclose()
+
+
+class _Url:
+    """A URL in its parts; `Url` of redis-py knows neither clusters nor Sentinels."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            credentials, _, hosts = parts.netloc.rpartition("@")
+            query = dict(parse_qsl(parts.query))
+            self._sentinel_password = query.pop("sentinel_password", None)
+            service, _, database = parts.path.strip("/").partition("/")
+            scheme, _, self._kind = parts.scheme.partition("+")
+            self._nodes = [_host_and_port(node) for node in hosts.split(",")] if hosts else []
+            self._service = unquote(service)
+            first = hosts.split(",")[0]
+            path = parts.path if not self._kind else (f"/{database}" if database else "")
+            self._plain = f"{scheme}://{credentials}{'@' if credentials else ''}{first}{path}"
+            self._plain += f"?{urlencode(query)}" if query else ""
+            self._options: dict[str, Any] = {**parse_url(self._plain)}
+        except (ValueError, AttributeError, TypeError):
+            # The value itself is not shown: it may hold a password.
+            raise ConfigurationError(f"the URL of Redis is none: {_ADVICE}.") from None
+        if parts.scheme not in _SCHEMES:
+            raise ConfigurationError(f"the URL of Redis has another scheme: {_ADVICE}.")
+        if self._kind and not hosts:
+            raise ConfigurationError(f"the URL of Redis names no host: {_ADVICE}.")
+        if self._kind == "sentinel" and not service:
+            raise ConfigurationError(
+                "the URL of Redis names Sentinels, but no service: give "
+                "redis+sentinel://host:port,host:port/service-name."
+            )
+        self.shown = f"{parts.scheme}://{hosts}{parts.path}"
+
+    def connect(self, timeout: float) -> Sequence[Any]:
+        """Clients that connect when they are used; the first is the one to use."""
+        options: dict[str, Any] = {
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+            # A script that is run again books again; and what is lost, we ask again ourselves.
+            "retry": Retry(NoBackoff(), 0),
+        }
+        if not self._kind:
+            plain: Any = redis.asyncio.Redis  # its types are half unknown
+            return [plain.from_url(self._plain, **options)]
+        if self._kind == "cluster":
+            nodes = [ClusterNode(host, port) for host, port in self._nodes]
+            return [RedisCluster.from_url(self._plain, startup_nodes=nodes, **options)]
+        login = {"password": self._sentinel_password} if self._sentinel_password else {}
+        for own in ("host", "port"):
+            self._options.pop(own, None)
+        if self._plain.startswith("rediss:"):
+            self._options.pop("connection_class", None)
+            options["ssl"] = True
+        sentinel: Any = Sentinel(
+            self._nodes, sentinel_kwargs={**options, **login}, **options, **self._options
+        )
+        return [sentinel.master_for(self._service), *sentinel.sentinels]
+
+
+def _host_and_port(node: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{node}")
+    if not parts.hostname:
+        raise ValueError("no host")
+    return parts.hostname, parts.port or 6379

@@ -1,0 +1,289 @@
+"""One ceiling that several processes share: turns are booked in a ledger that all of them reach.
+
+Turns are booked in small batches, and each comes with the moment at which it is due: a process
+waits for it on its own timer and asks nobody. Knows nothing of Redis.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable
+from math import inf
+from typing import Final
+
+from roboflow_async.errors import ConfigurationError, RateLimiterUnavailableError
+from roboflow_async.ledger import Ledger, LedgerClock, LedgerLostError
+from roboflow_async.pacing import Pacer
+
+__all__ = ["BookedTurn", "SharedCeiling"]
+
+_log: Final = logging.getLogger(__name__)
+
+# A turn that is used late is made known, so that the one a second after it comes later, too. One
+# that is later than this is given up: by then that one may be on its way.
+_TOLD_LATE: Final = 0.002  # seconds
+_TOO_LATE: Final = 0.100
+# Turns that are booked at once, if so many calls wait: as many seconds' worth, and two at least.
+# That is what a process takes along when it is killed.
+_BATCH: Final = 0.1
+_FAR: Final = 0.25  # of a pace: if an answer takes longer, turns are booked ahead
+_ASK_AGAIN: Final = (0.25, 0.5)  # seconds, at random between: a lost ledger is asked again
+_STILL_IN_USE: Final = 5.0  # seconds in which turns that were booked have been used
+
+
+class BookedTurn:
+    """The right to send one request, at its time (the loop's clock)."""
+
+    __slots__ = ("_ceiling", "due", "number")
+
+    def __init__(self, ceiling: "SharedCeiling", number: int, due: float) -> None:
+        self._ceiling = ceiling
+        self.number = number
+        self.due = due
+
+    def sent(self) -> None:
+        """Say that the request goes out now."""
+        self._ceiling.note_sent(self)
+
+
+class SharedCeiling:
+    """Gives turns at a ceiling that other processes use, too. Made by a limiter for its clients.
+
+    Args:
+        ledger: where turns are booked.
+        requests_per_second: the ceiling of all together.
+        fallback_share: of the ceiling, 0 to 1, at which this process goes on alone while the ledger
+            is lost; None: calls wait for it.
+        patience: seconds that they wait before they fail.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        requests_per_second: float,
+        *,
+        fallback_share: float | None,
+        patience: float,
+    ) -> None:
+        self.requests_per_second = requests_per_second
+        self._ledger = ledger
+        self._patience = patience
+        self._alone = Pacer(requests_per_second * fallback_share) if fallback_share else None
+        self._largest_batch = max(round(requests_per_second * _BATCH), 2)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._turnstile = asyncio.Lock()
+        self._stock: deque[BookedTurn] = deque()
+        self._waiting = 0  # callers
+        self._demand = 0  # turns that are wanted
+        self._last_due = self._booked_at = self._cooldown_until = self._ask_again_at = -inf
+        self._pace = self.requests_per_second
+        self._ledger_clock = LedgerClock()
+        self._round_trip = 0.0
+        self._lost_at: float | None = None
+        self._refusal: ConfigurationError | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._late: list[tuple[int, float]] = []
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def _clock(self) -> float:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            if self._loop is not None and not self._loop.is_closed():
+                raise ConfigurationError(
+                    "this rate limiter is in use on another event loop: make one for each."
+                )
+            self._loop = loop
+            self._start_over()
+        return loop.time()
+
+    @property
+    def pace(self) -> float | None:
+        """Requests per second of all together (while alone: of this process), as last heard."""
+        is_alone = self._lost_at is not None and self._alone is not None
+        return self._alone.pace if is_alone and self._alone else self._pace
+
+    @property
+    def cooldown(self) -> float:
+        """Seconds of the cooldown that are left, as last heard."""
+        return max(self._cooldown_until - self._loop.time(), 0.0) if self._loop else 0.0
+
+    async def acquire(self, demand: int = 1) -> object:
+        """Return when one request may be sent, right then: a `BookedTurn`, unless it is alone.
+
+        Args:
+            demand: turns that will be wanted after each other, this one included.
+
+        Raises:
+            RateLimiterUnavailableError: the ledger is lost, for longer than calls wait.
+            ConfigurationError: the ledger does not accept us.
+        """
+        self._clock()
+        self._waiting += 1
+        try:
+            async with self._turnstile:
+                self._demand = max(demand, self._waiting)
+                return await self._take()
+        finally:
+            self._waiting -= 1
+
+    async def _take(self) -> object:
+        while True:
+            turn = self._next_turn()
+            if turn is None:
+                if not await self._restock() and self._alone is not None:
+                    return await self._alone.acquire()
+                continue
+            # It stays in stock while this waits: when this is cancelled, the next one has it.
+            if (early := turn.due - self._clock()) > 0:
+                await asyncio.sleep(early)
+            if self._next_turn() is turn:  # else the wake-up was too late, or a 429 came in
+                self._stock.popleft()
+                self._demand -= 1
+                self._book_ahead()
+                return turn
+
+    def _next_turn(self) -> BookedTurn | None:
+        now = self._clock()
+        while self._stock and self._stock[0].due + _TOO_LATE < now:
+            self._stock.popleft()
+        return self._stock[0] if self._stock else None
+
+    async def _restock(self) -> bool:
+        """Return when there is a turn in stock; False: this process goes on alone."""
+        while not self._stock:
+            now = self._clock()
+            lost = self._lost_at is not None
+            if lost and now < self._ask_again_at:
+                if self._alone is not None:
+                    return False
+                self._check_patience(now)
+                await asyncio.sleep(self._ask_again_at - now)
+                continue
+            asking = self._ask()
+            if lost and self._alone is not None:
+                return False  # and ask in the background
+            await asyncio.wait({asking})
+            if asking.cancelled():
+                raise ConfigurationError("this rate limiter was closed while it was in use.")
+            asking.result()
+            if self._refusal is not None:
+                raise ConfigurationError(self._refusal.message)
+            if self._alone is None:
+                self._check_patience(self._clock())
+        return True
+
+    def _check_patience(self, now: float) -> None:
+        if self._lost_at is not None and now - self._lost_at >= self._patience:
+            raise RateLimiterUnavailableError(
+                "the rate limiter that is shared with other processes has not been reached for "
+                f"{now - self._lost_at:.3g} s: start it again, or give fallback_share= to go on "
+                "without it."
+            )
+
+    def _book_ahead(self) -> None:
+        """Book the next turns while the last of these is waited for, if the ledger is far."""
+        far = self._round_trip * self._pace > _FAR
+        if (
+            far
+            and self._demand > len(self._stock)
+            and self._last_due - self._clock() <= 2 * self._round_trip
+        ):
+            self._ask()
+
+    def _ask(self) -> asyncio.Task[None]:
+        if self._asking is None or self._asking.done():
+            turns = min(max(self._demand - len(self._stock), 1), self._largest_batch)
+            # A task of its own: a caller that is cancelled does not lose what was booked.
+            self._asking = asyncio.create_task(self._reserve(turns))
+        return self._asking
+
+    async def _reserve(self, turns: int) -> None:
+        while self._telling:  # what the ledger is to know comes first
+            await asyncio.wait(self._telling)
+        asked = self._clock()
+        try:
+            known = asked - self._booked_at < _STILL_IN_USE
+            grant = await self._ledger.reserve(turns, known=known)
+        except LedgerLostError as error:
+            self._lose(error)
+            return
+        except ConfigurationError as error:
+            self._refusal = error
+            return
+        now = self._clock()
+        if self._lost_at is not None:
+            _log.warning("the shared rate limiter is back after %.3g s", now - self._lost_at)
+            self._lost_at = None
+        self._refusal = None
+        self._round_trip = now - asked
+        self._pace, self._cooldown_until = grant.pace, now + grant.cooldown
+        if grant.cooldown > 0:
+            self._stock.clear()
+        self._ledger_clock.heard(asked=asked, answered=now, now=grant.now)
+        for number, due in enumerate(grant.due, grant.first):
+            self._stock.append(BookedTurn(self, number, self._ledger_clock.to_loop(due)))
+        self._last_due, self._booked_at = self._stock[-1].due, now
+
+    def _lose(self, error: LedgerLostError) -> None:
+        now = self._clock()
+        if self._lost_at is None:
+            self._lost_at = now
+            goes_on = "going on alone" if self._alone is not None else "waiting for it"
+            _log.warning("the shared rate limiter is lost (%s): %s", error, goes_on)
+        self._ask_again_at = now + random.uniform(*_ASK_AGAIN)
+
+    def note_sent(self, turn: BookedTurn) -> None:
+        """Take note of a request that goes out now, on its turn."""
+        now = self._clock()
+        if now - turn.due <= _TOLD_LATE or self._lost_at is not None:
+            return
+        self._late.append((turn.number, self._ledger_clock.to_ledger(now)))
+        if len(self._late) == 1:
+            self._tell(self._tell_late())
+
+    async def _tell_late(self) -> None:
+        # All that go out in this pass of the loop at once.
+        late, self._late = self._late, []
+        await self._ledger.late(late)
+
+    def rejected(self, *, sent_ago: float, wait: float) -> None:
+        """Say that the server answered a request with 429: everybody pauses.
+
+        Args:
+            sent_ago: seconds since that request was sent.
+            wait: seconds to pause.
+        """
+        now = self._clock()
+        self._stock.clear()
+        if self._lost_at is None or self._alone is None:
+            self._tell(self._ledger.reject(sent_ago=sent_ago, wait=wait))
+        else:
+            self._alone.rejected(sent_at=now - sent_ago, retry_after=None, backoff=lambda _: wait)
+
+    def _tell(self, message: Awaitable[None]) -> None:
+        task = asyncio.create_task(self._deliver(message))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _deliver(self, message: Awaitable[None]) -> None:
+        try:
+            await message
+        except LedgerLostError as error:
+            self._lose(error)
+        except ConfigurationError as error:
+            self._refusal = error
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        tasks = set(self._telling)
+        if self._asking is not None:
+            tasks.add(self._asking)
+        if not tasks or self._loop is not asyncio.get_running_loop():
+            return
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
