@@ -158,7 +158,7 @@ class ImageLoader:
         elif inspect.iscoroutinefunction(getattr(value, "read", None)):
             value = await self._read_async(cast("SupportsAsyncRead", value))
         if _is_bytes_like(value) and memoryview(value).nbytes <= CHUNK and max_side is None:
-            return self._encode(bytes(value), "the given bytes", None, kind)
+            return self._encode(bytes(value), "the given data", None, kind)
         loaded = await anyio.to_thread.run_sync(
             self._load_in_thread,
             value,
@@ -200,7 +200,7 @@ class ImageLoader:
         if isinstance(value, (str, PathLike)):
             return self._read_file(cast("str | PathLike[str]", value))
         if _is_bytes_like(value):
-            return bytes(value), "the given bytes"
+            return bytes(value), "the given data"
         if is_array(value):
             return encode_array(value), "the given array"
         if is_pillow(value):

@@ -55,8 +55,9 @@ class RedisRateLimiter:
         name: what the ceiling belongs to. Default: the API's host and a hash of the client's key.
             Give a name if several keys share one ceiling.
         fallback_share: of the ceiling, more than 0 and at most 1, at which this process goes on
-            alone while Redis cannot be reached; with n processes, 1/n keeps the ceiling. None:
-            calls wait for Redis, and then fail.
+            alone while Redis cannot be reached. With n processes, 1/n, rounded down to whole
+            requests a second, keeps the ceiling (20 for 6 processes: 3/20). None: calls wait for
+            Redis, and then fail.
         unavailable_timeout: seconds that calls wait for Redis before they fail with
             `RateLimiterUnavailableError`.
         timeout: seconds for one exchange with Redis, connecting included.

@@ -42,14 +42,20 @@ if back > 0 then
   s.next, s.cool, s.began = s.next - back, s.cool - back, s.began - back
 end
 s.seen = now
-if back > SECOND / 20 or (is_new and operation == 'reserve' and other == 1) then
-  -- When the last turns went out is not known any more, and some are still to be used.
+
+-- As many turns are kept as one second may have: when each went out.
+local kept = math.max(math.floor(ceiling), 1)
+
+local is_unknown = back > SECOND / 20 or (is_new and operation == 'reserve' and other == 1)
+if is_unknown or s.next < now - SECOND then
+  s.cold = s.turns + kept  -- until then connections are opened, here and at the server
+end
+if is_unknown then
+  -- After a restart, or by another clock: turns that were given before are still to be used.
   s.next = math.max(s.next, now + SECOND)
   s.valid = s.turns
 end
 
--- As many turns are kept as one second may have: when each went out.
-local kept = math.max(math.floor(ceiling), 1)
 local function place(number)
   return 'turn' .. number % kept
 end
@@ -87,9 +93,6 @@ end
 
 local reply = {}
 if operation == 'reserve' then
-  if s.next < now - SECOND then
-    s.cold = s.turns + kept  -- until then connections are opened, here and at the server
-  end
   local interval = SECOND * spacing / pace()
   reply = {now, pace() * 1000, math.max(s.cool - now, 0), s.turns}
   local earliest = math.max(now, s.cool)

@@ -188,7 +188,7 @@ def test_1000_interactive_calls_at_half_load_beside_a_stream_of_100_000_wait_und
 
 def test_without_a_priority_single_calls_share_the_turns_with_the_stream() -> None:
     # What the test above would see without the rule that it tests.
-    assert half_load_beside_bulk(1000, 100_000, "bulk")[0] > 5
+    assert half_load_beside_bulk(300, 100_000, "bulk")[0] > 5
 
 
 def test_bulk_moves_while_interactive_calls_take_all_that_they_can() -> None:

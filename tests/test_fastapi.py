@@ -411,7 +411,7 @@ async def test_a_call_is_cancelled_when_its_client_leaves(server: Server, middle
         await until(lambda: server.in_flight == 0)
         assert time.monotonic() - left < 0.3
         client = app.state.roboflow_client
-        assert client.stats.in_flight == client.stats.waiting == 0
+        await until(lambda: client.stats.in_flight == client.stats.waiting == 0)
     assert len(server.arrivals) == 1
 
 

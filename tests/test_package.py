@@ -19,17 +19,17 @@ LAYERS = [
     "cli/sources", "cli/tables", "testing/pytest_plugin", "testing/__init__",
     "testing/server", "testing/app", "testing/models", "testing/workflows", "testing/detection",
     "testing/scenes", "testing/knobs", "testing/meter", "fastapi", "__init__",
-    "benchmark", "client", "workspace", "pipelines",
+    "benchmark", "client", "redis", "redis_connection", "workspace", "pipelines",
     "operations", "calls", "sdk_calls", "workflow", "model", "endpoint_target",
     "endpoints/__init__",
     "endpoints/clip", "endpoints/detectors", "endpoints/language", "endpoints/ocr",
     "endpoints/sam", "endpoints/video", "endpoints/prompts", "endpoint",
     "targets", "task_lookup", "runtime", "logs", "stream", "dispatch", "admission", "transport",
     "cancellation", "lanes", "lanes_aiohttp", "body", "environment", "content", "counters",
-    "retry", "pacing", "workflow_request", "model_options", "model_aliases", "predictions",
-    "answers", "supervision", "validation", "responses", "protocol", "scaling", "outputs",
-    "images", "encoding", "pixels", "signatures", "results", "config", "urls", "checks",
-    "priority", "jsontypes", "errors",
+    "retry", "shared_ceiling", "ledger", "pacing", "limiters", "workflow_request",
+    "model_options", "model_aliases", "predictions", "answers", "supervision", "validation",
+    "responses", "protocol", "scaling", "outputs", "images", "encoding", "pixels", "signatures",
+    "results", "config", "urls", "checks", "priority", "jsontypes", "errors",
 ]  # fmt: skip
 
 
@@ -61,7 +61,10 @@ def test_imports_go_one_way() -> None:
                 assert below, f"{name} imports {module}"
 
 
-@pytest.mark.parametrize(("library", "home"), [("backoff", "retry"), ("aiolimiter", "pacing")])
+@pytest.mark.parametrize(
+    ("library", "home"),
+    [("backoff", "retry"), ("aiolimiter", "pacing"), ("redis", "redis_connection")],
+)
 def test_a_library_has_one_home(library: str, home: str) -> None:
     users = [file.stem for file in PACKAGE.rglob("*.py") if library in imports(file)]
     assert users == [home]
@@ -78,9 +81,9 @@ def test_the_public_names_are_these() -> None:
         "AuthenticationError", "BadRequestError", "BenchmarkReport", "ConfigurationError",
         "EndpointTarget", "Image", "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
         "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
-        "RateLimiter", "RateLimiterUnavailableError", "ResponseError", "Result", "ResultStream",
-        "RetryPolicy", "RoboflowClient",
-        "RoboflowError", "ServerError", "Stats", "UsageLimitError", "WarmUpReport", "Workflow",
+        "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",
+        "Result", "ResultStream", "RetryPolicy", "RoboflowClient", "RoboflowError", "ServerError",
+        "Stats", "UsageLimitError", "WarmUpReport", "Workflow",
         "benchmark", "decode_image", "open_image",
     ]  # fmt: skip
     assert all(hasattr(roboflow_async, name) for name in roboflow_async.__all__)
@@ -123,6 +126,8 @@ def test_importing_it_costs_at_most_twice_what_its_five_packages_cost() -> None:
         "rich",
         "scipy",
         "pytest",
+        "fastapi",
+        "redis",
     }
 
 

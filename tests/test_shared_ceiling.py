@@ -58,7 +58,7 @@ async def share(*processes: Any) -> list[float]:
     return sorted(chain(*await asyncio.gather(*processes)))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     ceiling=st.sampled_from([1, 5, 20, 33, 100]),
     processes=st.integers(1, 6),
@@ -88,7 +88,7 @@ def test_in_no_second_do_all_together_send_more_and_97_percent_is_used(
     assert rate(steady) >= 0.97 * ceiling
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**16), longest=st.floats(0.001, 0.3))
 def test_the_second_is_counted_from_when_requests_of_all_processes_really_went_out(
     seed: int, longest: float
@@ -108,7 +108,7 @@ def test_the_second_is_counted_from_when_requests_of_all_processes_really_went_o
     assert busiest_window(run_on_fake_clock(main())) <= 20
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**16))
 def test_stalled_event_loops_do_not_make_the_turns_bunch_up(seed: int) -> None:
     chance = random.Random(seed)
@@ -365,7 +365,7 @@ def test_with_a_share_to_fall_back_on_a_process_goes_on_alone_and_shares_again()
         assert [one.pace for one in processes] == [5, 5, 5, 5]
         redis.is_down = False
         back = now()
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.9)  # asked again after 0.5 s, by the next that wants a turn
         assert [one.pace for one in processes] == [20, 20, 20, 20]
         sent = await share(*sending)
         alone = [moment for moment in sent if lost + 1 <= moment < back]
