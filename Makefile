@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SDK := .venv-sdk
+# Without compiled files each of the many processes that the tests start compiles everything anew,
+# and the time of an import is not that of its users.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test sdk bench mutants lint types build coverage clean
 

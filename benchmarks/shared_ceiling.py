@@ -33,7 +33,6 @@ from roboflow_async import RedisRateLimiter, RoboflowClient
 from roboflow_async.fastapi import RoboflowDep, add_error_handlers, lifespan
 from roboflow_async.testing import draw_scene
 
-WORKERS, SCRIPTS = 4, 2
 EXPECTED = len(draw_scene(1).boxes)
 
 
@@ -104,12 +103,12 @@ class Redis:
 
 
 @contextmanager
-def workers(environment: dict[str, str]) -> Iterator[tuple[str, psutil.Process]]:
+def workers(environment: dict[str, str], count: int) -> Iterator[tuple[str, psutil.Process]]:
     """The URL of uvicorn with several workers, and the process above them."""
     port = free_port()
     command = [
         sys.executable, "-m", "uvicorn", "--factory", "shared_ceiling:app",
-        "--app-dir", str(Path(__file__).parent), "--workers", str(WORKERS),
+        "--app-dir", str(Path(__file__).parent), "--workers", str(count),
         "--port", str(port), "--log-level", "critical",
     ]  # fmt: skip
     with subprocess.Popen(command, env=environment) as process:
@@ -149,9 +148,9 @@ async def upload(url: str, calls: int) -> Counter[str]:
     return outcomes
 
 
-async def ready(url: str, parent: psutil.Process) -> None:
+async def ready(url: str, parent: psutil.Process, count: int) -> None:
     async with httpx.AsyncClient(base_url=url) as http:
-        while len(worker_processes(parent)) < WORKERS:  # noqa: ASYNC110 - nothing tells
+        while len(worker_processes(parent)) < count:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.05)
         seen = 0
         while seen < 8:  # each of the workers has had the time to start
@@ -173,17 +172,17 @@ async def run(options: argparse.Namespace, api_url: str, parts: ExitStack) -> di
         "ROBOFLOW_API_KEY": "any",
         "ROBOFLOW_API_URL": api_url,
     }
-    url, parent = parts.enter_context(workers(environment))
-    await ready(url, parent)
-    each = options.calls // 2 // SCRIPTS
+    url, parent = parts.enter_context(workers(environment, options.workers))
+    await ready(url, parent, options.workers)
+    each = options.calls // 2 // options.scripts
     scripts = [
         await asyncio.create_subprocess_exec(
             sys.executable, __file__, "--script", str(each),
             env=environment, stdout=subprocess.PIPE,
         )
-        for _ in range(SCRIPTS)
+        for _ in range(options.scripts)
     ]  # fmt: skip
-    uploading = asyncio.create_task(upload(url, options.calls - each * SCRIPTS))
+    uploading = asyncio.create_task(upload(url, options.calls - each * options.scripts))
     happened: dict[str, Any] = {}
     if options.kill or options.restart:
         await asyncio.sleep(options.calls / 2 / options.ceiling)
@@ -229,6 +228,8 @@ def report(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--calls", type=int, default=600)
+    parser.add_argument("--workers", type=int, default=4, help="of uvicorn")
+    parser.add_argument("--scripts", type=int, default=2)
     parser.add_argument("--ceiling", type=int, default=20)
     parser.add_argument("--latency", type=float, default=0.3)
     parser.add_argument("--kill", action="store_true", help="kill -9 one worker in the middle")

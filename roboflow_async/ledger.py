@@ -65,34 +65,47 @@ class Ledger(Protocol):
 
 
 class LedgerClock:
-    """How far the loop's clock is ahead of the ledger's, as well as answers tell.
+    """How far the loop's clock is ahead of the ledger's: between two bounds, as answers tell.
 
-    Each answer says: the ledger's `now` was between the question and the answer. What was known is
-    kept if it fits, else it is moved as far as it must be: so a slow answer spoils nothing, and a
-    clock that is set, or runs away, is followed. Where it is uncertain, ours is taken for ahead,
-    which makes turns late rather than early.
+    Each answer says: the ledger's `now` was between the question and the answer. What several say
+    together is true, so that a slow answer spoils nothing; when they contradict each other, one of
+    the clocks was set.
     """
 
     def __init__(self) -> None:
-        self._ahead = inf
+        self._least, self._most = -inf, inf
         self._heard = 0.0
 
-    def heard(self, *, asked: float, answered: float, now: float) -> None:
+    def heard(self, *, asked: float, answered: float, now: float) -> bool:
         """Take an answer into account.
 
         Args:
             asked: when the question went out, by the loop's clock.
             answered: when the answer came in, by the loop's clock.
             now: the ledger's clock in between.
+
+        Returns:
+            Whether it contradicts what was known.
         """
-        drifted = self._ahead + (answered - self._heard) * _DRIFT
-        self._ahead = max(min(drifted, answered - now), asked - now)
+        drift = (answered - self._heard) * _DRIFT
+        least, most = asked - now, answered - now
+        self._least = max(self._least - drift, least)
+        self._most = min(self._most + drift, most)
         self._heard = answered
+        contradicts = self._least > self._most
+        if contradicts:
+            self._least, self._most = least, most
+        return contradicts
+
+    @property
+    def ahead(self) -> float:
+        """Seconds, rather too many than too few: what is due then comes late rather than early."""
+        return self._most
 
     def to_loop(self, moment: float) -> float:
         """A moment of the ledger's clock by the loop's."""
-        return moment + self._ahead
+        return moment + self._most
 
     def to_ledger(self, moment: float) -> float:
         """A moment of the loop's clock by the ledger's."""
-        return moment - self._ahead
+        return moment - self._most

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from math import inf
 from typing import Final
 
@@ -33,7 +33,7 @@ _STILL_IN_USE: Final = 5.0  # seconds in which turns that were booked have been 
 
 
 class BookedTurn:
-    """The right to send one request, at its time (the loop's clock)."""
+    """The right to send one request, at its time (the ledger's clock)."""
 
     __slots__ = ("_ceiling", "due", "number")
 
@@ -86,7 +86,11 @@ class SharedCeiling:
         self._lost_at: float | None = None
         self._refusal: ConfigurationError | None = None
         self._asking: asyncio.Task[None] | None = None
-        self._late: list[tuple[int, float]] = []
+        # Turns of the last second, at most, and when they were used, by the loop's clock.
+        self._sent: deque[tuple[BookedTurn, float]] = deque(
+            maxlen=max(int(self.requests_per_second), 1)
+        )
+        self._late: list[tuple[int, float]] = []  # to be told: numbers, and when, by the ledger's
         self._telling: set[asyncio.Task[None]] = set()
 
     def _clock(self) -> float:
@@ -103,8 +107,7 @@ class SharedCeiling:
     @property
     def pace(self) -> float | None:
         """Requests per second of all together (while alone: of this process), as last heard."""
-        is_alone = self._lost_at is not None and self._alone is not None
-        return self._alone.pace if is_alone and self._alone else self._pace
+        return self._alone.pace if self._alone and self._lost_at is not None else self._pace
 
     @property
     def cooldown(self) -> float:
@@ -138,7 +141,7 @@ class SharedCeiling:
                     return await self._alone.acquire()
                 continue
             # It stays in stock while this waits: when this is cancelled, the next one has it.
-            if (early := turn.due - self._clock()) > 0:
+            if (early := self._ledger_clock.to_loop(turn.due) - self._clock()) > 0:
                 await asyncio.sleep(early)
             if self._next_turn() is turn:  # else the wake-up was too late, or a 429 came in
                 self._stock.popleft()
@@ -147,8 +150,8 @@ class SharedCeiling:
                 return turn
 
     def _next_turn(self) -> BookedTurn | None:
-        now = self._clock()
-        while self._stock and self._stock[0].due + _TOO_LATE < now:
+        too_late = self._clock() - _TOO_LATE
+        while self._stock and self._ledger_clock.to_loop(self._stock[0].due) < too_late:
             self._stock.popleft()
         return self._stock[0] if self._stock else None
 
@@ -186,12 +189,9 @@ class SharedCeiling:
 
     def _book_ahead(self) -> None:
         """Book the next turns while the last of these is waited for, if the ledger is far."""
-        far = self._round_trip * self._pace > _FAR
-        if (
-            far
-            and self._demand > len(self._stock)
-            and self._last_due - self._clock() <= 2 * self._round_trip
-        ):
+        left = self._last_due - self._ledger_clock.to_ledger(self._clock())
+        wanted = self._demand > len(self._stock) and left <= 2 * self._round_trip
+        if wanted and self._round_trip * self._pace > _FAR:
             self._ask()
 
     def _ask(self) -> asyncio.Task[None]:
@@ -221,11 +221,16 @@ class SharedCeiling:
         self._refusal = None
         self._round_trip = now - asked
         self._pace, self._cooldown_until = grant.pace, now + grant.cooldown
-        if grant.cooldown > 0:
+        ahead = self._ledger_clock.ahead
+        was_set = self._ledger_clock.heard(asked=asked, answered=now, now=grant.now)
+        if was_set or grant.cooldown > 0:
             self._stock.clear()
-        self._ledger_clock.heard(asked=asked, answered=now, now=grant.now)
+        if was_set:
+            self._sent.clear()
+        elif self._ledger_clock.ahead < ahead - _TOLD_LATE:
+            self._note_late(self._sent)  # by a better clock they were later than it seemed
         for number, due in enumerate(grant.due, grant.first):
-            self._stock.append(BookedTurn(self, number, self._ledger_clock.to_loop(due)))
+            self._stock.append(BookedTurn(self, number, due))
         self._last_due, self._booked_at = self._stock[-1].due, now
 
     def _lose(self, error: LedgerLostError) -> None:
@@ -238,12 +243,17 @@ class SharedCeiling:
 
     def note_sent(self, turn: BookedTurn) -> None:
         """Take note of a request that goes out now, on its turn."""
-        now = self._clock()
-        if now - turn.due <= _TOLD_LATE or self._lost_at is not None:
-            return
-        self._late.append((turn.number, self._ledger_clock.to_ledger(now)))
-        if len(self._late) == 1:
-            self._tell(self._tell_late())
+        sent = (turn, self._clock())
+        self._sent.append(sent)
+        self._note_late([sent])
+
+    def _note_late(self, sent: Iterable[tuple[BookedTurn, float]]) -> None:
+        for turn, moment in sent:
+            at = self._ledger_clock.to_ledger(moment)
+            if at - turn.due > _TOLD_LATE and self._lost_at is None:
+                self._late.append((turn.number, at))
+                if len(self._late) == 1:
+                    self._tell(self._tell_late())
 
     async def _tell_late(self) -> None:
         # All that go out in this pass of the loop at once.

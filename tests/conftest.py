@@ -24,6 +24,9 @@ settings.register_profile("tests", max_examples=40, deadline=None)
 settings.register_profile("mutants", max_examples=4, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 
+# Debug mode keeps the stack of every timer and future, for its messages alone: a fifth of all time.
+asyncio.constants.DEBUG_STACK_DEPTH = 1
+
 KEY = "rf_SECRETkey0123456789"
 # The shortest that every decoder and our own check call a JPEG's beginning; tests that need
 # pixels draw a scene.
@@ -59,6 +62,7 @@ async def server() -> AsyncIterator[Server]:
     left = [task for task in asyncio.all_tasks() if "TestRunner" not in repr(task)]
     assert not left, left
     gc.collect()  # what a test leaves unclosed must warn in that test, not in a later one
+    gc.freeze()  # and what it leaves for good is not walked through again
 
 
 # Waits that a test need not sit through; the shape of the waits is tested on a fake clock.

@@ -58,7 +58,7 @@ async def share(*processes: Any) -> list[float]:
     return sorted(chain(*await asyncio.gather(*processes)))
 
 
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(
     ceiling=st.sampled_from([1, 5, 20, 33, 100]),
     processes=st.integers(1, 6),
@@ -88,7 +88,7 @@ def test_in_no_second_do_all_together_send_more_and_97_percent_is_used(
     assert rate(steady) >= 0.97 * ceiling
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**16), longest=st.floats(0.001, 0.3))
 def test_the_second_is_counted_from_when_requests_of_all_processes_really_went_out(
     seed: int, longest: float
