@@ -13,9 +13,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(READY)
 	$(BIN)/python -m roboflow_async demo
 
-# Four at once: most of the tests wait for a real clock.
+# Five at once: most of the tests wait for a real clock.
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal
 
 # Needs nginx; under five minutes.
 bench: $(READY) $(SDK)/.ready

@@ -3,6 +3,7 @@
 import io
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -23,6 +24,7 @@ class Scene:
     boxes: tuple[tuple[int, int, int, int], ...]
 
 
+@lru_cache(maxsize=64)  # drawing one takes 20 ms, and tests ask for the same ones again and again
 def draw_scene(
     seed: int, *, width: int = 640, height: int = 480, shapes: int | None = None, quality: int = 82
 ) -> Scene:
