@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,16 @@ EXPECTED = len(draw_scene(1).boxes)
 # In the workers and the scripts, which are told where everything is
 
 
-def limiter() -> RedisRateLimiter:
+def limiter() -> RedisRateLimiter | None:
+    if "ALONE" in os.environ:
+        return None
     share = float(os.environ.get("FALLBACK_SHARE", "0")) or None
     return RedisRateLimiter(os.environ["REDIS_URL"], fallback_share=share)
 
 
 def app() -> FastAPI:
-    application = FastAPI(lifespan=lifespan(limiter=limiter()))
+    ceiling = float(os.environ["CEILING"])
+    application = FastAPI(lifespan=lifespan(limiter=limiter(), requests_per_second=ceiling))
     add_error_handlers(application)
 
     @application.post("/predict")
@@ -60,7 +63,11 @@ async def script(calls: int) -> None:
     """Prints how many answers were right."""
     image = draw_scene(1).jpeg
     right = 0
-    async with limiter() as shared, RoboflowClient(limiter=shared) as client:
+    ceiling = float(os.environ["CEILING"])
+    async with (
+        limiter() or nullcontext() as shared,
+        RoboflowClient(limiter=shared, requests_per_second=ceiling) as client,
+    ):
         workflow = client.workflow("any", "any")
         async with workflow.stream([image] * calls) as results:
             async for result in results:
@@ -169,9 +176,12 @@ async def run(options: argparse.Namespace, api_url: str, parts: ExitStack) -> di
     environment = os.environ | {
         "REDIS_URL": f"redis://127.0.0.1:{redis.port}",
         "FALLBACK_SHARE": str(options.fallback_share or 0),
+        "CEILING": str(options.ceiling),
         "ROBOFLOW_API_KEY": "any",
         "ROBOFLOW_API_URL": api_url,
     }
+    if options.alone:
+        environment["ALONE"] = "1"
     url, parent = parts.enter_context(workers(environment, options.workers))
     await ready(url, parent, options.workers)
     each = options.calls // 2 // options.scripts
@@ -236,6 +246,7 @@ def main() -> None:
     parser.add_argument("--restart", action="store_true", help="restart Redis in the middle")
     parser.add_argument("--down", type=float, default=1.0, help="seconds until it is started again")
     parser.add_argument("--fallback-share", type=float, help="go on alone meanwhile")
+    parser.add_argument("--alone", action="store_true", help="each keeps the ceiling for itself")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--script", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -4,18 +4,25 @@ To run them: start one that serves the detector `shapes/1` and the Workflow `loc
 INFERENCE_SERVER_URL to its address.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI, UploadFile
 from PIL import Image as PillowImage
 from PIL import ImageDraw
+from redis_server import RedisServer, needs_redis
+from serving import serving
 
 from roboflow_async import (
     APIStatusError,
     BadRequestError,
     Image,
+    RedisRateLimiter,
     RetryPolicy,
     RoboflowClient,
     ServerError,
@@ -23,6 +30,12 @@ from roboflow_async import (
     open_image,
 )
 from roboflow_async.answers import ImageSize
+from roboflow_async.fastapi import (
+    CancelOnDisconnect,
+    RoboflowDep,
+    add_error_handlers,
+    lifespan,
+)
 from roboflow_async.predictions import ObjectDetection
 from roboflow_async.testing import draw_scene
 
@@ -297,3 +310,57 @@ async def test_the_blocks_are_listed(client: RoboflowClient) -> None:
     blocks = await client.list_blocks()
     names = {block["manifest_type_identifier"] for block in blocks.blocks}
     assert "roboflow_core/roboflow_object_detection_model@v2" in names
+
+
+async def test_uploads_through_a_fastapi_app(transport: Any) -> None:
+    app = FastAPI(
+        lifespan=lifespan(
+            api_key="any", api_url=URL, transport=transport, retry=RetryPolicy(max_attempts=1)
+        )
+    )
+    add_error_handlers(app)
+
+    @app.post("/model", dependencies=[CancelOnDisconnect])
+    async def model(image: UploadFile, client: RoboflowDep) -> ObjectDetection:
+        return await client.model("shapes/1", task="object-detection").run(image)
+
+    @app.post("/workflow/{name}")
+    async def workflow(name: str, image: UploadFile, client: RoboflowDep) -> dict[str, Any]:
+        fields = ["visualization"]
+        return await client.workflow("local", name, excluded_fields=fields).run(image)
+
+    scenes = [draw_scene(seed, quality=95) for seed in range(6)]
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        answers = await asyncio.gather(
+            *(http.post("/model", files={"image": scene.jpeg}) for scene in scenes),
+            *(http.post("/workflow/shapes", files={"image": scene.jpeg}) for scene in scenes),
+        )
+        for answer, scene in zip(answers, scenes * 2, strict=True):
+            found = answer.json()
+            assert off_by(boxes(_detection(found)), scene.boxes) <= 4
+        broken = {"image": scenes[0].jpeg[:200]}
+        assert (await http.post("/model", files=broken)).status_code == 422
+        unknown = await http.post("/workflow/no-such", files={"image": scenes[0].jpeg})
+        assert unknown.status_code == 502
+        assert unknown.json() == {"detail": "the vision service is not available"}
+
+
+def _detection(found: Any) -> Any:
+    """A model's answer, or that of the Workflow's detector."""
+    return found if isinstance(found["predictions"], list) else found["predictions"]
+
+
+@needs_redis
+async def test_clients_that_share_a_ceiling_through_redis(transport: Any, tmp_path: Path) -> None:
+    scenes = [draw_scene(seed, quality=95) for seed in range(10)]
+    with RedisServer(tmp_path) as redis:
+
+        async def process() -> int:
+            async with (
+                RedisRateLimiter(redis.url) as limiter,
+                RoboflowClient("any", api_url=URL, limiter=limiter, transport=transport) as client,
+            ):
+                stream = client.workflow("local", "shapes").stream(scene.jpeg for scene in scenes)
+                return sum([result.ok async for result in stream])
+
+        assert await asyncio.gather(*(process() for _ in range(3))) == [10] * 3

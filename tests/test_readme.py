@@ -1,6 +1,7 @@
 """The README's examples run as they are written, against the stand-in API."""
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from redis_server import RedisServer, needs_redis
 from serving import serving
 
 from roboflow_async.testing import StandInServer, draw_scene
@@ -66,7 +68,7 @@ async def test_the_fastapi_handler(
     monkeypatch.setenv("ROBOFLOW_API_KEY", "any")
     monkeypatch.setenv("ROBOFLOW_API_URL", roboflow_stand_in.url)
     names: dict[str, Any] = {"__name__": "app"}
-    exec(compile(block("python", "FastAPI("), "README.md", "exec"), names)
+    exec(compile(block("python", '@app.post("/predict", dep'), "README.md", "exec"), names)
     async with (
         serving(names["app"]) as url,
         httpx.AsyncClient(base_url=url, timeout=10) as http,
@@ -79,6 +81,49 @@ async def test_the_fastapi_handler(
         assert counts == [len(draw_scene(seed).boxes) for seed in range(8)]
         refused = await http.post("/predict", files={"image": b"/etc/passwd"})
         assert refused.status_code == 422
+
+
+@pytest.mark.anyio
+async def test_the_fastapi_handler_of_many_images(
+    roboflow_stand_in: StandInServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROBOFLOW_API_KEY", "any")
+    monkeypatch.setenv("ROBOFLOW_API_URL", roboflow_stand_in.url)
+    names: dict[str, Any] = {"__name__": "app"}
+    exec(compile(block("python", '@app.post("/predict/many")'), "README.md", "exec"), names)
+    async with (
+        serving(names["app"]) as url,
+        httpx.AsyncClient(base_url=url, timeout=10) as http,
+    ):
+        files = [("images", (f"{seed}.jpg", draw_scene(seed).jpeg)) for seed in range(5)]
+        answer = await http.post("/predict/many", files=[*files, ("images", ("x", b"no image"))])
+    lines = {line["name"]: line for line in map(json.loads, answer.text.splitlines())}
+    assert "is not an image" in lines.pop("x")["error"]
+    assert {name: line["count"] for name, line in lines.items()} == {
+        f"{seed}.jpg": len(draw_scene(seed).boxes) for seed in range(5)
+    }
+
+
+@needs_redis
+@pytest.mark.anyio
+async def test_the_deployment(
+    roboflow_stand_in: StandInServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ROBOFLOW_API_KEY", "any")
+    monkeypatch.setenv("ROBOFLOW_API_URL", roboflow_stand_in.url)
+    with RedisServer(tmp_path) as redis:
+        code = block("python", "RedisRateLimiter").replace("redis://localhost:6379", redis.url)
+        names: dict[str, Any] = {"__name__": "app"}
+        exec(compile(code, "README.md", "exec"), names)
+        app = names["app"]
+        async with serving(app) as url, httpx.AsyncClient(base_url=url) as http:
+            await app.state.roboflow_client.workflow("any", "any").run(draw_scene(1).jpeg)
+            stats = (await http.get("/stats")).json()
+    assert stats["succeeded"] == 1
+    alerts = README.partition("**What to alert on**")[2].partition("\n## ")[0]
+    signs = "".join(line.split("|")[1] for line in alerts.splitlines() if line.startswith("|"))
+    for name in set(re.findall(r"`(\w+)`", signs)) - {"queue_timeout", "max_waiting", "timeout"}:
+        assert name in stats or name == "requests_per_second"
 
 
 def test_the_demo(folder: Path, roboflow_stand_in: StandInServer) -> None:
