@@ -54,7 +54,8 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             before it; None: as long as it takes. Streams are not bound by it.
         max_waiting: single calls that may wait; one more fails at once with `QueueFullError`.
             None: any number. Streams are not bound by it.
-        limiter: shares one ceiling between clients: a `Pacer`, or anything with its `acquire`.
+        limiter: shares one ceiling between clients: a `Pacer`; between processes and hosts: a
+            `RedisRateLimiter`; or anything with an `acquire` like theirs.
         http_client: an `httpx.AsyncClient` that sends everything (for its proxies, TLS settings,
             hooks). It is not closed with this client.
         transport: what sends: "httpx", or "aiohttp" (extra `aiohttp`), which takes less CPU.

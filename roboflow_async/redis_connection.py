@@ -4,6 +4,7 @@ The only file that imports redis.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, Final
@@ -87,8 +88,9 @@ class RedisConnection:
                 "this Redis is a node of a cluster: give its URL as redis+cluster://."
             )
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
-            # Ours alone: theirs may name the server's address.
-            failure = LedgerLostError(type(error).__name__)
+            # Of its text the code alone (READONLY, OOM, ...): the rest may name an address.
+            code = re.match(r"[A-Z]{3,}\b", str(error))
+            failure = LedgerLostError(f"{type(error).__name__}{f' {code[0]}' if code else ''}")
         raise failure
 
     async def aclose(self) -> None:

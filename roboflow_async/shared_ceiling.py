@@ -5,20 +5,17 @@ waits for it on its own timer and asks nobody. Knows nothing of Redis.
 """
 
 import asyncio
-import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Iterable
-from math import inf
+from math import ceil, inf
 from typing import Final
 
-from roboflow_async.errors import ConfigurationError, RateLimiterUnavailableError
+from roboflow_async.errors import ConfigurationError
 from roboflow_async.ledger import Ledger, LedgerClock, LedgerLostError
+from roboflow_async.outage import Outage
 from roboflow_async.pacing import Pacer
 
 __all__ = ["BookedTurn", "SharedCeiling"]
-
-_log: Final = logging.getLogger(__name__)
 
 # A turn that is used late is made known, so that the one a second after it comes later, too. One
 # that is later than this is given up: by then that one may be on its way.
@@ -27,8 +24,8 @@ _TOO_LATE: Final = 0.100
 # Turns that are booked at once, if so many calls wait: as many seconds' worth, and two at least.
 # That is what a process takes along when it is killed.
 _BATCH: Final = 0.1
+_MOST: Final = 1000  # turns that one answer has room for
 _FAR: Final = 0.25  # of a pace: if an answer takes longer, turns are booked ahead
-_ASK_AGAIN: Final = (0.25, 0.5)  # seconds, at random between: a lost ledger is asked again
 _STILL_IN_USE: Final = 5.0  # seconds in which turns that were booked have been used
 
 
@@ -79,11 +76,12 @@ class SharedCeiling:
         self._stock: deque[BookedTurn] = deque()
         self._waiting = 0  # callers
         self._demand = 0  # turns that are wanted
-        self._last_due = self._booked_at = self._cooldown_until = self._ask_again_at = -inf
+        self._last_due = self._booked_at = self._cooldown_until = -inf
         self._pace = self.requests_per_second
         self._ledger_clock = LedgerClock()
         self._round_trip = 0.0
-        self._lost_at: float | None = None
+        meanwhile = "calls wait for it" if self._alone is None else "going on alone"
+        self._outage = Outage(patience=self._patience, meanwhile=meanwhile)
         self._refusal: ConfigurationError | None = None
         self._asking: asyncio.Task[None] | None = None
         # Turns of the last second, at most, and when they were used, by the loop's clock.
@@ -107,7 +105,7 @@ class SharedCeiling:
     @property
     def pace(self) -> float | None:
         """Requests per second of all together (while alone: of this process), as last heard."""
-        return self._alone.pace if self._alone and self._lost_at is not None else self._pace
+        return self._alone.pace if self._alone and self._outage.lasts else self._pace
 
     @property
     def cooldown(self) -> float:
@@ -158,13 +156,12 @@ class SharedCeiling:
     async def _restock(self) -> bool:
         """Return when there is a turn in stock; False: this process goes on alone."""
         while not self._stock:
-            now = self._clock()
-            lost = self._lost_at is not None
-            if lost and now < self._ask_again_at:
+            lost = self._outage.lasts
+            if (pause := self._outage.pause(self._clock())) > 0:
                 if self._alone is not None:
                     return False
-                self._check_patience(now)
-                await asyncio.sleep(self._ask_again_at - now)
+                self._outage.check_patience(self._clock())
+                await asyncio.sleep(pause)
                 continue
             asking = self._ask()
             if lost and self._alone is not None:
@@ -172,20 +169,13 @@ class SharedCeiling:
             await asyncio.wait({asking})
             if asking.cancelled():
                 raise ConfigurationError("this rate limiter was closed while it was in use.")
+            self._asking = None
             asking.result()
             if self._refusal is not None:
                 raise ConfigurationError(self._refusal.message)
             if self._alone is None:
-                self._check_patience(self._clock())
+                self._outage.check_patience(self._clock())
         return True
-
-    def _check_patience(self, now: float) -> None:
-        if self._lost_at is not None and now - self._lost_at >= self._patience:
-            raise RateLimiterUnavailableError(
-                "the rate limiter that is shared with other processes has not been reached for "
-                f"{now - self._lost_at:.3g} s: start it again, or give fallback_share= to go on "
-                "without it."
-            )
 
     def _book_ahead(self) -> None:
         """Book the next turns while the last of these is waited for, if the ledger is far."""
@@ -195,8 +185,12 @@ class SharedCeiling:
             self._ask()
 
     def _ask(self) -> asyncio.Task[None]:
+        if self._asking is not None and self._asking.done() and not self._asking.cancelled():
+            self._asking.result()  # one in the background that ended with a bug
         if self._asking is None or self._asking.done():
-            turns = min(max(self._demand - len(self._stock), 1), self._largest_batch)
+            # More are under way to a ledger that is far.
+            most = max(self._largest_batch, ceil(2 * self._round_trip * self._pace))
+            turns = min(max(self._demand - len(self._stock), 1), most, _MOST)
             # A task of its own: a caller that is cancelled does not lose what was booked.
             self._asking = asyncio.create_task(self._reserve(turns))
         return self._asking
@@ -209,15 +203,13 @@ class SharedCeiling:
             known = asked - self._booked_at < _STILL_IN_USE
             grant = await self._ledger.reserve(turns, known=known)
         except LedgerLostError as error:
-            self._lose(error)
+            self._outage.begin(self._clock(), str(error))
             return
         except ConfigurationError as error:
             self._refusal = error
             return
         now = self._clock()
-        if self._lost_at is not None:
-            _log.warning("the shared rate limiter is back after %.3g s", now - self._lost_at)
-            self._lost_at = None
+        self._outage.end(now)
         self._refusal = None
         self._round_trip = now - asked
         self._pace, self._cooldown_until = grant.pace, now + grant.cooldown
@@ -233,14 +225,6 @@ class SharedCeiling:
             self._stock.append(BookedTurn(self, number, due))
         self._last_due, self._booked_at = self._stock[-1].due, now
 
-    def _lose(self, error: LedgerLostError) -> None:
-        now = self._clock()
-        if self._lost_at is None:
-            self._lost_at = now
-            goes_on = "going on alone" if self._alone is not None else "waiting for it"
-            _log.warning("the shared rate limiter is lost (%s): %s", error, goes_on)
-        self._ask_again_at = now + random.uniform(*_ASK_AGAIN)
-
     def note_sent(self, turn: BookedTurn) -> None:
         """Take note of a request that goes out now, on its turn."""
         sent = (turn, self._clock())
@@ -250,7 +234,7 @@ class SharedCeiling:
     def _note_late(self, sent: Iterable[tuple[BookedTurn, float]]) -> None:
         for turn, moment in sent:
             at = self._ledger_clock.to_ledger(moment)
-            if at - turn.due > _TOLD_LATE and self._lost_at is None:
+            if at - turn.due > _TOLD_LATE and not self._outage.lasts:
                 self._late.append((turn.number, at))
                 if len(self._late) == 1:
                     self._tell(self._tell_late())
@@ -269,7 +253,7 @@ class SharedCeiling:
         """
         now = self._clock()
         self._stock.clear()
-        if self._lost_at is None or self._alone is None:
+        if self._alone is None or not self._outage.lasts:
             self._tell(self._ledger.reject(sent_ago=sent_ago, wait=wait))
         else:
             self._alone.rejected(sent_at=now - sent_ago, retry_after=None, backoff=lambda _: wait)
@@ -283,7 +267,7 @@ class SharedCeiling:
         try:
             await message
         except LedgerLostError as error:
-            self._lose(error)
+            self._outage.begin(self._clock(), str(error))
         except ConfigurationError as error:
             self._refusal = error
 

@@ -86,4 +86,4 @@ def limiter_on(
     return limiter
 
 
-logging.getLogger("roboflow_async.shared_ceiling").setLevel(logging.CRITICAL)
+logging.getLogger("roboflow_async.outage").setLevel(logging.CRITICAL)
