@@ -14,9 +14,9 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, UploadFile
+from fastapi import Depends, FastAPI, HTTPException, UploadFile
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -34,6 +34,7 @@ from roboflow_async.predictions import ObjectDetection
 MODEL_ID: Final = os.environ.get("MODEL_ID", "shapes/1")
 REDIS_URL: Final = os.environ.get("REDIS_URL")
 PAGE: Final = Path(__file__).parent / "page.html"
+MOST_IMAGES: Final = 200  # in one request: streams wait on purpose, and are not refused by a queue
 
 app = FastAPI(
     title="Detections",
@@ -45,6 +46,15 @@ app = FastAPI(
     ),
 )
 add_error_handlers(app)
+
+
+async def some_images(images: list[UploadFile]) -> list[UploadFile]:
+    if len(images) > MOST_IMAGES:
+        raise HTTPException(413, f"more than {MOST_IMAGES} images")
+    return images
+
+
+SomeImages = Annotated[list[UploadFile], Depends(some_images)]
 
 
 def detector(client: RoboflowClient) -> Model[ObjectDetection]:
@@ -64,7 +74,7 @@ async def predict(image: UploadFile, client: RoboflowDep) -> ObjectDetection:
 
 @app.post("/predict/many")
 async def predict_many(
-    images: list[UploadFile], client: RoboflowDep, streams: StreamsDep
+    images: SomeImages, client: RoboflowDep, streams: StreamsDep
 ) -> StreamingResponse:
     """Many images: a line of JSON for each, as it completes."""
 
@@ -77,7 +87,7 @@ async def predict_many(
 
 @app.post("/predict/events", response_class=EventSourceResponse)
 async def predict_events(
-    images: list[UploadFile], client: RoboflowDep, streams: StreamsDep
+    images: SomeImages, client: RoboflowDep, streams: StreamsDep
 ) -> AsyncGenerator[ServerSentEvent]:
     """Many images: a server-sent event for each, as it completes, and one at the end."""
     async for outcome in outcomes(images, client, streams):

@@ -11,18 +11,12 @@ import asyncio
 import heapq
 from collections import deque
 from itertools import count
-from typing import Final
 
 from roboflow_async.errors import RoboflowError
 from roboflow_async.pacing import Pacer, Turn
-from roboflow_async.priority import PRIORITIES, Priority
+from roboflow_async.priority import BULK_SHARE, PRIORITIES, Priority
 
 __all__ = ["Admission", "Flow"]
-
-# Of so many turns one is for bulk while both wait: bulk moves at a tenth of the pace at least, and
-# at half load the 95th percentile of interactive calls waits for 4.0 paces, against 3.8 if bulk
-# never moved, and 6.8 if it had every fourth turn (simulated, tests/test_admission.py).
-_BULK_SHARE: Final = 10
 
 
 class Flow:
@@ -155,7 +149,7 @@ class Admission:
     def _pass_on(self, served: Flow) -> None:
         """Choose the next head; not from the flow that had the last one, if there is another."""
         bulk = self._rotations["bulk"]
-        bulk_is_due = self._bulk_passed_over >= _BULK_SHARE - 1
+        bulk_is_due = self._bulk_passed_over >= BULK_SHARE - 1
         for priority in reversed(PRIORITIES) if bulk_is_due else PRIORITIES:
             if self._choose(self._rotations[priority], served):
                 passed_over = bool(bulk) and priority != "bulk"

@@ -191,7 +191,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             now = asyncio.get_running_loop().time()
         except RuntimeError:
             now = None
-        ahead = self._counters.single_calls_waiting["interactive"]
+        ahead = self._counters.ahead_of("interactive")
         return self._counters.snapshot(
             now,
             pace=self._pacer.pace,

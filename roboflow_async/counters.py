@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from roboflow_async.priority import PRIORITIES, Priority
+from roboflow_async.priority import BULK_SHARE, PRIORITIES, Priority
 from roboflow_async.results import Stats
 
 __all__ = ["Counters", "percentile"]
@@ -44,6 +44,14 @@ class Counters:
         self._first_sent: float | None = None
         # Sends are counted in bins of a tenth of a second: memory stays flat at any rate.
         self._bins: deque[tuple[int, int]] = deque(maxlen=round(_RATE_WINDOW / _BIN) + 1)
+
+    def ahead_of(self, priority: Priority) -> int:
+        """Single calls that get their turn before a new one."""
+        interactive, bulk = (self.single_calls_waiting[name] for name in PRIORITIES)
+        if priority == "interactive":
+            return interactive
+        # Of BULK_SHARE turns one is for bulk, while both wait.
+        return bulk + min(interactive, (bulk + 1) * (BULK_SHARE - 1))
 
     def sent(self, now: float, *, again: bool) -> None:
         """Count an attempt that leaves at `now` (the loop's clock)."""

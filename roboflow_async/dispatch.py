@@ -94,24 +94,34 @@ class Dispatcher:
         """The flow of all single calls of a priority."""
         return self._single_calls[priority]
 
-    def check_queue(self, flow: Flow) -> None:
-        """Raise `QueueTimeoutError` if a new call of a flow would wait in vain.
+    @contextmanager
+    def preparing(self, flow: Flow) -> Generator[None]:
+        """Around all that is done for a call before it queues: it counts as waiting.
 
-        Called before anything is loaded for it, and again when it queues.
+        Raises:
+            QueueTimeoutError: it would wait in vain. Nothing has been loaded for it.
         """
+        self._check_queue(flow)
+        with self._counted_as_waiting(flow):
+            yield
+
+    def _check_queue(self, flow: Flow) -> None:
         if flow.waits_on_purpose:
             return
-        ahead = self._counters.single_calls_waiting[flow.priority]
-        expected = self._pacer.expected_wait(ahead)
+        waiting = sum(self._counters.single_calls_waiting.values())
+        expected = self._expected_wait(flow)
         max_waiting, queue_timeout = self._settings.max_waiting, self._settings.queue_timeout
-        if max_waiting is not None and ahead >= max_waiting:
+        if max_waiting is not None and waiting >= max_waiting:
             raise QueueFullError(
-                f"{ahead} calls wait already, and max_waiting={max_waiting}: "
+                f"{waiting} calls wait already, and max_waiting={max_waiting}: "
                 f"come back in {expected:.3g} s.",
                 retry_after=max(expected, _LEAST_RETRY_AFTER),
             )
         if queue_timeout is not None and expected > queue_timeout:
-            raise self._no_turn(queue_timeout, ahead, expected)
+            raise self._no_turn(queue_timeout, flow)
+
+    def _expected_wait(self, flow: Flow) -> float:
+        return self._pacer.expected_wait(self._counters.ahead_of(flow.priority))
 
     async def call(
         self,
@@ -141,7 +151,7 @@ class Dispatcher:
         flow = flow if flow is not None else self._single_calls["interactive"]
         error: APIError | None = None
         try:
-            self.check_queue(flow)
+            self._check_queue(flow)
             while True:
                 turn = await self._enter(flow, order, record, error)
                 try:
@@ -185,19 +195,17 @@ class Dispatcher:
         except TimeoutError:
             if error is not None:
                 raise self._given_up(error, record, self._deadline_passed()) from None
-            ahead = self._counters.single_calls_waiting[flow.priority]
-            expected = self._pacer.expected_wait(ahead)
-            raise self._no_turn(limit or 0.0, ahead, expected) from None
+            raise self._no_turn(limit or 0.0, flow) from None
         except APIConnectionError:
             if error is None:
                 raise
             raise self._given_up(error, record, _CLOSED) from None
 
-    @staticmethod
-    def _no_turn(queue_timeout: float, ahead: int, expected: float) -> QueueTimeoutError:
+    def _no_turn(self, queue_timeout: float, flow: Flow) -> QueueTimeoutError:
+        waiting = sum(self._counters.single_calls_waiting.values())
         return QueueTimeoutError(
-            f"no turn within queue_timeout={queue_timeout:g} s: {ahead} other calls wait.",
-            retry_after=max(expected, _LEAST_RETRY_AFTER),
+            f"no turn within queue_timeout={queue_timeout:g} s: {waiting} other calls wait.",
+            retry_after=max(self._expected_wait(flow), _LEAST_RETRY_AFTER),
         )
 
     @contextmanager

@@ -150,19 +150,22 @@ does not depend on that.
 """
 
 
-async def _while_connected(request: Request) -> AsyncGenerator[None]:
+async def _while_connected(connection: HTTPConnection) -> AsyncGenerator[None]:
+    if not isinstance(connection, Request):
+        yield  # the handler of a WebSocket is told by its own `receive`
+        return
     with suppress(RuntimeError):  # it was read as a form already
-        await request.body()  # else the watcher below would take it away from the handler
+        await connection.body()  # else the watcher below would take it away from the handler
     connected = asyncio.timeout(None)
     try:
         # PEP 789 forbids an open scope across a `yield`, but not in context managers.
         async with connected:
-            watcher = asyncio.create_task(_watch(request, connected))
+            watcher = asyncio.create_task(_watch(connection, connected))
             try:
                 yield
             finally:
                 watcher.cancel()
-                await asyncio.wait({watcher})
+                await asyncio.gather(watcher, return_exceptions=True)
     except TimeoutError:
         if connected.expired():
             raise ClientDisconnect from None
@@ -170,12 +173,15 @@ async def _while_connected(request: Request) -> AsyncGenerator[None]:
 
 
 async def _watch(request: Request, connected: asyncio.Timeout) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    connected.reschedule(0)  # the past
+    # The body is read: what comes now says that the client left, or is the body once more, from a
+    # middleware that gives it to all who ask, and who tells nobody when the client leaves.
+    if (await request.receive())["type"] == "http.disconnect":
+        connected.reschedule(0)  # the past
 
 
-CancelOnDisconnect: Final = Depends(_while_connected)
+# Until the handler ends, and not until its response is sent: after that a server says
+# "disconnected" to everybody.
+CancelOnDisconnect: Final = Depends(_while_connected, scope="function")
 """Cancels a handler, and so its calls, when its client leaves: `dependencies=[...]` of a route.
 
 uvicorn and Starlette do that for streaming responses alone. The body is read first.
@@ -207,9 +213,21 @@ class ErrorAnswer:
         """`Retry-After`, if there is one."""
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
+    @property
+    def websocket_code(self) -> int:
+        """With which code to close a WebSocket.
+
+        https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number
+        """
+        if self.retry_after is not None:
+            return 1013
+        return 1011 if self.status_code >= 500 else 1008
+
 
 _BUSY: Final = (QueueTimeoutError, RateLimitError, RateLimiterUnavailableError)
+# The messages of these errors may name files of the server, or how the app is configured.
 _ANSWERS: Final[tuple[tuple[type[RoboflowError], int, str], ...]] = (
+    (ImageError, 422, "the image cannot be used: it is none, empty, damaged or too large"),
     (PayloadTooLargeError, 413, "the image is too large"),
     (BadRequestError, 422, "the image cannot be processed"),
     (ConfigurationError, 500, "this service is not configured correctly"),
@@ -217,20 +235,29 @@ _ANSWERS: Final[tuple[tuple[type[RoboflowError], int, str], ...]] = (
 
 
 def error_answer(error: RoboflowError) -> ErrorAnswer:
-    """What to tell a stranger of an error, also in the middle of a stream.
+    """What to tell a stranger of an error, also in the middle of a stream; the rest is logged.
 
     503 with `retry_after`: the queue is full, or the API allows no more now. 422: the image cannot
-    be used. 413: it is too large. 504: no answer in time. 500: this app is configured wrongly.
-    502: everything else, also what is wrong with the key or the plan, without saying more.
+    be used. 413: the API finds it too large. 504: no answer in time. 500: this app is configured
+    wrongly. 502: everything else, also what is wrong with the key or the plan, without saying more.
     """
+    answer = _answer_of(error)
+    if answer.status_code < 500:
+        level = logging.INFO
+    else:
+        level = logging.WARNING if answer.retry_after is not None else logging.ERROR
+    kind = type(error).__name__
+    _log.log(level, "answered %d: %s: %s", answer.status_code, kind, error.message)
+    return answer
+
+
+def _answer_of(error: RoboflowError) -> ErrorAnswer:
     status = error.status_code if isinstance(error, APIStatusError) else None
     if isinstance(error, _BUSY) or status == 503:
         seconds = max(math.ceil(getattr(error, "retry_after", None) or 1), 1)
         return ErrorAnswer(503, f"busy: try again in {seconds} s", seconds)
     if isinstance(error, APITimeoutError) or status in (408, 504):
         return ErrorAnswer(504, "the vision service did not answer in time")
-    if isinstance(error, ImageError):
-        return ErrorAnswer(422, error.message)
     for kind, status_code, detail in _ANSWERS:
         if isinstance(error, kind):
             return ErrorAnswer(status_code, detail)
@@ -240,7 +267,8 @@ def error_answer(error: RoboflowError) -> ErrorAnswer:
 def add_error_handlers(app: FastAPI) -> None:
     """Let the app answer our errors as `error_answer` says, with `{"detail": ...}`.
 
-    What a stranger is not told is logged, by the logger `roboflow_async.fastapi`.
+    What happened is logged, by the logger `roboflow_async.fastapi`: what is wrong with an image or
+    a request as INFO, with the API or this app as WARNING or ERROR.
     """
     app.add_exception_handler(RoboflowError, _answer_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
@@ -249,13 +277,8 @@ def add_error_handlers(app: FastAPI) -> None:
 async def _answer_error(connection: Request | WebSocket, error: Exception) -> Response:
     assert isinstance(error, RoboflowError)
     answer = error_answer(error)
-    if answer.status_code >= 500:
-        level = logging.WARNING if answer.retry_after is not None else logging.ERROR
-        kind = type(error).__name__
-        _log.log(level, "answered %d: %s: %s", answer.status_code, kind, error.message)
     if isinstance(connection, WebSocket):
-        # https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number
-        await connection.close(1013 if answer.retry_after is not None else 1011, answer.detail)
+        await connection.close(answer.websocket_code, answer.detail)
     return JSONResponse({"detail": answer.detail}, answer.status_code, answer.headers)
 
 

@@ -7,11 +7,10 @@ before a turn is taken.
 import binascii
 import inspect
 import os
-import re
 import threading
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard, cast
+from typing import Any, Final, Protocol, TypeGuard, cast
 
 import anyio
 import anyio.to_thread
@@ -21,9 +20,11 @@ from roboflow_async.encoding import CHUNK, EncodedImage, ImageURL, Resizing, bas
 from roboflow_async.errors import ImageError, RoboflowError
 from roboflow_async.pixels import downsize, encode_array, encode_pillow, is_array, is_pillow
 from roboflow_async.signatures import check_content
-from roboflow_async.urls import AllowURLs, check_image_url
+from roboflow_async.urls import AllowURLs, check_image_url, is_url
 
 __all__ = ["Image", "ImageInput", "ImageLoader", "is_image"]
+
+_LARGEST_FILE: Final = 256 * 1024 * 1024  # bytes; of an image that is made smaller here
 
 
 class SupportsRead(Protocol):
@@ -151,12 +152,12 @@ class ImageLoader:
         """
         if isinstance(value, httpx.URL):
             return self._url(str(value))
-        if isinstance(value, str) and re.match(r"https?://", value, re.IGNORECASE):
+        if isinstance(value, str) and is_url(value):
             return self._url(value)
         if isinstance(value, Image):
             value = value.data
         elif inspect.iscoroutinefunction(getattr(value, "read", None)):
-            value = await self._read_async(cast("SupportsAsyncRead", value))
+            value = await self._read_async(cast("SupportsAsyncRead", value), max_side)
         if _is_bytes_like(value) and memoryview(value).nbytes <= CHUNK and max_side is None:
             return self._encode(bytes(value), "the given data", None, kind)
         loaded = await anyio.to_thread.run_sync(
@@ -173,19 +174,26 @@ class ImageLoader:
         check_image_url(url, self._allow_urls)
         return ImageURL(url)
 
-    async def _read_async(self, file: SupportsAsyncRead) -> bytes:
+    def _most(self, max_side: int | None) -> int:
+        """Bytes that are read at most: more, of what is made smaller before it is sent."""
+        return self._max_bytes if max_side is None else max(self._max_bytes, _LARGEST_FILE)
+
+    async def _read_async(self, file: SupportsAsyncRead, max_side: int | None) -> bytes:
         try:
+            if inspect.iscoroutinefunction(getattr(file, "seek", None)):
+                await cast("Any", file).seek(0)  # a handler may have looked into it
             # One byte more than allowed tells that it is too large: an upload may be of any size.
-            data: object = await file.read(self._max_bytes + 1)
+            most = self._most(max_side)
+            data: object = await file.read(most + 1)
         except Exception as error:  # noqa: BLE001 - as in _load_in_thread
             raise _unreadable(file, error) from None
-        return _bytes_read(data)
+        return _not_too_large(_bytes_read(data), most, "the given data")
 
     def _load_in_thread(
         self, value: object, max_side: int | None, kind: str
     ) -> EncodedImage | tuple[bytes, str]:
         try:
-            data, name = self._read(value)
+            data, name = self._read(value, self._most(max_side))
             if len(data) <= CHUNK and max_side is None:
                 # A thread that encodes it would cost three times as much: it and the event loop
                 # would take the interpreter lock from each other.
@@ -196,9 +204,9 @@ class ImageLoader:
         except Exception as error:  # noqa: BLE001 - objects of any library are read and encoded here
             raise _unreadable(value, error) from None
 
-    def _read(self, value: object) -> tuple[bytes, str]:
+    def _read(self, value: object, most: int) -> tuple[bytes, str]:
         if isinstance(value, (str, PathLike)):
-            return self._read_file(cast("str | PathLike[str]", value))
+            return self._read_file(cast("str | PathLike[str]", value), most)
         if _is_bytes_like(value):
             return bytes(value), "the given data"
         if is_array(value):
@@ -212,7 +220,7 @@ class ImageLoader:
             "binary file object, Image.from_base64(...), a numpy array or a PIL image."
         )
 
-    def _read_file(self, value: str | PathLike[str]) -> tuple[bytes, str]:
+    def _read_file(self, value: str | PathLike[str], most: int) -> tuple[bytes, str]:
         if not self._allow_paths:
             raise ImageError(
                 "an image was given as a path, and this client has allow_paths=False: "
@@ -225,10 +233,10 @@ class ImageLoader:
             with Path(value).open("rb") as file:
                 # One byte more than allowed tells that it is too large, whatever its size says:
                 # a pipe has none, and a file may grow. (Python makes room for all that is asked.)
-                expected = min(os.fstat(file.fileno()).st_size, self._max_bytes)
+                expected = min(os.fstat(file.fileno()).st_size, most)
                 data = file.read(expected + 1)
                 if len(data) > expected:
-                    data += file.read(self._max_bytes - expected)
+                    data += file.read(most - expected)
         except FileNotFoundError:
             raise ImageError(f"there is no file {name}.") from None
         except IsADirectoryError:
@@ -236,7 +244,7 @@ class ImageLoader:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "the path is not valid"
             raise ImageError(f"{name} cannot be read: {reason}.") from None
-        return data, name
+        return _not_too_large(data, most, name), name
 
     def _encode(self, data: bytes, name: str, max_side: int | None, kind: str) -> EncodedImage:
         if kind == "image":
@@ -244,11 +252,7 @@ class ImageLoader:
         resized = downsize(data, max_side) if max_side is not None else None
         if resized is not None:
             data = resized.data
-        if len(data) > self._max_bytes:
-            raise ImageError(
-                f"{name} is larger than {self._max_bytes / 1e6:.4g} MB, more than the API takes "
-                "in one request: make it smaller, with max_side= for example."
-            )
+        _not_too_large(data, self._max_bytes, name)
         if len(data) <= CHUNK:
             chunks = tuple(base64_chunks(data))
         else:
@@ -262,6 +266,15 @@ class ImageLoader:
 
 def _is_bytes_like(value: object) -> TypeGuard[bytes | bytearray | memoryview]:
     return isinstance(value, (bytes, bytearray, memoryview))
+
+
+def _not_too_large(data: bytes, most: int, name: str) -> bytes:
+    if len(data) > most:
+        raise ImageError(
+            f"{name} is larger than {most / 1e6:.4g} MB, more than the API takes in one request: "
+            "make it smaller, with max_side= for example."
+        )
+    return data
 
 
 def _bytes_read(data: object) -> bytes:

@@ -1,11 +1,11 @@
 """Where processes that share a ceiling book their turns, and how its clock relates to ours."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol
 
-__all__ = ["Grant", "Ledger", "LedgerClock", "LedgerLostError"]
+__all__ = ["BookedTurn", "Grant", "Ledger", "LedgerClock", "LedgerLostError"]
 
 _DRIFT: Final = 2e-4  # seconds a second; more than two clocks run apart (RFC 5905: 15e-6 each)
 
@@ -36,13 +36,18 @@ class Grant:
 class Ledger(Protocol):
     """Where turns are booked. Each method raises `LedgerLostError` or `ConfigurationError`."""
 
-    async def reserve(self, turns: int, *, known: bool) -> Grant:
+    async def reserve(
+        self, turns: int, *, known: int = -1, lead: float = 0.0, afresh: bool = False
+    ) -> Grant:
         """Book turns.
 
         Args:
             turns: how many.
-            known: whether turns were booked lately: if the ledger knows of none, it has
-                forgotten them.
+            known: the number of the last turn that was booked here lately, or -1: if the ledger
+                does not know of it, it has forgotten some.
+            lead: seconds that the answer will be late: none is due before.
+            afresh: whether others may have sent without booking just now: none is due within a
+                second.
         """
         ...
 
@@ -54,14 +59,29 @@ class Ledger(Protocol):
         """
         ...
 
-    async def reject(self, *, sent_ago: float, wait: float) -> None:
+    async def reject(self, *, sent_at: float, wait: float) -> None:
         """Let everybody pause for `wait` seconds after a 429, and go on more slowly.
 
         Args:
-            sent_ago: seconds since that request was sent.
+            sent_at: when that request was sent, by the ledger's clock.
             wait: seconds.
         """
         ...
+
+
+class BookedTurn:
+    """The right to send one request, at its time (the ledger's clock)."""
+
+    __slots__ = ("_on_sent", "due", "number")
+
+    def __init__(self, number: int, due: float, on_sent: "Callable[[BookedTurn], None]") -> None:
+        self.number = number
+        self.due = due
+        self._on_sent = on_sent
+
+    def sent(self) -> None:
+        """Say that the request goes out now."""
+        self._on_sent(self)
 
 
 class LedgerClock:

@@ -37,9 +37,9 @@ class Outage:
 
     def begin(self, now: float, reason: str) -> None:
         """Say that it could not be reached, once more or for the first time."""
-        if self._since is None:
-            self._since = now
+        if self._since is None or reason != self._reason:
             _log.warning("the shared rate limiter is lost (%s): %s", reason, self._meanwhile)
+        self._since = now if self._since is None else self._since
         self._reason = reason
         self._ask_again_at = now + random.uniform(*_ASK_AGAIN)
 

@@ -129,6 +129,7 @@ class RedisRateLimiter:
         await self.ceiling(self._name, 20).acquire()
 
     async def __aenter__(self) -> Self:
+        self._connection.reopen()
         return self
 
     async def __aexit__(
@@ -140,7 +141,7 @@ class RedisRateLimiter:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections to Redis. Close the clients first."""
+        """Close the connections to Redis. Close the clients first; who waits gets an error."""
         try:
             await asyncio.gather(*(ceiling.aclose() for ceiling in self._ceilings.values()))
         finally:
@@ -167,9 +168,13 @@ class _RedisLedger:
             LOWEST_PACE,
         )
 
-    async def reserve(self, turns: int, *, known: bool) -> Grant:
+    async def reserve(
+        self, turns: int, *, known: int = -1, lead: float = 0.0, afresh: bool = False
+    ) -> Grant:
         """Book turns."""
-        now, pace, cooldown, first, *due = await self._run("reserve", turns, int(known))
+        now, pace, cooldown, first, *due = await self._run(
+            "reserve", turns, known, round(lead * _MICROSECONDS), int(afresh)
+        )
         return Grant(
             now / _MICROSECONDS,
             pace / 1000,
@@ -183,9 +188,9 @@ class _RedisLedger:
         pairs = ((number, round(at * _MICROSECONDS)) for number, at in turns)
         await self._run("late", *chain.from_iterable(pairs))
 
-    async def reject(self, *, sent_ago: float, wait: float) -> None:
+    async def reject(self, *, sent_at: float, wait: float) -> None:
         """Let everybody pause."""
-        await self._run("reject", round(sent_ago * _MICROSECONDS), round(wait * _MICROSECONDS))
+        await self._run("reject", round(sent_at * _MICROSECONDS), round(wait * _MICROSECONDS))
 
     async def _run(self, operation: str, *arguments: int) -> list[int]:
         reply = await self._connection.evaluate(self._key, operation, *self._constants, *arguments)

@@ -5,7 +5,8 @@ The only file that imports redis.
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -20,6 +21,7 @@ from redis.backoff import NoBackoff
 
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.ledger import LedgerLostError
+from roboflow_async.loop_end import close_with_loop
 
 __all__ = ["RedisConnection"]
 
@@ -51,21 +53,29 @@ class RedisConnection:
         self._url = _Url(url)
         self._script = resources.files("roboflow_async").joinpath("shared_ceiling.lua").read_text()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._open: Sequence[Any] = ()  # the client that is used, and those of the Sentinels
+        self._client: Any = None
+        self._life: AsyncGenerator[None, None] | None = None
+        self._closed = False
 
     def __repr__(self) -> str:
         return self._url.shown
 
-    def _client(self) -> Any:
+    def _connect(self) -> Any:
         loop = asyncio.get_running_loop()
-        if loop is not self._loop or not self._open:
+        if self._closed:
+            raise ConfigurationError(
+                "this rate limiter is closed: keep it open while its clients are used."
+            )
+        if loop is not self._loop or self._life is None:
             if self._loop is not None and loop is not self._loop and not self._loop.is_closed():
                 raise ConfigurationError(
                     "this rate limiter is in use on another event loop: make one for each."
                 )
             self._loop = loop
-            self._open = self._url.connect(self._timeout)
-        return self._open[0]
+            opened = self._url.connect(self._timeout)
+            self._client = opened[0]
+            self._life = close_with_loop(partial(_close_all, opened))
+        return self._client
 
     async def evaluate(self, key: str, *arguments: object) -> object:
         """Run the script on a key, once: run again, it books again.
@@ -74,7 +84,7 @@ class RedisConnection:
             LedgerLostError: there is no answer now.
             ConfigurationError: there will be none.
         """
-        client = self._client()
+        client = self._connect()
         try:
             async with asyncio.timeout(self._timeout):
                 return await client.eval(self._script, 1, key, *arguments)
@@ -87,27 +97,47 @@ class RedisConnection:
             failure = ConfigurationError(
                 "this Redis is a node of a cluster: give its URL as redis+cluster://."
             )
+        except TypeError as error:  # redis-py hands what stands in the URL to its connections
+            failure = ConfigurationError(f"the URL of Redis has a wrong option: {error}.")
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
+            if isinstance(error, exceptions.ReadOnlyError):
+                # The server is a replica now. Its name may lead to another one, if it is asked.
+                await self._disconnect()
             # Of its text the code alone (READONLY, OOM, ...): the rest may name an address.
             code = re.match(r"[A-Z]{3,}\b", str(error))
             failure = LedgerLostError(f"{type(error).__name__}{f' {code[0]}' if code else ''}")
         raise failure
 
+    async def _disconnect(self) -> None:
+        life, self._life = self._life, None
+        if life is not None and self._loop is asyncio.get_running_loop():
+            await life.aclose()
+
     async def aclose(self) -> None:
         """Close all connections, if they belong to this event loop."""
-        opened, self._open = self._open, ()
-        if self._loop is asyncio.get_running_loop():
-            for client in opened:
-                await client.aclose()
+        self._closed = True
+        await self._disconnect()
+
+    def reopen(self) -> None:
+        """Let it be used again."""
+        self._closed = False
+
+
+async def _close_all(clients: Sequence[Any]) -> None:
+    for client in clients:
+        await client.aclose()
 
 
 class _Url:
-    """A URL in its parts; `Url` of redis-py knows neither clusters nor Sentinels."""
+    """A URL in its parts: redis-py's own know neither clusters nor Sentinels."""
 
     def __init__(self, url: str) -> None:
         try:
             parts = urlsplit(url)
             credentials, _, hosts = parts.netloc.rpartition("@")
+            beyond = parts.path + parts.fragment + ("" if credentials else parts.query)
+            if "@" in beyond and parts.scheme != "unix":
+                raise ValueError("a password with a / or a # in it that is not %2F or %23")
             query = dict(parse_qsl(parts.query))
             self._sentinel_password = query.pop("sentinel_password", None)
             service, _, database = parts.path.strip("/").partition("/")
@@ -131,7 +161,8 @@ class _Url:
                 "the URL of Redis names Sentinels, but no service: give "
                 "redis+sentinel://host:port,host:port/service-name."
             )
-        self.shown = f"{parts.scheme}://{hosts}{parts.path}"
+        nodes = ",".join(f"{host}:{port}" for host, port in self._nodes)
+        self.shown = f"{parts.scheme}://{nodes}{parts.path}"
 
     def connect(self, timeout: float) -> Sequence[Any]:
         """Clients that connect when they are used; the first is the one to use."""
@@ -147,15 +178,19 @@ class _Url:
         if self._kind == "cluster":
             nodes = [ClusterNode(host, port) for host, port in self._nodes]
             return [RedisCluster.from_url(self._plain, startup_nodes=nodes, **options)]
-        login = {"password": self._sentinel_password} if self._sentinel_password else {}
-        for own in ("host", "port"):
-            self._options.pop(own, None)
+        # A Sentinel that does not answer leaves time for the others, and for the server itself.
+        share = timeout / (len(self._nodes) + 1)
+        asking = options | {"socket_timeout": share, "socket_connect_timeout": share}
+        if self._sentinel_password:
+            asking["password"] = self._sentinel_password
+        server = {
+            name: value
+            for name, value in self._options.items()
+            if name not in ("host", "port", "connection_class")
+        }
         if self._plain.startswith("rediss:"):
-            self._options.pop("connection_class", None)
-            options["ssl"] = True
-        sentinel: Any = Sentinel(
-            self._nodes, sentinel_kwargs={**options, **login}, **options, **self._options
-        )
+            server["ssl"] = asking["ssl"] = True
+        sentinel: Any = Sentinel(self._nodes, sentinel_kwargs=asking, **{**options, **server})
         return [sentinel.master_for(self._service), *sentinel.sentinels]
 
 

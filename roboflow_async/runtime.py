@@ -7,7 +7,6 @@ on first use there, not with the client. A second event loop after the first has
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -22,6 +21,7 @@ from roboflow_async.images import ImageLoader
 from roboflow_async.lanes import Lane, RawHeaders, lane_factory
 from roboflow_async.limiters import CeilingSource, RateLimiter
 from roboflow_async.logs import keep_out_of_logs
+from roboflow_async.loop_end import close_with_loop
 from roboflow_async.pacing import Pacer
 from roboflow_async.protocol import KeyPlacement, common_headers
 from roboflow_async.retry import RetryQuota
@@ -38,6 +38,11 @@ class Runtime:
     loader: ImageLoader
     transport: Transport
     dispatcher: Dispatcher
+
+    async def aclose(self) -> None:
+        """End what is under way, and close every connection."""
+        self.dispatcher.close()
+        await self.transport.aclose()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -130,15 +135,6 @@ def _pacer(settings: Settings, key: KeyPlacement, limiter: RateLimiter | None) -
     return Pacer(ceiling, limiter=limiter)
 
 
-async def _lifetime(runtime: Runtime) -> AsyncGenerator[None, None]:
-    """Is suspended while the runtime lives, and closes it at its end."""
-    try:
-        yield
-    finally:
-        runtime.dispatcher.close()
-        await runtime.transport.aclose()
-
-
 class RuntimeHolder:
     """Gives the runtime of the running event loop.
 
@@ -166,23 +162,13 @@ class RuntimeHolder:
         runtime = self._runtime
         if runtime is None or runtime.loop.is_closed():
             runtime = self._runtime = self._parts.make_runtime(loop)
-            self._life = self._begin(runtime)
+            self._life = close_with_loop(runtime.aclose)
         elif runtime.loop is not loop:
             raise ConfigurationError(
                 "this client is in use on another event loop: make one client for each event "
                 "loop (one for each thread), and share a ceiling between them with limiter=."
             )
         return runtime
-
-    @staticmethod
-    def _begin(runtime: Runtime) -> AsyncGenerator[None, None]:
-        # An event loop closes the async generators that were begun on it when it shuts down
-        # (`asyncio.run` does, through `shutdown_asyncgens`): so the connections of a client that
-        # nobody closed are closed with their loop, and not when the collector comes by.
-        life = _lifetime(runtime)
-        with suppress(StopIteration):  # it has reached its `yield`
-            anext(life).send(None)
-        return life
 
     async def aclose(self) -> None:
         """Close it; nothing can be sent afterwards."""

@@ -4,9 +4,10 @@
 -- KEYS[1]  a hash, which expires when nobody uses it
 -- ARGV     operation; ceiling (requests a second); window, cold, spacing, tolerance, recovery,
 --          back-off, deepest cut, lowest pace (pacing.py and redis.py say what they are); and then
---   reserve  turns, 1 if the caller had one lately -> now, pace, cooldown, number of the first turn,
---            when each is due
---   reject   age of the request, cooldown          -> nothing
+--   reserve  turns, number of the last one that the caller knows, lead, 1 for afresh
+--                                                  -> now, pace, cooldown, number of the first turn,
+--                                                     when each is due
+--   reject   when the request was sent, cooldown   -> nothing
 --   late     pairs: number of a turn, when its request really went out -> nothing
 -- Times are microseconds, moments are of this server's clock; the pace comes back in thousandths.
 
@@ -16,9 +17,10 @@ local constants = {}
 for index = 2, #ARGV do
   constants[index - 1] = tonumber(ARGV[index])
 end
-local ceiling, window, cold, spacing, tolerance, recovery, back_off, deepest_cut, lowest = unpack(constants)
+local ceiling, window, cold, spacing, tolerance, recovery, back_off, deepest_cut, lowest = unpack(constants, 1, 9)
 local FIRST = 10  -- of what belongs to the operation
 local argument, other = constants[FIRST], constants[FIRST + 1]
+local lead, afresh = constants[FIRST + 2], constants[FIRST + 3]
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * SECOND + tonumber(time[2])
@@ -29,6 +31,9 @@ local is_new = not stored[1]
 local s = {}
 for index, name in ipairs(FIELDS) do
   s[name] = tonumber(stored[index] or 0)
+end
+if is_new and operation == 'late' then
+  return {}  -- what was booked is forgotten
 end
 local changed = {}
 local function set(name, value)
@@ -46,12 +51,16 @@ s.seen = now
 -- As many turns are kept as one second may have: when each went out.
 local kept = math.max(math.floor(ceiling), 1)
 
-local is_unknown = back > SECOND / 20 or (is_new and operation == 'reserve' and other == 1)
+local is_unknown = back > SECOND / 20
+if operation == 'reserve' then
+  is_unknown = is_unknown or other >= s.turns or afresh == 1
+  s.turns = math.max(s.turns, other + 1)
+end
 if is_unknown or s.next < now - SECOND then
   s.cold = s.turns + kept  -- until then connections are opened, here and at the server
 end
 if is_unknown then
-  -- After a restart, or by another clock: turns that were given before are still to be used.
+  -- Forgotten by a restart, or by another clock: turns that were given are still to be used.
   s.next = math.max(s.next, now + SECOND)
   s.valid = s.turns
 end
@@ -95,7 +104,7 @@ local reply = {}
 if operation == 'reserve' then
   local interval = SECOND * spacing / pace()
   reply = {now, pace() * 1000, math.max(s.cool - now, 0), s.turns}
-  local earliest = math.max(now, s.cool)
+  local earliest = math.max(now + lead, s.cool)
   for _ = 1, argument do
     local went_out = went_out_at(s.turns - kept)
     local due = math.max(earliest, s.next, went_out + window * kept / ceiling)
@@ -108,7 +117,7 @@ if operation == 'reserve' then
     earliest = due
   end
 elseif operation == 'reject' then
-  if now - argument > s.began then  -- else it was sent before this wave of 429s came back
+  if argument > s.began then  -- else it was sent before this wave of 429s came back
     s.before, s.began = pace(), now
     s.through = let_through()
   end

@@ -7,15 +7,16 @@ waits for it on its own timer and asks nobody. Knows nothing of Redis.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Iterable
-from math import ceil, inf
+from contextlib import suppress
+from math import inf, isfinite
 from typing import Final
 
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.ledger import Ledger, LedgerClock, LedgerLostError
+from roboflow_async.ledger import BookedTurn, Grant, Ledger, LedgerClock, LedgerLostError
 from roboflow_async.outage import Outage
 from roboflow_async.pacing import Pacer
 
-__all__ = ["BookedTurn", "SharedCeiling"]
+__all__ = ["SharedCeiling"]
 
 # A turn that is used late is made known, so that the one a second after it comes later, too. One
 # that is later than this is given up: by then that one may be on its way.
@@ -27,21 +28,6 @@ _BATCH: Final = 0.1
 _MOST: Final = 1000  # turns that one answer has room for
 _FAR: Final = 0.25  # of a pace: if an answer takes longer, turns are booked ahead
 _STILL_IN_USE: Final = 5.0  # seconds in which turns that were booked have been used
-
-
-class BookedTurn:
-    """The right to send one request, at its time (the ledger's clock)."""
-
-    __slots__ = ("_ceiling", "due", "number")
-
-    def __init__(self, ceiling: "SharedCeiling", number: int, due: float) -> None:
-        self._ceiling = ceiling
-        self.number = number
-        self.due = due
-
-    def sent(self) -> None:
-        """Say that the request goes out now."""
-        self._ceiling.note_sent(self)
 
 
 class SharedCeiling:
@@ -77,6 +63,10 @@ class SharedCeiling:
         self._waiting = 0  # callers
         self._demand = 0  # turns that are wanted
         self._last_due = self._booked_at = self._cooldown_until = -inf
+        self._last_number = -1
+        self._lead = 0.0  # seconds that the last answer was late
+        self._rejections = 0
+        self._alone_from = 0.0
         self._pace = self.requests_per_second
         self._ledger_clock = LedgerClock()
         self._round_trip = 0.0
@@ -136,6 +126,8 @@ class SharedCeiling:
             turn = self._next_turn()
             if turn is None:
                 if not await self._restock() and self._alone is not None:
+                    # What was booked last may have been used just now, by others too.
+                    await asyncio.sleep(self._alone_from - self._clock())
                     return await self._alone.acquire()
                 continue
             # It stays in stock while this waits: when this is cancelled, the next one has it.
@@ -169,8 +161,6 @@ class SharedCeiling:
             await asyncio.wait({asking})
             if asking.cancelled():
                 raise ConfigurationError("this rate limiter was closed while it was in use.")
-            self._asking = None
-            asking.result()
             if self._refusal is not None:
                 raise ConfigurationError(self._refusal.message)
             if self._alone is None:
@@ -185,12 +175,11 @@ class SharedCeiling:
             self._ask()
 
     def _ask(self) -> asyncio.Task[None]:
-        if self._asking is not None and self._asking.done() and not self._asking.cancelled():
-            self._asking.result()  # one in the background that ended with a bug
         if self._asking is None or self._asking.done():
-            # More are under way to a ledger that is far.
-            most = max(self._largest_batch, ceil(2 * self._round_trip * self._pace))
-            turns = min(max(self._demand - len(self._stock), 1), most, _MOST)
+            # More are under way to a ledger that is far, but no more than a second's worth.
+            far = min(2 * self._round_trip, 1.0) * self._pace
+            most = min(max(self._largest_batch, round(far)), _MOST)
+            turns = min(max(self._demand - len(self._stock), 1), most)
             # A task of its own: a caller that is cancelled does not lose what was booked.
             self._asking = asyncio.create_task(self._reserve(turns))
         return self._asking
@@ -198,35 +187,57 @@ class SharedCeiling:
     async def _reserve(self, turns: int) -> None:
         while self._telling:  # what the ledger is to know comes first
             await asyncio.wait(self._telling)
-        asked = self._clock()
+        asked, rejections = self._clock(), self._rejections
+        used_lately = asked - self._booked_at < _STILL_IN_USE
         try:
-            known = asked - self._booked_at < _STILL_IN_USE
-            grant = await self._ledger.reserve(turns, known=known)
-        except LedgerLostError as error:
-            self._outage.begin(self._clock(), str(error))
-            return
+            grant = await self._ledger.reserve(
+                turns,
+                known=self._last_number if used_lately else -1,
+                lead=self._lead,
+                afresh=self._outage.lasts and self._alone is not None,
+            )
         except ConfigurationError as error:
             self._refusal = error
+            if self._alone is not None and self._outage.lasts:
+                self._outage.begin(self._clock(), error.message)  # told in the log: nobody waits
             return
-        now = self._clock()
-        self._outage.end(now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no turn
+            self._lose(error)
+            return
+        self._outage.end(self._clock())
         self._refusal = None
+        self._take_stock(grant, asked, is_valid=rejections == self._rejections)
+
+    def _lose(self, error: Exception) -> None:
+        now = self._clock()
+        reason = str(error) if isinstance(error, LedgerLostError) else type(error).__name__
+        if not self._outage.lasts:
+            self._alone_from = now + 1.0
+        self._outage.begin(now, reason)
+
+    def _take_stock(self, grant: Grant, asked: float, *, is_valid: bool) -> None:
+        """Take what was booked, unless a 429 came in meanwhile."""
+        now, clock = self._clock(), self._ledger_clock
+        ahead = clock.ahead
+        was_set = clock.heard(asked=asked, answered=now, now=grant.now)
         self._round_trip = now - asked
-        self._pace, self._cooldown_until = grant.pace, now + grant.cooldown
-        ahead = self._ledger_clock.ahead
-        was_set = self._ledger_clock.heard(asked=asked, answered=now, now=grant.now)
-        if was_set or grant.cooldown > 0:
+        self._lead = max(now - clock.to_loop(grant.now) - _TOO_LATE / 5, 0.0)
+        self._pace = grant.pace
+        if was_set or grant.cooldown > 0 or not is_valid:
             self._stock.clear()
         if was_set:
             self._sent.clear()
-        elif self._ledger_clock.ahead < ahead - _TOLD_LATE:
+        elif clock.ahead < ahead - _TOLD_LATE:
             self._note_late(self._sent)  # by a better clock they were later than it seemed
+        if not is_valid:
+            return
+        self._cooldown_until = now + grant.cooldown
         for number, due in enumerate(grant.due, grant.first):
-            self._stock.append(BookedTurn(self, number, due))
+            self._stock.append(BookedTurn(number, due, self._note_sent))
         self._last_due, self._booked_at = self._stock[-1].due, now
+        self._last_number = self._stock[-1].number
 
-    def note_sent(self, turn: BookedTurn) -> None:
-        """Take note of a request that goes out now, on its turn."""
+    def _note_sent(self, turn: BookedTurn) -> None:
         sent = (turn, self._clock())
         self._sent.append(sent)
         self._note_late([sent])
@@ -241,7 +252,7 @@ class SharedCeiling:
 
     async def _tell_late(self) -> None:
         # All that go out in this pass of the loop at once.
-        late, self._late = self._late, []
+        late, self._late = self._late[-_MOST:], []
         await self._ledger.late(late)
 
     def rejected(self, *, sent_ago: float, wait: float) -> None:
@@ -251,12 +262,15 @@ class SharedCeiling:
             sent_ago: seconds since that request was sent.
             wait: seconds to pause.
         """
-        now = self._clock()
+        sent_at = self._clock() - sent_ago
         self._stock.clear()
-        if self._alone is None or not self._outage.lasts:
-            self._tell(self._ledger.reject(sent_ago=sent_ago, wait=wait))
-        else:
-            self._alone.rejected(sent_at=now - sent_ago, retry_after=None, backoff=lambda _: wait)
+        self._rejections += 1
+        self._cooldown_until = max(self._cooldown_until, self._clock() + wait)
+        if self._alone is not None and self._outage.lasts:
+            self._alone.rejected(sent_at=sent_at, retry_after=None, backoff=lambda _: wait)
+        elif isfinite(self._ledger_clock.ahead):
+            at = self._ledger_clock.to_ledger(sent_at)
+            self._tell(self._ledger.reject(sent_at=at, wait=wait))
 
     def _tell(self, message: Awaitable[None]) -> None:
         task = asyncio.create_task(self._deliver(message))
@@ -264,20 +278,16 @@ class SharedCeiling:
         task.add_done_callback(self._telling.discard)
 
     async def _deliver(self, message: Awaitable[None]) -> None:
-        try:
+        # Whatever goes wrong with it, it goes wrong with the next booking, too, which is told.
+        with suppress(Exception):
             await message
-        except LedgerLostError as error:
-            self._outage.begin(self._clock(), str(error))
-        except ConfigurationError as error:
-            self._refusal = error
 
     async def aclose(self) -> None:
-        """End what is under way."""
-        tasks = set(self._telling)
-        if self._asking is not None:
-            tasks.add(self._asking)
-        if not tasks or self._loop is not asyncio.get_running_loop():
+        """Tell what is to be told, and end what is under way."""
+        if self._loop is not asyncio.get_running_loop():
             return
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        while self._telling:
+            await asyncio.wait(self._telling)
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait({self._asking})

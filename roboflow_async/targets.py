@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from roboflow_async.admission import Flow
 from roboflow_async.checks import check_number, check_priority
 from roboflow_async.encoding import Resizing
-from roboflow_async.errors import ConfigurationError, RoboflowError, is_fatal
+from roboflow_async.errors import ConfigurationError, ImageError, RoboflowError, is_fatal
 from roboflow_async.images import ImageLoader
 from roboflow_async.priority import Priority
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
@@ -23,6 +23,8 @@ from roboflow_async.task_lookup import TaskLookup
 __all__ = ["Prepared", "Target", "TargetContext", "load_all"]
 
 Output = TypeVar("Output")
+
+_DEEPEST_BATCH: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ class Target(ABC, Generic[Output]):
         runtime = self._context.runtime()
         dispatcher = runtime.dispatcher
         flow = dispatcher.single_calls(self._priority or "interactive")
-        dispatcher.check_queue(flow)
-        prepared = await self._prepare(runtime.loader, value, parameters)
+        with dispatcher.preparing(flow):
+            prepared = await self._prepare(runtime.loader, value, parameters)
         parse = partial(self._parse, prepared)
         return await dispatcher.call(prepared.request, parse, dispatcher.new_record(), flow)
 
@@ -190,12 +192,19 @@ async def _ready(prepared: Prepared) -> Prepared:
     return prepared
 
 
-async def load_all(loader: ImageLoader, value: object, *, kind: str = "image") -> Any:
-    """Load an image, or all of those in lists and dicts, as deep as they go."""
+async def load_all(
+    loader: ImageLoader, value: object, *, kind: str = "image", depth: int = 0
+) -> Any:
+    """Load an image, or all of those in lists and dicts."""
+    if depth > _DEEPEST_BATCH:
+        raise ImageError(f"images are nested deeper than {_DEEPEST_BATCH} lists or dicts.")
     if isinstance(value, (list, tuple)):
         items = cast("list[object]", value)
-        return [await load_all(loader, item, kind=kind) for item in items]
+        return [await load_all(loader, item, kind=kind, depth=depth + 1) for item in items]
     if isinstance(value, dict):
         named = cast("dict[str, object]", value)
-        return {name: await load_all(loader, item, kind=kind) for name, item in named.items()}
+        return {
+            name: await load_all(loader, item, kind=kind, depth=depth + 1)
+            for name, item in named.items()
+        }
     return await loader.load(value, kind=kind)

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from roboflow_async.errors import ImageError
 
-__all__ = ["AllowURLs", "check_image_url"]
+__all__ = ["AllowURLs", "check_image_url", "is_url"]
 
 AllowURLs = bool | Literal["public"]
 """Whether URLs are passed on: all, none, or those whose host is not plainly a private one."""
@@ -15,19 +15,31 @@ AllowURLs = bool | Literal["public"]
 # Stricter than RFC 3986, so that no two parsers read another host in it: no user, no backslash.
 _PLAIN: Final = re.compile(
     r"https?://(?:(?P<name>[a-z0-9._-]+)|\[(?P<v6>[0-9a-f:.]+)\])(?::[0-9]{1,5})?(?:[/?#]|\Z)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,  # without ASCII, some letters of other scripts are taken for ours
 )
-# Names that resolve in private networks alone: RFC 6761, 6762, 8375, and ICANN's .internal.
+# Names of private networks (RFC 6761, 6762, 8375, ICANN's .internal and what was used before it),
+# of Kubernetes, of /etc/hosts, and of the metadata service that Google's cloud gives a public name.
 _PRIVATE_DOMAINS: Final = (
-    ".localhost",
-    ".localdomain",
-    ".local",
-    ".internal",
-    ".home.arpa",
-    ".lan",
-    ".intranet",
+    *(".localhost", ".localdomain", ".localdomain4", ".localdomain6", ".local", ".internal"),
+    *(".home.arpa", ".lan", ".intranet", ".corp", ".home", ".private", ".test", ".invalid"),
+    *(".svc", ".default", ".metadata.goog"),
 )
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# Not for everybody, whatever the tables of this Python say: Oracle's metadata service (RFC 7335),
+# relays of 6to4 (RFC 7526), and Azure's host service (168.63.129.16).
+_PRIVATE_V4: Final = tuple(
+    map(ipaddress.IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32"))
+)
+# https://www.iana.org/assignments/ipv6-unicast-address-assignments: all that is given out, without
+# what embeds IPv4 (2001::/32, 2002::/16) or is for protocols and documentation.
+_PUBLIC_V6: Final = ipaddress.IPv6Network("2000::/3")
+_PRIVATE_V6: Final = tuple(
+    map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
+)
+
+
+def is_url(text: str) -> bool:
+    """Whether a string is meant as a URL that is fetched, and not as a path."""
+    return re.match(r"https?://", text, re.IGNORECASE | re.ASCII) is not None
 
 
 def check_image_url(url: str, allow_urls: AllowURLs) -> None:
@@ -45,7 +57,7 @@ def check_image_url(url: str, allow_urls: AllowURLs) -> None:
             "an image was given as a URL, and this client has allow_urls=False: "
             "give the image's bytes."
         )
-    if not re.match(r"https?://", url, re.IGNORECASE):
+    if not is_url(url):
         raise ImageError("an image was given as a URL that is neither http:// nor https://.")
     if len(url) > 8192 or not url.isprintable() or " " in url:
         raise ImageError("an image was given as a URL with spaces or control characters.")
@@ -67,17 +79,20 @@ def _is_public(url: str) -> bool:
         # A number as the last label makes an address of it, as browsers and C libraries read it:
         # https://url.spec.whatwg.org/#ends-in-a-number-checker
         try:
-            address = ipaddress.IPv4Address(socket.inet_aton(host))
+            v4 = ipaddress.IPv4Address(socket.inet_aton(host))
         except OSError:
             return False
-        return address.is_global and not address.is_multicast
-    return "." in host and not host.endswith(_PRIVATE_DOMAINS)
+        special = v4.is_multicast or any(v4 in network for network in _PRIVATE_V4)
+        return v4.is_global and not special
+    return "." in host and not f".{host}".endswith(_PRIVATE_DOMAINS)
 
 
 def _is_public_v6(host: str) -> bool:
     try:
-        address = ipaddress.IPv6Address(host)
+        v6 = ipaddress.IPv6Address(host)
     except ValueError:
         return False
-    embeds_v4 = address.ipv4_mapped or address.sixtofour or address.teredo or address in _NAT64
-    return address.is_global and not address.is_multicast and not embeds_v4
+    # The last 64 bits of an ISATAP address hold one of IPv4 (RFC 5214).
+    is_isatap = (int(v6) >> 32) & 0xFCFFFFFF == 0x00005EFE
+    special = is_isatap or any(v6 in network for network in _PRIVATE_V6)
+    return v6 in _PUBLIC_V6 and not special

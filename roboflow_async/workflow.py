@@ -36,9 +36,12 @@ async def run_batch(
     check_mapping("images", images)
     check_mapping("parameters", parameters)
     runtime = context.runtime()
-    inputs = {name: await load_all(runtime.loader, image) for name, image in (images or {}).items()}
-    request = workflow_request(options, {**inputs, **(parameters or {})}, context.key)
     dispatcher = runtime.dispatcher
+    with dispatcher.preparing(dispatcher.single_calls("interactive")):
+        inputs = {
+            name: await load_all(runtime.loader, image) for name, image in (images or {}).items()
+        }
+    request = workflow_request(options, {**inputs, **(parameters or {})}, context.key)
     return await dispatcher.call(request, parse_workflow_outputs, dispatcher.new_record())
 
 

@@ -76,6 +76,8 @@ class FakeConnection:
 
     async def aclose(self) -> None: ...
 
+    def reopen(self) -> None: ...
+
 
 def limiter_on(
     redis: FakeRedis, way: Callable[[], float] = lambda: 0.0002, **options: Any

@@ -11,9 +11,7 @@ import uvicorn
 @asynccontextmanager
 async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     """The base URL of the app, which is served while this is entered."""
-    config = uvicorn.Config(
-        app, port=0, log_level="critical", timeout_graceful_shutdown=2, **options
-    )
+    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=2, **options)
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
     while not server.started:

@@ -329,6 +329,23 @@ def test_one_call_more_than_may_wait_fails_at_once_and_says_when_to_come_back() 
     run_on_fake_clock(main())
 
 
+def test_a_call_in_bulk_is_told_that_interactive_ones_go_before_it() -> None:
+    async def main() -> None:
+        bench = Bench(rate=10, queue_timeout=2)
+        calls = [asyncio.create_task(bench.call()) for _ in range(12)]
+        await asyncio.sleep(0.01)
+        bulk = bench.dispatcher.single_calls("bulk")
+        began = now()
+        expected = bench.dispatcher._expected_wait(bulk)
+        await bench.call(bulk)
+        # After 9 of the 11 that wait.
+        assert now() - began == pytest.approx(expected + 0.1, abs=0.15)
+        assert expected == pytest.approx(1.0, abs=0.1)
+        await asyncio.gather(*calls)
+
+    run_on_fake_clock(main())
+
+
 def test_a_retry_is_not_refused_by_a_full_queue() -> None:
     async def main() -> None:
         policy = RetryPolicy(base=0)

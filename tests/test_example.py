@@ -102,7 +102,7 @@ def check_outcomes(outcomes: list[dict[str, Any]]) -> None:
         seed = outcome["index"]
         assert outcome["name"] == f"{seed}.jpg"
         if seed in (3, 7):
-            assert "is not an image" in outcome["error"]
+            assert "the image cannot be used" in outcome["error"]
         else:
             assert are_close(corners(outcome["prediction"]), expected(seed))
 
@@ -142,6 +142,14 @@ async def test_what_ends_a_stream_is_told_at_its_end(url: str, api: StandInServe
     assert json.loads(answer.text.splitlines()[-1]) == {
         "error": "the vision service is not available"
     }
+
+
+async def test_more_images_than_a_request_may_bring_are_refused(url: str) -> None:
+    small = [("images", (f"{index}.jpg", b"x", "image/jpeg")) for index in range(201)]
+    async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+        for path in ("/predict/many", "/predict/events"):
+            answer = await http.post(path, files=small)
+            assert (answer.status_code, answer.json()["detail"]) == (413, "more than 200 images")
 
 
 @pytest.mark.parametrize("path", ["/predict/many", "/predict/events"])
@@ -187,7 +195,7 @@ def test_the_page_draws_the_boxes_over_each_picture_as_they_arrive(
         assert states == ["done", "done", "done", "failed"]
         assert page.inner_text("#summary") == "4 of 4"
         assert page.get_attribute("#progress", "value") == "4"
-        assert "is not an image" in page.inner_text("figure:nth-child(4) figcaption")
+        assert "the image cannot be used" in page.inner_text("figure:nth-child(4) figcaption")
         assert names[2] in page.inner_text("figure:nth-child(3) figcaption")
         for seed in range(3):
             figure = f"figure:nth-child({seed + 1})"

@@ -81,11 +81,33 @@ class Upload:
         self.asked.append(size)
         return self._file.read(size)
 
+    async def seek(self, offset: int) -> None:
+        self._file.seek(offset)
+
 
 async def test_file_objects_that_are_awaited_are_read(path: Path) -> None:
     assert await load(Upload(SCENE)) == SCENE
     async with await anyio.open_file(path, "rb") as file:
         assert await load(file) == SCENE
+
+
+async def test_an_upload_that_was_looked_into_is_read_from_its_beginning() -> None:
+    upload = Upload(SCENE)
+    await upload.read(100)
+    assert await load(upload) == SCENE
+    assert await load(upload) == SCENE
+
+
+async def test_what_is_too_large_to_be_sent_may_be_made_smaller_wherever_it_comes_from(
+    path: Path,
+) -> None:
+    small = loader(max_bytes=len(SCENE) - 1)
+    for make in (lambda: path, lambda: SCENE, lambda: io.BytesIO(SCENE), lambda: Upload(SCENE)):
+        with pytest.raises(ImageError, match="is larger than"):
+            await small.load(make())
+        encoded = await small.load(make(), max_side=64)
+        assert isinstance(encoded, EncodedImage)
+        assert encoded.resizing is not None
 
 
 async def test_no_more_of_an_upload_is_read_than_may_be_sent() -> None:

@@ -24,12 +24,12 @@ LAYERS = [
     "endpoints/__init__",
     "endpoints/clip", "endpoints/detectors", "endpoints/language", "endpoints/ocr",
     "endpoints/sam", "endpoints/video", "endpoints/prompts", "endpoint",
-    "targets", "task_lookup", "runtime", "logs", "stream", "dispatch", "admission", "transport",
-    "cancellation", "lanes", "lanes_aiohttp", "body", "environment", "content", "counters",
-    "retry", "shared_ceiling", "outage", "ledger", "pacing", "limiters", "workflow_request",
-    "model_options", "model_aliases", "predictions", "answers", "supervision", "validation",
-    "responses", "protocol", "scaling", "outputs", "images", "encoding", "pixels", "signatures",
-    "results", "config", "urls", "checks", "priority", "jsontypes", "errors",
+    "targets", "task_lookup", "runtime", "loop_end", "logs", "stream", "dispatch", "admission",
+    "transport", "cancellation", "lanes", "lanes_aiohttp", "body", "environment", "content",
+    "counters", "retry", "shared_ceiling", "outage", "ledger", "pacing", "limiters",
+    "workflow_request", "model_options", "model_aliases", "predictions", "answers", "supervision",
+    "validation", "responses", "protocol", "scaling", "outputs", "images", "encoding", "pixels",
+    "signatures", "results", "config", "urls", "checks", "priority", "jsontypes", "errors",
 ]  # fmt: skip
 
 

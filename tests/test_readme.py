@@ -98,7 +98,7 @@ async def test_the_fastapi_handler_of_many_images(
         files = [("images", (f"{seed}.jpg", draw_scene(seed).jpeg)) for seed in range(5)]
         answer = await http.post("/predict/many", files=[*files, ("images", ("x", b"no image"))])
     lines = {line["name"]: line for line in map(json.loads, answer.text.splitlines())}
-    assert "is not an image" in lines.pop("x")["error"]
+    assert "the image cannot be used" in lines.pop("x")["error"]
     assert {name: line["count"] for name, line in lines.items()} == {
         f"{seed}.jpg": len(draw_scene(seed).boxes) for seed in range(5)
     }

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis.asyncio
 from conftest import KEY, MakeClient, picture
@@ -60,6 +61,9 @@ async def turns(limiter: RedisRateLimiter, count: int, ceiling: float = 50) -> l
         ("redis+sentinel://localhost:26379", "no service"),
         ("redis+sentinel://localhost:26379/", "no service"),
         ("redis+sentinel://:26379,/service", "is none"),
+        ("redis://user:123/PASSWORD@localhost", "is none"),
+        ("redis://user:123#PASSWORD@localhost", "is none"),
+        ("redis://user:123?PASSWORD@localhost", "is none"),
         (None, "is none"),
         (12, "is none"),
     ],
@@ -67,7 +71,7 @@ async def turns(limiter: RedisRateLimiter, count: int, ceiling: float = 50) -> l
 def test_a_url_that_is_none_is_told_at_once_and_without_its_password(
     url: Any, problem: str
 ) -> None:
-    if isinstance(url, str):
+    if isinstance(url, str) and "PASSWORD" not in url:
         url = url.replace("://", "://user:PASSWORD@", 1)
     with pytest.raises(ConfigurationError, match=problem) as caught:
         RedisRateLimiter(url)
@@ -79,7 +83,7 @@ def test_a_url_that_is_none_is_told_at_once_and_without_its_password(
     ("url", "shown"),
     [
         ("redis://:PASSWORD@localhost:6379/0", "redis://localhost:6379/0"),
-        ("rediss://user:PASSWORD@redis.example.com", "rediss://redis.example.com"),
+        ("rediss://user:PASSWORD@redis.example.com", "rediss://redis.example.com:6379"),
         ("unix:///run/redis.sock?db=1&password=PASSWORD", "unix:///run/redis.sock"),
         ("redis+cluster://u:PASSWORD@a:1,b:2", "redis+cluster://a:1,b:2"),
         (
@@ -233,6 +237,100 @@ async def test_other_keys_and_other_hosts_have_ceilings_of_their_own_unless_name
 
     assert await count() == 3
     assert await count(name="ours") == 1
+
+
+@needs_redis
+async def test_a_wrong_option_in_the_url_is_told(redis_server: RedisServer) -> None:
+    async with RedisRateLimiter(f"{redis_server.url}?carrier=pigeon") as limiter:
+        with pytest.raises(ConfigurationError, match="carrier"):
+            await limiter.ceiling("api", 20).acquire()
+
+
+@needs_redis
+async def test_closing_tells_all_that_wait_and_leaves_no_connection(
+    redis_server: RedisServer,
+) -> None:
+    limiter = RedisRateLimiter(redis_server.url)
+    ceiling = limiter.ceiling("api", 1)
+    waiting = [asyncio.create_task(ceiling.acquire()) for _ in range(5)]
+    await asyncio.sleep(0.3)  # one has its turn, one waits for it
+    await limiter.aclose()
+    ceiling.rejected(sent_ago=0.1, wait=0.1)
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    # Who had a turn booked may use it.
+    assert [isinstance(one, ConfigurationError) for one in outcomes][-3:] == [True] * 3
+    assert not [one for one in psutil.Process().net_connections("tcp") if is_to(one, redis_server)]
+    async with limiter:  # and it may be used again
+        assert await ceiling.acquire()
+
+
+def is_to(connection: Any, server: RedisServer) -> bool:
+    return bool(connection.raddr) and connection.raddr.port == server.port
+
+
+@needs_redis
+def test_a_limiter_of_a_module_serves_one_run_after_another_and_leaves_no_connection(
+    redis_server: RedisServer,
+) -> None:
+    code = (
+        "import asyncio\n"
+        "from roboflow_async import RedisRateLimiter\n"
+        f"limiter = RedisRateLimiter({redis_server.url!r}, name='ours')\n"
+        "for _ in range(2): asyncio.run(limiter.acquire())\n"
+    )
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_redis
+async def test_a_server_that_became_a_replica_is_left_for_the_one_behind_its_name(
+    tmp_path: Path,
+) -> None:
+    with RedisServer(tmp_path) as old, RedisServer(tmp_path) as new:
+        behind = [old.port]
+
+        async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            to_server, from_client = await asyncio.open_connection("127.0.0.1", behind[0])
+
+            async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+                while data := await source.read(65536):
+                    sink.write(data)
+                sink.close()
+
+            await asyncio.gather(
+                pump(reader, from_client), pump(to_server, writer), return_exceptions=True
+            )
+
+        name = await asyncio.start_server(forward, "127.0.0.1", 0)
+        port = name.sockets[0].getsockname()[1]
+        async with RedisRateLimiter(f"redis://127.0.0.1:{port}") as limiter:
+            await turns(limiter, 3)
+            demoted: Any = redis.asyncio.Redis.from_url(old.url)
+            await demoted.execute_command("REPLICAOF", "127.0.0.1", new.port)
+            await demoted.aclose()
+            behind[0] = new.port
+            assert len(await turns(limiter, 10)) == 10
+        name.close()
+        await name.wait_closed()
+
+
+@needs_redis
+@needs_sentinel
+async def test_a_sentinel_that_does_not_answer_is_passed_over(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    configuration = [f"sentinel monitor ours 127.0.0.1 {redis_server.port} 1"]
+    with (
+        RedisServer(tmp_path, program="redis-sentinel", configuration=configuration) as good,
+        socket.socket() as silent,
+    ):
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(10)
+        first = silent.getsockname()[1]
+        url = f"redis+sentinel://127.0.0.1:{first},127.0.0.1:{good.port}/ours"
+        async with RedisRateLimiter(url, timeout=1.5, unavailable_timeout=5) as limiter:
+            assert len(await turns(limiter, 3)) == 3
 
 
 @needs_redis

@@ -357,7 +357,7 @@ def test_with_a_share_to_fall_back_on_a_process_goes_on_alone_and_shares_again()
     async def main() -> None:
         redis = FakeRedis()
         processes = [pacer(redis, fallback_share=0.25) for _ in range(4)]
-        sending = [asyncio.create_task(take(one, 60)) for one in processes]
+        sending = [asyncio.create_task(take(one, 80)) for one in processes]
         await asyncio.sleep(2)
         redis.is_down = True
         lost = now()
@@ -368,11 +368,11 @@ def test_with_a_share_to_fall_back_on_a_process_goes_on_alone_and_shares_again()
         await asyncio.sleep(0.9)  # asked again after 0.5 s, by the next that wants a turn
         assert [one.pace for one in processes] == [20, 20, 20, 20]
         sent = await share(*sending)
-        alone = [moment for moment in sent if lost + 1 <= moment < back]
+        # Also where they begin to go on alone, and where they share again: not all at one moment.
+        assert busiest_window(sent) <= 20
+        alone = [moment for moment in sent if lost + 2 <= moment < back]
         assert rate(alone) == pytest.approx(20, rel=0.1)
-        assert busiest_window(alone) <= 20
-        together = [moment for moment in sent if moment > back + 1]
-        assert busiest_window(together) <= 20
+        together = [moment for moment in sent if moment > back + 3]
         assert rate(together) >= 0.97 * 20
 
     run_on_fake_clock(main())
@@ -458,6 +458,167 @@ def test_closing_ends_what_is_under_way() -> None:
             await waiting
         assert len(asyncio.all_tasks()) == 1
         await limiter_on(redis).aclose()
+
+    run_on_fake_clock(main())
+
+
+# What went wrong once
+
+
+@pytest.mark.parametrize("seconds", [0.12, 0.4])
+@pytest.mark.parametrize("waiting", [1, 20])
+def test_a_ledger_that_becomes_slow_still_gives_turns(seconds: float, waiting: int) -> None:
+    async def main() -> None:
+        way = [0.0002]
+        one = pacer(FakeRedis(), way=lambda: way[0])
+        await take(one, 20)
+        way[0] = seconds
+        began = now()
+        for _ in range(20):
+            turn = await one.acquire(waiting)
+            turn.sent()
+        assert now() - began <= 20 * (4 * seconds + 0.3)
+
+    run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("how", ["snapshot", "flush", "late first", "reject first"])
+def test_a_ledger_that_forgot_turns_lets_none_bunch_up_whoever_comes_first(how: str) -> None:
+    async def main() -> list[float]:
+        redis = FakeRedis()
+        sending = [asyncio.create_task(take(pacer(redis), 40)) for _ in range(6)]
+        await asyncio.sleep(1)
+        snapshot = {key: dict(fields) for key, fields in redis.hashes.items()}
+        await asyncio.sleep(2)
+        key = "roboflow-async:ceiling:api"
+        constants = (20, 1016000, 30000, 1.012, 20000, 30000000, 0.9, 0.5, 0.1)
+        redis.hashes.clear()
+        if how == "snapshot":
+            redis.hashes.update(snapshot)
+        elif how == "flush":  # and then a process that knows nothing
+            redis.evaluate(key, "reserve", *constants, 1, -1, 0, 0)
+        elif how == "late first":
+            redis.evaluate(key, "late", *constants, 40, round(redis.now() * 1e6))
+        else:
+            redis.evaluate(key, "reject", *constants, round(redis.now() * 1e6), 0)
+        return await share(*sending)
+
+    sent = run_on_fake_clock(main())
+    # What one process booked before the others noticed, at most.
+    assert busiest_window(sent) <= 20 + (2 if how == "flush" else 0)
+    assert len(sent) == 240
+
+
+def test_a_429_stops_the_other_clients_of_a_process_too_while_turns_are_being_booked() -> None:
+    async def main() -> None:
+        limiter = limiter_on(FakeRedis(), way=lambda: 0.1)
+        one, other = (Pacer(20, limiter=limiter.ceiling("api", 20)) for _ in range(2))
+        sent = await take(one, 3)
+        waiting = asyncio.create_task(take(other, 3))
+        await asyncio.sleep(0.05)  # a booking is on its way
+        reject(one, sent[-1], 5.0)
+        assert other.cooldown > 4.9
+        began = now()
+        assert min(await waiting) - began >= 4.8
+
+    run_on_fake_clock(main())
+
+
+def test_patience_counts_from_when_somebody_waits() -> None:
+    async def main() -> None:
+        redis = FakeRedis()
+        one = pacer(redis, unavailable_timeout=3.0)
+        sent = await take(one, 3)
+        redis.is_down = True
+        reject(one, sent[-1], 0.1)  # nobody can be told
+        await asyncio.sleep(0.5)
+        redis.is_down = False
+        await asyncio.sleep(3600)
+        redis.is_down = True
+        began = now()
+        waiting = asyncio.create_task(one.acquire())
+        await asyncio.sleep(1)
+        redis.is_down = False
+        await waiting
+        assert 1 <= now() - began <= 1.6
+
+    run_on_fake_clock(main())
+
+
+def test_a_bug_in_a_booking_is_an_outage_and_not_the_end() -> None:
+    async def main() -> None:
+        redis = FakeRedis()
+        one = pacer(redis)
+        await take(one, 5)
+        redis.refusal = RuntimeError("a bug")
+        waiting = asyncio.create_task(take(one, 5))
+        await asyncio.sleep(1)
+        redis.refusal = None
+        assert len(await waiting) == 5
+
+    run_on_fake_clock(main())
+
+
+def test_one_wave_of_429s_is_one_wave_also_for_a_ledger_that_is_slow() -> None:
+    async def main() -> float:
+        redis = FakeRedis()
+        one = pacer(redis, way=lambda: 0.15)
+        await take(one, 40)
+        times = [now() - 0.3 + index * 0.02 for index in range(8)]
+        for at in times:
+            await asyncio.sleep(0.05)
+            reject(one, at)
+        await asyncio.sleep(2)
+        await one.acquire()
+        return one.pace or 0
+
+    assert run_on_fake_clock(main()) >= 9.5  # one cut, to a half at the most
+
+
+def test_a_429_just_before_the_end_is_told_to_the_others() -> None:
+    async def main() -> None:
+        redis = FakeRedis()
+        limiter = limiter_on(redis, way=lambda: 0.01)
+        one = Pacer(20, limiter=limiter.ceiling("api", 20))
+        sent = await take(one, 3)
+        reject(one, sent[-1], 30.0)
+        await limiter.aclose()
+        began = now()
+        other = pacer(redis)
+        await take(other, 1)
+        assert now() - began >= 29
+
+    run_on_fake_clock(main())
+
+
+def test_a_ledger_that_refuses_while_alone_is_asked_now_and_then() -> None:
+    async def main() -> None:
+        redis = FakeRedis()
+        redis.is_down = True
+        one = pacer(redis, fallback_share=0.5)
+        await take(one, 5)
+        redis.is_down = False
+        redis.refusal = ConfigurationError("another password")
+        began, asked = now(), len(redis.operations)
+        await take(one, 50)
+        assert len(redis.operations) - asked <= (now() - began) / 0.25 + 1
+        redis.refusal = None
+        await asyncio.sleep(1)
+        await take(one, 20)
+        assert one.pace == 20
+
+    run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("ceiling", [0.25, 2.5, 7.3, 5000, 100_000])
+def test_every_ceiling_works(ceiling: float) -> None:
+    async def main() -> None:
+        redis = FakeRedis()
+        count = 8 if ceiling < 10 else 3000
+        sent = await take(pacer(redis, ceiling), count)
+        assert len(sent) == count
+        if ceiling < 10_000:  # above, these are less than what may be caught up with
+            assert rate(sent) <= ceiling * 1.6
 
     run_on_fake_clock(main())
 

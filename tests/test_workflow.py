@@ -313,6 +313,39 @@ async def test_a_full_queue_refuses_a_call_before_its_image_is_looked_at(
     assert len(server.arrivals) == 3
 
 
+async def test_a_burst_is_bound_before_its_images_are_looked_at(
+    server: Server, make_client: MakeClient
+) -> None:
+    read = 0
+
+    class Slow:
+        async def read(self, size: int = -1) -> bytes:
+            nonlocal read
+            read += 1
+            await asyncio.sleep(0.05)
+            return picture(1)
+
+    async with make_client(requests_per_second=10, max_waiting=3) as client:
+        workflow = client.workflow("ws", "wf")
+        runs = [workflow.run(Slow()) for _ in range(10)]
+        runs += [client.run_workflow("ws", "wf", images={"image": Slow()}) for _ in range(10)]
+        done = await asyncio.gather(*runs, return_exceptions=True)
+        assert sum(isinstance(one, QueueFullError) for one in done) == 17
+        assert read == 3
+        assert client.stats.waiting == 0
+
+
+async def test_images_that_are_nested_without_end_are_an_image_error(
+    server: Server, make_client: MakeClient
+) -> None:
+    nested: Any = "x"
+    for _ in range(900):
+        nested = [nested]
+    async with make_client() as client:
+        with pytest.raises(ImageError, match="nested deeper"):
+            await client.run_workflow("ws", "wf", images={"image": nested})
+
+
 async def test_stats_say_what_waits_and_for_how_long(
     server: Server, make_client: MakeClient
 ) -> None:
