@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import PIL.Image
 from aiolimiter import AsyncLimiter
+from fastapi import FastAPI, UploadFile
 from pydantic import BaseModel
 
 from roboflow_async import (
@@ -17,6 +18,7 @@ from roboflow_async import (
     Model,
     Pacer,
     RateLimiter,
+    RedisRateLimiter,
     Result,
     ResultStream,
     RetryPolicy,
@@ -28,6 +30,14 @@ from roboflow_async import (
     decode_image,
     endpoints,
     open_image,
+)
+from roboflow_async.fastapi import (
+    CancelOnDisconnect,
+    RoboflowDep,
+    StreamsDep,
+    add_error_handlers,
+    error_answer,
+    lifespan,
 )
 from roboflow_async.predictions import InstanceSegmentation, ObjectDetection, Prediction
 
@@ -123,3 +133,24 @@ def protocols() -> Iterator[RateLimiter]:
     yield Pacer(20)
     yield MyLimiter()
     yield AsyncLimiter(1, 1)
+
+
+async def one_ceiling_for_many_processes() -> None:
+    limiter = RedisRateLimiter("redis+sentinel://a:1,b:2/main", fallback_share=0.25)
+    async with limiter, RoboflowClient(limiter=limiter, max_waiting=10) as client:
+        stream = client.workflow("ws", "wf").stream(["a.jpg"], priority="interactive")
+        assert_type(stream, ResultStream[Result[dict[str, Any]]])
+        assert_type(client.stats.expected_wait, float)
+
+
+app = FastAPI(lifespan=lifespan(queue_timeout=5, allow_urls=True, limiter=Pacer(20)))
+add_error_handlers(app)
+
+
+@app.post("/", dependencies=[CancelOnDisconnect])
+async def in_a_handler(image: UploadFile, client: RoboflowDep, streams: StreamsDep) -> str:
+    results = await streams.enter_async_context(client.model("a/1").stream([image]))
+    async for result in results:
+        if result.error is not None:
+            return error_answer(result.error).detail
+    return ""
