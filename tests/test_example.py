@@ -25,17 +25,29 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def api() -> Iterator[StandInServer]:
+@pytest.fixture(scope="module")
+def running_api() -> Iterator[StandInServer]:
     with StandInServer(latency=0.2) as server:
         yield server
 
 
 @pytest.fixture
-def url(api: StandInServer) -> Iterator[str]:
+def api(running_api: StandInServer) -> Iterator[StandInServer]:
+    running_api.meter.arrivals.clear()
+    yield running_api
+    running_api.knobs.faults.clear()
+
+
+@pytest.fixture
+def url(running_url: str, api: StandInServer) -> str:
+    return running_url
+
+
+@pytest.fixture(scope="module")
+def running_url(running_api: StandInServer) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-W", "error", "-m", "uvicorn", "--app-dir", str(EXAMPLES)]
-    environment = os.environ | {"ROBOFLOW_API_URL": api.url, "ROBOFLOW_API_KEY": "any"}
+    environment = os.environ | {"ROBOFLOW_API_URL": running_api.url, "ROBOFLOW_API_KEY": "any"}
     with subprocess.Popen(
         [*command, "app:app", "--port", str(port), "--log-level", "warning"], env=environment
     ) as process:
