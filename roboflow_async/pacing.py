@@ -24,7 +24,6 @@ from roboflow_async.errors import ConfigurationError
 from roboflow_async.limiters import RateLimiter, SentTurn, ToldRateLimiter
 
 __all__ = [
-    "ARRIVAL_MARGIN",
     "BACK_OFF",
     "DEEPEST_CUT",
     "LOWEST_PACE",
@@ -36,7 +35,7 @@ __all__ = [
 
 # The share of every second that is given up, so that the ceiling holds where it is counted: of 21
 # requests the first may arrive late and the last early by some milliseconds.
-ARRIVAL_MARGIN: Final = 0.012
+_ARRIVAL_MARGIN: Final = 0.012
 _LEAST_MARGIN: Final = 0.006  # of a request that left late: the rest is used to catch up
 # The event loop wakes late (epoll rounds up to a millisecond, others run first). The bucket holds
 # more than one request by this much time, so that a late wake-up is caught up with.
@@ -120,7 +119,7 @@ class Pacer:
         if self.requests_per_second is not None:
             # A bucket of the usual size, `AsyncLimiter(20, 1)`, lets 39 requests through in its
             # first second (measured). One that holds a single request spaces them evenly.
-            rate = self.requests_per_second / (_WINDOW + ARRIVAL_MARGIN)
+            rate = self.requests_per_second / (_WINDOW + _ARRIVAL_MARGIN)
             size = 1 + WAKE_UP_TOLERANCE * rate
             self._bucket = AsyncLimiter(size, size / rate)
         # As many turns as one second may have.

@@ -10,7 +10,6 @@ from roboflow_async.checks import check_number
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.ledger import Grant
 from roboflow_async.pacing import (
-    ARRIVAL_MARGIN,
     BACK_OFF,
     DEEPEST_CUT,
     LOWEST_PACE,
@@ -25,11 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["RedisRateLimiter"]
 
 _PREFIX: Final = "roboflow-async:ceiling:"
-# Seconds in which the API counts, and what is kept free besides: by so much may requests of several
-# hosts arrive closer together than they were sent.
-_WINDOW: Final = 1.016
-# After an idle second, connections are opened: who knows when the first requests arrive.
-_COLD: Final = 0.030
+# The share of the ceiling that is given up: by so much of a second may a request arrive late, next
+# to those of other hosts a second later.
+_MARGIN: Final = 0.020
+# Seconds in which the API counts, and what is kept free where a request went out late. Less than
+# the margin, so that what a late one costs is caught up with.
+_WINDOW: Final = 1.014
+# Of a process that was idle, connections are opened: who knows when its first requests arrive.
+_COLD: Final = 0.045
 _MICROSECONDS: Final = 1_000_000
 
 
@@ -160,7 +162,7 @@ class _RedisLedger:
             requests_per_second,
             _WINDOW * _MICROSECONDS,
             _COLD * _MICROSECONDS,
-            1 + ARRIVAL_MARGIN,
+            1 + _MARGIN,
             WAKE_UP_TOLERANCE * _MICROSECONDS,
             RECOVERY * _MICROSECONDS,
             BACK_OFF,

@@ -51,12 +51,13 @@ s.seen = now
 -- As many turns are kept as one second may have: when each went out.
 local kept = math.max(math.floor(ceiling), 1)
 
-local is_unknown = back > SECOND / 20
+local is_unknown, is_new_here = back > SECOND / 20, false
 if operation == 'reserve' then
   is_unknown = is_unknown or other >= s.turns or afresh == 1
+  is_new_here = other < 0
   s.turns = math.max(s.turns, other + 1)
 end
-if is_unknown or s.next < now - SECOND then
+if is_unknown or is_new_here or s.next < now - SECOND then
   s.cold = s.turns + kept  -- until then connections are opened, here and at the server
 end
 if is_unknown then

@@ -27,7 +27,7 @@ _TOO_LATE: Final = 0.100
 _BATCH: Final = 0.1
 _MOST: Final = 1000  # turns that one answer has room for
 _FAR: Final = 0.25  # of a pace: if an answer takes longer, turns are booked ahead
-_STILL_IN_USE: Final = 5.0  # seconds in which turns that were booked have been used
+_STILL_IN_USE: Final = 5.0  # seconds after a turn in which its connection is kept alive
 
 
 class SharedCeiling:
@@ -62,14 +62,15 @@ class SharedCeiling:
         self._stock: deque[BookedTurn] = deque()
         self._waiting = 0  # callers
         self._demand = 0  # turns that are wanted
-        self._last_due = self._booked_at = self._cooldown_until = -inf
+        self._last_due = self._cooldown_until = -inf
         self._last_number = -1
         self._lead = 0.0  # seconds that the last answer was late
         self._rejections = 0
         self._alone_from = 0.0
         self._pace = self.requests_per_second
         self._ledger_clock = LedgerClock()
-        self._round_trip = 0.0
+        # The best of three is how far the ledger is: a stall of this process is no distance.
+        self._round_trips = deque([0.0], maxlen=3)
         meanwhile = "calls wait for it" if self._alone is None else "going on alone"
         self._outage = Outage(patience=self._patience, meanwhile=meanwhile)
         self._refusal: ConfigurationError | None = None
@@ -169,15 +170,15 @@ class SharedCeiling:
 
     def _book_ahead(self) -> None:
         """Book the next turns while the last of these is waited for, if the ledger is far."""
+        way = min(self._round_trips)
         left = self._last_due - self._ledger_clock.to_ledger(self._clock())
-        wanted = self._demand > len(self._stock) and left <= 2 * self._round_trip
-        if wanted and self._round_trip * self._pace > _FAR:
+        if self._demand > len(self._stock) and left <= 2 * way and way * self._pace > _FAR:
             self._ask()
 
     def _ask(self) -> asyncio.Task[None]:
         if self._asking is None or self._asking.done():
             # More are under way to a ledger that is far, but no more than a second's worth.
-            far = min(2 * self._round_trip, 1.0) * self._pace
+            far = min(2 * min(self._round_trips), 1.0) * self._pace
             most = min(max(self._largest_batch, round(far)), _MOST)
             turns = min(max(self._demand - len(self._stock), 1), most)
             # A task of its own: a caller that is cancelled does not lose what was booked.
@@ -188,7 +189,7 @@ class SharedCeiling:
         while self._telling:  # what the ledger is to know comes first
             await asyncio.wait(self._telling)
         asked, rejections = self._clock(), self._rejections
-        used_lately = asked - self._booked_at < _STILL_IN_USE
+        used_lately = self._ledger_clock.to_ledger(asked) - self._last_due < _STILL_IN_USE
         try:
             grant = await self._ledger.reserve(
                 turns,
@@ -220,7 +221,7 @@ class SharedCeiling:
         now, clock = self._clock(), self._ledger_clock
         ahead = clock.ahead
         was_set = clock.heard(asked=asked, answered=now, now=grant.now)
-        self._round_trip = now - asked
+        self._round_trips.append(now - asked)
         self._lead = max(now - clock.to_loop(grant.now) - _TOO_LATE / 5, 0.0)
         self._pace = grant.pace
         if was_set or grant.cooldown > 0 or not is_valid:
@@ -234,8 +235,7 @@ class SharedCeiling:
         self._cooldown_until = now + grant.cooldown
         for number, due in enumerate(grant.due, grant.first):
             self._stock.append(BookedTurn(number, due, self._note_sent))
-        self._last_due, self._booked_at = self._stock[-1].due, now
-        self._last_number = self._stock[-1].number
+        self._last_due, self._last_number = self._stock[-1].due, self._stock[-1].number
 
     def _note_sent(self, turn: BookedTurn) -> None:
         sent = (turn, self._clock())
