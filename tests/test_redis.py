@@ -240,6 +240,14 @@ async def test_other_keys_and_other_hosts_have_ceilings_of_their_own_unless_name
 
 
 @needs_redis
+async def test_a_socket_of_this_machine_works(tmp_path: Path) -> None:
+    path = tmp_path / "redis.sock"
+    with RedisServer(tmp_path, "--unixsocket", str(path)):
+        async with RedisRateLimiter(f"unix://{path}") as limiter:
+            assert len(await turns(limiter, 3)) == 3
+
+
+@needs_redis
 async def test_a_wrong_option_in_the_url_is_told(redis_server: RedisServer) -> None:
     async with RedisRateLimiter(f"{redis_server.url}?carrier=pigeon") as limiter:
         with pytest.raises(ConfigurationError, match="carrier"):
