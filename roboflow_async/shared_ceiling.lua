@@ -70,12 +70,17 @@ local function place(number)
   return 'turn' .. number % kept
 end
 
-local turns_of_now = {}  -- when those that this very call books are due
+local turns_of_now = {}  -- of those that this very call writes
 local function went_out_at(number)
   if number < s.valid then
     return 0
   end
   return turns_of_now[number] or tonumber(redis.call('HGET', KEYS[1], place(number)) or 0)
+end
+
+local function went_out(number, at)
+  turns_of_now[number] = at + (number < s.cold and cold or 0)
+  set(place(number), turns_of_now[number])
 end
 
 local function pace()
@@ -107,10 +112,8 @@ if operation == 'reserve' then
   reply = {now, pace() * 1000, math.max(s.cool - now, 0), s.turns}
   local earliest = math.max(now + lead, s.cool)
   for _ = 1, argument do
-    local went_out = went_out_at(s.turns - kept)
-    local due = math.max(earliest, s.next, went_out + window * kept / ceiling)
-    turns_of_now[s.turns] = due + (s.turns < s.cold and cold or 0)
-    set(place(s.turns), turns_of_now[s.turns])
+    local due = math.max(earliest, s.next, went_out_at(s.turns - kept) + window * kept / ceiling)
+    went_out(s.turns, due)
     reply[#reply + 1] = due
     -- What the window cost is caught up with, within the tolerance.
     s.next = math.max(s.next + interval, due + interval - tolerance)
@@ -131,7 +134,7 @@ else
   for index = FIRST, #constants, 2 do
     local number, at = constants[index], constants[index + 1]
     if number < s.turns and s.turns - number <= kept then
-      set(place(number), at)
+      went_out(number, at)
     end
   end
 end

@@ -559,6 +559,18 @@ def test_a_bug_in_a_booking_is_an_outage_and_not_the_end() -> None:
     run_on_fake_clock(main())
 
 
+def test_the_room_for_first_requests_is_left_also_where_one_went_out_late() -> None:
+    async def main() -> list[float]:
+        redis = FakeRedis()
+        one = pacer(redis)
+        delays = iter([0.004] * 5)
+        return await take(one, 45, connect=lambda: next(delays, 0.0))
+
+    sent = run_on_fake_clock(main())
+    # 45 ms besides the second, from when each of the first ones went out.
+    assert all(sent[index + 20] - sent[index] >= 1.055 for index in range(5))
+
+
 def test_one_wave_of_429s_is_one_wave_also_for_a_ledger_that_is_slow() -> None:
     async def main() -> float:
         redis = FakeRedis()
