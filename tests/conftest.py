@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import CommandLine
+from event_loops import WatchedLoop
 from hypothesis import settings
 from loopback import Server
 
@@ -24,9 +26,6 @@ settings.register_profile("tests", max_examples=40, deadline=None)
 settings.register_profile("mutants", max_examples=4, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 
-# Debug mode keeps the stack of every timer and future, for its messages alone: a fifth of all time.
-asyncio.constants.DEBUG_STACK_DEPTH = 1
-
 KEY = "rf_SECRETkey0123456789"
 # The shortest that every decoder and our own check call a JPEG's beginning; tests that need
 # pixels draw a scene.
@@ -35,7 +34,17 @@ JPEG = b"\xff\xd8\xff\xe0"
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"debug": True}
+    return "asyncio", {"debug": True, "loop_factory": WatchedLoop}
+
+
+def _backend(**options: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("anyio_backend", [("asyncio", options)], ids=["asyncio"])
+
+
+# Where time is measured: debug mode makes all several times slower.
+NO_DEBUG = _backend()
+# Where it is looked at what libraries log in debug mode.
+FULL_DEBUG = _backend(debug=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -87,6 +96,12 @@ def make_client(server: Server, transport: str) -> MakeClient:
         retry=FAST,
         transport=transport,
     )
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[CommandLine]:
+    with CommandLine() as running:
+        yield running
 
 
 def picture(index: int) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 import random
 
 import pytest
-from fake_clock import run_on_fake_clock
+from event_loops import run_on_fake_clock
 
 from roboflow_async import APIConnectionError, Pacer
 from roboflow_async.admission import Admission, Flow

@@ -1,13 +1,14 @@
 """Benchmarks: open loop, from when a request was due, and in agreement with the server."""
 
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import CommandLine
 from conftest import MakeClient, picture
 from loopback import Arrival, Reply, Server, outputs
 
@@ -20,6 +21,8 @@ from roboflow_async import (
 )
 from roboflow_async.counters import percentile
 from roboflow_async.testing import StandInServer, draw_scene
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.anyio
@@ -133,22 +136,18 @@ async def test_a_wrong_argument_is_named(
     assert not server.arrivals
 
 
-def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "roboflow_async", "benchmark", "api-speed", *arguments],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=60,
-        env=os.environ | {"COLUMNS": "100"},
-    )  # fmt: skip
+@pytest.fixture
+def command(command_line: CommandLine, tmp_path: Path) -> Command:
+    return partial(command_line.run, "benchmark", "api-speed", cwd=tmp_path)
 
 
 def test_the_guides_command_line_and_what_it_saves(
-    tmp_path: Path, roboflow_stand_in: StandInServer
+    command: Command, tmp_path: Path, roboflow_stand_in: StandInServer
 ) -> None:
     done = command(
         "--api-key", "any", "--workflow-id", "wf", "--workspace-name", "ws",
         "--host", roboflow_stand_in.url, "--rps", "10", "--benchmark_requests", "12",
         "--warm_up_requests", "3", "--output_location", "out.json", "--plot", "out.png",
-        folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for part in ("average", "p50", "p75", "p90", "p95", "p99", "requests/s reached", "metered"):
@@ -160,14 +159,13 @@ def test_the_guides_command_line_and_what_it_saves(
     assert roboflow_stand_in.meter.billed == 15
 
 
-def test_several_rates_and_the_knee(tmp_path: Path) -> None:
+def test_several_rates_and_the_knee(command: Command, tmp_path: Path) -> None:
     with StandInServer(requests_per_second=20, latency=0.02) as server:
         done = command(
             "--model_id", "pets/3", "--host", server.url, "--rps", "10,40",
             "--benchmark_requests", "40", "--warm_up_requests", "0", "-o", "out.json",
             "--plot", "out.html", "--max_error_rate", "5",
-            folder=tmp_path,
-        )  # fmt: skip
+            )  # fmt: skip
     assert "The knee is at 10 requests/s" in done.stderr
     assert done.returncode == 1
     assert "the error rate is" in done.stderr
@@ -186,12 +184,12 @@ def test_several_rates_and_the_knee(tmp_path: Path) -> None:
         (["--workflow-specification", "{"], "--workflow-specification"),
     ],
 )
-def test_a_wrong_option_is_named(tmp_path: Path, arguments: list[str], says: str) -> None:
-    done = command(*arguments, "--host", "http://127.0.0.1:1", folder=tmp_path)
+def test_a_wrong_option_is_named(command: Command, arguments: list[str], says: str) -> None:
+    done = command(*arguments, "--host", "http://127.0.0.1:1")
     assert (done.returncode, says in done.stderr) == (1, True), done.stderr
 
 
-def test_billed_requests_are_asked_about_first(tmp_path: Path) -> None:
-    done = command("--model_id", "a/1", "--api-key", "any-key", folder=tmp_path)
+def test_billed_requests_are_asked_about_first(command: Command) -> None:
+    done = command("--model_id", "a/1", "--api-key", "any-key")
     assert done.returncode == 1
     assert "1010 requests will be billed" in done.stderr

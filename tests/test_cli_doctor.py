@@ -2,14 +2,15 @@
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from command_line import CommandLine
 
 KEY = "rf_SECRETkey0123456789"
 
@@ -48,20 +49,27 @@ def platform() -> Iterator[tuple[str, Answers]]:
     server.server_close()
 
 
-def examine(*arguments: str, key: str | None = KEY) -> tuple[int, str]:
+Examine = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def examine(command_line: CommandLine, tmp_path: Path) -> Examine:
+    return partial(_examine, command_line, tmp_path)
+
+
+def _examine(
+    command_line: CommandLine, folder: Path, *arguments: str, key: str | None = KEY
+) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if "ROBOFLOW" not in name}
     if key is not None:
         environment["ROBOFLOW_API_KEY"] = key
-    done = subprocess.run(
-        [sys.executable, "-m", "roboflow_async", "doctor", *arguments],
-        capture_output=True, text=True, check=False, timeout=60, env=environment,
-    )  # fmt: skip
+    done = command_line.run("doctor", *arguments, cwd=folder, env=environment)
     assert "Traceback" not in done.stderr
     assert KEY not in done.stderr + done.stdout
     return done.returncode, done.stderr
 
 
-def test_all_is_well(platform: tuple[str, Answers]) -> None:
+def test_all_is_well(examine: Examine, platform: tuple[str, Answers]) -> None:
     url, _ = platform
     code, said = examine("--host", url, "--platform-url", url)
     assert code == 0, said
@@ -83,7 +91,7 @@ def test_all_is_well(platform: tuple[str, Answers]) -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_what_to_do(
-    platform: tuple[str, Answers], path: str, answer: Any, code: int, says: str
+    examine: Examine, platform: tuple[str, Answers], path: str, answer: Any, code: int, says: str
 ) -> None:
     url, answers = platform
     answers[path] = answer
@@ -91,7 +99,7 @@ def test_what_is_wrong_is_said_with_what_to_do(
     assert (seen, says in said) == (code, True), said
 
 
-def test_a_host_that_is_not_there() -> None:
+def test_a_host_that_is_not_there(examine: Examine) -> None:
     code, said = examine("--host", "http://127.0.0.1:1", key=None)
     assert code == 1
     assert "FAIL reachable" in said
@@ -100,6 +108,6 @@ def test_a_host_that_is_not_there() -> None:
     assert (code, "FAIL reachable" in said) == (1, True)
 
 
-def test_settings_that_are_wrong_are_told() -> None:
+def test_settings_that_are_wrong_are_told(examine: Examine) -> None:
     code, said = examine("--host", "https://serverless.roboflow.com", key=None)
     assert (code, "needs an API key" in said) == (1, True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_clock import run_on_fake_clock
+from event_loops import run_on_fake_clock
 
 from roboflow_async import (
     APIConnectionError,

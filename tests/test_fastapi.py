@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from conftest import FAST, KEY, picture
+from conftest import FAST, KEY, NO_DEBUG, picture
 from fastapi import BackgroundTasks, Depends, FastAPI, Request, UploadFile, WebSocket
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
@@ -52,8 +52,6 @@ from roboflow_async.fastapi import (
 )
 
 pytestmark = pytest.mark.anyio
-
-NO_DEBUG = pytest.mark.parametrize("anyio_backend", [("asyncio", {})], ids=["asyncio"])
 
 
 def make_app(server: Server, **options: Any) -> FastAPI:

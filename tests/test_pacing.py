@@ -8,7 +8,7 @@ from itertools import chain, pairwise
 
 import pytest
 from aiolimiter import AsyncLimiter
-from fake_clock import FakeClockLoop, run_on_fake_clock
+from event_loops import FakeClockLoop, run_on_fake_clock
 from hypothesis import given
 from hypothesis import strategies as st
 

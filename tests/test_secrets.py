@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from conftest import picture
+from conftest import FULL_DEBUG, picture
 from loopback import Reply, Server, hang, outputs, raw, reset, truncate
 from pydantic import BaseModel
 
@@ -169,6 +169,7 @@ def bad_constructions() -> list[Any]:
     ]  # fmt: skip
 
 
+@FULL_DEBUG
 @pytest.mark.parametrize("where", ["header", "body", "query"])
 async def test_the_key_is_in_no_error_log_warning_or_pickle(
     server: Server, where: str, transport: str, caplog: pytest.LogCaptureFixture

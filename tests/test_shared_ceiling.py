@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 from typing import Any
 
 import pytest
-from fake_clock import FakeClockLoop, run_on_fake_clock
+from event_loops import FakeClockLoop, run_on_fake_clock
 from fake_redis import FakeRedis, limiter_on
 from hypothesis import given, settings
 from hypothesis import strategies as st

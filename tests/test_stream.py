@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from fake_clock import run_on_fake_clock
+from event_loops import run_on_fake_clock
 from hypothesis import given
 from hypothesis import strategies as st
 

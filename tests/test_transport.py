@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import KEY, MakeClient, picture
+from conftest import FULL_DEBUG, KEY, MakeClient, picture
 from loopback import Reply, Server, drip, echo, hang, outputs, raw, reset, truncate
 
 from roboflow_async import (
@@ -55,6 +55,7 @@ async def test_a_base_url_with_a_path_keeps_it(server: Server, make_client: Make
     assert server.arrivals[0].target == "/proxy/ws/workflows/wf"
 
 
+@FULL_DEBUG
 @pytest.mark.parametrize("where", ["header", "body", "query"])
 async def test_the_key_goes_where_it_is_told_to_and_into_no_log(
     server: Server, make_client: MakeClient, where: Any, caplog: pytest.LogCaptureFixture

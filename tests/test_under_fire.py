@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 import psutil
 import pytest
-from conftest import KEY, MakeClient, picture
+from conftest import KEY, NO_DEBUG, MakeClient, picture
 from fault_proxy import FaultProxy
 from loopback import Reply, RollingLimit, Server, drip, echo, hang, outputs, raw, reset, truncate
 from pydantic import BaseModel
@@ -40,9 +40,6 @@ from roboflow_async.testing.meter import busiest_window
 pytestmark = pytest.mark.anyio
 
 ONCE = RetryPolicy(max_attempts=1)
-
-# asyncio's debug mode makes everything several times slower: not where thousands are counted.
-NO_DEBUG = pytest.mark.parametrize("anyio_backend", [("asyncio", {})], ids=["asyncio"])
 
 
 async def run(client: RoboflowClient, index: int = 0) -> Any:

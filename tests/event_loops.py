@@ -1,9 +1,20 @@
-"""An event loop whose time passes only when nobody has anything to do."""
+"""Event loops of the tests; the time of one passes only when nobody has anything to do."""
 
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+
+class WatchedLoop(asyncio.SelectorEventLoop):
+    """Keeps debug mode's checks, without the stack of where each future was made.
+
+    Stacks are for messages alone, and a fifth of the time of all tests; who asks for them, in C,
+    asks `get_debug`.
+    """
+
+    def get_debug(self) -> bool:
+        return False
 
 
 class _Selector(selectors.DefaultSelector):
@@ -21,7 +32,7 @@ class _Selector(selectors.DefaultSelector):
         return []
 
 
-class FakeClockLoop(asyncio.SelectorEventLoop):
+class FakeClockLoop(WatchedLoop):
     """Jumps to the next timer instead of sleeping.
 
     Args:

@@ -1,0 +1,79 @@
+"""Runs `roboflow-async` in a process of its own, as a user does.
+
+Python takes most of a second to import it. So one process imports it once and forks for each run.
+"""
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NoReturn, Self
+
+_FILES = ("stdin", "stdout", "stderr")
+
+
+class CommandLine:
+    """What is given to `run`, and what comes back, is as with `subprocess.run`."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(
+        self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        environment = {**os.environ, "COLUMNS": "100"} if env is None else dict(env)
+        with TemporaryDirectory() as folder:
+            files = {name: Path(folder, name) for name in _FILES}
+            files["stdin"].write_text(stdin)
+            order = [arguments, str(cwd), environment, [str(path) for path in files.values()]]
+            print(json.dumps(order), file=self._process.stdin, flush=True)
+            code = int(self._process.stdout.readline())
+            return subprocess.CompletedProcess(
+                arguments, code, files["stdout"].read_text(), files["stderr"].read_text()
+            )
+
+
+def _become(
+    arguments: list[str], folder: str, environment: dict[str, str], files: list[str]
+) -> NoReturn:
+    signal.alarm(60)
+    for descriptor, path in enumerate(files):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), descriptor)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["roboflow-async", *arguments]
+    from roboflow_async.__main__ import main
+
+    main()
+    sys.exit("main() ends the process")
+
+
+def _serve() -> None:
+    os.environ["COLUMNS"] = "100"  # read when Rich's consoles are made
+    import roboflow_async.cli  # noqa: F401 - what each run would import
+
+    gc.freeze()
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _become(*json.loads(line))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    _serve()
