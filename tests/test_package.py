@@ -91,15 +91,16 @@ def test_the_public_names_are_these() -> None:
 
 PROBE = """
 import json, resource, sys, time
-began = time.perf_counter()
+began = time.process_time()
 {statement}
+took = time.process_time() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([time.perf_counter() - began, peak, sorted(sys.modules)]))
+print(json.dumps([took, peak, sorted(sys.modules)]))
 """
 
 
 def probe(statement: str) -> tuple[float, int, set[str]]:
-    """Seconds, kilobytes, and modules of an import in a new process."""
+    """Seconds of CPU, kilobytes, and modules of an import in a new process."""
     command = [sys.executable, "-c", PROBE.format(statement=statement)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     seconds, kilobytes, names = json.loads(printed)
@@ -108,12 +109,12 @@ def probe(statement: str) -> tuple[float, int, set[str]]:
 
 def test_importing_it_costs_at_most_twice_what_its_five_packages_cost() -> None:
     # In turn, and the best of several: other tests run beside.
-    seconds: list[tuple[float, float]] = []
-    for _ in range(7):
-        packages = probe("import httpx, anyio, aiolimiter, backoff, pydantic")
-        ours = probe("import roboflow_async")
-        seconds.append((packages[0], ours[0]))
-    assert min(ours for _, ours in seconds) <= 2 * min(packages for packages, _ in seconds)
+    tried = [
+        (probe("import httpx, anyio, aiolimiter, backoff, pydantic"), probe("import roboflow_async"))
+        for _ in range(4)
+    ]
+    packages, ours = tried[0]
+    assert min(ours[0] for _, ours in tried) <= 2 * min(packages[0] for packages, _ in tried)
     assert ours[1] <= 2 * packages[1]
     # Nothing of the extras.
     assert not (ours[2] - packages[2]) & {

@@ -72,8 +72,9 @@ async def proxy(server: Server) -> AsyncIterator[FaultProxy]:
 
 @NO_DEBUG
 async def test_6000_calls_with_random_deadlines_and_cancels_leave_nothing_behind(
-    server: Server, make_client: MakeClient
+    server: Server, make_client: MakeClient, transport: str
 ) -> None:
+    calls = 6000 if transport == "httpx" else 2000  # aiohttp has no pool that could be lost
     server.handler = lambda arrival: Reply(body=echo(arrival).body, delay=0.03)
     chance = random.Random(1)
     async with make_client(max_concurrency=32) as client:
@@ -107,9 +108,9 @@ async def test_6000_calls_with_random_deadlines_and_cancels_leave_nothing_behind
             for index in numbers:
                 await one(index)
 
-        await asyncio.gather(*(user(range(start, 6000, 60)) for start in range(60)))
-        assert sum(ends.values()) == 6000
-        assert ends["cancelled"] > 1000
+        await asyncio.gather(*(user(range(start, calls, 60)) for start in range(60)))
+        assert sum(ends.values()) == calls
+        assert ends["cancelled"] > calls / 6
         began = time.monotonic()
         assert await run(client) == {"hash": sent_hash(picture(0))}
         assert time.monotonic() - began < 1
