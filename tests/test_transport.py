@@ -99,7 +99,7 @@ async def test_a_server_that_takes_its_time_is_cut_at_the_timeout(
         began = time.monotonic()
         with pytest.raises(APITimeoutError, match=r"0\.3 s"):
             await run(client)
-        assert 0.29 <= time.monotonic() - began <= 0.6
+        assert 0.29 <= time.monotonic() - began <= 2
         assert client.stats.timed_out == 1
         assert client.stats.in_flight == 0
     await asyncio.sleep(0.01)
@@ -331,7 +331,7 @@ async def test_closing_ends_what_is_in_flight_with_a_typed_error(
     await client.aclose()
     await client.aclose()
     done = await asyncio.gather(*tasks, return_exceptions=True)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert all(isinstance(one, APIConnectionError) for one in done)
     assert sorted(one.attempts for one in done) == [0] * 40 + [1] * 10  # type: ignore[union-attr]
     assert client.stats.failed == 10
@@ -359,7 +359,7 @@ async def test_closing_ends_the_wait_for_another_attempt(
     began = time.monotonic()
     await client.aclose()
     done = await asyncio.gather(*tasks, return_exceptions=True)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     for one in done:
         assert isinstance(one, error)
         assert one.attempts == 1
