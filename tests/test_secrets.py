@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from conftest import FULL_DEBUG, picture
+from conftest import picture
 from loopback import Reply, Server, hang, outputs, raw, reset, truncate
 from pydantic import BaseModel
 
@@ -169,7 +169,12 @@ def bad_constructions() -> list[Any]:
     ]  # fmt: skip
 
 
-@FULL_DEBUG
+@pytest.fixture
+def anyio_backend(transport: str) -> tuple[str, dict[str, Any]]:
+    # aiohttp, and asyncio itself, log only in debug mode; httpx logs always.
+    return "asyncio", {"debug": transport == "aiohttp"}
+
+
 @pytest.mark.parametrize("where", ["header", "body", "query"])
 async def test_the_key_is_in_no_error_log_warning_or_pickle(
     server: Server, where: str, transport: str, caplog: pytest.LogCaptureFixture
