@@ -97,6 +97,9 @@ async def test_the_fastapi_handler_of_many_images(
     ):
         files = [("images", (f"{seed}.jpg", draw_scene(seed).jpeg)) for seed in range(5)]
         answer = await http.post("/predict/many", files=[*files, ("images", ("x", b"no image"))])
+        roboflow_stand_in.fail("unauthorized")
+        refused = await http.post("/predict/many", files=files)
+    assert json.loads(refused.text) == {"error": "the vision service is not available"}
     lines = {line["name"]: line for line in map(json.loads, answer.text.splitlines())}
     assert "the image cannot be used" in lines.pop("x")["error"]
     assert {name: line["count"] for name, line in lines.items()} == {
