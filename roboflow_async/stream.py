@@ -13,6 +13,7 @@ from collections.abc import (
     AsyncIterable,
     Awaitable,
     Callable,
+    Coroutine,
     Iterable,
 )
 from itertools import count
@@ -88,12 +89,10 @@ class _Work(Generic[Item, Output]):
     async def _feed(self) -> None:
         try:
             await self._read()
-        except asyncio.CancelledError as error:
-            if self._cancelled:
+        except BaseException as error:
+            if self._is_stopped_by(error):
                 raise
-            # Either `_end_with` ended the reading, or the iterable raised it by itself.
-            self._error = self._error or error
-        except Exception as error:  # noqa: BLE001 - the iterable's own: handed to the consumer
+            # Either `_end_with` ended the reading, or it is the iterable's own.
             self._error = self._error or error
         self._reading = False
         while self._tasks:
@@ -119,12 +118,9 @@ class _Work(Generic[Item, Output]):
     async def _run(self, index: int, item: Item) -> None:
         try:
             output = await self._call(index, item)
-        except asyncio.CancelledError as error:
-            if self._cancelled:
+        except BaseException as error:
+            if self._is_stopped_by(error):
                 raise
-            self._end_with(error)
-            return
-        except Exception as error:  # noqa: BLE001 - it ends the stream and reaches the consumer
             self._end_with(error)
             return
         if not self._ordered:
@@ -134,6 +130,12 @@ class _Work(Generic[Item, Output]):
         while self._next_index in self._held_back:
             self._done.put_nowait(self._held_back.pop(self._next_index))
             self._next_index += 1
+
+    def _is_stopped_by(self, error: BaseException) -> bool:
+        """Whether a task ends by that, and nobody waits for more: not what was raised by itself."""
+        if isinstance(error, asyncio.CancelledError):
+            return self._cancelled
+        return isinstance(error, GeneratorExit)  # the loop is gone, and its tasks with it
 
     def _end_with(self, error: BaseException) -> None:
         """Read no further input; what was read goes on, and then the error is raised."""
@@ -201,18 +203,23 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         return self
 
     async def __anext__(self) -> Output:
-        if self._start is not None:
-            # Nothing is read before the first result is asked for, as with any generator.
-            start, self._start = self._start, None
-            self._work = start()
-            weakref.finalize(self, self._work.abandon).atexit = False
-        if self._work is None:
-            raise StopAsyncIteration  # closed before it began
-        return await self._work.get()
+        try:
+            if self._start is not None:
+                # Nothing is read before the first result is asked for, as with any generator.
+                start, self._start = self._start, None
+                self._work = start()
+                weakref.finalize(self, self._work.abandon).atexit = False
+            if self._work is None:
+                raise StopAsyncIteration  # closed before it began
+            return await self._work.get()
+        finally:
+            # An exception that somebody keeps holds this frame, and must not hold the stream: its
+            # requests would go on. (Not earlier: the caller may have kept no reference.)
+            del self
 
-    async def asend(self, value: None) -> Output:  # noqa: ARG002 - of the interface
+    def asend(self, value: None) -> Coroutine[Any, Any, Output]:  # noqa: ARG002 - of the interface
         """The next result; there is nothing to send to a stream."""
-        return await self.__anext__()
+        return self.__anext__()
 
     async def athrow(
         self,

@@ -315,7 +315,62 @@ def test_wait_for_an_anext_loses_nothing(ordered: bool) -> None:
     run_on_fake_clock(main())
 
 
+@pytest.mark.parametrize("how", ["cancelled", "deadline"])
+def test_a_loop_that_is_cut_leaves_nothing_behind_though_the_exception_is_kept(how: str) -> None:
+    async def main() -> None:
+        work = Work(lambda _: 60)
+
+        async def consume() -> None:
+            async for _ in ResultStream(work, count(), limit=5):
+                pass
+
+        task = asyncio.create_task(consume())
+        with pytest.raises((asyncio.CancelledError, TimeoutError)) as kept:
+            if how == "deadline":
+                await asyncio.wait_for(task, 1)
+            else:
+                asyncio.get_running_loop().call_later(1, task.cancel)
+                await task
+        await settle()
+        assert len(work.cancelled) == 5
+        assert not other_tasks() - {task}
+        assert kept.value
+
+    run_on_fake_clock(main())
+
+
 # Errors
+
+
+class _Outside(BaseException):
+    """As `pytest.fail()` raises."""
+
+
+@pytest.mark.parametrize("where", ["items", "call"])
+@pytest.mark.parametrize("error", [_Outside, BaseExceptionGroup("several", [_Outside()])])
+def test_what_is_no_exception_of_the_usual_kind_reaches_the_consumer_too(
+    where: str, error: Any
+) -> None:
+    async def main() -> None:
+        def items() -> Iterator[int]:
+            yield 0
+            if where == "items":
+                raise error
+            yield 1
+
+        async def call(index: int, _: object) -> int:
+            if where == "call" and index == 1:
+                raise error
+            return index
+
+        results = []
+        with pytest.raises((_Outside, BaseExceptionGroup)):
+            async for result in ResultStream(call, items(), limit=4):
+                results.append(result)
+        assert results == [0]
+        assert not other_tasks()
+
+    run_on_fake_clock(main())
 
 
 def test_a_second_error_neither_hides_the_first_nor_holds_up_the_end() -> None:
