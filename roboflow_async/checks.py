@@ -7,7 +7,7 @@ from typing import cast
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.priority import PRIORITIES
 
-__all__ = ["check_mapping", "check_number", "check_priority", "shown"]
+__all__ = ["check_flag", "check_mapping", "check_number", "check_priority", "shown"]
 
 
 def check_number(
@@ -37,6 +37,13 @@ def check_number(
         raise ConfigurationError(
             f"{name}={shown(value)} does not do: give {noun}, {' and '.join(bounds)}."
         )
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless `value` is True or False."""
+    # "no" and "false", as an environment has them, are true.
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name}={shown(value)} does not do: give True or False.")
 
 
 def check_mapping(name: str, value: object) -> None:

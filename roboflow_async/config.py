@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 
 import httpx
 
-from roboflow_async.checks import check_number, shown
+from roboflow_async.checks import check_flag, check_number, shown
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.urls import AllowURLs
 
@@ -160,6 +160,7 @@ class Settings:
         # Checked because a wrong one would otherwise fail at the first retry, far from its cause.
         if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"retry={shown(retry)} does not do: give a RetryPolicy.")
+        check_flag("allow_paths", allow_paths)
         if not isinstance(allow_urls, bool) and allow_urls != "public":  # pyright: ignore[reportUnnecessaryComparison]
             raise ConfigurationError(
                 f"allow_urls={shown(allow_urls)} does not do: give True, False or 'public'."

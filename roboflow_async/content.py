@@ -13,14 +13,14 @@ __all__ = ["read_content"]
 _INFLATE_STEP: Final = 1 << 20  # bytes
 
 
-async def read_content(response: httpx.Response, limit: int) -> bytes:
+async def read_content(response: httpx.Response, limit: int, request_id: str | None) -> bytes:
     """The body, decompressed, of at most `limit` bytes in memory at any moment."""
 
     def refusal(what: str) -> ResponseError:
         return ResponseError(
             f"the answer (HTTP {response.status_code}) {what}.",
             status_code=response.status_code,
-            request_id=response.headers.get("x-request-id"),
+            request_id=request_id,
         )
 
     encoding = response.headers.get("content-encoding", "identity").strip().lower()

@@ -114,7 +114,12 @@ ImageInput = (
 def is_image(value: object) -> bool:
     """Whether `value` is of a type that can be given as an image (its content is not read)."""
     plain = (str, PathLike, bytes, bytearray, memoryview, httpx.URL, Image)
-    return isinstance(value, plain) or hasattr(value, "read") or is_array(value) or is_pillow(value)
+    if isinstance(value, plain):
+        return True
+    try:
+        return hasattr(value, "read") or is_array(value) or is_pillow(value)
+    except Exception:  # noqa: BLE001 - an object whose attributes cannot be looked at
+        return False
 
 
 class ImageLoader:
@@ -150,6 +155,16 @@ class ImageLoader:
         Raises:
             ImageError: it cannot be read or is not an image.
         """
+        try:
+            return await self._load(value, max_side, kind)
+        except RoboflowError:
+            raise
+        except Exception as error:  # noqa: BLE001 - objects of any library are read and encoded here
+            raise _unreadable(value, error) from None
+
+    async def _load(
+        self, value: object, max_side: int | None, kind: str
+    ) -> EncodedImage | ImageURL:
         if isinstance(value, httpx.URL):
             return self._url(str(value))
         if isinstance(value, str) and is_url(value):
@@ -179,30 +194,22 @@ class ImageLoader:
         return self._max_bytes if max_side is None else max(self._max_bytes, _LARGEST_FILE)
 
     async def _read_async(self, file: SupportsAsyncRead, max_side: int | None) -> bytes:
-        try:
-            if inspect.iscoroutinefunction(getattr(file, "seek", None)):
-                await cast("Any", file).seek(0)  # a handler may have looked into it
-            # One byte more than allowed tells that it is too large: an upload may be of any size.
-            most = self._most(max_side)
-            data: object = await file.read(most + 1)
-        except Exception as error:  # noqa: BLE001 - as in _load_in_thread
-            raise _unreadable(file, error) from None
+        if inspect.iscoroutinefunction(getattr(file, "seek", None)):
+            await cast("Any", file).seek(0)  # a handler may have looked into it
+        # One byte more than allowed tells that it is too large: an upload may be of any size.
+        most = self._most(max_side)
+        data: object = await file.read(most + 1)
         return _not_too_large(_bytes_read(data), most, "the given data")
 
     def _load_in_thread(
         self, value: object, max_side: int | None, kind: str
     ) -> EncodedImage | tuple[bytes, str]:
-        try:
-            data, name = self._read(value, self._most(max_side))
-            if len(data) <= CHUNK and max_side is None:
-                # A thread that encodes it would cost three times as much: it and the event loop
-                # would take the interpreter lock from each other.
-                return data, name
-            return self._encode(data, name, max_side, kind)
-        except RoboflowError:
-            raise
-        except Exception as error:  # noqa: BLE001 - objects of any library are read and encoded here
-            raise _unreadable(value, error) from None
+        data, name = self._read(value, self._most(max_side))
+        if len(data) <= CHUNK and max_side is None:
+            # A thread that encodes it would cost three times as much: it and the event loop
+            # would take the interpreter lock from each other.
+            return data, name
+        return self._encode(data, name, max_side, kind)
 
     def _read(self, value: object, most: int) -> tuple[bytes, str]:
         if isinstance(value, (str, PathLike)):

@@ -1,5 +1,6 @@
 """What a call gives back besides its output."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -76,6 +77,14 @@ class Result(Generic[Output_co]):
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a Result is frozen: {name} cannot be deleted")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        # What copy and pickle would do by themselves is to set attributes.
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
     @property
     def ok(self) -> bool:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 import httpx
 
+from roboflow_async.checks import check_flag
 from roboflow_async.config import Settings, TransportName
 from roboflow_async.counters import Counters
 from roboflow_async.dispatch import Dispatcher
@@ -69,6 +70,7 @@ class Parts:
         trust_env: bool,
     ) -> "Parts":
         """The parts that a client's arguments ask for; raises `ConfigurationError`."""
+        check_flag("trust_env", trust_env)
         check_http_client(http_client, settings)
         key = KeyPlacement(settings.api_key, settings.api_key_transport)
         keep_out_of_logs(key.forms())

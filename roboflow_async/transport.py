@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import httpx
 
@@ -25,6 +25,8 @@ from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.responses import Answer, status_error
 
 __all__ = ["HTTPTransport", "Transport", "check_http_client"]
+
+_REQUEST_ID_LIMIT: Final = 200  # characters
 
 
 def check_http_client(http_client: object, settings: Settings) -> None:
@@ -186,20 +188,34 @@ class HTTPTransport:
 
     async def _read(self, response: httpx.Response) -> Answer:
         try:
+            # In no variables: a traceback shows those, and the server may have repeated the key.
             answer = Answer(
                 response.status_code,
-                # A plain dict: httpx's looks at each of its headers for each question.
-                {
-                    name.decode("latin-1").lower(): value.decode("latin-1")
-                    for name, value in response.headers.raw
-                },
-                await read_content(response, self._settings.max_response_bytes),
+                self._headers_of(response),
+                await read_content(
+                    response, self._settings.max_response_bytes, self._request_id_of(response)
+                ),
             )
         finally:
             await response.aclose()
         if answer.status_code >= 300:
             raise status_error(answer, self._key, now=datetime.now(UTC))
         return answer
+
+    def _headers_of(self, response: httpx.Response) -> dict[str, str]:
+        # A plain dict: httpx's looks at each of its headers for each question.
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in response.headers.raw
+        }
+        if "x-request-id" in headers:
+            headers["x-request-id"] = self._request_id_of(response) or ""
+        return headers
+
+    def _request_id_of(self, response: httpx.Response) -> str | None:
+        """What errors carry, without the key."""
+        text = response.headers.get("x-request-id")
+        return text and self._key.without_key(text)[:_REQUEST_ID_LIMIT]
 
     async def aclose(self) -> None:
         """Close every connection; attempts in flight fail with `APIConnectionError`."""

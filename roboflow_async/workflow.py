@@ -170,7 +170,9 @@ class Workflow(Target[Output]):
         # A parameter never silently replaces an image.
         clash = images.keys() & (self._parameters.keys() | parameters.keys())
         if clash:
-            raise ConfigurationError(
+            # A dict is one input of a stream, which goes on to the next.
+            kind = ImageError if isinstance(value, Mapping) else ConfigurationError
+            raise kind(
                 f"{', '.join(sorted(clash))}: given both as an image and as a parameter; "
                 "give it once, or set image_input= to the Workflow's name for the image."
             )

@@ -71,6 +71,9 @@ ECHO = json.dumps({"message": f"unknown key {KEY}", "error": KEY, "detail": {KEY
 
 REPLIES: dict[str, Any] = {
     **{str(code): Reply(code, ECHO) for code in (400, 401, 402, 403, 404, 413, 422, 423, 429, 500)},
+    "request id": Reply(400, b"no", {"X-Request-ID": f"a {KEY}"}),
+    "request id, 200": Reply(200, b"no", {"X-Request-ID": KEY}),
+    "request id, large": Reply(200, bytes(60_000), {"X-Request-ID": KEY}),
     "plain text": Reply(401, f"key {KEY} / {quote(KEY, safe='')}".encode() * 200),
     "key at the cut": Reply(500, b"x" * 1990 + KEY.encode()),
     "redirect": Reply(307, b"", {"Location": f"https://elsewhere.example/?api_key={FORMS[1]}"}),

@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import copy
 import hashlib
 import io
 import json
+import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count, pairwise
 from typing import Any
 
@@ -408,6 +410,36 @@ async def test_a_single_call_during_a_stream_of_thousands_waits_a_few_turns(
 # Streams
 
 
+class Strange:
+    """An object of some library, in a bad state."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError(f"no {name} now")
+
+
+def released() -> memoryview:
+    view = memoryview(picture(0))
+    view.release()
+    return view
+
+
+def clashing() -> dict[str, Any]:
+    return {"image": picture(1), "conf": picture(2)}
+
+
+@pytest.mark.parametrize("make", [Strange, released, clashing])
+async def test_no_input_ends_a_stream(
+    server: Server, make_client: MakeClient, make: Callable[[], Any]
+) -> None:
+    async with make_client() as client:
+        workflow = client.workflow("ws", "wf", parameters={"conf": 1})
+        inputs = [picture(0), make(), picture(2)]
+        results = [result async for result in workflow.stream(inputs, ordered=True)]
+    assert [result.ok for result in results] == [True, False, True]
+    assert isinstance(results[1].error, ImageError)
+    assert len(server.arrivals) == 2
+
+
 async def test_one_bad_image_is_one_bad_result(server: Server, make_client: MakeClient) -> None:
     inputs = [picture(0), b"not an image", "/no/such.jpg", None, picture(4), [picture(5)]]
     async with make_client() as client:
@@ -486,6 +518,9 @@ async def test_a_result_tells_what_it_took(server: Server, make_client: MakeClie
     assert result.cold_start is True
     assert "ok" in repr(result)
     assert "Error" in repr(Result(input=1, index=0, error=ImageError("x")))
+    for twin in (copy.copy(result), copy.deepcopy(result), pickle.loads(pickle.dumps(result))):
+        assert (twin.input, twin.output) == (picture(0), result.output)
+        assert twin.latency == result.latency
     with pytest.raises(AttributeError):
         result.index = 3
     with pytest.raises(AttributeError):
