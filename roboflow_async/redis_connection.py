@@ -23,6 +23,11 @@ from roboflow_async.errors import ConfigurationError
 from roboflow_async.ledger import LedgerLostError
 from roboflow_async.loop_end import close_with_loop
 
+try:
+    from redis import maint_notifications
+except ImportError:  # an earlier redis-py, which has none
+    maint_notifications = None
+
 __all__ = ["RedisConnection"]
 
 _SCHEMES: Final = ("redis", "rediss", "unix", *(
@@ -37,6 +42,10 @@ _REFUSALS: Final = (
     exceptions.AuthenticationError,
     exceptions.AuthorizationError,
     exceptions.NoPermissionError,
+)
+# How a command that the user may not give shows inside of a script (Redis 6, 7).
+_MISSING_RIGHT: Final = re.compile(
+    r"NOPERM|ACL failure|no permissions|can't run this command", re.IGNORECASE
 )
 
 
@@ -84,15 +93,12 @@ class RedisConnection:
             LedgerLostError: there is no answer now.
             ConfigurationError: there will be none.
         """
-        client = self._connect()
         try:
+            client = self._connect()
             async with asyncio.timeout(self._timeout):
                 return await client.eval(self._script, 1, key, *arguments)
         except _REFUSALS as error:
-            failure: Exception = ConfigurationError(
-                f"Redis does not accept us ({type(error).__name__}): check the user name and the "
-                "password in its URL, and the user's rights."
-            )
+            failure: Exception = _refusal(error)
         except exceptions.MovedError:
             failure = ConfigurationError(
                 "this Redis is a node of a cluster: give its URL as redis+cluster://."
@@ -100,12 +106,15 @@ class RedisConnection:
         except TypeError as error:  # redis-py hands what stands in the URL to its connections
             failure = ConfigurationError(f"the URL of Redis has a wrong option: {error}.")
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
-            if isinstance(error, exceptions.ReadOnlyError):
+            # (Before Redis 7, a script's own error is but text.)
+            if isinstance(error, exceptions.ReadOnlyError) or "-READONLY" in str(error):
                 # The server is a replica now. Its name may lead to another one, if it is asked.
                 await self._disconnect()
             # Of its text the code alone (READONLY, OOM, ...): the rest may name an address.
             code = re.match(r"[A-Z]{3,}\b", str(error))
             failure = LedgerLostError(f"{type(error).__name__}{f' {code[0]}' if code else ''}")
+            if _MISSING_RIGHT.search(str(error)):
+                failure = _refusal(error)
         raise failure
 
     async def _disconnect(self) -> None:
@@ -128,6 +137,13 @@ async def _close_all(clients: Sequence[Any]) -> None:
         await client.aclose()
 
 
+def _refusal(error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"Redis does not accept us ({type(error).__name__}): check the user name and the "
+        "password in its URL, and the user's rights."
+    )
+
+
 class _Url:
     """A URL in its parts: redis-py's own know neither clusters nor Sentinels."""
 
@@ -135,9 +151,9 @@ class _Url:
         try:
             parts = urlsplit(url)
             credentials, _, hosts = parts.netloc.rpartition("@")
-            beyond = parts.path + parts.fragment + ("" if credentials else parts.query)
+            beyond = parts.path + parts.fragment + parts.query
             if "@" in beyond and parts.scheme != "unix":
-                raise ValueError("a password with a / or a # in it that is not %2F or %23")
+                raise ValueError("a password with a /, # or ? in it that is not %2F, %23 or %3F")
             query = dict(parse_qsl(parts.query))
             self._sentinel_password = query.pop("sentinel_password", None)
             service, _, database = parts.path.strip("/").partition("/")
@@ -171,6 +187,9 @@ class _Url:
             "socket_connect_timeout": timeout,
             # A script that is run again books again; and what is lost, we ask again ourselves.
             "retry": Retry(NoBackoff(), 0),
+            # With notifications, redis-py 8 does not replace a connection that was closed while it
+            # was idle: see `ConnectionPool.ensure_connection`.
+            **_without_notifications(),
         }
         if not self._kind:
             plain: Any = redis.asyncio.Redis  # its types are half unknown
@@ -192,6 +211,13 @@ class _Url:
             server["ssl"] = asking["ssl"] = True
         sentinel: Any = Sentinel(self._nodes, sentinel_kwargs=asking, **{**options, **server})
         return [sentinel.master_for(self._service), *sentinel.sentinels]
+
+
+def _without_notifications() -> dict[str, Any]:
+    if maint_notifications is None:
+        return {}
+    config = maint_notifications.MaintNotificationsConfig(enabled=False)
+    return {"maint_notifications_config": config}
 
 
 def _host_and_port(node: str) -> tuple[str, int]:

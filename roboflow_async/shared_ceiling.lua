@@ -75,7 +75,7 @@ local function went_out_at(number)
   if number < s.valid then
     return 0
   end
-  return turns_of_now[number] or tonumber(redis.call('HGET', KEYS[1], place(number)) or 0)
+  return turns_of_now[number] or tonumber(redis.call('HMGET', KEYS[1], place(number))[1] or 0)
 end
 
 local function went_out(number, at)

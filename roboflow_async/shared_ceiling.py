@@ -27,6 +27,7 @@ _TOO_LATE: Final = 0.100
 _BATCH: Final = 0.1
 _MOST: Final = 1000  # turns that one answer has room for
 _FAR: Final = 0.25  # of a pace: if an answer takes longer, turns are booked ahead
+_FORGOTTEN: Final = 0.1  # seconds of a pause that the ledger lacks: it was away, or restarted
 _STILL_IN_USE: Final = 5.0  # seconds after a turn in which its connection is kept alive
 
 
@@ -62,7 +63,7 @@ class SharedCeiling:
         self._stock: deque[BookedTurn] = deque()
         self._waiting = 0  # callers
         self._demand = 0  # turns that are wanted
-        self._last_due = self._cooldown_until = -inf
+        self._last_due = self._cooldown_until = self._paused_until = self._rejected_at = -inf
         self._last_number = -1
         self._lead = 0.0  # seconds that the last answer was late
         self._rejections = 0
@@ -211,6 +212,7 @@ class SharedCeiling:
 
     def _lose(self, error: Exception) -> None:
         now = self._clock()
+        self._refusal = None
         reason = str(error) if isinstance(error, LedgerLostError) else type(error).__name__
         if not self._outage.lasts:
             self._alone_from = now + 1.0
@@ -224,6 +226,10 @@ class SharedCeiling:
         self._round_trips.append(now - asked)
         self._lead = max(now - clock.to_loop(grant.now) - _TOO_LATE / 5, 0.0)
         self._pace = grant.pace
+        left = self._paused_until - now
+        if is_valid and left - grant.cooldown > _FORGOTTEN:
+            is_valid = False
+            self._tell(self._ledger.reject(sent_at=clock.to_ledger(self._rejected_at), wait=left))
         if was_set or grant.cooldown > 0 or not is_valid:
             self._stock.clear()
         if was_set:
@@ -266,6 +272,7 @@ class SharedCeiling:
         self._stock.clear()
         self._rejections += 1
         self._cooldown_until = max(self._cooldown_until, self._clock() + wait)
+        self._rejected_at, self._paused_until = sent_at, self._cooldown_until
         if self._alone is not None and self._outage.lasts:
             self._alone.rejected(sent_at=sent_at, retry_after=None, backoff=lambda _: wait)
         elif isfinite(self._ledger_clock.ahead):

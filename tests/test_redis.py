@@ -25,6 +25,7 @@ from roboflow_async import (
     RedisRateLimiter,
     RoboflowClient,
 )
+from roboflow_async.ledger import BookedTurn
 from roboflow_async.testing.meter import busiest_window
 
 pytestmark = pytest.mark.anyio
@@ -429,6 +430,88 @@ async def test_a_wrong_password_is_an_error_at_once_that_does_not_repeat_it(
             assert "WRONG" not in str(caught.value)
         async with RedisRateLimiter(f"redis://:RIGHT@127.0.0.1:{server.port}") as limiter:
             assert len(await turns(limiter, 3)) == 3
+
+
+COMMANDS = ("eval", "time", "hmget", "hset", "pexpire")
+
+
+@needs_redis
+async def test_the_commands_that_are_named_are_enough_and_less_is_an_error_at_once(
+    tmp_path: Path,
+) -> None:
+    rights = ["on", ">word", "~roboflow-async:*", *(f"+{name}" for name in COMMANDS)]
+    with RedisServer(tmp_path) as server:
+        async with redis.asyncio.Redis.from_url(server.url) as admin:
+            for user, extra in (("good", []), ("bad", ["-hset"])):
+                await admin.execute_command("ACL", "SETUSER", user, *rights, *extra)
+            text = RedisRateLimiter.__doc__ or ""
+            assert all(name.upper() in text for name in COMMANDS)
+            async with RedisRateLimiter(f"redis://good:word@127.0.0.1:{server.port}") as limiter:
+                assert len(await turns(limiter, 150, 100)) == 150
+                limiter.ceiling("api", 100).rejected(sent_ago=0, wait=0.1)
+                assert len(await turns(limiter, 3, 100)) == 3
+            async with RedisRateLimiter(f"redis://bad:word@127.0.0.1:{server.port}") as limiter:
+                with pytest.raises(ConfigurationError, match="rights"):
+                    await limiter.ceiling("api", 20).acquire()
+
+
+@needs_redis
+@pytest.mark.parametrize("share", [None, 0.5])
+async def test_an_idle_connection_that_redis_closes_is_made_anew_without_a_word(
+    redis_server: RedisServer, share: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        redis.asyncio.Redis.from_url(redis_server.url) as admin,
+        RedisRateLimiter(redis_server.url, fallback_share=share) as limiter,
+    ):
+        assert len(await turns(limiter, 2)) == 2
+        await admin.client_kill_filter(_type="normal", skipme=True)
+        await asyncio.sleep(0.1)
+        assert isinstance(await limiter.ceiling("api", 20).acquire(), BookedTurn)
+    assert "lost" not in caplog.text
+
+
+@needs_redis
+async def test_a_password_that_was_wrong_is_not_told_again_when_redis_is_gone(
+    tmp_path: Path,
+) -> None:
+    with RedisServer(tmp_path, "--requirepass", "RIGHT") as server:
+        async with RedisRateLimiter(server.url, fallback_share=0.5) as limiter:
+            with pytest.raises(ConfigurationError):
+                await limiter.ceiling("api", 20).acquire()
+            await asyncio.to_thread(server.kill)
+            assert await limiter.ceiling("api", 20).acquire()
+
+
+@needs_redis
+@pytest.mark.parametrize("share", [None, 0.5])
+async def test_a_429_is_remembered_when_redis_was_away_or_forgot_it(
+    redis_server: RedisServer, share: float | None
+) -> None:
+    async with (
+        redis.asyncio.Redis.from_url(redis_server.url) as admin,
+        RedisRateLimiter(redis_server.url, fallback_share=share) as one,
+        RedisRateLimiter(redis_server.url) as other,
+    ):
+        assert len(await turns(one, 2)) == 2
+        ceiling = one.ceiling("api", 50)
+        began = time.monotonic()
+        ceiling.rejected(sent_ago=0, wait=2.5)
+        await asyncio.sleep(0.1)
+        await admin.flushall()
+        (first,) = await turns(one, 1)
+        (second,) = await turns(other, 1)
+        assert min(first, second) - began > 2.4
+        began = time.monotonic()
+        await asyncio.to_thread(redis_server.kill)
+        lost = asyncio.create_task(turns(one, 1))  # which finds out that it is away
+        await asyncio.sleep(0.1)
+        ceiling.rejected(sent_ago=0, wait=2.5)
+        await asyncio.to_thread(redis_server.start)
+        await lost
+        (first,) = await turns(one, 1)
+        (second,) = await turns(other, 1)
+        assert second - began > 2.4
 
 
 # Clusters and Sentinels
