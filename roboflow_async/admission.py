@@ -67,6 +67,7 @@ class Admission:
 
     def __init__(self, max_concurrency: int, pacer: Pacer) -> None:
         self._slots = asyncio.Semaphore(max_concurrency)
+        self._free_slots = max_concurrency
         self._pacer = pacer
         self._has_head = False
         self._head: asyncio.Task[object] | None = None  # while it waits for slot and turn
@@ -95,12 +96,14 @@ class Admission:
         try:
             self._check(flow)  # closed since this call was chosen
             await self._slots.acquire()
+            self._free_slots -= 1
             try:
-                turn = await self._pacer.acquire(1 + self._waiting)
+                # Who has no slot uses no turn yet, and one that is booked too early lapses.
+                turn = await self._pacer.acquire(1 + min(self._waiting, self._free_slots))
                 self._check(flow)
                 return turn
             except BaseException:
-                self._slots.release()
+                self.leave()
                 raise
         except asyncio.CancelledError:
             # `close` cancels the head, which may be in a long cooldown; any other cancellation
@@ -119,6 +122,7 @@ class Admission:
 
     def leave(self) -> None:
         """Give the slot back."""
+        self._free_slots += 1
         self._slots.release()
 
     def close(self, error: RoboflowError) -> None:

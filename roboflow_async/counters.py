@@ -2,7 +2,8 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from roboflow_async.priority import BULK_SHARE, PRIORITIES, Priority
@@ -39,15 +40,37 @@ class Counters:
         self.waiting: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
         # Of those, single calls: the ones that `queue_timeout` and `max_waiting` are for.
         self.single_calls_waiting: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
+        # Of those, the ones that wait for their next attempt: they are ahead of nobody yet.
+        self.single_calls_backing_off: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
         self.processing_time = 0.0
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._first_sent: float | None = None
         # Sends are counted in bins of a tenth of a second: memory stays flat at any rate.
         self._bins: deque[tuple[int, int]] = deque(maxlen=round(_RATE_WINDOW / _BIN) + 1)
 
+    @contextmanager
+    def count_waiting(
+        self, priority: Priority, *, single_call: bool, backing_off: bool
+    ) -> Generator[None]:
+        """Around a wait: for a slot or a turn, or (`backing_off`) for the time to try again."""
+
+        def add(one: int) -> None:
+            self.waiting[priority] += one
+            self.single_calls_waiting[priority] += one * single_call
+            self.single_calls_backing_off[priority] += one * (single_call and backing_off)
+
+        add(1)
+        try:
+            yield
+        finally:
+            add(-1)
+
     def ahead_of(self, priority: Priority) -> int:
         """Single calls that get their turn before a new one."""
-        interactive, bulk = (self.single_calls_waiting[name] for name in PRIORITIES)
+        interactive, bulk = (
+            self.single_calls_waiting[name] - self.single_calls_backing_off[name]
+            for name in PRIORITIES
+        )
         if priority == "interactive":
             return interactive
         # Of BULK_SHARE turns one is for bulk, while both wait.

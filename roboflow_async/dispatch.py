@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -208,16 +208,12 @@ class Dispatcher:
             retry_after=max(self._expected_wait(flow), _LEAST_RETRY_AFTER),
         )
 
-    @contextmanager
-    def _counted_as_waiting(self, flow: Flow) -> Generator[None]:
-        counters, priority, single = self._counters, flow.priority, not flow.waits_on_purpose
-        counters.waiting[priority] += 1
-        counters.single_calls_waiting[priority] += single
-        try:
-            yield
-        finally:
-            counters.waiting[priority] -= 1
-            counters.single_calls_waiting[priority] -= single
+    def _counted_as_waiting(
+        self, flow: Flow, *, backing_off: bool = False
+    ) -> AbstractContextManager[None]:
+        return self._counters.count_waiting(
+            flow.priority, single_call=not flow.waits_on_purpose, backing_off=backing_off
+        )
 
     async def _attempt(
         self, request: PreparedRequest, record: CallRecord, turn: Turn, *, retry: bool
@@ -272,7 +268,7 @@ class Dispatcher:
         if isinstance(error, RateLimitError):
             return  # the pacer holds everybody back; the oldest call is the first to go on
         try:
-            with self._counted_as_waiting(flow):
+            with self._counted_as_waiting(flow, backing_off=True):
                 async with asyncio.timeout(verdict.seconds):
                     await self._closed.wait()
             raise self._given_up(error, record, _CLOSED)

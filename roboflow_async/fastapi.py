@@ -224,6 +224,7 @@ class ErrorAnswer:
         return 1011 if self.status_code >= 500 else 1008
 
 
+_LONGEST_RETRY_AFTER: Final = 3600  # seconds; the client itself pauses no longer
 _BUSY: Final = (QueueTimeoutError, RateLimitError, RateLimiterUnavailableError)
 # The messages of these errors may name files of the server, or how the app is configured.
 _ANSWERS: Final[tuple[tuple[type[RoboflowError], int, str], ...]] = (
@@ -254,7 +255,8 @@ def error_answer(error: RoboflowError) -> ErrorAnswer:
 def _answer_of(error: RoboflowError) -> ErrorAnswer:
     status = error.status_code if isinstance(error, APIStatusError) else None
     if isinstance(error, _BUSY) or status == 503:
-        seconds = max(math.ceil(getattr(error, "retry_after", None) or 1), 1)
+        asked = getattr(error, "retry_after", None) or 1
+        seconds = math.ceil(min(max(asked, 1), _LONGEST_RETRY_AFTER))
         return ErrorAnswer(503, f"busy: try again in {seconds} s", seconds)
     if isinstance(error, APITimeoutError) or status in (408, 504):
         return ErrorAnswer(504, "the vision service did not answer in time")

@@ -5,7 +5,6 @@ before a turn is taken.
 """
 
 import binascii
-import inspect
 import os
 import threading
 from os import PathLike
@@ -16,6 +15,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from roboflow_async.awaited_files import SupportsAsyncRead, is_awaited_file, read_awaited
 from roboflow_async.encoding import CHUNK, EncodedImage, ImageURL, Resizing, base64_chunks
 from roboflow_async.errors import ImageError, RoboflowError
 from roboflow_async.pixels import downsize, encode_array, encode_pillow, is_array, is_pillow
@@ -32,14 +32,6 @@ class SupportsRead(Protocol):
 
     def read(self) -> bytes:
         """Return all that is left."""
-        ...
-
-
-class SupportsAsyncRead(Protocol):
-    """A file object that is awaited: an `UploadFile` of Starlette or FastAPI, an `anyio` file."""
-
-    async def read(self, size: int, /) -> bytes:
-        """Return so many bytes at most."""
         ...
 
 
@@ -171,8 +163,11 @@ class ImageLoader:
             return self._url(value)
         if isinstance(value, Image):
             value = value.data
-        elif inspect.iscoroutinefunction(getattr(value, "read", None)):
-            value = await self._read_async(cast("SupportsAsyncRead", value), max_side)
+        elif is_awaited_file(value):
+            # One byte more than allowed tells that it is too large: an upload may be of any size.
+            most = self._most(max_side)
+            data = _bytes_read(await read_awaited(value, most + 1))
+            value = _not_too_large(data, most, "the given data")
         if _is_bytes_like(value) and memoryview(value).nbytes <= CHUNK and max_side is None:
             return self._encode(bytes(value), "the given data", None, kind)
         loaded = await anyio.to_thread.run_sync(
@@ -192,14 +187,6 @@ class ImageLoader:
     def _most(self, max_side: int | None) -> int:
         """Bytes that are read at most: more, of what is made smaller before it is sent."""
         return self._max_bytes if max_side is None else max(self._max_bytes, _LARGEST_FILE)
-
-    async def _read_async(self, file: SupportsAsyncRead, max_side: int | None) -> bytes:
-        if inspect.iscoroutinefunction(getattr(file, "seek", None)):
-            await cast("Any", file).seek(0)  # a handler may have looked into it
-        # One byte more than allowed tells that it is too large: an upload may be of any size.
-        most = self._most(max_side)
-        data: object = await file.read(most + 1)
-        return _not_too_large(_bytes_read(data), most, "the given data")
 
     def _load_in_thread(
         self, value: object, max_side: int | None, kind: str

@@ -25,7 +25,7 @@ local lead, afresh = constants[FIRST + 2], constants[FIRST + 3]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * SECOND + tonumber(time[2])
 
-local FIELDS = {'seen', 'turns', 'valid', 'cold', 'next', 'cool', 'low', 'began', 'before', 'through'}
+local FIELDS = {'seen', 'turns', 'valid', 'cold', 'next', 'cool', 'low', 'began', 'before', 'through', 'ring'}
 local stored = redis.call('HMGET', KEYS[1], unpack(FIELDS))
 local is_new = not stored[1]
 local s = {}
@@ -51,7 +51,11 @@ s.seen = now
 -- As many turns are kept as one second may have: when each went out.
 local kept = math.max(math.floor(ceiling), 1)
 
-local is_unknown, is_new_here = back > SECOND / 20, false
+-- For that, there is room for as many as the largest ceiling of all callers needs.
+local has_moved = s.ring > 0 and kept > s.ring  -- turns that are kept are sought elsewhere from now on
+s.ring = math.max(s.ring, kept)
+
+local is_unknown, is_new_here = back > SECOND / 20 or has_moved, false
 if operation == 'reserve' then
   is_unknown = is_unknown or other >= s.turns or afresh == 1
   is_new_here = other < 0
@@ -61,13 +65,13 @@ if is_unknown or is_new_here or s.next < now - SECOND then
   s.cold = s.turns + kept  -- until then connections are opened, here and at the server
 end
 if is_unknown then
-  -- Forgotten by a restart, or by another clock: turns that were given are still to be used.
+  -- Forgotten by a restart, by another clock or in another place: turns that were given are still to be used.
   s.next = math.max(s.next, now + SECOND)
   s.valid = s.turns
 end
 
 local function place(number)
-  return 'turn' .. number % kept
+  return 'turn' .. number % s.ring
 end
 
 local turns_of_now = {}  -- of those that this very call writes
@@ -133,7 +137,7 @@ elseif operation == 'reject' then
 else
   for index = FIRST, #constants, 2 do
     local number, at = constants[index], constants[index + 1]
-    if number < s.turns and s.turns - number <= kept then
+    if number < s.turns and s.turns - number <= s.ring then
       went_out(number, at)
     end
   end

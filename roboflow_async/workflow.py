@@ -1,12 +1,13 @@
 """`Workflow`: the target that most people run."""
 
 from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from roboflow_async.checks import check_mapping, check_number
 from roboflow_async.encoding import EncodedImage, ImageURL
-from roboflow_async.errors import ConfigurationError, ImageError, ResponseError
+from roboflow_async.errors import ConfigurationError, ImageError, ResponseError, RoboflowError
 from roboflow_async.images import ImageInput, ImageLoader, is_image
 from roboflow_async.jsontypes import JSONObject
 from roboflow_async.priority import Priority
@@ -35,6 +36,7 @@ async def run_batch(
     """Run a Workflow once; images are given by input name, and lists of them are batches."""
     check_mapping("images", images)
     check_mapping("parameters", parameters)
+    _check_clash((images or {}).keys() & (parameters or {}).keys(), ConfigurationError)
     runtime = context.runtime()
     dispatcher = runtime.dispatcher
     with dispatcher.preparing(dispatcher.single_calls("interactive")):
@@ -43,6 +45,15 @@ async def run_batch(
         }
     request = workflow_request(options, {**inputs, **(parameters or {})}, context.key)
     return await dispatcher.call(request, parse_workflow_outputs, dispatcher.new_record())
+
+
+def _check_clash(names: AbstractSet[str], kind: type[RoboflowError]) -> None:
+    # A parameter never silently replaces an image.
+    if names:
+        raise kind(
+            f"{', '.join(sorted(names))}: given both as an image and as a parameter; "
+            "give it once, or set image_input= to the Workflow's name for the image."
+        )
 
 
 class Workflow(Target[Output]):
@@ -167,15 +178,11 @@ class Workflow(Target[Output]):
                 images[name] = await self._load(loader, item)
         else:
             images = {self._image_input: await self._load(loader, value)}
-        # A parameter never silently replaces an image.
-        clash = images.keys() & (self._parameters.keys() | parameters.keys())
-        if clash:
+        _check_clash(
+            images.keys() & (self._parameters.keys() | parameters.keys()),
             # A dict is one input of a stream, which goes on to the next.
-            kind = ImageError if isinstance(value, Mapping) else ConfigurationError
-            raise kind(
-                f"{', '.join(sorted(clash))}: given both as an image and as a parameter; "
-                "give it once, or set image_input= to the Workflow's name for the image."
-            )
+            ImageError if isinstance(value, Mapping) else ConfigurationError,
+        )
         inputs = {**images, **self._parameters, **parameters}
         only = next(iter(images.values())) if len(images) == 1 else None
         return Prepared(

@@ -295,6 +295,22 @@ def test_a_call_for_which_queue_timeout_is_too_short_fails_at_once_and_says_why(
     run_on_fake_clock(main())
 
 
+def test_calls_that_wait_to_retry_are_ahead_of_nobody() -> None:
+    async def main() -> None:
+        failures = [(0.01, status(503, 20.0))] * 40
+        bench = Bench(*failures, rate=20, queue_timeout=1.0, policy=RetryPolicy(max_elapsed=60))
+        calls = []
+        for _ in range(40):
+            calls.append(asyncio.create_task(bench.call()))
+            await asyncio.sleep(0.06)
+        began = now()
+        await bench.call()
+        assert now() - began < 0.5
+        await asyncio.gather(*calls)
+
+    run_on_fake_clock(main())
+
+
 def test_a_call_that_gets_no_turn_within_queue_timeout_fails_then() -> None:
     async def main() -> None:
         # Nobody waits before it, so it may hope; but the only slot is not given back.

@@ -83,6 +83,7 @@ class Upload:
 
     async def seek(self, offset: int) -> None:
         self._file.seek(offset)
+        await asyncio.sleep(0)
 
 
 async def test_file_objects_that_are_awaited_are_read(path: Path) -> None:
@@ -96,6 +97,11 @@ async def test_an_upload_that_was_looked_into_is_read_from_its_beginning() -> No
     await upload.read(100)
     assert await load(upload) == SCENE
     assert await load(upload) == SCENE
+
+
+async def test_an_upload_that_goes_to_several_models_at_once_is_read_whole_by_each() -> None:
+    upload = Upload(SCENE)
+    assert await asyncio.gather(*(load(upload) for _ in range(4))) == [SCENE] * 4
 
 
 async def test_what_is_too_large_to_be_sent_may_be_made_smaller_wherever_it_comes_from(

@@ -28,8 +28,9 @@ LAYERS = [
     "transport", "cancellation", "lanes", "lanes_aiohttp", "body", "environment", "content",
     "counters", "retry", "shared_ceiling", "outage", "ledger", "pacing", "limiters",
     "workflow_request", "model_options", "model_aliases", "predictions", "answers", "supervision",
-    "validation", "responses", "protocol", "scaling", "outputs", "images", "encoding", "pixels",
-    "signatures", "results", "config", "urls", "checks", "priority", "jsontypes", "errors",
+    "validation", "responses", "protocol", "scaling", "outputs", "images", "awaited_files",
+    "encoding", "pixels", "signatures", "results", "config", "urls", "checks", "priority",
+    "jsontypes", "errors",
 ]  # fmt: skip
 
 

@@ -88,6 +88,18 @@ def test_in_no_second_do_all_together_send_more_and_97_percent_is_used(
     assert rate(steady) >= 0.97 * ceiling
 
 
+@pytest.mark.parametrize("others", [19, 7, 40])
+def test_of_ceilings_that_differ_the_lowest_holds(others: int) -> None:
+    async def main() -> list[float]:
+        redis = FakeRedis()
+        return await share(take(pacer(redis, 20), 60), take(pacer(redis, others), 60))
+
+    sent = run_on_fake_clock(main())
+    both = sent[:80]  # later, one goes on alone
+    assert busiest_window(both) <= max(20, others)
+    assert rate(both[5:]) >= 0.9 * min(20, others)
+
+
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**16), longest=st.floats(0.001, 0.3))
 def test_the_second_is_counted_from_when_requests_of_all_processes_really_went_out(

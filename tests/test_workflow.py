@@ -440,6 +440,14 @@ async def test_no_input_ends_a_stream(
     assert len(server.arrivals) == 2
 
 
+async def test_a_parameter_never_replaces_an_image(server: Server, make_client: MakeClient) -> None:
+    stranger = {"image": {"type": "url", "value": "http://169.254.169.254/"}}
+    async with make_client() as client:
+        with pytest.raises(ConfigurationError, match="both as an image and as a parameter"):
+            await client.run_workflow("ws", "wf", images={"image": picture(0)}, parameters=stranger)
+    assert not server.arrivals
+
+
 async def test_one_bad_image_is_one_bad_result(server: Server, make_client: MakeClient) -> None:
     inputs = [picture(0), b"not an image", "/no/such.jpg", None, picture(4), [picture(5)]]
     async with make_client() as client:
