@@ -9,6 +9,7 @@ from event_loops import run_on_fake_clock
 from roboflow_async import APIConnectionError, Pacer
 from roboflow_async.admission import Admission, Flow
 from roboflow_async.counters import percentile
+from roboflow_async.pacing import Turn
 from roboflow_async.priority import Priority
 
 
@@ -43,6 +44,30 @@ def test_no_more_than_the_slots_are_held_at_once() -> None:
         return most
 
     assert run_on_fake_clock(main()) == 3
+
+
+class Watched(Pacer):
+    """Notes how many turns are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(20)
+        self.asked: list[int] = []
+
+    async def acquire(self, demand: int = 1) -> Turn:
+        self.asked.append(demand)
+        return await super().acquire(demand)
+
+
+def test_no_turns_are_asked_for_on_behalf_of_calls_without_a_slot() -> None:
+    async def main() -> list[int]:
+        pacer = Watched()
+        admission, flow = Admission(6, pacer), Flow()
+        log: list[str] = []
+        await asyncio.gather(*(hold(admission, flow, 1.0, log, "") for _ in range(12)))
+        return pacer.asked
+
+    # The first two find nobody waiting; then as many as slots are free.
+    assert run_on_fake_clock(main()) == [1, 1, 4, 3, 2] + [1] * 7
 
 
 def test_a_single_call_gets_its_turn_within_5_paces_of_a_stream_of_thousands() -> None:

@@ -289,6 +289,7 @@ def of_status(status: int, retry_after: float | None = None) -> RoboflowError:
         (RateLimiterUnavailableError("SECRET"), 503, "1"),
         (of_status(429), 503, "1"),
         (of_status(429, 17), 503, "17"),
+        (of_status(429, 99_999_999_999), 503, "3600"),
         (of_status(503), 503, "1"),
         (of_status(503, 4), 503, "4"),
         (ImageError("SECRET: no file '/srv/x'"), 422, None),
