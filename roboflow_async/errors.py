@@ -22,7 +22,7 @@ RoboflowError
 None of them ever holds the API key.
 """
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 __all__ = [
     "FATAL_STATUS_CODES",
@@ -33,6 +33,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "ConfigurationError",
+    "ConnectionFault",
     "ImageError",
     "NotFoundError",
     "PayloadTooLargeError",
@@ -116,8 +117,31 @@ class APIError(RoboflowError):
         self.attempts = attempts
 
 
+ConnectionFault = Literal["network", "certificate", "proxy_authentication", "host_name", "outage"]
+"""Why there was no answer; see `APIConnectionError.fault`."""
+
+
 class APIConnectionError(APIError):
-    """No connection, a reset, or a connection that was closed before a whole answer."""
+    """No connection, a reset, or a connection that was closed before a whole answer.
+
+    Attributes:
+        fault: why: "network": what another attempt may mend; "certificate": the server's is not
+            trusted; "proxy_authentication": the proxy asks for a login (407); "host_name": nobody
+            knows the host; "outage": the API has failed for so long that nothing more is sent.
+        retry_after: seconds after which another call makes sense, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fault: ConnectionFault = "network",
+        retry_after: float | None = None,
+        attempts: int = 1,
+    ) -> None:
+        super().__init__(message, attempts=attempts)
+        self.fault: ConnectionFault = fault
+        self.retry_after = retry_after
 
 
 class APITimeoutError(APIError):
@@ -130,6 +154,7 @@ class ResponseError(APIError):
     Attributes:
         status_code: the HTTP status of that answer.
         request_id: the server's `X-Request-ID`, to quote to Roboflow's support.
+        body: the start of the server's answer as text, at most 500 characters.
     """
 
     def __init__(
@@ -138,11 +163,13 @@ class ResponseError(APIError):
         *,
         status_code: int | None = None,
         request_id: str | None = None,
+        body: str = "",
         attempts: int = 1,
     ) -> None:
         super().__init__(message, attempts=attempts)
         self.status_code = status_code
         self.request_id = request_id
+        self.body = body
 
 
 class APIStatusError(APIError):
