@@ -7,6 +7,7 @@ control (PEP 789): the work runs in plain tasks, and everything that ends a stre
 """
 
 import asyncio
+import time
 import weakref
 from collections.abc import (
     AsyncGenerator,
@@ -20,6 +21,8 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
+import anyio
+
 __all__ = ["ResultStream"]
 
 Item = TypeVar("Item")
@@ -32,11 +35,26 @@ class _End:
 
 _END: Final = _End()
 
+# Results that are held back behind a slower one, when ordered, in limits: at 20 a second and 32 at
+# once, one request that takes all of its ten seconds holds back 200.
+_HELD_BACK: Final = 8
+# An iterable that is no asynchronous one holds up the event loop while it is asked. After so much
+# of that (seconds) the loop has the same time for everything else, up to the second number.
+_HELD_UP: Final = 0.001
+_LONGEST_BREAK: Final = 0.05
+
 
 async def _iterate(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
     if not isinstance(items, AsyncIterable):
+        held_up = 0.0
+        began = time.perf_counter()
         for item in items:
+            held_up += time.perf_counter() - began
             yield item
+            if held_up > _HELD_UP:
+                await asyncio.sleep(min(held_up, _LONGEST_BREAK))
+                held_up = 0.0
+            began = time.perf_counter()
         return
     try:
         async for item in items:
@@ -59,18 +77,36 @@ class _Work(Generic[Item, Output]):
     ) -> None:
         self._call = call
         self._items = items
+        self._limit = limit
         self._ordered = ordered
-        # Room for an input that was read and whose result has not been handed over yet.
-        self._room = asyncio.Semaphore(limit)
+        self._in_hand = 0  # inputs that were read and whose results have not been taken
+        self._room = asyncio.Event()
         self._done: asyncio.Queue[Output | _End] = asyncio.Queue()
         self._held_back: dict[int, Output] = {}  # completed before their turn, when ordered
         self._next_index = 0
-        self._tasks: set[asyncio.Task[None]] = set()
         self._error: BaseException | None = None
-        self._reading = True  # the feeder is not past the last input
+        self._reading = True  # nothing has ended it yet
         self._cancelled = False
         self.loop = asyncio.get_running_loop()
-        self._feeder = self.loop.create_task(self._feed())
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reader: asyncio.Task[None] | None = None  # while an eager one begins: none yet
+        self._reader = self._spawn(self._read())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._tasks or self._cancelled:
+            return
+        # What still is held back waits for results that will never come.
+        for _, output in sorted(self._held_back.items()):
+            self._done.put_nowait(output)
+        self._held_back.clear()
+        self._done.put_nowait(_END)
 
     async def get(self) -> Output:
         item = await self._done.get()
@@ -83,37 +119,42 @@ class _Work(Generic[Item, Output]):
                 raise error
             finally:
                 del error  # its traceback holds this frame
-        self._room.release()
+        self._in_hand -= 1
+        self._room.set()
         return item
 
-    async def _feed(self) -> None:
-        try:
-            await self._read()
-        except BaseException as error:
-            if self._is_stopped_by(error):
-                raise
-            # Either `_end_with` ended the reading, or it is the iterable's own.
-            self._error = self._error or error
-        self._reading = False
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        self._done.put_nowait(_END)
+    def _has_room(self) -> bool:
+        held_back = len(self._held_back)
+        return (
+            self._in_hand - held_back < self._limit and held_back < self._limit * _HELD_BACK
+        )
 
     async def _read(self) -> None:
         source = _iterate(self._items)
         try:
-            for index in count():
-                await self._room.acquire()
-                try:
-                    item = await anext(source)
-                except StopAsyncIteration:
-                    return
-                task = self.loop.create_task(self._run(index, item))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-                del item, task  # not kept alive while the feeder waits for room
+            try:
+                for index in count():
+                    while self._reading and not self._has_room():
+                        self._room.clear()
+                        await self._room.wait()
+                    if not self._reading:
+                        return
+                    try:
+                        item = await anext(source)
+                    except StopAsyncIteration:
+                        return
+                    self._in_hand += 1
+                    self._spawn(self._run(index, item))
+                    del item  # not kept alive while the reader waits for room
+            finally:
+                await source.aclose()
+        except BaseException as error:
+            if self._is_stopped_by(error):
+                raise
+            if self._reading:  # else it was cancelled by `_end_with`
+                self._error = self._error or error
         finally:
-            await source.aclose()
+            self._reading = False
 
     async def _run(self, index: int, item: Item) -> None:
         try:
@@ -130,6 +171,7 @@ class _Work(Generic[Item, Output]):
         while self._next_index in self._held_back:
             self._done.put_nowait(self._held_back.pop(self._next_index))
             self._next_index += 1
+        self._room.set()
 
     def _is_stopped_by(self, error: BaseException) -> bool:
         """Whether a task ends by that, and nobody waits for more: not what was raised by itself."""
@@ -142,24 +184,35 @@ class _Work(Generic[Item, Output]):
         self._error = self._error or error
         if self._reading:
             self._reading = False
-            self._feeder.cancel()  # it may wait for an input that never comes
+            if self._reader is not None:
+                self._reader.cancel()  # it may wait for an input that never comes
 
     def cancel(self) -> None:
-        """Stop everything, now."""
+        """Stop everything, now; whoever waits for a result is told that there is none."""
         self._cancelled = True
-        self._feeder.cancel()
+        self._reading = False
+        self._error = None
         for task in self._tasks:
             task.cancel()
-
-    async def aclose(self) -> None:
-        """Stop everything, and return when nothing runs any more."""
-        self.cancel()
-        running = {self._feeder, *self._tasks}
-        await asyncio.wait(running)
-        self._error = None
+        self._held_back.clear()
         while not self._done.empty():
             self._done.get_nowait()
         self._done.put_nowait(_END)
+
+    async def aclose(self) -> None:
+        """Stop everything, and return when nothing runs any more, also when this is cancelled."""
+        self.cancel()
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            while running := self._tasks - {asyncio.current_task()}:
+                try:
+                    await asyncio.wait(running)
+                except asyncio.CancelledError as error:
+                    if cancelled is not None:
+                        raise  # once more: whoever asks does not want to wait
+                    cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     def abandon(self) -> None:
         """What the collector calls when a stream was dropped without being closed."""
@@ -183,7 +236,8 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
             the results of what has been read.
         items: the inputs, of any number; read only as fast as results are taken.
         limit: inputs that are read and whose results have not been taken yet, at most.
-        ordered: results in the order of the inputs.
+        ordered: results in the order of the inputs. Those that are complete before their turn
+            do not count for the limit; there may be eight times as many of them.
     """
 
     def __init__(

@@ -54,8 +54,44 @@ class FakeClockLoop(WatchedLoop):
 
 
 def run_on_fake_clock(
-    main: Coroutine[Any, Any, Any], lateness: Callable[[], float] = lambda: 0.0
+    main: Coroutine[Any, Any, Any],
+    lateness: Callable[[], float] = lambda: 0.0,
+    *,
+    eager: bool = False,
 ) -> Any:
-    """`asyncio.run` on a fake clock, in debug mode."""
+    """`asyncio.run` on a fake clock, in debug mode; `eager`: with a factory of eager tasks."""
     with asyncio.Runner(debug=True, loop_factory=lambda: FakeClockLoop(lateness)) as runner:
+        if eager:
+            runner.get_loop().set_task_factory(eager_task_factory)
         return runner.run(main)
+
+
+class _EagerTask(asyncio.tasks._PyTask):  # type: ignore[name-defined,misc]
+    """What `asyncio.eager_task_factory` of Python 3.12 makes, for 3.11."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], *, loop: Any, **options: Any) -> None:
+        self._has_begun = False
+        super().__init__(work, loop=loop, **options)  # has its first step called soon
+        current = asyncio.current_task(loop) if asyncio._get_running_loop() is loop else None
+        if current is not None:
+            asyncio.tasks._leave_task(loop, current)
+            try:
+                self._Task__step()
+            finally:
+                asyncio.tasks._enter_task(loop, current)
+            self._has_begun = True
+
+    def _Task__step(self, error: BaseException | None = None) -> None:
+        if self._has_begun:
+            self._has_begun = False  # that first step was made already
+        elif not self.done():
+            super()._Task__step(error)
+
+
+def _eager_task(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any
+) -> Any:
+    return _EagerTask(work, loop=loop, **options)
+
+
+eager_task_factory: Any = getattr(asyncio, "eager_task_factory", _eager_task)

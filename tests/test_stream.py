@@ -3,11 +3,13 @@
 import asyncio
 import gc
 import random
+import time
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from itertools import count
 from typing import Any
 
+import anyio
 import pytest
 from event_loops import run_on_fake_clock
 from hypothesis import given
@@ -22,12 +24,14 @@ class Work:
     def __init__(self, seconds: Any = lambda _: 0.1) -> None:
         self.seconds = seconds
         self.started: list[int] = []
+        self.moments: list[float] = []  # when each of them was
         self.cancelled: list[int] = []
         self.running = 0
         self.most_running = 0
 
     async def __call__(self, index: int, item: object) -> tuple[int, object]:
         self.started.append(index)
+        self.moments.append(now())
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
@@ -38,6 +42,10 @@ class Work:
             raise
         finally:
             self.running -= 1
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def settle() -> None:
@@ -274,6 +282,171 @@ def test_aclose_from_another_task_ends_the_loop() -> None:
         assert await consumer == 0
         assert work.running == 0
         assert not other_tasks()
+
+    run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("how", ["cancelled", "scope expired", "scope cancelled before"])
+def test_an_aclose_that_is_cut_short_leaves_neither_tasks_nor_a_consumer_that_hangs(
+    how: str,
+) -> None:
+    async def main() -> None:
+        ended = []
+
+        async def slow_to_end(index: int, _: object) -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(1)  # a connection that is closed
+                ended.append(index)
+
+        stream = ResultStream(slow_to_end, count(), limit=3)
+
+        async def consume() -> int:
+            return len([result async for result in stream])
+
+        consumer = asyncio.create_task(consume())
+        await asyncio.sleep(0.1)
+        if how == "cancelled":
+            closing = asyncio.create_task(stream.aclose())
+            await asyncio.sleep(0.1)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+        else:
+            with anyio.CancelScope() as scope:
+                scope.deadline = now() + (0.1 if how == "scope expired" else -1)
+                await stream.aclose()
+        assert await consumer == 0
+        assert sorted(ended) == [0, 1, 2]
+        assert not other_tasks()
+
+    run_on_fake_clock(main())
+
+
+def test_who_cancels_aclose_twice_does_not_wait_for_it() -> None:
+    async def main() -> None:
+        async def never_ends(index: int, _: object) -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(1000)
+
+        stream = ResultStream(never_ends, count(), limit=1)
+        first = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0.1)
+        closing = asyncio.create_task(stream.aclose())
+        for _ in range(2):
+            await asyncio.sleep(0.1)
+            closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert now() < 1010
+        with pytest.raises(StopAsyncIteration):
+            await first
+
+    run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("items", ["all at once", "one by one"])
+def test_with_eager_tasks_a_call_that_fails_at_once_ends_the_stream(
+    ordered: bool, items: str
+) -> None:
+    async def one_by_one() -> AsyncIterator[int]:
+        for index in range(5):
+            await asyncio.sleep(0)
+            yield index
+
+    async def main() -> None:
+        async def call(index: int, _: object) -> int:
+            if index == 2:
+                raise PermissionError("at once")
+            return index
+
+        source = range(5) if items == "all at once" else one_by_one()
+        results = []
+        with pytest.raises(PermissionError, match="at once"):
+            async for result in ResultStream(call, source, limit=4, ordered=ordered):
+                results.append(result)
+        assert results == [0, 1]
+        assert not other_tasks()
+
+    run_on_fake_clock(main(), eager=True)
+
+
+def test_with_eager_tasks_every_input_gives_one_result() -> None:
+    async def main() -> list[Any]:
+        work = Work(lambda index: index % 3)
+        return [result async for result in ResultStream(work, range(20), limit=4)]
+
+    assert sorted(run_on_fake_clock(main(), eager=True)) == [(index, index) for index in range(20)]
+
+
+def test_a_slow_iterable_lets_the_first_call_begin_before_the_next_input_is_read() -> None:
+    events = []
+
+    def slow() -> Iterator[int]:
+        for index in range(6):
+            time.sleep(0.01)
+            events.append(f"read {index}")
+            yield index
+
+    async def call(index: int, _: object) -> int:
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+        events.append(f"called {index}")
+        return index
+
+    async def main() -> None:
+        async for _ in ResultStream(call, slow(), limit=32):
+            pass
+
+    asyncio.run(main())
+    assert events.index("called 0") < events.index("read 3")
+
+
+def test_one_slow_call_does_not_hold_up_an_ordered_stream() -> None:
+    async def main() -> None:
+        work = Work(lambda index: 10 if index == 0 else 0.2)
+        began = now()
+        order = [index async for index, _ in ResultStream(work, range(120), limit=4, ordered=True)]
+        assert order == list(range(120))
+        # Alone 4 calls would have waited for the first; 32 results may wait behind it.
+        assert 4 * 8 <= len([one for one in work.moments if one < began + 9.9]) <= 4 * 8 + 4
+        assert work.most_running <= 4
+
+    run_on_fake_clock(main())
+
+
+def test_a_slow_consumer_of_an_ordered_stream_is_not_read_ahead_of_after_a_gap() -> None:
+    async def main() -> None:
+        work = Work(lambda index: 5 if index == 0 else 0.1)
+        taken = 0
+        async with ResultStream(work, count(), limit=3, ordered=True) as results:
+            async for _ in results:
+                taken += 1
+                await asyncio.sleep(10)
+                assert len(work.started) <= max(taken + 3, 3 * 8 + 4)
+                if taken == 40:
+                    break
+
+    run_on_fake_clock(main())
+
+
+def test_an_ordered_stream_that_ends_with_an_error_gives_all_results_that_were_there() -> None:
+    async def main() -> None:
+        async def call(index: int, _: object) -> int:
+            await asyncio.sleep(1 if index == 2 else 0.5)
+            if index == 2:
+                raise PermissionError("no credits")
+            return index
+
+        results = []
+        with pytest.raises(PermissionError):
+            async for result in ResultStream(call, range(10), limit=6, ordered=True):
+                results.append(result)
+        assert results == [0, 1, 3, 4, 5, 6, 7, 8, 9]
 
     run_on_fake_clock(main())
 
