@@ -191,10 +191,9 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             now = asyncio.get_running_loop().time()
         except RuntimeError:
             now = None
-        ahead = self._counters.ahead_of("interactive")
         return self._counters.snapshot(
             now,
-            pace=self._pacer.pace,
-            cooldown=self._pacer.cooldown,
-            expected_wait=self._pacer.expected_wait(ahead),
+            self._pacer,
+            slots=self._settings.max_concurrency,
+            outage=self._runtime.outage if now is not None else 0.0,
         )

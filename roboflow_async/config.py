@@ -56,6 +56,10 @@ class RetryPolicy:
             is never shortened to it.
         max_elapsed: seconds from the first send of a call to its last answer, all waits
             included, or None for no deadline. A `Retry-After` beyond it fails at once.
+        max_outage: seconds for which a stream waits for an API that cannot be reached, gives
+            nothing but 5xx or timeouts, or asks to wait; then the stream ends with one error that
+            says so. Its inputs wait meanwhile, and go on afterwards as if the time had not
+            passed. None: for ever; 0: not at all, each input fails by itself.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -65,6 +69,7 @@ class RetryPolicy:
     base: float = 0.5
     max_wait: float = 30.0
     max_elapsed: float | None = 120.0
+    max_outage: float | None = 600.0
 
     def __post_init__(self) -> None:
         check_number("max_attempts", self.max_attempts, at_least=1, at_most=1000, whole=True)
@@ -72,6 +77,8 @@ class RetryPolicy:
         check_number("max_wait", self.max_wait, at_least=0, at_most=86_400)
         if self.max_elapsed is not None:
             check_number("max_elapsed", self.max_elapsed, above=0, at_most=86_400 * 30)
+        if self.max_outage is not None:
+            check_number("max_outage", self.max_outage, at_least=0, at_most=86_400 * 30)
 
 
 def default_max_concurrency(requests_per_second: float | None) -> int:

@@ -1,59 +1,52 @@
 """One call: slot, turn, attempt, and again where that makes sense."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from roboflow_async.admission import Admission, Flow
+from roboflow_async.call_record import CallRecord
+from roboflow_async.circuit import Circuit, Circuits
 from roboflow_async.config import Settings
 from roboflow_async.counters import Counters
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
     APITimeoutError,
-    QueueFullError,
-    QueueTimeoutError,
     RateLimitError,
+    RoboflowError,
+    is_fatal,
 )
 from roboflow_async.pacing import Pacer, Turn
 from roboflow_async.priority import PRIORITIES, Priority
 from roboflow_async.protocol import PreparedRequest
+from roboflow_async.queue_bounds import QueueBounds
 from roboflow_async.responses import Answer
-from roboflow_async.retry import GiveUp, RetryQuota, cooldown_wait, decide
+from roboflow_async.retry import (
+    GiveUp,
+    RetryQuota,
+    Verdict,
+    cooldown_wait,
+    decide,
+    is_transient,
+    may_be_its_own,
+)
 from roboflow_async.transport import Transport
 
-__all__ = ["CallRecord", "Dispatcher"]
+__all__ = ["Dispatcher"]
 
 Output = TypeVar("Output")
 
-_CLOSED = "the client was closed before the next attempt"
-_LEAST_RETRY_AFTER = 0.1  # seconds
+_log: Final = logging.getLogger(__name__)
 
-
-@dataclass(slots=True)
-class CallRecord:
-    """What happened to one call so far; filled in while it runs, so it outlives an error.
-
-    Times are of the loop's clock, in seconds.
-    """
-
-    submitted: float
-    attempts: int = 0
-    failures: int = 0  # attempts that failed, 429s not counted
-    first_sent: float | None = None
-    latency: float = 0.0
-    processing_time: float | None = None
-    cold_start: bool | None = None
-    ended: float | None = None
-
-    @property
-    def waited(self) -> float:
-        """Seconds from submission to the first send, or to the end when nothing was sent."""
-        until = self.first_sent if self.first_sent is not None else self.ended
-        return (until - self.submitted) if until is not None else 0.0
+_CLOSED: Final = "the client was closed before the next attempt"
+# Failures in an outage do not count for an input, but one that takes the server down each time is
+# given up after so many outages.
+_MOST_OUTAGES: Final = 10
 
 
 class Dispatcher:
@@ -77,13 +70,19 @@ class Dispatcher:
         counters: Counters,
     ) -> None:
         self._settings = settings
+        self._policy = settings.retry
         self._pacer = pacer
         self._transport = transport
         self._quota = quota
         self._counters = counters
+        self._bounds = QueueBounds(settings, pacer, counters)
         self._admission = Admission(settings.max_concurrency, pacer)
         self._single_calls = {name: Flow(name, waits_on_purpose=False) for name in PRIORITIES}
-        self._closed = asyncio.Event()
+        self._circuits = Circuits(
+            settings.retry, wake=self._admission.wake, reject=self._reject_single_calls
+        )
+        self._is_closed = False
+        self._has_been_reached = False
         self._cooldown_wait = partial(cooldown_wait, policy=settings.retry)
 
     def new_record(self) -> CallRecord:
@@ -101,27 +100,14 @@ class Dispatcher:
         Raises:
             QueueTimeoutError: it would wait in vain. Nothing has been loaded for it.
         """
-        self._check_queue(flow)
-        with self._counted_as_waiting(flow):
+        self._bounds.check(flow)
+        with self._counted_as_waiting(flow, is_queued=False):
             yield
 
-    def _check_queue(self, flow: Flow) -> None:
-        if flow.waits_on_purpose:
-            return
-        waiting = sum(self._counters.single_calls_waiting.values())
-        expected = self._expected_wait(flow)
-        max_waiting, queue_timeout = self._settings.max_waiting, self._settings.queue_timeout
-        if max_waiting is not None and waiting >= max_waiting:
-            raise QueueFullError(
-                f"{waiting} calls wait already, and max_waiting={max_waiting}: "
-                f"come back in {expected:.3g} s.",
-                retry_after=max(expected, _LEAST_RETRY_AFTER),
-            )
-        if queue_timeout is not None and expected > queue_timeout:
-            raise self._no_turn(queue_timeout, flow)
-
-    def _expected_wait(self, flow: Flow) -> float:
-        return self._pacer.expected_wait(self._counters.ahead_of(flow.priority))
+    @property
+    def outage(self) -> float:
+        """Seconds for which the API, or a part of it, has been away; 0: it is there."""
+        return self._circuits.outage
 
     async def call(
         self,
@@ -147,15 +133,24 @@ class Dispatcher:
             QueueTimeoutError: no turn within `queue_timeout`, or too many wait already; nothing
                 was sent.
         """
-        order = self._admission.next_order()
         flow = flow if flow is not None else self._single_calls["interactive"]
+        circuit = self._circuits.of(request.path)
+        order = self._admission.next_order()
         error: APIError | None = None
+        is_held = retry and self._outlasts(flow)
+        if is_held:
+            circuit.join(flow)
         try:
-            self._check_queue(flow)
+            self._bounds.check(flow)
+            if retry and not flow.waits_on_purpose:
+                circuit.admit()
             while True:
-                turn = await self._enter(flow, order, record, error)
+                turn = await self._enter(flow, order, record, circuit, error)
+                if is_held and circuit.was_open_after(record.last_failed):
+                    record.excuse()
                 try:
-                    output = parse(await self._attempt(request, record, turn, retry=retry))
+                    answer = await self._attempt(request, record, turn, circuit, retry=retry)
+                    output = parse(answer)
                     self._counters.succeeded += 1
                     return output
                 except APIError as failure:
@@ -163,87 +158,101 @@ class Dispatcher:
                 finally:
                     self._admission.leave()
                 if not retry:
-                    raise self._given_up(error, record, "")
-                await self._wait_to_retry(error, record, flow)
+                    raise record.given_up(error, "")
+                await self._wait_to_retry(error, record, flow, circuit)
+                if circuit.is_open:
+                    # Each of those that wait is a probe in turn: one may fail because of its input.
+                    order = self._admission.next_order()
         except APIError:
             self._counters.failed += record.attempts > 0
             raise
         finally:
+            if is_held:
+                circuit.part(flow)
             record.ended = self._clock()
             error = None  # its traceback holds this frame: a cycle that only the collector ends
 
     def close(self) -> None:
         """Let no further attempt be sent: calls that wait or come back to retry fail."""
+        self._is_closed = True
         self._admission.close(APIConnectionError("the client was closed.", attempts=0))
-        self._closed.set()
 
     def _clock(self) -> float:
         return asyncio.get_running_loop().time()
 
     async def _enter(
-        self, flow: Flow, order: int, record: CallRecord, error: APIError | None
+        self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None
     ) -> Turn:
         """Wait for a slot and a turn, no longer than this call may."""
-        queue_timeout = None if flow.waits_on_purpose else self._settings.queue_timeout
-        limit = queue_timeout if error is None else self._time_left(record)
+        limit: float | None = None
+        if not flow.waits_on_purpose:
+            limit = self._settings.queue_timeout if error is None else self._time_left(record)
         try:
             with self._counted_as_waiting(flow):
-                if limit is None:
-                    return await self._admission.enter(flow, order)
+                # What has been sent once keeps its deadline; what has not fails with its circuit.
+                subject = circuit if error is None else None
                 async with asyncio.timeout(limit):
-                    return await self._admission.enter(flow, order)
+                    return await self._admission.enter(flow, order, subject)
         except TimeoutError:
             if error is not None:
-                raise self._given_up(error, record, self._deadline_passed()) from None
-            raise self._no_turn(limit or 0.0, flow) from None
-        except APIConnectionError:
-            if error is None:
-                raise
-            raise self._given_up(error, record, _CLOSED) from None
+                raise record.given_up(error, self._deadline_passed()) from None
+            raise self._bounds.no_turn(flow) from None
+        except APIError as ended:
+            raise self._why_it_ends(ended, error, record, flow) from None
 
-    def _no_turn(self, queue_timeout: float, flow: Flow) -> QueueTimeoutError:
-        waiting = sum(self._counters.single_calls_waiting.values())
-        return QueueTimeoutError(
-            f"no turn within queue_timeout={queue_timeout:g} s: {waiting} other calls wait.",
-            retry_after=max(self._expected_wait(flow), _LEAST_RETRY_AFTER),
-        )
+    def _why_it_ends(
+        self, ended: APIError, error: APIError | None, record: CallRecord, flow: Flow
+    ) -> APIError:
+        """What a call fails with that waited, and was told to stop; its own error if it has one."""
+        if error is None or flow.error is not None:
+            return ended
+        reason = _CLOSED if self._is_closed else ended.message.removesuffix(".")
+        return record.given_up(error, reason)
 
     def _counted_as_waiting(
-        self, flow: Flow, *, backing_off: bool = False
+        self, flow: Flow, *, is_queued: bool = True
     ) -> AbstractContextManager[None]:
         return self._counters.count_waiting(
-            flow.priority, single_call=not flow.waits_on_purpose, backing_off=backing_off
+            flow.priority, single_call=not flow.waits_on_purpose, is_queued=is_queued
         )
 
     async def _attempt(
-        self, request: PreparedRequest, record: CallRecord, turn: Turn, *, retry: bool
+        self,
+        request: PreparedRequest,
+        record: CallRecord,
+        turn: Turn,
+        circuit: Circuit,
+        *,
+        retry: bool,
     ) -> Answer:
         counters = self._counters
         sent_at = turn.at
-        if record.first_sent is None:
-            record.first_sent = sent_at
-        counters.sent(sent_at, again=record.attempts > 0)
-        record.attempts += 1
+        counters.sent(record, sent_at, again=record.attempts > 0)
+        record.sent(sent_at)
         left = self._time_left(record)
         timeout = self._settings.timeout if left is None else min(self._settings.timeout, left)
+        is_probe = circuit.begin_attempt()
         try:
             answer = await self._transport.attempt(
                 request, timeout, turn.sent, fresh=record.failures > 0
             )
         except RateLimitError as error:
             counters.rejected += 1
+            circuit.answered()
             if retry:
-                self._pacer.rejected(
-                    sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
-                )
+                self._rejected(error, sent_at)
             raise
         except APIError as error:
-            counters.timed_out += isinstance(error, APITimeoutError)
-            record.failures += 1
+            record.failed(self._clock(), circuit.openings)
+            was_cut = timeout < self._settings.timeout
+            self._tell_circuit(circuit, error, record, counts=retry and not was_cut)
             raise
         finally:
-            counters.in_flight -= 1
             record.latency = self._clock() - sent_at
+            counters.ended(record, record.latency)
+            circuit.end_attempt(is_probe=is_probe)
+        circuit.answered()
+        self._has_been_reached = True
         record.processing_time = answer.processing_time
         record.cold_start = answer.cold_start
         counters.answered(record.latency, answer.processing_time)
@@ -251,46 +260,117 @@ class Dispatcher:
         self._quota.refill(record.failures)
         return answer
 
-    async def _wait_to_retry(self, error: APIError, record: CallRecord, flow: Flow) -> None:
+    def _tell_circuit(
+        self, circuit: Circuit, error: APIError, record: CallRecord, *, counts: bool
+    ) -> None:
+        """Say whether a failure may mean that the API is away.
+
+        Args:
+            circuit: is told.
+            error: the failure.
+            record: of the call.
+            counts: False: it says nothing, if there was no response.
+        """
+        if isinstance(error, APIConnectionError) and error.fault == "host_name":
+            # A name that was known before is known again when the network is back.
+            error.fault = "network" if self._has_been_reached else "host_name"
+        timed_out = isinstance(error, APITimeoutError)
+        self._counters.timed_out += timed_out
+        if not (timed_out or isinstance(error, APIConnectionError) or is_transient(error)):
+            circuit.answered()
+        elif counts and not is_fatal(error):
+            circuit.failed(id(record), error)
+
+    def _rejected(self, error: RateLimitError, sent_at: float) -> None:
+        """Let all sending pause after a 429; a long pause is told."""
+        before = self._pacer.cooldown
+        self._pacer.rejected(
+            sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
+        )
+        cooldown, longest = self._pacer.cooldown, self._policy.max_wait
+        if cooldown > longest >= before:
+            until = datetime.now().astimezone() + timedelta(seconds=cooldown)
+            _log.warning(
+                "the API asks to wait for %.0f s (429): nothing is sent until %s",
+                cooldown,
+                until.isoformat(" ", "seconds"),
+            )
+        refusal = self._bounds.refusal_of_cooldown()
+        if refusal is not None:
+            for flow in self._single_calls.values():
+                flow.reject(refusal)
+
+    def _reject_single_calls(self, circuit: Circuit, error: RoboflowError) -> None:
+        for flow in self._single_calls.values():
+            flow.reject(error, circuit)
+
+    async def _wait_to_retry(
+        self, error: APIError, record: CallRecord, flow: Flow, circuit: Circuit
+    ) -> None:
         """Wait until the next attempt may queue, or raise the error for good."""
-        if self._closed.is_set():
-            raise self._given_up(error, record, "")
+        if self._is_closed:
+            raise record.given_up(error, "")
+        if flow.error is not None:
+            raise flow.error
+        outlasts = self._outlasts(flow)
         verdict = decide(
             error,
-            policy=self._settings.retry,
-            failures=record.failures,
-            elapsed=self._elapsed(record),
+            policy=self._policy,
+            failures=record.failures - record.excused,
+            elapsed=record.elapsed(self._clock()),
             cooldown=self._pacer.cooldown,
-            quota=self._quota,
+            quota=None if outlasts else self._quota,
         )
+        if isinstance(error, RateLimitError) and outlasts:
+            self._outlast_rate_limit(error, record, flow)
+            return
+        if outlasts and self._waits_for_api(error, record, circuit, verdict):
+            return  # to the queue, where its flow is held
         if isinstance(verdict, GiveUp):
-            raise self._given_up(error, record, verdict.reason)
+            raise record.given_up(error, verdict.reason)
         if isinstance(error, RateLimitError):
             return  # the pacer holds everybody back; the oldest call is the first to go on
         try:
-            with self._counted_as_waiting(flow, backing_off=True):
-                async with asyncio.timeout(verdict.seconds):
-                    await self._closed.wait()
-            raise self._given_up(error, record, _CLOSED)
-        except TimeoutError:
-            pass  # the wait is over
+            with self._counted_as_waiting(flow, is_queued=False):
+                await self._admission.rest(flow, verdict.seconds)
+        except APIError as ended:
+            raise self._why_it_ends(ended, error, record, flow) from None
 
-    def _elapsed(self, record: CallRecord) -> float:
-        return self._clock() - record.first_sent if record.first_sent is not None else 0.0
+    def _waits_for_api(
+        self, error: APIError, record: CallRecord, circuit: Circuit, verdict: Verdict
+    ) -> bool:
+        """Whether a call of a stream failed because the API is away, and is to wait for it."""
+        most = self._policy.max_attempts
+        if most == 1 or is_fatal(error) or not is_transient(error):
+            return False
+        if isinstance(verdict, GiveUp):
+            circuit.suspect(error, record.failing_since)
+        if not circuit.is_open:
+            return False
+        if may_be_its_own(error) and record.failures >= most:
+            raise record.given_up(error, f"all {record.failures} attempts failed")
+        if circuit.openings - record.openings > _MOST_OUTAGES:
+            raise record.given_up(error, f"so it was before {_MOST_OUTAGES} outages")
+        return True
+
+    def _outlasts(self, flow: Flow) -> bool:
+        """Whether its calls wait for an API that is away."""
+        return flow.outlives_outages and self._policy.max_outage != 0
+
+    def _outlast_rate_limit(self, error: RateLimitError, record: CallRecord, flow: Flow) -> None:
+        """Let a call of a stream go on after a 429, unless that would take for too long."""
+        max_outage, wait = self._policy.max_outage, self._pacer.cooldown
+        rejected_for = record.rejected(self._clock())
+        if max_outage is not None and rejected_for + wait > max_outage:
+            reason = f"it asks to wait for {wait:.3g} s more, beyond max_outage={max_outage:g} s"
+            ended = record.given_up(error, reason)
+            flow.close(ended)
+            raise ended
 
     def _time_left(self, record: CallRecord) -> float | None:
         """Seconds until `max_elapsed` has passed; None: no deadline."""
-        longest = self._settings.retry.max_elapsed
-        return None if longest is None else max(longest - self._elapsed(record), 0.0)
+        longest = self._policy.max_elapsed
+        return None if longest is None else max(longest - record.elapsed(self._clock()), 0.0)
 
     def _deadline_passed(self) -> str:
-        return f"max_elapsed={self._settings.retry.max_elapsed:g} s passed before the next attempt"
-
-    @staticmethod
-    def _given_up(error: APIError, record: CallRecord, reason: str) -> APIError:
-        """The error as the caller gets it."""
-        error.attempts = record.attempts
-        if reason:
-            error.message = f"{error.message.removesuffix('.')}; {reason}."
-            error.args = (error.message,)
-        return error
+        return f"max_elapsed={self._policy.max_elapsed:g} s passed before the next attempt"

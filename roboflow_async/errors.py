@@ -252,6 +252,8 @@ def status_error_class(status_code: int) -> type[APIStatusError]:
 
 def is_fatal(error: BaseException) -> bool:
     """Whether every further call to the same target would fail in the same way."""
+    if isinstance(error, APIConnectionError):
+        return error.fault != "network"
     return isinstance(error, (ConfigurationError, RateLimiterUnavailableError)) or (
         isinstance(error, APIStatusError) and error.status_code in FATAL_STATUS_CODES
     )

@@ -145,8 +145,11 @@ class Stats:
         waiting_interactive: of those, the interactive ones (single calls, if not said otherwise).
         waiting_bulk: of those, the ones in bulk (streams, if not said otherwise).
         expected_wait: seconds until a single call that is made now would get its turn, as far as
-            is known: the cooldown, and the single calls before it at the present pace.
+            is known: the cooldown, the single calls before it at the present pace, and the
+            requests in flight.
         cooldown: seconds for which all sending still pauses after a 429.
+        outage: seconds for which the API, or a part of it, has given nothing but failures; 0.0: it
+            is there.
         pace: requests per second that are allowed now (lower after a 429); None: unpaced.
         achieved_rps: attempts per second over the last ten seconds, or since the first one.
         latency_p50: seconds; half of the last 4,096 answered attempts took no longer. None
@@ -169,6 +172,7 @@ class Stats:
     waiting_bulk: int
     expected_wait: float
     cooldown: float
+    outage: float
     pace: float | None
     achieved_rps: float
     latency_p50: float | None

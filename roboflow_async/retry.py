@@ -16,11 +16,28 @@ from roboflow_async.errors import (
     RateLimitError,
 )
 
-__all__ = ["GiveUp", "RetryQuota", "Verdict", "Wait", "cooldown_wait", "decide"]
+__all__ = [
+    "GiveUp",
+    "RetryQuota",
+    "Verdict",
+    "Wait",
+    "cooldown_wait",
+    "decide",
+    "full_jitter",
+    "is_transient",
+    "may_be_its_own",
+    "probe_wait",
+]
 
-# https://inference.roboflow.com and measured: 501 (not supported) and 507 (the model does not
-# fit into memory) do not go away by asking again.
-_TRANSIENT_STATUS_CODES: Final = frozenset({408, 500, 502, 503, 504})
+# Not supported (501, 505: RFC 9110), a model that does not fit into memory (507: measured), a
+# network that wants a login (511: RFC 6585). All others may go away: also Cloudflare's 520 to 530.
+_FINAL_SERVER_ERRORS: Final = frozenset({501, 505, 507, 511})
+# Of a host name that nobody knows: a resolver may have been away for a moment.
+_HOST_NAME_ATTEMPTS: Final = 2
+# Between the probes of an outage: a quarter of how long it has lasted, so that it is noticed soon
+# that a short one is over, and a long one costs little.
+_PROBE_SHARE: Final = 0.25
+_PROBE_WAITS: Final = (0.5, 10.0)  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +80,13 @@ def decide(
     if isinstance(error, RateLimitError):
         # The wait is the client's cooldown: nobody sends before it ends.
         seconds = max(cooldown, retry_after or 0.0)
-    elif _is_transient(error):
-        if failures >= policy.max_attempts:
-            return GiveUp(f"all {policy.max_attempts} attempts failed" if failures > 1 else "")
-        seconds = max(_full_jitter(failures, policy), retry_after or 0.0)
+    elif is_transient(error):
+        most = policy.max_attempts
+        if isinstance(error, APIConnectionError) and error.fault == "host_name":
+            most = min(most, _HOST_NAME_ATTEMPTS)
+        if failures >= most:
+            return GiveUp(f"all {most} attempts failed" if failures > 1 else "")
+        seconds = max(full_jitter(failures, policy), retry_after or 0.0)
     else:
         return GiveUp()
     if policy.max_elapsed is not None and elapsed + seconds > policy.max_elapsed:
@@ -78,10 +98,24 @@ def decide(
     return Wait(seconds)
 
 
-def _is_transient(error: APIError) -> bool:
+def is_transient(error: APIError) -> bool:
+    """Whether another attempt may mend it; a 429 is not meant."""
     if isinstance(error, APIStatusError):
-        return error.status_code in _TRANSIENT_STATUS_CODES
-    return isinstance(error, (APIConnectionError, APITimeoutError))
+        status = error.status_code
+        return status == 408 or (status >= 500 and status not in _FINAL_SERVER_ERRORS)
+    if isinstance(error, APIConnectionError):
+        return error.fault in ("network", "host_name")
+    return isinstance(error, APITimeoutError)
+
+
+def may_be_its_own(error: APIError) -> bool:
+    """Whether the input alone may have caused it: a 500 or a timeout, as a crash or a huge one do.
+
+    What a gateway says, or nobody, tells nothing of the input.
+    """
+    if isinstance(error, APIStatusError):
+        return error.status_code in (408, 500)
+    return isinstance(error, APITimeoutError)
 
 
 def _exponential(step: int, policy: RetryPolicy) -> float:
@@ -92,7 +126,8 @@ def _exponential(step: int, policy: RetryPolicy) -> float:
     return next(islice(waits, min(step, 1000) - 1, None))
 
 
-def _full_jitter(step: int, policy: RetryPolicy) -> float:
+def full_jitter(step: int, policy: RetryPolicy) -> float:
+    """Seconds before attempt `step + 1`: from 0 to `base * 2**(step - 1)`, at most `max_wait`."""
     return backoff.full_jitter(_exponential(step, policy))
 
 
@@ -106,8 +141,16 @@ def cooldown_wait(wave: int, policy: RetryPolicy) -> float:
     return random.uniform(longest / 2, longest)
 
 
+def probe_wait(outage: float) -> float:
+    """Seconds until the next probe of an API that has been away for `outage` seconds."""
+    shortest, longest = _PROBE_WAITS
+    return random.uniform(0.75, 1.25) * min(max(_PROBE_SHARE * outage, shortest), longest)
+
+
 class RetryQuota:
-    """What retries are paid from, so that a dead server is not hammered by every call.
+    """What retries of single calls are paid from, so that not every call hammers a dead server.
+
+    Streams pay nothing: their inputs wait for a server that is away, see circuit.py.
 
     A retry takes one. A call that succeeds gives back what it took, and a success at the first
     attempt a fifth of one. (The standard retry mode of AWS's SDKs, in its proportions:

@@ -172,6 +172,14 @@ class RuntimeHolder:
             )
         return runtime
 
+    @property
+    def outage(self) -> float:
+        """Seconds for which the API has been away, as the running loop knows it."""
+        runtime = self._runtime
+        if runtime is None or runtime.loop is not asyncio.get_running_loop():
+            return 0.0
+        return runtime.dispatcher.outage
+
     async def aclose(self) -> None:
         """Close it; nothing can be sent afterwards."""
         self._closed = True

@@ -125,9 +125,7 @@ class _Work(Generic[Item, Output]):
 
     def _has_room(self) -> bool:
         held_back = len(self._held_back)
-        return (
-            self._in_hand - held_back < self._limit and held_back < self._limit * _HELD_BACK
-        )
+        return self._in_hand - held_back < self._limit and held_back < self._limit * _HELD_BACK
 
     async def _read(self) -> None:
         source = _iterate(self._items)

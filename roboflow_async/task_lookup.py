@@ -146,5 +146,6 @@ class TaskLookup:
     async def _registry(self, request: PreparedRequest) -> RegisteredModels:
         dispatcher = self._runtime().dispatcher
         # A flow of its own: `queue_timeout` is for single calls, and a stream may wait for this.
-        record, flow = dispatcher.new_record(), Flow("interactive")
+        record = dispatcher.new_record()
+        flow = Flow("interactive", outlives_outages=False)
         return await dispatcher.call(request, parse_registry, record, flow)

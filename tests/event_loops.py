@@ -81,7 +81,9 @@ class _EagerTask(asyncio.tasks._PyTask):  # type: ignore[name-defined,misc]
                 asyncio.tasks._enter_task(loop, current)
             self._has_begun = True
 
-    def _Task__step(self, error: BaseException | None = None) -> None:
+    def _Task__step(  # noqa: N802 - the name of what it overrides
+        self, error: BaseException | None = None
+    ) -> None:
         if self._has_begun:
             self._has_begun = False  # that first step was made already
         elif not self.done():

@@ -1,6 +1,7 @@
 """One call through its attempts, on a fake clock; the network's edge follows a script."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +23,9 @@ from roboflow_async import (
     ServerError,
 )
 from roboflow_async.admission import Flow
+from roboflow_async.call_record import CallRecord
 from roboflow_async.counters import Counters
-from roboflow_async.dispatch import CallRecord, Dispatcher
+from roboflow_async.dispatch import Dispatcher
 from roboflow_async.errors import status_error_class
 from roboflow_async.protocol import PreparedRequest
 from roboflow_async.responses import Answer
@@ -122,7 +124,7 @@ def test_a_call_that_succeeds_at_once() -> None:
         assert record.processing_time == bench.counters.processing_time == 0.25
         assert record.cold_start is True
         assert bench.transport.deadlines == [10.0]
-        snapshot = bench.counters.snapshot(now(), pace=None, cooldown=0, expected_wait=0)
+        snapshot = bench.counters.snapshot(now(), bench.pacer, slots=32, outage=0)
         assert snapshot.latency_p50 == record.latency
         assert bench.quota.left == RetryQuota.CAPACITY
 
@@ -297,10 +299,11 @@ def test_a_call_for_which_queue_timeout_is_too_short_fails_at_once_and_says_why(
 
 def test_calls_that_wait_to_retry_are_ahead_of_nobody() -> None:
     async def main() -> None:
-        failures = [(0.01, status(503, 20.0))] * 40
-        bench = Bench(*failures, rate=20, queue_timeout=1.0, policy=RetryPolicy(max_elapsed=60))
+        # Now and then another call succeeds: the API is not away.
+        steps = [(0.01, None if step % 5 == 4 else status(503, 20.0)) for step in range(50)]
+        bench = Bench(*steps, rate=20, queue_timeout=1.0, policy=RetryPolicy(max_elapsed=60))
         calls = []
-        for _ in range(40):
+        for _ in range(50):
             calls.append(asyncio.create_task(bench.call()))
             await asyncio.sleep(0.06)
         began = now()
@@ -345,6 +348,68 @@ def test_one_call_more_than_may_wait_fails_at_once_and_says_when_to_come_back() 
     run_on_fake_clock(main())
 
 
+def test_the_expected_wait_knows_the_slots() -> None:
+    async def main() -> None:
+        bench = Bench(*[(5.0, None)] * 12, rate=20, max_concurrency=4)
+        calls = [asyncio.create_task(bench.call()) for _ in range(12)]
+        await asyncio.sleep(4)
+        flow = bench.dispatcher.single_calls("interactive")
+        # Nothing has come back yet: they take 4 s at least, and two more rounds go before.
+        assert bench.dispatcher._bounds.expected_wait(flow) >= 7
+        await asyncio.sleep(2)
+        began, expected = now(), bench.dispatcher._bounds.expected_wait(flow)
+        await bench.call()
+        waited = now() - began - bench.record.latency
+        assert expected == pytest.approx(waited, rel=0.3)
+        await asyncio.gather(*calls)
+        assert bench.dispatcher._bounds.expected_wait(flow) < 0.1
+
+    run_on_fake_clock(main())
+
+
+def test_retry_after_of_a_full_queue_knows_the_slots() -> None:
+    async def main() -> None:
+        bench = Bench(*[(5.0, None)] * 20, max_concurrency=4, max_waiting=8)
+        calls = [asyncio.create_task(bench.call()) for _ in range(12)]
+        await asyncio.sleep(4.9)
+        with pytest.raises(QueueFullError) as caught:
+            await bench.call()
+        assert caught.value.retry_after == pytest.approx(10, abs=0.5)
+        await asyncio.gather(*calls)
+
+    run_on_fake_clock(main())
+
+
+def test_calls_whose_image_still_loads_are_ahead_of_nobody_but_count_as_waiting() -> None:
+    async def main() -> None:
+        bench = Bench(rate=2, queue_timeout=1.0, max_waiting=50)
+        flow = bench.dispatcher.single_calls("interactive")
+        with contextlib.ExitStack() as loading:
+            for _ in range(50):
+                loading.enter_context(bench.dispatcher.preparing(flow))
+            assert bench.counters.waiting["interactive"] == 50
+            assert bench.dispatcher._bounds.expected_wait(flow) == 0
+            with pytest.raises(QueueFullError):
+                await bench.call()
+        await bench.call()
+
+    run_on_fake_clock(main())
+
+
+def test_bulk_calls_do_not_fill_the_queue_of_interactive_ones() -> None:
+    async def main() -> None:
+        bench = Bench(rate=5, max_waiting=3)
+        bulk = bench.dispatcher.single_calls("bulk")
+        calls = [asyncio.create_task(bench.call(bulk)) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(QueueFullError):
+            await bench.call(bulk)
+        await bench.call()
+        await asyncio.gather(*calls)
+
+    run_on_fake_clock(main())
+
+
 def test_a_call_in_bulk_is_told_that_interactive_ones_go_before_it() -> None:
     async def main() -> None:
         bench = Bench(rate=10, queue_timeout=2)
@@ -352,7 +417,7 @@ def test_a_call_in_bulk_is_told_that_interactive_ones_go_before_it() -> None:
         await asyncio.sleep(0.01)
         bulk = bench.dispatcher.single_calls("bulk")
         began = now()
-        expected = bench.dispatcher._expected_wait(bulk)
+        expected = bench.dispatcher._bounds.expected_wait(bulk)
         await bench.call(bulk)
         # After 9 of the 11 that wait.
         assert now() - began == pytest.approx(expected + 0.1, abs=0.15)

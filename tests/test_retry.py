@@ -14,7 +14,7 @@ from roboflow_async import (
     RetryPolicy,
 )
 from roboflow_async.errors import status_error_class
-from roboflow_async.retry import GiveUp, RetryQuota, Wait, cooldown_wait, decide
+from roboflow_async.retry import GiveUp, RetryQuota, Wait, cooldown_wait, decide, probe_wait
 
 
 def status(code: int, retry_after: float | None = None) -> APIError:
@@ -27,16 +27,23 @@ POLICY = RetryPolicy(max_attempts=3, base=0.5, max_wait=8, max_elapsed=60)
 @pytest.mark.parametrize(
     ("error", "again"),
     [
-        *((status(code), True) for code in (408, 429, 500, 502, 503, 504)),
+        *((status(code), True) for code in (408, 429, 500, 502, 503, 504, 506, 508, 520, 530, 599)),
         *(
             (status(code), False)
-            for code in (301, 400, 401, 402, 403, 404, 409, 410, 413, 422, 423, 501, 507)
+            for code in (301, 400, 401, 402, 403, 404, 407, 409, 410, 413, 422, 423, 451)
         ),
+        *((status(code), False) for code in (501, 505, 507, 511)),
         (APIConnectionError("reset"), True),
+        (APIConnectionError("no such host", fault="host_name"), True),
+        (APIConnectionError("not trusted", fault="certificate"), False),
+        (APIConnectionError("log in", fault="proxy_authentication"), False),
+        (APIConnectionError("away", fault="outage"), False),
         (APITimeoutError("late"), True),
         (ResponseError("not JSON"), False),
     ],
-    ids=lambda value: str(getattr(value, "status_code", type(value).__name__)),
+    ids=lambda value: str(
+        getattr(value, "status_code", getattr(value, "fault", type(value).__name__))
+    ),
 )
 def test_what_is_tried_again(error: APIError, again: bool) -> None:
     verdict = decide(error, policy=POLICY, failures=1, elapsed=0)
@@ -48,6 +55,19 @@ def test_the_last_attempt_is_the_last() -> None:
     assert isinstance(decide(error, policy=POLICY, failures=2, elapsed=0), Wait)
     verdict = decide(error, policy=POLICY, failures=3, elapsed=0)
     assert verdict == GiveUp("all 3 attempts failed")
+
+
+def test_a_host_name_that_nobody_knows_is_tried_once_more() -> None:
+    error = APIConnectionError("no such host", fault="host_name")
+    assert isinstance(decide(error, policy=POLICY, failures=1, elapsed=0), Wait)
+    verdict = decide(error, policy=POLICY, failures=2, elapsed=0)
+    assert verdict == GiveUp("all 2 attempts failed")
+
+
+@given(outage=st.floats(0, 1e6))
+def test_probes_come_seldom_when_an_outage_lasts_long(outage: float) -> None:
+    assert 0.75 * min(max(outage / 4, 0.5), 10) <= probe_wait(outage)
+    assert probe_wait(outage) <= 1.25 * min(max(outage / 4, 0.5), 10)
 
 
 def test_an_only_attempt_needs_no_word_of_attempts() -> None:

@@ -12,6 +12,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import anyio
 import psutil
 import pytest
-from conftest import KEY, NO_DEBUG, MakeClient, picture
+from conftest import FAST, KEY, NO_DEBUG, MakeClient, picture
 from fault_proxy import FaultProxy
 from loopback import Reply, RollingLimit, Server, drip, echo, hang, outputs, raw, reset, truncate
 from pydantic import BaseModel
@@ -458,7 +459,7 @@ async def test_an_outage_of_1000_calls_costs_at_most_1150_requests(
     server: Server, make_client: MakeClient
 ) -> None:
     server.handler = lambda _: Reply(503)
-    async with make_client() as client:
+    async with make_client(retry=replace(FAST, max_outage=0)) as client:
         results = [r async for r in client.workflow("ws", "wf").stream(map(picture, range(1000)))]
     assert len(results) == 1000
     assert all(isinstance(result.error, ServerError) for result in results)
@@ -485,7 +486,7 @@ async def test_many_clients_in_an_outage_each_have_their_quota(
     server.handler = lambda _: reset
 
     async def use() -> int:
-        async with make_client() as client:
+        async with make_client(retry=replace(FAST, max_outage=0)) as client:
             results = [r async for r in client.workflow("a", "b").stream(map(picture, range(120)))]
             assert all(isinstance(result.error, APIConnectionError) for result in results)
             return client.stats.attempts

@@ -1,0 +1,80 @@
+"""What happened to one call so far."""
+
+from dataclasses import dataclass
+from math import inf
+
+from roboflow_async.errors import APIError
+
+__all__ = ["CallRecord"]
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """What happened to one call so far; filled in while it runs, so it outlives an error.
+
+    Times are of the loop's clock, in seconds.
+    """
+
+    submitted: float
+    attempts: int = 0
+    failures: int = 0  # attempts that failed, 429s not counted
+    excused: int = 0  # of those, the ones of outages
+    openings: int = 0  # of its circuit, before the first failure
+    first_sent: float | None = None
+    # From when `max_elapsed` counts: the first send, or that after an outage or a long cooldown.
+    counted_from: float | None = None
+    rejected_since: float | None = None  # 429s in a row
+    failing_since: float = inf  # its first failure that is not excused
+    last_failed: float = inf
+    latency: float = 0.0
+    processing_time: float | None = None
+    cold_start: bool | None = None
+    ended: float | None = None
+
+    @property
+    def waited(self) -> float:
+        """Seconds from submission to the first send, or to the end when nothing was sent."""
+        until = self.first_sent if self.first_sent is not None else self.ended
+        return (until - self.submitted) if until is not None else 0.0
+
+    def elapsed(self, now: float) -> float:
+        """Seconds of `max_elapsed` that are used up."""
+        return now - self.counted_from if self.counted_from is not None else 0.0
+
+    def sent(self, now: float) -> None:
+        """Note that an attempt goes out."""
+        if self.first_sent is None:
+            self.first_sent = now
+        if self.counted_from is None:
+            self.counted_from = now
+        self.attempts += 1
+
+    def failed(self, now: float, openings: int) -> None:
+        """Note that an attempt failed; `openings`: how often its circuit has opened."""
+        if not self.failures:
+            self.openings = openings
+        if self.failures == self.excused:
+            self.failing_since = now
+        self.failures += 1
+        self.last_failed = now
+        self.rejected_since = None
+
+    def rejected(self, now: float) -> float:
+        """Note a 429 that is waited out; returns for how many seconds there were none but those."""
+        if self.rejected_since is None:
+            self.rejected_since = now
+        self.counted_from = None
+        return now - self.rejected_since
+
+    def excuse(self) -> None:
+        """What failed so far was not the fault of its input: the API was away."""
+        self.excused = self.failures
+        self.counted_from = None
+
+    def given_up(self, error: APIError, reason: str) -> APIError:
+        """The last attempt's error as the caller gets it."""
+        error.attempts = self.attempts
+        if reason:
+            error.message = f"{error.message.removesuffix('.')}; {reason}."
+            error.args = (error.message,)
+        return error
