@@ -20,8 +20,8 @@ from roboflow_async.errors import (
 )
 from roboflow_async.pacing import Pacer, Turn
 from roboflow_async.priority import PRIORITIES, Priority
-from roboflow_async.protocol import PreparedRequest
-from roboflow_async.responses import Answer
+from roboflow_async.protocol import KeyPlacement, PreparedRequest
+from roboflow_async.responses import Answer, output_of
 from roboflow_async.retry import GiveUp, RetryQuota, cooldown_wait, decide
 from roboflow_async.transport import Transport
 
@@ -81,6 +81,7 @@ class Dispatcher:
         self._transport = transport
         self._quota = quota
         self._counters = counters
+        self._key = KeyPlacement(settings.api_key, settings.api_key_transport)
         self._admission = Admission(settings.max_concurrency, pacer)
         self._single_calls = {name: Flow(name, waits_on_purpose=False) for name in PRIORITIES}
         self._closed = asyncio.Event()
@@ -136,7 +137,7 @@ class Dispatcher:
 
         Args:
             request: what to send.
-            parse: makes the output of an answer, or raises `ResponseError`.
+            parse: makes the output of a response; whatever it raises is a `ResponseError`.
             record: filled in on the way.
             flow: what it belongs to: a stream's own, or one of `single_calls`. None: an
                 interactive single call.
@@ -155,7 +156,8 @@ class Dispatcher:
             while True:
                 turn = await self._enter(flow, order, record, error)
                 try:
-                    output = parse(await self._attempt(request, record, turn, retry=retry))
+                    response = await self._attempt(request, record, turn, retry=retry)
+                    output = output_of(parse, response, self._key)
                     self._counters.succeeded += 1
                     return output
                 except APIError as failure:

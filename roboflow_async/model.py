@@ -22,7 +22,7 @@ from roboflow_async.model_options import (
 from roboflow_async.predictions import Stub, Task, prediction_type
 from roboflow_async.priority import Priority
 from roboflow_async.protocol import PreparedRequest, check_segment, image_request, json_request
-from roboflow_async.responses import Answer, parse_json, unexpected
+from roboflow_async.responses import Answer, parse_object, unexpected
 from roboflow_async.results import Result, WarmUpReport
 from roboflow_async.scaling import scaled_back
 from roboflow_async.stream import ResultStream
@@ -202,14 +202,17 @@ class Model(Target[Output]):
 
 def parse_json_prediction(prepared: Prepared, answer: Answer) -> JSONObject:
     """The prediction of an answer about one image, in pixels of the original."""
-    output: object = parse_json(answer)
-    if is_array(output) and len(output) == 1:
-        output = output[0]
-    if not is_object(output):
-        raise unexpected(answer, "it is no prediction")
-    if prepared.resizing is not None:
-        return cast("JSONObject", scaled_back(output, prepared.resizing))
-    return output
+    output = parse_object(answer)
+    inner: object = output.get("predictions")
+    if is_object(inner) and is_array(inner.get("predictions")):
+        output = {**output, **inner}  # as a Workflow's step has it
+    if prepared.resizing is None:
+        return output
+    if output.get("image") is None and "predictions" in output:
+        # What was sent is the whole image, also where the server leaves out its size.
+        width, height = prepared.resizing.size
+        output = {**output, "image": {"width": width, "height": height}}
+    return cast("JSONObject", scaled_back(output, prepared.resizing))
 
 
 class _PlainModel(Model[JSONObject]):
