@@ -41,6 +41,7 @@ __all__ = [
     "Stub",
     "Task",
     "prediction_type",
+    "task_told_by",
 ]
 
 Task = Literal[
@@ -269,6 +270,15 @@ _BY_TASK: Mapping[str, type[Prediction]] = {
     "keypoint-detection": KeypointsDetection,
     "semantic-segmentation": SemanticSegmentation,
 }
+_TASKS: Mapping[type[Prediction], Task] = {
+    ObjectDetection: "object-detection",
+    InstanceSegmentation: "instance-segmentation",
+    KeypointsDetection: "keypoint-detection",
+    SemanticSegmentation: "semantic-segmentation",
+    Classification: "classification",
+    MultiLabelClassification: "classification",
+    AnomalyDetection: "classification",
+}
 # Of classifications there are several, so the answer's fields tell, whatever the task.
 _BY_FIELD: Mapping[str, type[Prediction]] = {
     "anomaly_score": AnomalyDetection,
@@ -305,6 +315,13 @@ def prediction_type(answer: object, task: Task | None) -> type[Prediction]:
     first: object = predictions[0] if is_array(predictions) and predictions else None
     otherwise = Classification if task == "classification" else ObjectDetection
     return _first(_BY_FIELD_OF_THE_FIRST, first if is_object(first) else {}) or otherwise
+
+
+def task_told_by(answer: object, kind: type[Prediction]) -> Task | None:
+    """What a model does, if an answer of this type tells: one that found nothing does not."""
+    fields: Mapping[str, Any] = answer if is_object(answer) else {}
+    tells = fields.get("predictions") or _first(_BY_FIELD, fields)
+    return _TASKS.get(kind) if tells else None
 
 
 def _first(
