@@ -108,6 +108,7 @@ class Calls:
 
         Raises:
             ConfigurationError: neither or both of the names and `specification`, or a bad value.
+            ImageError: a parameter holds a URL that the client does not pass on.
         """
         options = WorkflowOptions.checked(
             workspace_name,

@@ -65,6 +65,8 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         allow_paths: False refuses every `str` and `Path` that would be read as a file.
         allow_urls: False refuses every URL; "public" those whose host is a private, local or
             reserved address in any notation, or a name of such a network (names are not resolved).
+            Either holds for URLs in a Workflow's parameters, too: to the server, they may be
+            images.
         trust_env: whether proxies and certificates are taken from the environment
             (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR).
         max_response_bytes: bytes; a larger answer is a `ResponseError`.
@@ -144,6 +146,8 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             settings.max_concurrency,
             TaskLookup(self._runtime.get, parts.key),
             hosted=settings.hosted,
+            allow_urls=allow_urls,
+            allow_paths=allow_paths,
         )
 
     def __repr__(self) -> str:

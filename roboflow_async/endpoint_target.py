@@ -134,6 +134,7 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
                 f"the fields of {self._endpoint.request.__name__} cannot be written as JSON "
                 f"({str(error)[:120]})."
             ) from None
+        self._context.check_parameters(fields, are_texts=True)
         for name, kind in media.items():
             given = getattr(request, name)
             if given is not None:

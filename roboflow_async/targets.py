@@ -19,6 +19,7 @@ from roboflow_async.results import Result, WarmUpReport
 from roboflow_async.runtime import Runtime
 from roboflow_async.stream import ResultStream
 from roboflow_async.task_lookup import TaskLookup
+from roboflow_async.urls import AllowURLs, check_parameter
 
 __all__ = ["Prepared", "Target", "TargetContext", "load_all"]
 
@@ -36,6 +37,17 @@ class TargetContext:
     max_concurrency: int
     tasks: TaskLookup
     hosted: bool  # by Roboflow's Serverless API, not a server of one's own
+    allow_urls: AllowURLs
+    allow_paths: bool
+
+    def check_parameters(
+        self, parameters: Mapping[str, object], *, are_texts: bool = False
+    ) -> None:
+        """Raise `ImageError` if one may hold an image that the client does not pass on."""
+        for name, value in parameters.items():
+            check_parameter(
+                name, value, self.allow_urls, allow_paths=self.allow_paths, is_text=are_texts
+            )
 
 
 @dataclass(frozen=True, slots=True)
