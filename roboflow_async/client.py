@@ -3,11 +3,12 @@
 import asyncio
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NoReturn, Self, SupportsIndex, TypeVar
 
 import httpx
 
 from roboflow_async.calls import Calls
+from roboflow_async.checks import refuse_copy
 from roboflow_async.config import (
     APIKeyTransport,
     RetryPolicy,
@@ -152,6 +153,9 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
 
     def __repr__(self) -> str:
         return f"<RoboflowClient for {self._settings.api_url}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_copy(self)
 
     async def __aenter__(self) -> Self:
         self._runtime.get()

@@ -19,7 +19,7 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypedDict, Unpack
+from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, cast
 
 import httpx
 from fastapi import Depends, FastAPI, Request, Response, WebSocket
@@ -269,7 +269,10 @@ def error_answer(error: RoboflowError | ExceptionGroup[Exception]) -> ErrorAnswe
 def _members(group: ExceptionGroup[Exception]) -> list[Exception]:
     members: list[Exception] = []
     for member in group.exceptions:
-        members += _members(member) if isinstance(member, ExceptionGroup) else [member]
+        if isinstance(member, ExceptionGroup):
+            members += _members(cast("ExceptionGroup[Exception]", member))
+        else:
+            members.append(member)
     return members
 
 
@@ -317,16 +320,15 @@ def add_error_handlers(app: FastAPI) -> None:
     """
     app.add_exception_handler(RoboflowError, _answer_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
-    of_the_app = app.exception_handlers.get(ExceptionGroup)
+    of_the_app: Any = app.exception_handlers.get(ExceptionGroup)
 
     async def answer_group(connection: Request | WebSocket, error: Exception) -> Response:
-        assert isinstance(error, ExceptionGroup)
-        group: ExceptionGroup[Exception] = error
+        group = cast("ExceptionGroup[Exception]", error)
         members = _members(group)
         if not all(isinstance(member, (RoboflowError, ClientDisconnect)) for member in members):
             if of_the_app is None:
                 raise group  # the app's own, and its fault
-            answer: Any = of_the_app(connection, group)
+            answer = of_the_app(connection, group)
             return await answer if inspect.isawaitable(answer) else answer
         if any(isinstance(member, ClientDisconnect) for member in members):
             return await _answer_nobody(connection, group)
@@ -336,8 +338,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 async def _answer_error(connection: Request | WebSocket, error: Exception) -> Response:
-    assert isinstance(error, (RoboflowError, ExceptionGroup))
-    answer = error_answer(error)
+    answer = error_answer(cast("RoboflowError | ExceptionGroup[Exception]", error))
     if isinstance(connection, WebSocket):
         await connection.close(answer.websocket_code, answer.detail)
     return JSONResponse({"detail": answer.detail}, answer.status_code, answer.headers)

@@ -5,10 +5,10 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 
 from roboflow_async.admission import Flow
-from roboflow_async.checks import check_number, check_priority
+from roboflow_async.checks import check_number, check_priority, refuse_copy
 from roboflow_async.encoding import Resizing
 from roboflow_async.errors import ConfigurationError, ImageError, RoboflowError, is_fatal
 from roboflow_async.images import ImageLoader
@@ -68,6 +68,9 @@ class Target(ABC, Generic[Output]):
         check_priority(priority)
         self._context = context
         self._priority: Priority | None = priority
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_copy(self)
 
     @abstractmethod
     async def _prepare(

@@ -106,15 +106,16 @@ def check_parameter(
         if isinstance(item, str):
             if not is_text and _SEEMS_A_URL.match(item):
                 _check_fetched(name, item, allow_urls)
-        elif is_object(item) or is_array(item) or isinstance(item, tuple):
-            if id(item) in seen:
-                continue  # in itself: that cannot be sent, which is told elsewhere
+        elif id(item) in seen:
+            continue  # in itself: that cannot be sent, which is told elsewhere
+        elif is_object(item):
             seen.add(id(item))
-            if is_object(item):
-                _check_declared(name, item, allow_urls, allow_paths=allow_paths)
-                to_look_at.extend(item.values())
-            else:
-                to_look_at.extend(cast("Sequence[object]", item))
+            _check_declared(name, item, allow_urls, allow_paths=allow_paths)
+            to_look_at.extend(item.values())
+        elif is_array(item) or isinstance(item, tuple):
+            items = cast("Sequence[object]", item)
+            seen.add(id(items))
+            to_look_at.extend(items)
 
 
 def _check_declared(

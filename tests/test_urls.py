@@ -196,6 +196,8 @@ async def test_a_private_url_does_not_get_through_as_a_parameter(
             await client.run_workflow("w", "f", parameters={"second": hidden})
         with pytest.raises(ImageError):
             await client.run_workflow("w", "f", images={"second": hidden})
+        with pytest.raises(ImageError, match="second"):
+            await client.start_pipeline("rtsp://camera", "w", "f", parameters={"second": hidden})
     assert not server.arrivals
 
 
