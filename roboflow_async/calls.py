@@ -219,7 +219,8 @@ class Calls:
                 the answers look like.
             route: "path" (`POST /{project}/{version}`, which the Serverless API has for all
                 models) or "task" (`POST /infer/object_detection` and so on). Default: "path" on
-                hosts of roboflow.com where it can say what is asked for, else "task".
+                the APIs that Roboflow runs for everybody, and on servers that do not tell what a
+                model does, where it can say what is asked for; else "task".
             max_side: pixels, as for `workflow`.
             priority: as for `workflow`.
             **options: how the model is to work: see `ModelOptions`.
