@@ -218,19 +218,19 @@ async def test_without_a_registry_a_model_is_asked_by_path_and_the_response_tell
 
 
 async def test_a_registry_that_failed_once_is_asked_again_later(
-    server: Server, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+    server: Server, make_client: MakeClient
 ) -> None:
     registries = iter([Reply(500), registry(("pets/3", "object-detection"))])
     server.handler = lambda arrival: (
         next(registries) if "registry" in arrival.target else Reply(body=json.dumps(FOUND).encode())
     )
-    monkeypatch.setattr("roboflow_async.task_lookup._PAUSE_AFTER_500", 0.05)
     async with make_client() as client:
         await client.model("pets/3").run(picture(0))
-        await asyncio.sleep(0.1)
+        await client.model("pets/3").run(picture(0))
+        client._context.tasks._no_registry_until -= 60  # as if a minute had passed
         await client.model("pets/3").run(picture(0))
     assert paths(server) == [
-        "/model/registry", "/pets/3", "/model/registry", "/infer/object_detection",
+        "/model/registry", "/pets/3", "/pets/3", "/model/registry", "/infer/object_detection",
     ]  # fmt: skip
 
 
