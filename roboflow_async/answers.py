@@ -6,7 +6,9 @@ field that a newer server adds is kept, and found in `model_extra`. Coordinates 
 image that was given, from its top left corner; `x` and `y` of a box are its center.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "BoundingBox",
@@ -31,6 +33,7 @@ class ServerModel(BaseModel):
         populate_by_name=True,
         hide_input_in_errors=True,
         protected_namespaces=(),
+        coerce_numbers_to_str=True,  # names of classes and ids are numbers in some answers
         defer_build=True,  # few of them are used by one program
     )
 
@@ -78,14 +81,21 @@ class Inference(ServerAnswer):
     visualization: str | None = None
 
 
+def _none_as_empty(image: object) -> object:
+    return [] if image is None else image
+
+
 class ImageInference(Inference):
     """What every answer about an image has.
 
     Attributes:
-        image: the size of the image that was given; a list of them for a batch.
+        image: the size of the image that was given; a list of them for a batch, an empty one if
+            the server told none.
     """
 
-    image: ImageSize | list[ImageSize]
+    image: Annotated[ImageSize | list[ImageSize], BeforeValidator(_none_as_empty)] = Field(
+        default_factory=list[ImageSize]
+    )
 
 
 class BoundingBox(ServerModel):
@@ -114,14 +124,15 @@ class ScoredBox(BoundingBox):
     Attributes:
         confidence: 0 to 1.
         class_name: the server's `class`.
-        class_id: its number in the model.
+        class_id: its number in the model; None from servers that tell only names, as the first
+            hosted API.
         detection_id: the server's name for this one.
         parent_id: of what this was found in, in a Workflow.
     """
 
     confidence: float
     class_name: str = Field(alias="class")
-    class_id: int
+    class_id: int | None = None
     detection_id: str | None = None
     parent_id: str | None = None
 

@@ -108,6 +108,7 @@ class Calls:
 
         Raises:
             ConfigurationError: neither or both of the names and `specification`, or a bad value.
+            ImageError: a parameter holds a URL that the client does not pass on.
         """
         options = WorkflowOptions.checked(
             workspace_name,
@@ -218,7 +219,8 @@ class Calls:
                 the answers look like.
             route: "path" (`POST /{project}/{version}`, which the Serverless API has for all
                 models) or "task" (`POST /infer/object_detection` and so on). Default: "path" on
-                hosts of roboflow.com where it can say what is asked for, else "task".
+                the APIs that Roboflow runs for everybody, and on servers that do not tell what a
+                model does, where it can say what is asked for; else "task".
             max_side: pixels, as for `workflow`.
             priority: as for `workflow`.
             **options: how the model is to work: see `ModelOptions`.

@@ -2,12 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from typing import cast
+from typing import NoReturn, cast
 
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.priority import PRIORITIES
 
-__all__ = ["check_flag", "check_mapping", "check_number", "check_priority", "shown"]
+__all__ = [
+    "check_flag",
+    "check_mapping",
+    "check_number",
+    "check_priority",
+    "refuse_copy",
+    "shown",
+]
 
 
 def check_number(
@@ -63,6 +70,20 @@ def check_priority(value: object) -> None:
         raise ConfigurationError(
             f"priority={shown(value)} does not do: give 'interactive' or 'bulk'."
         )
+
+
+def refuse_copy(value: object) -> NoReturn:
+    """Raise the error of a client, or of what holds one, that is pickled or copied.
+
+    Raises:
+        TypeError: that is what pickle, copy and those who try them expect.
+    """
+    raise TypeError(
+        f"a {type(value).__name__} cannot be pickled or copied: it holds connections, which belong "
+        "to this process. Share the one there is; in another process make a RoboflowClient there, "
+        "and pass on its arguments, the names of Workflows and models, and images (one rate limit "
+        "for all: limiter=RedisRateLimiter(...))."
+    )
 
 
 def shown(value: object) -> str:

@@ -3,11 +3,12 @@
 import asyncio
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NoReturn, Self, SupportsIndex, TypeVar
 
 import httpx
 
 from roboflow_async.calls import Calls
+from roboflow_async.checks import refuse_copy
 from roboflow_async.config import (
     APIKeyTransport,
     RetryPolicy,
@@ -24,7 +25,7 @@ from roboflow_async.sdk_calls import SDKCalls
 from roboflow_async.targets import TargetContext
 from roboflow_async.task_lookup import TaskLookup
 from roboflow_async.urls import AllowURLs
-from roboflow_async.workspace import PLATFORM_URL, WorkspaceOperations
+from roboflow_async.workspace import WorkspaceOperations
 
 __all__ = ["RoboflowClient"]
 
@@ -42,7 +43,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             Inference Server that needs none.
         api_url: the API's base URL: the Serverless API's, a Dedicated Deployment's, or that of a
             self-hosted Inference Server. Default: ROBOFLOW_API_URL, else the Serverless API in
-            ROBOFLOW_REGION (`us` or `eu`).
+            ROBOFLOW_REGION (`us` or `eu`) and ROBOFLOW_ENVIRONMENT (`prod` or `staging`).
         requests_per_second: the ceiling; None: unpaced, for a server without a rate limit.
         max_concurrency: requests in flight at most. Default: enough for the ceiling at 1.5 s of
             latency, 32 to 256.
@@ -65,12 +66,15 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         allow_paths: False refuses every `str` and `Path` that would be read as a file.
         allow_urls: False refuses every URL; "public" those whose host is a private, local or
             reserved address in any notation, or a name of such a network (names are not resolved).
+            Either holds for URLs in a Workflow's parameters, too: to the server, they may be
+            images.
         trust_env: whether proxies and certificates are taken from the environment
             (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR).
         max_response_bytes: bytes; a larger answer is a `ResponseError`.
         max_image_bytes: bytes; a larger image file is an `ImageError`. Default: 20 MiB, the
             hosted API's limit.
-        platform_url: the platform API's base URL, for operations on the workspace.
+        platform_url: the platform API's base URL, for operations on the workspace. Default:
+            RF_API_BASE_URL, else that of the region of `api_url`.
 
     Raises:
         ConfigurationError: an argument or an environment variable is wrong.
@@ -96,7 +100,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         trust_env: bool = True,
         max_response_bytes: int = 32 * 1024 * 1024,
         max_image_bytes: int = 20 * 1024 * 1024,
-        platform_url: str = PLATFORM_URL,
+        platform_url: str | None = None,
     ) -> None:
         settings = Settings.resolve(
             api_key=api_key,
@@ -143,10 +147,15 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             settings.max_concurrency,
             TaskLookup(self._runtime.get, parts.key),
             hosted=settings.hosted,
+            allow_urls=allow_urls,
+            allow_paths=allow_paths,
         )
 
     def __repr__(self) -> str:
         return f"<RoboflowClient for {self._settings.api_url}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_copy(self)
 
     async def __aenter__(self) -> Self:
         self._runtime.get()

@@ -10,6 +10,7 @@ import httpx
 
 from roboflow_async.checks import check_flag, check_number, shown
 from roboflow_async.errors import ConfigurationError
+from roboflow_async.regions import is_roboflow_host, serves_everybody, services_for
 from roboflow_async.urls import AllowURLs
 
 __all__ = [
@@ -23,17 +24,11 @@ __all__ = [
 APIKeyTransport = Literal["auto", "header", "body", "query"]
 TransportName = Literal["httpx", "aiohttp"]
 
-# https://docs.roboflow.com/deploy/serverless-hosted-api-v2
-REGION_URLS: Final = {
-    "us": "https://serverless.roboflow.com",
-    "eu": "https://serverless-eu.roboflow.com",
-}
 # The first hosted API, which reads the key from the query alone:
 # https://docs.roboflow.com/deploy/legacy/hosted-api
 QUERY_KEY_HOSTS: Final = frozenset(
     {"detect.roboflow.com", "outline.roboflow.com", "classify.roboflow.com"}
 )
-_ROBOFLOW_DOMAINS: Final = ("roboflow.com", "roboflow.cloud")
 
 # Enough that 20 requests per second are reached at 1.5 s of latency (30 in flight), with the
 # request that is about to leave and the one that has just come back.
@@ -114,13 +109,22 @@ class Settings:
     @property
     def hosted(self) -> bool:
         """Whether this is one of the APIs that Roboflow runs for everybody."""
-        return httpx.URL(self.api_url).host.endswith(".roboflow.com")
+        return serves_everybody(httpx.URL(self.api_url).host)
 
-    def for_platform(self, platform_url: str) -> "Settings":
-        """The same for the platform API, which reads the key from the header."""
+    def for_platform(self, platform_url: str | None) -> "Settings":
+        """The same for the platform API, which reads the key from the header.
+
+        Args:
+            platform_url: its base URL; None: that of the region that the API's URL belongs to.
+        """
+        source = "platform_url"
+        if platform_url is None:
+            # Only a variable of the environment can be wrong there.
+            source = "RF_API_BASE_URL"
+            platform_url = services_for(httpx.URL(self.api_url)).platform
         return replace(
             self,
-            api_url=str(resolve_api_url(platform_url, source="platform_url")).rstrip("/"),
+            api_url=str(resolve_api_url(platform_url, source=source)).rstrip("/"),
             api_key_transport="header",
             requests_per_second=self.requests_per_second or 20,
         )
@@ -192,18 +196,12 @@ class Settings:
 
 
 def resolve_api_url(api_url: str | None, source: str = "api_url") -> httpx.URL:
-    """The API's base URL: the argument, else ROBOFLOW_API_URL, else that of ROBOFLOW_REGION."""
+    """The API's base URL: the argument, else ROBOFLOW_API_URL, else that of the region."""
     if api_url is None:
         source = "ROBOFLOW_API_URL"
         api_url = os.environ.get("ROBOFLOW_API_URL") or None
     if api_url is None:
-        region = os.environ.get("ROBOFLOW_REGION") or "us"
-        if region.lower() not in REGION_URLS:
-            raise ConfigurationError(
-                f"ROBOFLOW_REGION={shown(region)} is not known: "
-                f"set it to one of {', '.join(sorted(REGION_URLS))}, or give api_url."
-            )
-        api_url = REGION_URLS[region.lower()]
+        api_url = services_for().serverless
     # The value itself is not shown: people paste URLs with `?api_key=` in them.
     advice = "give a base URL such as 'https://serverless.roboflow.com' or 'http://localhost:9001'"
     if not isinstance(api_url, (str, httpx.URL)):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -231,7 +229,7 @@ def _resolve_api_key(api_key: str | None, host: str) -> str | None:
         source = "ROBOFLOW_API_KEY"
         api_key = os.environ.get("ROBOFLOW_API_KEY") or None
     if api_key is None:
-        if host.endswith(_ROBOFLOW_DOMAINS):
+        if is_roboflow_host(host):
             raise ConfigurationError(
                 f"{host} needs an API key: give api_key, or set ROBOFLOW_API_KEY "
                 "(https://docs.roboflow.com/api-reference/authentication)."

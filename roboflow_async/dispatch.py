@@ -23,9 +23,9 @@ from roboflow_async.errors import (
 )
 from roboflow_async.pacing import Pacer, Turn
 from roboflow_async.priority import PRIORITIES, Priority
-from roboflow_async.protocol import PreparedRequest
+from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.queue_bounds import QueueBounds
-from roboflow_async.responses import Answer
+from roboflow_async.responses import Answer, output_of
 from roboflow_async.retry import (
     GiveUp,
     RetryQuota,
@@ -75,6 +75,7 @@ class Dispatcher:
         self._transport = transport
         self._quota = quota
         self._counters = counters
+        self._key = KeyPlacement(settings.api_key, settings.api_key_transport)
         self._bounds = QueueBounds(settings, pacer, counters)
         self._admission = Admission(settings.max_concurrency, pacer)
         self._single_calls = {name: Flow(name, waits_on_purpose=False) for name in PRIORITIES}
@@ -122,7 +123,7 @@ class Dispatcher:
 
         Args:
             request: what to send.
-            parse: makes the output of an answer, or raises `ResponseError`.
+            parse: makes the output of a response; whatever it raises is a `ResponseError`.
             record: filled in on the way.
             flow: what it belongs to: a stream's own, or one of `single_calls`. None: an
                 interactive single call.
@@ -149,8 +150,8 @@ class Dispatcher:
                 if is_held and circuit.was_open_after(record.last_failed):
                     record.excuse()
                 try:
-                    answer = await self._attempt(request, record, turn, circuit, retry=retry)
-                    output = parse(answer)
+                    response = await self._attempt(request, record, turn, circuit, retry=retry)
+                    output = output_of(parse, response, self._key)
                     self._counters.succeeded += 1
                     return output
                 except APIError as failure:

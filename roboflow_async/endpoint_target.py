@@ -9,10 +9,10 @@ from roboflow_async.answers import ServerAnswer
 from roboflow_async.endpoint import Endpoint, EndpointRequest
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.images import ImageInput, ImageLoader
-from roboflow_async.jsontypes import JSONObject, is_array
+from roboflow_async.jsontypes import JSONObject
 from roboflow_async.priority import Priority
 from roboflow_async.protocol import check_segment, json_request
-from roboflow_async.responses import Answer, parse_json
+from roboflow_async.responses import Answer, parse_object
 from roboflow_async.results import Result, WarmUpReport
 from roboflow_async.stream import ResultStream
 from roboflow_async.targets import Prepared, Target, TargetContext, load_all
@@ -122,6 +122,7 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
         parameters: Mapping[str, Any],
         *,
         warm_up: bool = False,  # noqa: ARG002 - it is the same request
+        patient: bool = False,  # noqa: ARG002 - nothing is asked before it
     ) -> Prepared:
         request = self._request(value, parameters)
         media = request.media()
@@ -134,6 +135,7 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
                 f"the fields of {self._endpoint.request.__name__} cannot be written as JSON "
                 f"({str(error)[:120]})."
             ) from None
+        self._context.check_parameters(fields, are_texts=True)
         for name, kind in media.items():
             given = getattr(request, name)
             if given is not None:
@@ -159,7 +161,5 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
         return validated_arguments(given, self._requests, f"the fields of {kind.__name__}")
 
     def _parse(self, prepared: Prepared, answer: Answer) -> AnswerT:  # noqa: ARG002
-        output: object = parse_json(answer)
-        if is_array(output) and len(output) == 1:
-            output = output[0]
+        output = parse_object(answer)
         return validated_answer(output, self._answers, answer, self._endpoint.answer.__name__)

@@ -12,12 +12,14 @@ with `allow_urls=True`, and then only if its host is public.
 """
 
 import asyncio
+import inspect
 import logging
 import math
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypedDict, Unpack
+from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, cast
 
 import httpx
 from fastapi import Depends, FastAPI, Request, Response, WebSocket
@@ -38,6 +40,7 @@ from roboflow_async import (
     RetryPolicy,
     RoboflowClient,
     RoboflowError,
+    ServerError,
 )
 
 __all__ = [
@@ -83,7 +86,7 @@ class ClientOptions(TypedDict, total=False):
     trust_env: bool
     max_response_bytes: int
     max_image_bytes: int
-    platform_url: str
+    platform_url: str | None
 
 
 def lifespan(
@@ -227,21 +230,61 @@ class ErrorAnswer:
 _LONGEST_RETRY_AFTER: Final = 3600  # seconds; the client itself pauses no longer
 _BUSY: Final = (QueueTimeoutError, RateLimitError, RateLimiterUnavailableError)
 # The messages of these errors may name files of the server, or how the app is configured.
-_ANSWERS: Final[tuple[tuple[type[RoboflowError], int, str], ...]] = (
-    (ImageError, 422, "the image cannot be used: it is none, empty, damaged or too large"),
-    (PayloadTooLargeError, 413, "the image is too large"),
-    (BadRequestError, 422, "the image cannot be processed"),
-    (ConfigurationError, 500, "this service is not configured correctly"),
+_CANNOT_BE_USED: Final = ErrorAnswer(
+    422, "the image cannot be used: it is none, empty, damaged or too large"
+)
+_ANSWERS: Final[tuple[tuple[type[RoboflowError], ErrorAnswer], ...]] = (
+    (ImageError, _CANNOT_BE_USED),
+    (PayloadTooLargeError, ErrorAnswer(413, "the image is too large")),
+    (BadRequestError, ErrorAnswer(422, "the image cannot be processed")),
+    (ConfigurationError, ErrorAnswer(500, "this service is not configured correctly")),
+)
+# What a server says when it could not read the image, also where it calls that its own failure,
+# as Workflows do for what goes wrong in a step: the classes of its errors, its sentences, Pillow's.
+_UNREADABLE: Final = re.compile(
+    r"InputImageLoadError|InvalidImageTypeDeclared|InputFormatInferenceFailed|InvalidNumpyInput"
+    r"|UnidentifiedImageError|could not load (input|valid) image|malformed base64|data is not image"
+    r"|could not (be )?decoded? (bytes )?(into|as) image|cannot identify image file"
+    r"|image file is truncated|truncated file read|broken (png file|data stream)",
+    re.IGNORECASE,
 )
 
 
-def error_answer(error: RoboflowError) -> ErrorAnswer:
+def error_answer(error: RoboflowError | ExceptionGroup[Exception]) -> ErrorAnswer:
     """What to tell a stranger of an error, also in the middle of a stream; the rest is logged.
 
     503 with `retry_after`: the queue is full, or the API allows no more now. 422: the image cannot
     be used. 413: the API finds it too large. 504: no answer in time. 500: this app is configured
     wrongly. 502: everything else, also what is wrong with the key or the plan, without saying more.
+
+    Args:
+        error: the error, or the group that `asyncio.TaskGroup` makes of several: then what is said
+            is that of its worst member. What another try may mend is better than what it may not.
     """
+    members = [error] if isinstance(error, RoboflowError) else _members(error)
+    answers = [_logged_answer(member) for member in members if isinstance(member, RoboflowError)]
+    return max(answers, key=_badness, default=_UNAVAILABLE)
+
+
+def _members(group: ExceptionGroup[Exception]) -> list[Exception]:
+    members: list[Exception] = []
+    for member in group.exceptions:
+        if isinstance(member, ExceptionGroup):
+            members += _members(cast("ExceptionGroup[Exception]", member))
+        else:
+            members.append(member)
+    return members
+
+
+def _badness(answer: ErrorAnswer) -> tuple[int, int]:
+    return -_WORST_FIRST.index(answer.status_code), answer.retry_after or 0
+
+
+_WORST_FIRST: Final = (500, 502, 413, 422, 504, 503)
+_UNAVAILABLE: Final = ErrorAnswer(502, "the vision service is not available")
+
+
+def _logged_answer(error: RoboflowError) -> ErrorAnswer:
     answer = _answer_of(error)
     if answer.status_code < 500:
         level = logging.INFO
@@ -254,31 +297,48 @@ def error_answer(error: RoboflowError) -> ErrorAnswer:
 
 def _answer_of(error: RoboflowError) -> ErrorAnswer:
     status = error.status_code if isinstance(error, APIStatusError) else None
+    if isinstance(error, ServerError) and _UNREADABLE.search(f"{error.message} {error.body}"):
+        return _CANNOT_BE_USED
     if isinstance(error, _BUSY) or status == 503:
         asked = getattr(error, "retry_after", None) or 1
         seconds = math.ceil(min(max(asked, 1), _LONGEST_RETRY_AFTER))
         return ErrorAnswer(503, f"busy: try again in {seconds} s", seconds)
     if isinstance(error, APITimeoutError) or status in (408, 504):
         return ErrorAnswer(504, "the vision service did not answer in time")
-    for kind, status_code, detail in _ANSWERS:
+    for kind, answer in _ANSWERS:
         if isinstance(error, kind):
-            return ErrorAnswer(status_code, detail)
-    return ErrorAnswer(502, "the vision service is not available")
+            return answer
+    return _UNAVAILABLE
 
 
 def add_error_handlers(app: FastAPI) -> None:
     """Let the app answer our errors as `error_answer` says, with `{"detail": ...}`.
 
-    What happened is logged, by the logger `roboflow_async.fastapi`: what is wrong with an image or
-    a request as INFO, with the API or this app as WARNING or ERROR.
+    Groups of them, too, in which nothing else is. What happened is logged, by the logger
+    `roboflow_async.fastapi`: what is wrong with an image or a request as INFO, with the API or
+    this app as WARNING or ERROR.
     """
     app.add_exception_handler(RoboflowError, _answer_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
+    of_the_app: Any = app.exception_handlers.get(ExceptionGroup)
+
+    async def answer_group(connection: Request | WebSocket, error: Exception) -> Response:
+        group = cast("ExceptionGroup[Exception]", error)
+        members = _members(group)
+        if not all(isinstance(member, (RoboflowError, ClientDisconnect)) for member in members):
+            if of_the_app is None:
+                raise group  # the app's own, and its fault
+            answer = of_the_app(connection, group)
+            return await answer if inspect.isawaitable(answer) else answer
+        if any(isinstance(member, ClientDisconnect) for member in members):
+            return await _answer_nobody(connection, group)
+        return await _answer_error(connection, group)
+
+    app.add_exception_handler(ExceptionGroup, answer_group)
 
 
 async def _answer_error(connection: Request | WebSocket, error: Exception) -> Response:
-    assert isinstance(error, RoboflowError)
-    answer = error_answer(error)
+    answer = error_answer(cast("RoboflowError | ExceptionGroup[Exception]", error))
     if isinstance(connection, WebSocket):
         await connection.close(answer.websocket_code, answer.detail)
     return JSONResponse({"detail": answer.detail}, answer.status_code, answer.headers)

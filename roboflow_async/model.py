@@ -19,10 +19,10 @@ from roboflow_async.model_options import (
     path_parameters,
     task_fields,
 )
-from roboflow_async.predictions import Stub, Task, prediction_type
+from roboflow_async.predictions import Stub, Task, prediction_type, task_told_by
 from roboflow_async.priority import Priority
 from roboflow_async.protocol import PreparedRequest, check_segment, image_request, json_request
-from roboflow_async.responses import Answer, parse_json, unexpected
+from roboflow_async.responses import Answer, parse_object, unexpected
 from roboflow_async.results import Result, WarmUpReport
 from roboflow_async.scaling import scaled_back
 from roboflow_async.stream import ResultStream
@@ -149,31 +149,53 @@ class Model(Target[Output]):
         parameters: Mapping[str, Any],
         *,
         warm_up: bool = False,
+        patient: bool = False,
     ) -> Prepared:
         options = {**self._options, **checked_options(parameters)} if parameters else self._options
         image = await loader.load(value, max_side=self._max_side)
         by_path = None if self._route == "task" else self._by_path(options)
+        task: Task | None = None
+        if by_path is None:
+            task = await self._find_task(patient=patient)
+            if task is None:
+                by_path = self._without_registry(options)
         if by_path is not None:
             path, query = by_path
             if warm_up:
                 query = {**query, "disable_active_learning": "true"}
             request = image_request(path, query, image, self._context.key)
         else:
-            request = self._to_task(await self._find_task(), options, image, warm_up=warm_up)
+            assert task is not None
+            request = self._to_task(task, options, image, warm_up=warm_up)
         return Prepared(request, image.resizing if isinstance(image, EncodedImage) else None)
 
     def _by_path(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
         """Path and query of `POST /{project}/{version}`, if that is the way to ask."""
         if self._route is None and not self._context.hosted:
             return None
-        query = path_parameters(options) if self._id.count("/") == 1 else None
-        if query is None and self._route == "path":
+        by_path = self._path_and_query(options)
+        if by_path is None and self._route == "path":
             raise ConfigurationError(
                 f"route='path' does not do for the model {self._id!r} with these options: "
                 "it takes an id of the form 'project/version' and fewer options. Leave it out, "
                 "or give route='task'."
             )
+        return by_path
+
+    def _path_and_query(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
+        query = path_parameters(options) if self._id.count("/") == 1 else None
         return (f"/{self._id}", query) if query is not None else None
+
+    def _without_registry(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        """The way to ask a server that does not tell what the model does."""
+        by_path = self._path_and_query(options) if self._route is None else None
+        if by_path is None:
+            raise ConfigurationError(
+                f"the server does not tell what the model {self._id!r} does (it has no registry "
+                "of models), and only POST /{project}/{version} works without that, which takes "
+                "an id of two parts and fewer options: give task=."
+            )
+        return by_path
 
     def _to_task(
         self, task: Task, options: Mapping[str, Any], image: object, *, warm_up: bool
@@ -184,14 +206,17 @@ class Model(Target[Output]):
             fields["disable_active_learning"] = True
         return json_request(TASK_PATHS[task], fields, self._context.key, "the options", query)
 
-    async def _find_task(self) -> Task:
+    async def _find_task(self, *, patient: bool) -> Task | None:
         if self._task is None:
-            self._task = await self._context.tasks.task_of(self._id)
+            self._task = await self._context.tasks.task_of(self._id, patient=patient)
         return self._task
 
     def _parse(self, prepared: Prepared, answer: Answer) -> Output:
         output = parse_json_prediction(prepared, answer)
-        kind = prediction_type(output, self._task)
+        tasks = self._context.tasks
+        kind = prediction_type(output, self._task or tasks.told_by_response(self._id))
+        if self._task is None and (told := task_told_by(output, kind)) is not None:
+            tasks.remember(self._id, told)
         if kind is Stub and self._task_given:
             raise unexpected(answer, "the model has no weights yet, and answers as a stub")
         adapter = _ADAPTERS.get(kind)
@@ -202,14 +227,17 @@ class Model(Target[Output]):
 
 def parse_json_prediction(prepared: Prepared, answer: Answer) -> JSONObject:
     """The prediction of an answer about one image, in pixels of the original."""
-    output: object = parse_json(answer)
-    if is_array(output) and len(output) == 1:
-        output = output[0]
-    if not is_object(output):
-        raise unexpected(answer, "it is no prediction")
-    if prepared.resizing is not None:
-        return cast("JSONObject", scaled_back(output, prepared.resizing))
-    return output
+    output = parse_object(answer)
+    inner: object = output.get("predictions")
+    if is_object(inner) and is_array(inner.get("predictions")):
+        output = {**output, **inner}  # as a Workflow's step has it
+    if prepared.resizing is None:
+        return output
+    if output.get("image") is None and "predictions" in output:
+        # What was sent is the whole image, also where the server leaves out its size.
+        width, height = prepared.resizing.size
+        output = {**output, "image": {"width": width, "height": height}}
+    return cast("JSONObject", scaled_back(output, prepared.resizing))
 
 
 class _PlainModel(Model[JSONObject]):

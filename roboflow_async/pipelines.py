@@ -66,6 +66,7 @@ class PipelineOperations(ServerOperations):
             workspace_name, workflow_id, specification, None, None,
             use_cache=True, disable_sinks=False,
         )  # fmt: skip
+        self._context.check_parameters(parameters or {})
         fields: JSONObject = {
             "video_configuration": {
                 "type": "VideoConfiguration",

@@ -1,9 +1,9 @@
 """What models answer, for each task: see answers.py for what all of them have."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from roboflow_async.answers import (
     DetectedObject,
@@ -41,6 +41,7 @@ __all__ = [
     "Stub",
     "Task",
     "prediction_type",
+    "task_told_by",
 ]
 
 Task = Literal[
@@ -80,7 +81,7 @@ class Keypoint(ServerModel):
     y: float
     confidence: float
     class_name: str = Field(alias="class")
-    class_id: int
+    class_id: int | None = None
 
 
 class KeypointsObject(DetectedObject):
@@ -157,8 +158,33 @@ class ClassifiedAs(ServerModel):
     """A class and its confidence, 0 to 1."""
 
     class_name: str = Field(alias="class")
-    class_id: int
+    class_id: int | None = None
     confidence: float
+
+
+def _scores(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores by name, also if each is a bare number."""
+    return {
+        name: score if is_object(score) else {"confidence": score} for name, score in named.items()
+    }
+
+
+def _as_list(predictions: object) -> object:
+    """Classes in a list, also if they are given by name."""
+    if not is_object(predictions):
+        return predictions
+    return [{"class": name, **score} for name, score in _scores(predictions).items()]
+
+
+def _by_name(predictions: object) -> object:
+    """Classes by name, also if they are given in a list."""
+    if is_object(predictions):
+        return _scores(predictions)
+    if is_array(predictions):
+        items: list[object] = predictions
+        if all(is_object(item) and "class" in item for item in items):
+            return {str(item["class"]): item for item in predictions}
+    return predictions
 
 
 class Classification(ImageInference):
@@ -170,7 +196,7 @@ class Classification(ImageInference):
         confidence: its confidence, 0 to 1.
     """
 
-    predictions: list[ClassifiedAs]
+    predictions: Annotated[list[ClassifiedAs], BeforeValidator(_as_list)]
     top: str = ""
     confidence: float = 0.0
     parent_id: str | None = None
@@ -202,7 +228,7 @@ class MultiLabelScore(ServerModel):
     """A class's confidence, 0 to 1."""
 
     confidence: float
-    class_id: int
+    class_id: int | None = None
 
 
 class MultiLabelClassification(ImageInference):
@@ -213,7 +239,7 @@ class MultiLabelClassification(ImageInference):
         predicted_classes: the names of those that apply.
     """
 
-    predictions: dict[str, MultiLabelScore]
+    predictions: Annotated[dict[str, MultiLabelScore], BeforeValidator(_by_name)]
     predicted_classes: list[str]
     parent_id: str | None = None
 
@@ -243,6 +269,15 @@ _BY_TASK: Mapping[str, type[Prediction]] = {
     "instance-segmentation": InstanceSegmentation,
     "keypoint-detection": KeypointsDetection,
     "semantic-segmentation": SemanticSegmentation,
+}
+_TASKS: Mapping[type[Prediction], Task] = {
+    ObjectDetection: "object-detection",
+    InstanceSegmentation: "instance-segmentation",
+    KeypointsDetection: "keypoint-detection",
+    SemanticSegmentation: "semantic-segmentation",
+    Classification: "classification",
+    MultiLabelClassification: "classification",
+    AnomalyDetection: "classification",
 }
 # Of classifications there are several, so the answer's fields tell, whatever the task.
 _BY_FIELD: Mapping[str, type[Prediction]] = {
@@ -275,10 +310,18 @@ def prediction_type(answer: object, task: Task | None) -> type[Prediction]:
         return found
     predictions = fields.get("predictions")
     if is_object(predictions):
-        return SemanticSegmentation
+        scores = task == "classification" or "segmentation_mask" not in predictions
+        return Classification if scores and predictions else SemanticSegmentation
     first: object = predictions[0] if is_array(predictions) and predictions else None
     otherwise = Classification if task == "classification" else ObjectDetection
     return _first(_BY_FIELD_OF_THE_FIRST, first if is_object(first) else {}) or otherwise
+
+
+def task_told_by(answer: object, kind: type[Prediction]) -> Task | None:
+    """What a model does, if an answer of this type tells: one that found nothing does not."""
+    fields: Mapping[str, Any] = answer if is_object(answer) else {}
+    tells = fields.get("predictions") or _first(_BY_FIELD, fields)
+    return _TASKS.get(kind) if tells else None
 
 
 def _first(

@@ -4,14 +4,15 @@ The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/op
 headers and the forms of error bodies are those of its source.
 """
 
+import codecs
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pydantic_core
 
@@ -27,7 +28,9 @@ from roboflow_async.protocol import KeyPlacement
 __all__ = [
     "Answer",
     "Headers",
+    "output_of",
     "parse_json",
+    "parse_object",
     "parse_retry_after",
     "parse_workflow_outputs",
     "status_error",
@@ -37,8 +40,21 @@ __all__ = [
 Headers = Mapping[str, str]
 """Response headers; names are looked up in lower case."""
 
+Output = TypeVar("Output")
+
 _MESSAGE_LIMIT: Final = 500
 _BODY_LIMIT: Final = 2000
+_UNPARSED_BODY_LIMIT: Final = 500
+# Bytes of a response that was not understood which are looked at: more than 500 characters of it
+# need, even where each of the first of them is a key that a short text takes the place of.
+_LOOKED_AT: Final = 256 * 1024
+_ENOUGH_FOR_WORDS: Final = 64 * 1024  # bytes; a response that is larger is no message
+# In the forms of the Inference Server, the hosted API, the platform and FastAPI.
+_FIELDS_OF_ERRORS: Final = {
+    "message", "error", "hint", "detail", "error_type", "context", "inner_error_type",
+    "inner_error_message", "blocks_errors", "help_url", "status", "statusCode", "status_code",
+    "code", "type", "time",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +86,60 @@ class Answer:
         return {"true": True, "false": False}.get(text)
 
 
+def output_of(parse: Callable[[Answer], Output], response: Answer, key: KeyPlacement) -> Output:
+    """The output in a response; whatever goes wrong in parsing is one kind of error.
+
+    Args:
+        parse: makes the output, or raises anything: types that users give are validated in it.
+        response: what came.
+        key: the API key, which the server may have repeated.
+
+    Raises:
+        ResponseError: with the start of the response, and what the server says in it.
+    """
+    try:
+        return parse(response)
+    except ResponseError as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001 - huge numbers, deep nesting, code of users
+        failure = ResponseError(
+            f"the response (HTTP {response.status_code}) cannot be parsed: {_told(error)}.",
+            status_code=response.status_code,
+            request_id=response.request_id,
+        )
+    failure.message = key.without_key(failure.message)
+    words = _words_in_place_of_an_output(response, key)
+    if words:
+        failure.message = f"{failure.message.removesuffix('.')}; the server says: {words}"
+    failure.args = (failure.message,)
+    text = response.content[:_LOOKED_AT].decode("utf-8", "replace")
+    failure.body = key.without_key(text)[:_UNPARSED_BODY_LIMIT]
+    try:
+        # Without what was raised first: a user's exception may hold the whole response.
+        raise failure from None
+    finally:
+        del failure  # its traceback holds this frame
+
+
+def _told(error: Exception) -> str:
+    try:
+        text = " ".join(str(error)[:_MESSAGE_LIMIT].split())
+    except Exception:  # noqa: BLE001 - of a class that a user wrote
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _words_in_place_of_an_output(response: Answer, key: KeyPlacement) -> str:
+    """What the server says in a successful response that holds nothing else, or ""."""
+    if len(response.content) > _ENOUGH_FOR_WORDS:
+        return ""
+    try:
+        body: object = pydantic_core.from_json(response.content)
+    except ValueError:
+        return ""
+    return _server_words(body, key) if is_object(body) else ""
+
+
 def parse_json(answer: Answer) -> Any:
     """The answer's JSON.
 
@@ -77,10 +147,28 @@ def parse_json(answer: Answer) -> Any:
         ResponseError: it is none. NaN and Infinity are none either (RFC 8259, section 6).
     """
     try:
-        return pydantic_core.from_json(answer.content, allow_inf_nan=False)
+        return pydantic_core.from_json(
+            answer.content.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False
+        )
     except ValueError as error:
         kind = "HTML" if "html" in answer.headers.get("content-type", "") else str(error)[:120]
         raise unexpected(answer, f"it is not JSON ({kind})") from None
+
+
+def parse_object(response: Answer) -> JSONObject:
+    """The JSON object of a response about one input, also if it is in a list of one.
+
+    Raises:
+        ResponseError: it is none, or one that holds nothing but the words of an error.
+    """
+    output: object = parse_json(response)
+    while is_array(output) and len(output) == 1:
+        output = output[0]
+    if not is_object(output):
+        raise unexpected(response, "it is no JSON object")
+    if output and output.keys() <= _FIELDS_OF_ERRORS:
+        raise unexpected(response, "it is an error")
+    return output
 
 
 def parse_workflow_outputs(answer: Answer) -> list[JSONObject]:
@@ -94,6 +182,8 @@ def parse_workflow_outputs(answer: Answer) -> list[JSONObject]:
     """
     body = parse_json(answer)
     outputs: object = body.get("outputs") if is_object(body) else None
+    if is_object(outputs) and outputs:
+        outputs = [outputs]
     if not is_array(outputs) or not all(map(is_object, outputs)):
         raise unexpected(answer, 'it has no "outputs" that are a list of objects')
     # Looking for the word in the bytes costs less than walking through what was parsed.
@@ -170,6 +260,11 @@ def _server_message(content: bytes, key: KeyPlacement) -> str:
         body = None
     if not is_object(body):
         return _clean(content.decode("utf-8", "replace"), key)
+    return _server_words(body, key)
+
+
+def _server_words(body: JSONObject, key: KeyPlacement) -> str:
+    """What the server says in an object: its message, error, hint and so on, or ""."""
     parts = [
         value if isinstance(value, str) else json.dumps(value)
         for name in ("message", "error", "hint", "detail", "inner_error_message")

@@ -1,5 +1,6 @@
 """Coordinates back from the smaller image that was sent to the original (`max_side=`)."""
 
+from math import isfinite
 from typing import Any, Final
 
 from roboflow_async.encoding import Resizing
@@ -21,6 +22,9 @@ def scaled_back(value: Any, resizing: Resizing) -> Any:
     Args:
         value: the output, JSON.
         resizing: how the image was made smaller.
+
+    Raises:
+        OverflowError: a coordinate is no number that this machine can scale.
     """
     if is_object(value):
         if _is_of_whole_image(value, resizing):
@@ -34,22 +38,45 @@ def scaled_back(value: Any, resizing: Resizing) -> Any:
 
 
 def _is_of_whole_image(value: JSONObject, resizing: Resizing) -> bool:
-    size = value.get("image")
-    return (
-        is_object(size)
-        and "predictions" in value
-        and (size.get("width"), size.get("height")) == resizing.size
-    )
+    return "predictions" in value and _is_size_of(value.get("image"), resizing)
 
 
 def _is_on_a_grid(value: JSONObject, resizing: Resizing) -> bool:
     """Whether predictions are in pixels of a mask's grid (`allow_reduced_mask_resolution`)."""
-    size = value.get("original_image")
-    return (
-        is_object(size)
-        and is_object(value.get("mask_metadata"))
-        and (size.get("width"), size.get("height")) == resizing.size
+    return is_object(value.get("mask_metadata")) and _is_size_of(
+        value.get("original_image"), resizing
     )
+
+
+def _is_size_of(size: object, resizing: Resizing) -> bool:
+    size = _only(size)
+    if not is_object(size):
+        return False
+    return (_number(size.get("width")), _number(size.get("height"))) == resizing.size
+
+
+def _only(size: object) -> object:
+    return size[0] if is_array(size) and len(size) == 1 else size
+
+
+def _number(value: object) -> float | None:
+    """A number, also one that is given as a string, as some servers do."""
+    if isinstance(value, (int, float)):
+        return value
+    try:
+        return float(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _scaled(value: object, factor: float) -> object:
+    number = _number(value)
+    if number is None:
+        return value
+    scaled = number * factor
+    if not isfinite(scaled):
+        raise OverflowError("a coordinate is too large")
+    return scaled
 
 
 def _scale_grid(value: JSONObject, resizing: Resizing) -> JSONObject:
@@ -57,10 +84,15 @@ def _scale_grid(value: JSONObject, resizing: Resizing) -> JSONObject:
     (across, down), (width, height) = resizing.scale, resizing.original_size
     grid: JSONObject = dict(value["mask_metadata"])
     for name, factor in (("scale_x", across), ("scale_y", down)):
-        if isinstance(grid.get(name), (int, float)):
-            grid[name] *= factor
-    original = {**value["original_image"], "width": width, "height": height}
+        if name in grid:
+            grid[name] = _scaled(grid[name], factor)
+    original = {**_fields(value["original_image"]), "width": width, "height": height}
     return {**value, "original_image": original, "mask_metadata": grid}
+
+
+def _fields(size: object) -> JSONObject:
+    size = _only(size)
+    return size if is_object(size) else {}
 
 
 def _scale_predictions(value: JSONObject, resizing: Resizing) -> JSONObject:
@@ -70,7 +102,7 @@ def _scale_predictions(value: JSONObject, resizing: Resizing) -> JSONObject:
         predictions = [_scale(item, resizing.scale) for item in predictions]
     return {
         **value,
-        "image": {**value["image"], "width": width, "height": height},
+        "image": {**_fields(value["image"]), "width": width, "height": height},
         "predictions": predictions,
     }
 
@@ -80,8 +112,8 @@ def _scale(prediction: Any, scale: tuple[float, float]) -> Any:
         return prediction
     scaled: JSONObject = {}
     for key, item in prediction.items():
-        if key in _AXES and isinstance(item, (int, float)):
-            scaled[key] = item * scale[_AXES[key]]
+        if key in _AXES:
+            scaled[key] = _scaled(item, scale[_AXES[key]])
         elif key in _POINT_LISTS and is_array(item):
             scaled[key] = [_scale(point, scale) for point in item]
         else:

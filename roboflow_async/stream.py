@@ -19,9 +19,11 @@ from collections.abc import (
 )
 from itertools import count
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, NoReturn, Self, SupportsIndex, TypeVar
 
 import anyio
+
+from roboflow_async.checks import refuse_copy
 
 __all__ = ["ResultStream"]
 
@@ -250,6 +252,9 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
             call, items, limit, ordered
         )
         self._work: _Work[Any, Output] | None = None
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_copy(self)
 
     def __aiter__(self) -> Self:
         return self

@@ -5,10 +5,10 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 
 from roboflow_async.admission import Flow
-from roboflow_async.checks import check_number, check_priority
+from roboflow_async.checks import check_number, check_priority, refuse_copy
 from roboflow_async.encoding import Resizing
 from roboflow_async.errors import ConfigurationError, ImageError, RoboflowError, is_fatal
 from roboflow_async.images import ImageLoader
@@ -19,6 +19,7 @@ from roboflow_async.results import Result, WarmUpReport
 from roboflow_async.runtime import Runtime
 from roboflow_async.stream import ResultStream
 from roboflow_async.task_lookup import TaskLookup
+from roboflow_async.urls import AllowURLs, check_parameter
 
 __all__ = ["Prepared", "Target", "TargetContext", "load_all"]
 
@@ -36,6 +37,17 @@ class TargetContext:
     max_concurrency: int
     tasks: TaskLookup
     hosted: bool  # by Roboflow's Serverless API, not a server of one's own
+    allow_urls: AllowURLs
+    allow_paths: bool
+
+    def check_parameters(
+        self, parameters: Mapping[str, object], *, are_texts: bool = False
+    ) -> None:
+        """Raise `ImageError` if one may hold an image that the client does not pass on."""
+        for name, value in parameters.items():
+            check_parameter(
+                name, value, self.allow_urls, allow_paths=self.allow_paths, is_text=are_texts
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,9 @@ class Target(ABC, Generic[Output]):
         self._context = context
         self._priority: Priority | None = priority
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_copy(self)
+
     @abstractmethod
     async def _prepare(
         self,
@@ -65,8 +80,17 @@ class Target(ABC, Generic[Output]):
         parameters: Mapping[str, Any],
         *,
         warm_up: bool = False,
+        patient: bool = False,
     ) -> Prepared:
-        """Load, check and encode the input, and build its request."""
+        """Load, check and encode the input, and build its request.
+
+        Args:
+            loader: of the client.
+            value: the input.
+            parameters: of this call.
+            warm_up: True: nothing is notified or collected because of it.
+            patient: True: what must be asked of the server first waits for one that is away.
+        """
         ...
 
     @abstractmethod
@@ -106,7 +130,7 @@ class Target(ABC, Generic[Output]):
 
         async def call(index: int, value: object) -> Result[Output]:
             loader = self._context.runtime().loader
-            preparation = self._prepare(loader, value, {})
+            preparation = self._prepare(loader, value, {}, patient=retry)
             return await self._result(index, value, flow, preparation, retry=retry)
 
         return ResultStream(call, images, limit=self._context.max_concurrency, ordered=ordered)
@@ -165,7 +189,9 @@ class Target(ABC, Generic[Output]):
         runtime = self._context.runtime()
         clock = asyncio.get_running_loop().time
         began = clock()
-        prepared = await self._prepare(runtime.loader, value, parameters, warm_up=True)
+        prepared = await self._prepare(
+            runtime.loader, value, parameters, warm_up=True, patient=True
+        )
         flow = self._new_flow()
 
         async def call(index: int, _: int) -> Result[Output]:

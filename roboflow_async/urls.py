@@ -3,11 +3,13 @@
 import ipaddress
 import re
 import socket
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal, cast
 
 from roboflow_async.errors import ImageError
+from roboflow_async.jsontypes import JSONObject, is_array, is_object
 
-__all__ = ["AllowURLs", "check_image_url", "is_url"]
+__all__ = ["AllowURLs", "check_image_url", "check_parameter", "is_url"]
 
 AllowURLs = bool | Literal["public"]
 """Whether URLs are passed on: all, none, or those whose host is not plainly a private one."""
@@ -17,6 +19,7 @@ _PLAIN: Final = re.compile(
     r"https?://(?:(?P<name>[a-z0-9._-]+)|\[(?P<v6>[0-9a-f:.]+)\])(?::[0-9]{1,5})?(?:[/?#]|\Z)",
     re.IGNORECASE | re.ASCII,  # without ASCII, some letters of other scripts are taken for ours
 )
+_SEEMS_A_URL: Final = re.compile(r"[\s\x00-\x20]*https?:", re.IGNORECASE | re.ASCII)
 # Names of private networks (RFC 6761, 6762, 8375, ICANN's .internal and what was used before it),
 # of Kubernetes, of /etc/hosts, and of the metadata service that Google's cloud gives a public name.
 _PRIVATE_DOMAINS: Final = (
@@ -66,6 +69,80 @@ def check_image_url(url: str, allow_urls: AllowURLs) -> None:
             "an image was given as a URL whose host is not a public one, and this client has "
             "allow_urls='public': give the image's bytes."
         )
+
+
+# What a server may take an image from, besides base64 and a URL: its own disk, and pickles, which
+# are code that it runs (`ImageType` of inference/core/utils/image_utils.py, any case).
+_ON_DISK: Final = "file"
+_PICKLED: Final = frozenset({"numpy", "numpy_object", "pil", "multipart"})
+
+
+def check_parameter(
+    name: str, value: object, allow_urls: AllowURLs, *, allow_paths: bool, is_text: bool = False
+) -> None:
+    """Raise `ImageError` if the server may fetch or open something that this client refuses.
+
+    An input of a Workflow is a parameter to this client, and an image to the server if the
+    Workflow says so. Then a string that starts as a URL is fetched, also from a dict of any type
+    (roboflow_workflows/core_steps/common/deserializers.py, 1.8.3). So is `{"type": "url"}`
+    wherever an image may be.
+
+    Args:
+        name: of the parameter.
+        value: the parameter: JSON, in which images may be at any depth.
+        allow_urls: as for `check_image_url`.
+        allow_paths: whether a file of the server's disk may be named.
+        is_text: whether plain strings are never taken for images.
+
+    Raises:
+        ImageError: it is refused.
+    """
+    if allow_urls is True and allow_paths:
+        return
+    to_look_at = [value]
+    seen: set[int] = set()
+    while to_look_at:
+        item = to_look_at.pop()
+        if isinstance(item, str):
+            if not is_text and _SEEMS_A_URL.match(item):
+                _check_fetched(name, item, allow_urls)
+        elif id(item) in seen:
+            continue  # in itself: that cannot be sent, which is told elsewhere
+        elif is_object(item):
+            seen.add(id(item))
+            _check_declared(name, item, allow_urls, allow_paths=allow_paths)
+            to_look_at.extend(item.values())
+        elif is_array(item) or isinstance(item, tuple):
+            items = cast("Sequence[object]", item)
+            seen.add(id(items))
+            to_look_at.extend(items)
+
+
+def _check_declared(
+    name: str, image: JSONObject, allow_urls: AllowURLs, *, allow_paths: bool
+) -> None:
+    kind, value = image.get("type"), image.get("value")
+    if not isinstance(kind, str) or not isinstance(value, str):
+        return
+    kind = kind.strip().lower()
+    if kind == "url":
+        _check_fetched(name, value, allow_urls)
+    elif kind in _PICKLED or (kind == _ON_DISK and not allow_paths):
+        raise ImageError(
+            f"{name} holds an image of the type {kind!r}, which this client does not pass on "
+            "(it has allow_urls or allow_paths set): give the image's bytes as an image."
+        )
+
+
+def _check_fetched(name: str, url: str, allow_urls: AllowURLs) -> None:
+    try:
+        check_image_url(url, allow_urls)
+    except ImageError as error:
+        raise ImageError(
+            f"{name} holds a URL, which the server fetches if that input is an image: "
+            f"{error.message} If it is no image, it can be the default of that input in the "
+            "Workflow."
+        ) from None
 
 
 def _is_public(url: str) -> bool:

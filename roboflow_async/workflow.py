@@ -37,6 +37,7 @@ async def run_batch(
     check_mapping("images", images)
     check_mapping("parameters", parameters)
     _check_clash((images or {}).keys() & (parameters or {}).keys(), ConfigurationError)
+    context.check_parameters(parameters or {})
     runtime = context.runtime()
     dispatcher = runtime.dispatcher
     with dispatcher.preparing(dispatcher.single_calls("interactive")):
@@ -75,6 +76,7 @@ class Workflow(Target[Output]):
         check_mapping("parameters", parameters)
         if max_side is not None:
             check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
+        context.check_parameters(parameters or {})
         super().__init__(context, priority=priority)
         self._options = options
         self._image_input = image_input
@@ -105,7 +107,8 @@ class Workflow(Target[Output]):
             Its output: a dict by output name, or an instance of `output_type`.
 
         Raises:
-            ImageError: the image cannot be sent; nothing was.
+            ImageError: the image, or a parameter that may be one (a URL that `allow_urls`
+                refuses), cannot be sent; nothing was.
             ConfigurationError: a parameter cannot be sent; nothing was.
             QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
             APIError: the call failed for good.
@@ -170,8 +173,10 @@ class Workflow(Target[Output]):
         parameters: Mapping[str, Any],
         *,
         warm_up: bool = False,
+        patient: bool = False,  # noqa: ARG002 - nothing is asked before it
     ) -> Prepared:
         options = replace(self._options, disable_sinks=True) if warm_up else self._options
+        self._context.check_parameters(parameters)
         if isinstance(value, Mapping):
             images: dict[str, Any] = {}
             for name, item in cast("Mapping[str, object]", value).items():

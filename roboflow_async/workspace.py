@@ -21,7 +21,6 @@ from roboflow_async.runtime import RuntimeHolder
 from roboflow_async.validation import validated_answer
 
 __all__ = [
-    "PLATFORM_URL",
     "Preflight",
     "WorkspaceModel",
     "WorkspaceOperations",
@@ -29,8 +28,6 @@ __all__ = [
 ]
 
 Output = TypeVar("Output")
-
-PLATFORM_URL: Final = "https://api.roboflow.com"
 
 
 class WorkspaceWorkflow(ServerModel):

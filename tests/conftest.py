@@ -58,6 +58,9 @@ def what_was_imported_is_no_garbage() -> None:
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ROBOFLOW_API_KEY", "ROBOFLOW_API_URL", "ROBOFLOW_REGION"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("ROBOFLOW_ENVIRONMENT", "PROJECT", "RF_API_BASE_URL", "API_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("DEDICATED_DEPLOYMENT_URL", raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

@@ -29,6 +29,7 @@ def calls(image: str) -> dict[str, Any]:
         ),
         "infer": lambda c: c.infer(image, "pets/3"),
         "infer-list": lambda c: c.infer([image, image], "pets/3"),
+        "infer-no-registry": lambda c: c.infer(image, "pets/3"),
         "infer-path": lambda c: c.infer_from_api_v0(image, "pets/3"),
         "clip-image": lambda c: c.get_clip_image_embeddings(image, "ViT-B-32"),
         "clip-text": lambda c: c.get_clip_text_embeddings(["a", "b"], "ViT-B-32"),
@@ -81,7 +82,10 @@ def main() -> None:
     for name, call in calls(image).items():
         client = InferenceHTTPClient(api_url=f"{base_url}/{name}", api_key=KEY)
         client.configure(InferenceConfiguration(api_key_transport="header"))
-        client.select_api_v1()
+        if name == "infer-no-registry":
+            client.select_api_v0()  # as it does for the hosts of Roboflow's API
+        else:
+            client.select_api_v1()
         try:
             returned[name] = call(client)
         except Exception as error:  # noqa: BLE001 - not every answer of the test's server fits

@@ -192,7 +192,11 @@ def test_a_wrong_option_is_named(command: Command, arguments: list[str], says: s
     assert (done.returncode, says in done.stderr) == (1, True), done.stderr
 
 
-def test_billed_requests_are_asked_about_first(command: Command) -> None:
-    done = command("--model_id", "a/1", "--api-key", "any-key")
+@pytest.mark.parametrize(
+    "host",
+    [(), ("--host", "https://serverless.roboflow.eu"), ("--host", "https://a.roboflow.cloud")],
+)
+def test_billed_requests_are_asked_about_first(command: Command, host: tuple[str, ...]) -> None:
+    done = command("--model_id", "a/1", "--api-key", "any-key", *host)
     assert done.returncode == 1
     assert "1010 requests will be billed" in done.stderr

@@ -37,7 +37,7 @@ def test_the_url_falls_back_to_the_environment_and_then_to_the_region(
 ) -> None:
     assert settings().api_url == "https://serverless.roboflow.com"
     monkeypatch.setenv("ROBOFLOW_REGION", "eu")
-    assert settings().api_url == "https://serverless-eu.roboflow.com"
+    assert settings().api_url == "https://serverless.roboflow.eu"
     monkeypatch.setenv("ROBOFLOW_API_URL", "https://mine.roboflow.cloud/")
     assert settings().api_url == "https://mine.roboflow.cloud"
     assert settings(api_url=LOCAL).api_url == LOCAL

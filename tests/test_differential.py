@@ -58,6 +58,7 @@ OURS: dict[str, Any] = {
     ),
     "infer": lambda c: c.infer(IMAGE, "pets/3"),
     "infer-list": lambda c: c.infer([IMAGE, IMAGE], "pets/3"),
+    "infer-no-registry": lambda c: c.infer(IMAGE, "pets/3"),
     "infer-path": lambda c: c.model("pets/3", route="path").run(IMAGE),
     "clip-image": lambda c: c.endpoint(
         endpoints.CLIP_EMBED_IMAGE, clip_version_id="ViT-B-32"
@@ -137,10 +138,8 @@ SPELLED_OUT: dict[str, dict[str, Any]] = {
     "infer-list": {"visualize_predictions": False, "disable_active_learning": False},
 }
 SPELLED_OUT_IN_QUERY: dict[str, dict[str, Any]] = {
-    "infer-path": {
-        "disable_active_learning": ["false"],
-        "allow_reduced_mask_resolution": ["false"],
-    },
+    name: {"disable_active_learning": ["false"], "allow_reduced_mask_resolution": ["false"]}
+    for name in ("infer-no-registry", "infer-path")
 }
 # What is sent without a body: the official client sends none here, we send `{}`.
 EMPTY_OBJECT = {"unload-all"}
@@ -149,6 +148,8 @@ EMPTY_OBJECT = {"unload-all"}
 def handler(arrival: Arrival) -> Reply:
     path = urlsplit(arrival.target).path
     answer: Any = FOUND
+    if path.startswith("/infer-no-registry") and "/model/" in path:
+        return Reply(404)
     if "/model/" in path:
         answer = REGISTRY
     elif "workflows" in path:
@@ -220,6 +221,8 @@ async def test_the_same_call_sends_the_same_request(
     ours = [told(arrival, f"{name}-ours") for arrival in of(server, f"{name}-ours")]
     if name == "video":
         assert theirs.pop(0)[:2] == ("GET", "/model/registry")  # asked, though it changes nothing
+    if name == "infer-no-registry":
+        assert ours.pop(0)[:2] == ("GET", "/model/registry")  # on any other host we find out
     assert len(ours) == len(theirs)
     for mine, other in zip(ours, theirs, strict=True):
         assert mine[:2] == other[:2]
@@ -235,7 +238,9 @@ async def test_the_same_call_sends_the_same_request(
         assert arrival.headers["authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("name", ["workflow", "workflow-inline", "infer", "infer-list"])
+@pytest.mark.parametrize(
+    "name", ["workflow", "workflow-inline", "infer", "infer-list", "infer-no-registry"]
+)
 async def test_the_drop_ins_return_what_the_official_client_returns(
     recorded: tuple[Server, dict[str, Any]], name: str
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import inspect
+import io
 import json
 import logging
 import random
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import PIL.Image
 import psutil
 import pytest
 from conftest import FAST, KEY, NO_DEBUG, picture
-from fastapi import BackgroundTasks, Depends, FastAPI, Request, UploadFile, WebSocket
+from fastapi import BackgroundTasks, Depends, FastAPI, Request, Response, UploadFile, WebSocket
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 from loopback import Reply, Server, echo, hang, outputs
@@ -50,6 +52,7 @@ from roboflow_async.fastapi import (
     get_client,
     lifespan,
 )
+from roboflow_async.testing import StandInServer, draw_scene
 
 pytestmark = pytest.mark.anyio
 
@@ -348,6 +351,144 @@ async def test_an_error_becomes_an_answer_that_tells_a_stranger_no_more_than_it_
             assert len(closed["reason"].encode()) <= 123  # RFC 6455, 5.5: with the code 125 bytes
 
     await asyncio.to_thread(over_websocket)
+
+
+def unreadable(status: int, words: str) -> RoboflowError:
+    kind = status_error_class(status)
+    return kind("HTTP 500: SECRET", status_code=status, body=json.dumps({"message": words}))
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (unreadable(500, "Could not load input image. Cause: Malformed base64 input image."), 422),
+        (unreadable(500, "StepExecutionError caused by InputImageLoadError"), 422),
+        (unreadable(500, "cannot identify image file <_io.BytesIO object>"), 422),
+        (unreadable(502, "OSError: image file is truncated (22 bytes not processed)"), 422),
+        (unreadable(500, "SyntaxError: broken PNG file"), 422),
+        (unreadable(500, "could not load the model"), 502),
+        (unreadable(401, "Could not load input image"), 502),
+    ],
+)
+def test_an_image_that_the_server_cannot_read_is_the_images_fault_whatever_the_status(
+    error: RoboflowError, status: int
+) -> None:
+    assert error_answer(error).status_code == status
+
+
+def group(*members: Exception) -> ExceptionGroup[Exception]:
+    return ExceptionGroup("of a task group", members)
+
+
+BUSY = QueueTimeoutError("SECRET", retry_after=2.1)
+BUSIER = QueueTimeoutError("SECRET", retry_after=7.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (group(ImageError("SECRET")), 422, None),
+        (group(BUSY, BUSIER), 503, "7"),
+        (group(BUSY, APITimeoutError("SECRET")), 504, None),
+        (group(BUSY, ImageError("SECRET")), 422, None),  # another try would fail, too
+        (group(of_status(413), ImageError("SECRET")), 413, None),
+        (group(ImageError("SECRET"), of_status(401)), 502, None),
+        (group(of_status(500), ConfigurationError("SECRET"), BUSY), 500, None),
+        (group(group(group(ImageError("SECRET"))), BUSY), 422, None),
+        (group(ClientDisconnect()), 499, None),
+        (group(BUSY, group(ClientDisconnect())), 499, None),
+    ],
+)
+async def test_a_group_of_errors_is_answered_like_its_worst_member(
+    error: ExceptionGroup[Exception], status: int, retry_after: str | None
+) -> None:
+    app = FastAPI()
+    add_error_handlers(app)
+
+    @app.get("/")
+    async def handler() -> None:
+        raise error
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as http:
+        answer = await http.get("/")
+    assert answer.status_code == status
+    assert answer.headers.get("Retry-After") == retry_after
+    assert "SECRET" not in answer.text
+
+
+async def test_a_task_group_of_calls_is_answered_like_a_call(server: Server) -> None:
+    app = make_app(server)
+
+    @app.get("/several")
+    async def several(client: RoboflowDep) -> None:
+        workflow = client.workflow("ws", "wf")
+        async with asyncio.TaskGroup() as tasks:
+            for image in (picture(1), b"no image"):
+                tasks.create_task(workflow.run(image))
+
+    async with serving(app) as url, httpx.AsyncClient(base_url=url) as http:
+        assert (await http.get("/several")).status_code == 422
+
+
+def test_a_websocket_is_closed_as_the_worst_member_of_a_group_says() -> None:
+    app = FastAPI()
+    add_error_handlers(app)
+
+    @app.websocket("/ws")
+    async def socket(websocket: WebSocket) -> None:
+        await websocket.accept()
+        raise group(BUSY, group(BUSIER))
+
+    with TestClient(app).websocket_connect("/ws") as websocket:
+        assert websocket.receive()["code"] == 1013
+
+
+@pytest.mark.parametrize("own_handler", [True, False])
+async def test_a_group_in_which_something_else_is_stays_the_apps_own(own_handler: bool) -> None:
+    app = FastAPI()
+
+    if own_handler:
+
+        @app.exception_handler(ExceptionGroup)
+        async def own(_: Request, __: Exception) -> Response:
+            return Response(status_code=418)
+
+    add_error_handlers(app)
+
+    @app.get("/")
+    async def handler() -> None:
+        raise group(ImageError("a"), group(ZeroDivisionError()))
+
+    @app.get("/ours")
+    async def ours() -> None:
+        raise group(ImageError("a"))
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as http:
+        assert (await http.get("/")).status_code == (418 if own_handler else 500)
+        assert (await http.get("/ours")).status_code == 422
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+async def test_a_truncated_upload_is_the_images_fault(kind: str) -> None:
+    with StandInServer() as stand_in:
+        app = FastAPI(lifespan=lifespan(api_key=KEY, api_url=stand_in.url, retry=FAST))
+        add_error_handlers(app)
+
+        @app.post("/{max_side}")
+        async def detect(max_side: int, image: UploadFile, client: RoboflowDep) -> Any:
+            return await client.model("a/1", route="path", max_side=max_side or None).run(image)
+
+        whole = io.BytesIO()
+        PIL.Image.open(io.BytesIO(draw_scene(1).jpeg)).save(whole, kind)
+        async with serving(app) as url, httpx.AsyncClient(base_url=url) as http:
+            for part in (0.02, 0.5, 0.9):
+                data = whole.getvalue()[: int(len(whole.getvalue()) * part)]
+                for path in ("/0", "/100"):
+                    assert (await http.post(path, files=file(data))).status_code == 422
+            assert (await http.post("/0", files=file(whole.getvalue()))).status_code == 200
 
 
 @pytest.mark.parametrize("fault", [401, 402])

@@ -14,6 +14,7 @@ from conftest import KEY, MakeClient, picture
 from loopback import Arrival, Reply, Server
 
 from roboflow_async import (
+    AuthenticationError,
     ConfigurationError,
     ImageError,
     NotFoundError,
@@ -25,7 +26,7 @@ from roboflow_async import (
 from roboflow_async.answers import ImageSize
 from roboflow_async.model_aliases import MODEL_ALIASES, resolve_alias
 from roboflow_async.model_options import TASK_PATHS, ModelOptions, path_parameters
-from roboflow_async.predictions import ObjectDetection, Stub
+from roboflow_async.predictions import InstanceSegmentation, ObjectDetection, Stub
 from roboflow_async.testing import draw_scene
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +116,7 @@ async def test_those_who_wait_for_the_same_answer_get_the_same_error(
         errors = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(error, ServerError) for error in errors)
         assert len({id(error) for error in errors}) == 10
-    assert paths(server) == ["/model/registry"] * 2
+    assert paths(server) == ["/model/registry"] * 3  # once without a retry
 
 
 async def test_when_the_one_that_asks_is_cancelled_another_one_asks(
@@ -172,13 +173,107 @@ async def test_a_stream_waits_for_the_task_as_long_as_it_takes(
 async def test_attempts_of_a_lookup_that_failed_are_in_the_result(
     server: Server, make_client: MakeClient
 ) -> None:
-    server.handler = lambda _: Reply(500)
-    async with make_client(retry=RetryPolicy(max_attempts=2, base=0)) as client:
+    server.handler = lambda _: Reply(502)
+    async with make_client(retry=RetryPolicy(max_attempts=2, base=0, max_outage=0)) as client:
         results = [result async for result in client.model("pets/3").stream([picture(0)])]
         assert results[0].attempts == 2
-        server.handler = lambda _: Reply(404)
-        with pytest.raises(NotFoundError, match="give task="):
+    assert paths(server) == ["/model/registry"] * 3
+
+
+@pytest.mark.parametrize(
+    "no_registry",
+    [
+        Reply(404),
+        Reply(405),
+        Reply(500, b'{"message": "Internal error."}'),
+        Reply(400),
+        Reply(501),
+        Reply(200, b'{"models": "none"}'),
+        Reply(200, b"<html>"),
+        Reply(200, b"[]"),
+    ],
+    ids=lambda reply: f"{reply.status}{reply.body[:6]}",
+)
+async def test_without_a_registry_a_model_is_asked_by_path_and_the_response_tells_the_type(
+    server: Server, make_client: MakeClient, no_registry: Reply
+) -> None:
+    segments = {**FOUND, "predictions": [{**FOUND["predictions"][0], "points": [{"x": 1, "y": 2}]}]}
+    nothing = {**FOUND, "predictions": []}
+
+    def handler(arrival: Arrival) -> Reply:
+        if "registry" in arrival.target:
+            return no_registry
+        first = not any("/pets/3" in earlier.target for earlier in server.arrivals[:-1])
+        return Reply(body=json.dumps(segments if first else nothing).encode())
+
+    server.handler = handler
+    async with make_client() as client:
+        assert type(await client.model("pets/3").run(picture(0))) is InstanceSegmentation
+        # Remembered: what found nothing is of that type, too.
+        assert type(await client.model("pets/3").run(picture(1))) is InstanceSegmentation
+        results = [result async for result in client.model("dogs/1").stream([picture(2)] * 5)]
+        assert all(type(result.output) is ObjectDetection for result in results)
+        assert await client.infer(picture(3), "pets/3") == nothing
+    assert paths(server) == ["/model/registry", *["/pets/3"] * 2, *["/dogs/1"] * 5, "/pets/3"]
+
+
+async def test_a_registry_that_failed_once_is_asked_again_later(
+    server: Server, make_client: MakeClient
+) -> None:
+    registries = iter([Reply(500), registry(("pets/3", "object-detection"))])
+    server.handler = lambda arrival: (
+        next(registries) if "registry" in arrival.target else Reply(body=json.dumps(FOUND).encode())
+    )
+    async with make_client() as client:
+        await client.model("pets/3").run(picture(0))
+        await client.model("pets/3").run(picture(0))
+        client._context.tasks._no_registry_until -= 60  # as if a minute had passed
+        await client.model("pets/3").run(picture(0))
+    assert paths(server) == [
+        "/model/registry", "/pets/3", "/pets/3", "/model/registry", "/infer/object_detection",
+    ]  # fmt: skip
+
+
+async def test_what_no_path_can_say_needs_a_task_where_there_is_no_registry(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = lambda _: Reply(404)
+    async with make_client() as client:
+        for model in (
+            client.model("a-model"),
+            client.model("pets/3", class_filter=["cat"]),
+            client.model("pets/3", route="task"),
+        ):
+            with pytest.raises(ConfigurationError, match=r"give task="):
+                await model.run(picture(0))
+    assert paths(server) == ["/model/registry"]
+
+
+async def test_a_registry_that_does_not_know_the_model_leaves_it_to_the_response(
+    server: Server, make_client: MakeClient
+) -> None:
+    def handler(arrival: Arrival) -> Reply:
+        if arrival.target == "/model/add":
+            return Reply(405)
+        return (
+            registry() if "registry" in arrival.target else Reply(body=json.dumps(FOUND).encode())
+        )
+
+    server.handler = handler
+    async with make_client() as client:
+        for _ in range(2):
+            assert type(await client.model("pets/3").run(picture(0))) is ObjectDetection
+    assert paths(server) == ["/model/registry", "/model/add", "/pets/3", "/pets/3"]
+
+
+async def test_a_wrong_key_is_not_taken_for_a_server_without_a_registry(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = lambda _: Reply(401)
+    async with make_client() as client:
+        with pytest.raises(AuthenticationError):
             await client.model("pets/3").run(picture(0))
+    assert paths(server) == ["/model/registry"]
 
 
 async def test_a_model_without_weights_is_told_where_a_task_was_promised(

@@ -134,7 +134,9 @@ def lost(results: list[tuple[int, Any]], inputs: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("fault", "seconds"), [(refuse, 20), (unavailable, 20), (hang, 40)], ids=str
+    ("fault", "seconds"),
+    [(refuse, 20), (unavailable, 20), (hang, 40)],
+    ids=["refused", "503", "no response"],
 )
 def test_a_stream_outlives_an_outage_and_hardly_sends_more(fault: Fault, seconds: float) -> None:
     async def main() -> None:

@@ -30,8 +30,8 @@ LAYERS = [
     "counters", "retry", "shared_ceiling", "outage", "ledger", "pacing", "limiters",
     "workflow_request", "model_options", "model_aliases", "predictions", "answers", "supervision",
     "validation", "responses", "protocol", "scaling", "outputs", "images", "awaited_files",
-    "encoding", "pixels", "signatures", "results", "config", "urls", "checks", "priority",
-    "jsontypes", "errors",
+    "encoding", "pixels", "signatures", "results", "config", "regions", "urls", "checks",
+    "priority", "jsontypes", "errors",
 ]  # fmt: skip
 
 

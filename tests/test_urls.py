@@ -1,11 +1,15 @@
 """Which URLs are passed on as images."""
 
+from typing import Any
+
 import httpx
 import pytest
+from conftest import MakeClient, picture
 from hypothesis import given
 from hypothesis import strategies as st
+from loopback import Reply, Server
 
-from roboflow_async import ImageError
+from roboflow_async import ConfigurationError, ImageError, endpoints
 from roboflow_async.urls import check_image_url
 
 
@@ -141,3 +145,108 @@ async def test_a_url_object_of_another_scheme_is_no_image(url: str) -> None:
     loader = ImageLoader(allow_paths=True, allow_urls=True, max_bytes=100)
     with pytest.raises(ImageError, match="neither http:// nor https://"):
         await loader.load(httpx.URL(url))
+
+
+# Parameters, which may be images to the server
+
+METADATA = "http://169.254.169.254/latest/meta-data"
+HIDDEN = [
+    {"type": "url", "value": METADATA},
+    {"type": "URL", "value": METADATA},
+    {"type": "Url", "value": "HTTP://169.254.169.254/"},
+    {"type": "url", "value": f" {METADATA}"},
+    {"type": "url", "value": "ftp://example.com/a.jpg"},
+    {"type": "base64", "value": METADATA},  # the server looks at the value alone
+    {"value": METADATA},
+    {"type": None, "value": METADATA},
+    METADATA,
+    f"\n{METADATA}",
+    "https://localhost/a.jpg",
+    "http:169.254.169.254",
+    [{"type": "url", "value": METADATA}],
+    ({"type": "url", "value": METADATA},),
+    [[["text", {"type": "url", "value": METADATA}]]],
+    {"deeper": {"still": [{"type": "url", "value": METADATA}]}},
+    {"type": "numpy", "value": "gASV"},
+    {"type": "NumPy_Object", "value": "gASV"},
+    {"type": "file", "value": "/etc/passwd"},
+]
+HARMLESS = [
+    "text", "see http://localhost", "https", 3, None, True, 0.5, [], {}, ["a", 1],
+    {"type": "url"}, {"type": "base64", "value": "AAAA"}, {"type": 3, "value": 4},
+]  # fmt: skip
+SAFE = {"allow_paths": False}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("allow_urls", ["public", False])
+@pytest.mark.parametrize("hidden", HIDDEN, ids=range(len(HIDDEN)))
+async def test_a_private_url_does_not_get_through_as_a_parameter(
+    server: Server, make_client: MakeClient, hidden: Any, allow_urls: Any
+) -> None:
+    async with make_client(allow_urls=allow_urls, **SAFE) as client:
+        workflow = client.workflow("w", "f")
+        with pytest.raises(ImageError, match="second"):
+            await workflow.run(picture(0), second=hidden)
+        with pytest.raises(ImageError, match="second"):
+            await workflow.warm_up(picture(0), second=hidden)
+        with pytest.raises(ImageError, match="second"):
+            client.workflow("w", "f", parameters={"second": hidden})
+        with pytest.raises(ImageError, match="second"):
+            await client.run_workflow("w", "f", parameters={"second": hidden})
+        with pytest.raises(ImageError):
+            await client.run_workflow("w", "f", images={"second": hidden})
+        with pytest.raises(ImageError, match="second"):
+            await client.start_pipeline("rtsp://camera", "w", "f", parameters={"second": hidden})
+    assert not server.arrivals
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("allow_urls", ["public", False])
+async def test_other_parameters_pass(
+    server: Server, make_client: MakeClient, allow_urls: Any
+) -> None:
+    parameters = {f"p{index}": value for index, value in enumerate(HARMLESS)}
+    async with make_client(allow_urls=allow_urls, **SAFE) as client:
+        await client.workflow("w", "f", parameters=parameters).run(picture(0), more=HARMLESS)
+    inputs = server.arrivals[0].json["inputs"]
+    assert [inputs[name] for name in parameters] == inputs["more"] == HARMLESS
+
+
+@pytest.mark.anyio
+async def test_public_urls_pass_as_parameters_where_they_do_as_images(
+    server: Server, make_client: MakeClient
+) -> None:
+    public = [{"type": "url", "value": "https://example.com/a.jpg"}, "https://example.com/hook"]
+    async with make_client(allow_urls="public", **SAFE) as client:
+        await client.workflow("w", "f").run(picture(0), more=public)
+    async with make_client() as client:
+        await client.workflow("w", "f").run(picture(0), more=HIDDEN[:-3])
+    async with make_client(allow_urls=False) as client:
+        with pytest.raises(ImageError, match="allow_urls=False"):
+            await client.workflow("w", "f").run(picture(0), more=public)
+    assert server.arrivals[0].json["inputs"]["more"] == public
+    assert len(server.arrivals) == 2
+
+
+@pytest.mark.anyio
+async def test_fields_of_endpoints_are_looked_at_too(
+    server: Server, make_client: MakeClient
+) -> None:
+    async with make_client(allow_urls="public", **SAFE) as client:
+        target = client.endpoint(endpoints.SAM3_3D, model_id="a")
+        with pytest.raises(ImageError, match="mask_input"):
+            await target.run(picture(0), mask_input=[{"type": "URL", "value": METADATA}])
+        # A text is never fetched.
+        server.handler = lambda _: Reply(body=b'{"embeddings": [[1]]}')
+        await client.endpoint(endpoints.CLIP_EMBED_TEXT).run([METADATA])
+    assert len(server.arrivals) == 1
+
+
+@pytest.mark.anyio
+async def test_a_parameter_that_is_in_itself_is_told_as_such(make_client: MakeClient) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    async with make_client(allow_urls=False) as client:
+        with pytest.raises(ConfigurationError, match="JSON"):
+            await client.workflow("w", "f").run(picture(0), more=endless)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 from rich.table import Table
 
@@ -23,6 +24,7 @@ from roboflow_async.cli.options import APIKey, Host, connect, errors_told, stder
 from roboflow_async.cli.plots import check_plot, draw_plot
 from roboflow_async.cli.sources import Source
 from roboflow_async.predictions import Prediction
+from roboflow_async.regions import is_roboflow_host
 
 __all__ = ["benchmark_app"]
 
@@ -88,7 +90,7 @@ def api_speed(
             _parsed(workflow_parameters, "--workflow-parameters") or {},
         )  # fmt: skip
         requests = len(rates) * benchmark_requests + warm_up_requests
-        if "roboflow.com" in repr(client) and not yes:
+        if is_roboflow_host(httpx.URL(client.api_url).host) and not yes:
             typer.confirm(f"{requests} requests will be billed. Go on?", abort=True, err=True)
         reports = asyncio.run(
             _measure(client, target, images, rates, benchmark_requests, clients, warm_up_requests)

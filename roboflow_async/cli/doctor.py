@@ -12,6 +12,7 @@ import typer
 
 from roboflow_async import AuthenticationError, RoboflowClient, RoboflowError, UsageLimitError
 from roboflow_async.cli.options import AUTHENTICATION, FAILED, APIKey, Host, connect, stderr
+from roboflow_async.regions import is_roboflow_host
 
 __all__ = ["doctor"]
 
@@ -78,7 +79,7 @@ async def _examine(client: RoboflowClient, api_key: str | None, platform: bool) 
         if answer is not None:
             findings.append(_clock(answer))
             findings += await _version(client)
-        if given and (platform or httpx.URL(url).host.endswith(("roboflow.com", "roboflow.cloud"))):
+        if given and (platform or is_roboflow_host(httpx.URL(url).host)):
             findings.append(await _key(client))
     return findings
 
