@@ -27,6 +27,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect, HTTPConnection
 
 from roboflow_async import (
+    APIConnectionError,
     APIStatusError,
     APITimeoutError,
     BadRequestError,
@@ -299,7 +300,8 @@ def _answer_of(error: RoboflowError) -> ErrorAnswer:
     status = error.status_code if isinstance(error, APIStatusError) else None
     if isinstance(error, ServerError) and _UNREADABLE.search(f"{error.message} {error.body}"):
         return _CANNOT_BE_USED
-    if isinstance(error, _BUSY) or status == 503:
+    is_away = isinstance(error, APIConnectionError) and error.fault == "outage"
+    if isinstance(error, _BUSY) or status == 503 or is_away:
         asked = getattr(error, "retry_after", None) or 1
         seconds = math.ceil(min(max(asked, 1), _LONGEST_RETRY_AFTER))
         return ErrorAnswer(503, f"busy: try again in {seconds} s", seconds)

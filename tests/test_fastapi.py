@@ -290,6 +290,7 @@ def of_status(status: int, retry_after: float | None = None) -> RoboflowError:
         (QueueTimeoutError("SECRET", retry_after=2.1), 503, "3"),
         (QueueFullError("SECRET", retry_after=0.1), 503, "1"),
         (RateLimiterUnavailableError("SECRET"), 503, "1"),
+        (APIConnectionError("SECRET", fault="outage", retry_after=4.2), 503, "5"),
         (of_status(429), 503, "1"),
         (of_status(429, 17), 503, "17"),
         (of_status(429, 99_999_999_999), 503, "3600"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import KEY, MakeClient, picture
-from loopback import Reply, RollingLimit, Server, echo, hang, outputs, reset, truncate
+from loopback import Arrival, Reply, RollingLimit, Server, echo, hang, outputs, reset, truncate
 from pydantic import BaseModel, Field
 
 from roboflow_async import (
@@ -726,3 +726,38 @@ async def test_images_of_a_generator_are_read_as_needed(
             for taken in range(1, 6):
                 await anext(results)
                 assert read <= taken + 3
+
+
+async def test_the_first_image_of_a_slow_iterable_is_sent_at_once(
+    server: Server, make_client: MakeClient
+) -> None:
+    arrived: list[int] = []
+
+    def slow() -> Iterator[bytes]:
+        for index in range(12):
+            time.sleep(0.04)  # a decoder that is not asynchronous
+            arrived.append(len(server.arrivals))
+            yield picture(index)
+
+    async with make_client() as client:
+        results = [result async for result in client.workflow("ws", "wf").stream(slow())]
+    assert all(result.ok for result in results)
+    assert arrived[-1] >= 4
+
+
+async def test_an_ordered_stream_that_is_refused_gives_every_result_that_was_there(
+    server: Server, make_client: MakeClient
+) -> None:
+    def handler(arrival: Arrival) -> Reply:
+        refused = arrival.image_hash == sent_hash(picture(2))
+        return Reply(401, delay=0.3) if refused else Reply(body=echo(arrival).body, delay=0.05)
+
+    server.handler = handler
+    seen = {True: 0, False: 0}
+    for ordered in seen:
+        async with make_client(max_concurrency=8) as client:
+            workflow = client.workflow("ws", "wf")
+            with pytest.raises(AuthenticationError):
+                async for _ in workflow.stream(map(picture, range(8)), ordered=ordered):
+                    seen[ordered] += 1
+    assert seen == {True: 7, False: 7}
