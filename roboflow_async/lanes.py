@@ -73,13 +73,14 @@ class Lane(Protocol):
 
 
 class Lanes:
-    """The free list.
+    """The free list, on the running event loop.
 
     Args:
         make: opens no connection yet.
     """
 
     def __init__(self, make: Callable[[], Lane]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._make = make
         # The one that has been idle for the longest first; with the time since when.
         # The first one is made with the client, not after a turn.
@@ -111,11 +112,10 @@ class Lanes:
         if self._closed:
             self._discard(lane)
             return
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._loop.time()
         self._free.append((now, lane))
         if self._timer is None:
-            self._timer = loop.call_at(now + _KEEP_ALIVE, self._close_idle)
+            self._timer = self._loop.call_at(now + _KEEP_ALIVE, self._close_idle)
 
     async def throw_away(self, lane: Lane) -> None:
         """Close a lane; when this is cancelled, it is closed nevertheless."""
@@ -149,15 +149,15 @@ class Lanes:
 
     def _close_idle(self) -> None:
         # One timer for all: a connection that idles is seldom, and a request never waits for it.
-        loop = asyncio.get_running_loop()
-        while self._free and self._free[0][0] <= loop.time() - _KEEP_ALIVE + 0.001:
+        idle_since = self._loop.time() - _KEEP_ALIVE + 0.001
+        while self._free and self._free[0][0] <= idle_since:
             self._discard(self._free.popleft()[1])
         self._timer = None
         if self._free:
-            self._timer = loop.call_at(self._free[0][0] + _KEEP_ALIVE, self._close_idle)
+            self._timer = self._loop.call_at(self._free[0][0] + _KEEP_ALIVE, self._close_idle)
 
     def _discard(self, lane: Lane) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(lane.aclose())
+        task = self._loop.create_task(lane.aclose())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         return task

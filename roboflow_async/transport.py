@@ -98,7 +98,7 @@ class _Attempt:
     def __init__(self, deadline: asyncio.Timeout) -> None:
         self.deadline = deadline
         self.failed: httpx.Response | None = None  # what its head says is final
-        self.error_content = bytearray()
+        self.error_content: bytearray
 
 
 class HTTPTransport:
@@ -245,7 +245,7 @@ class HTTPTransport:
     async def _read(self, response: httpx.Response, attempt: _Attempt) -> tuple[Answer, bool]:
         """The answer, and whether its connection may carry another request."""
         if response.status_code >= 300:
-            attempt.failed = response
+            attempt.failed, attempt.error_content = response, bytearray()
             deadline = attempt.deadline.when()
             soon = asyncio.get_running_loop().time() + _ERROR_BODY
             if deadline is not None and soon < deadline:
