@@ -55,7 +55,9 @@ class AnswersAtOnce:
     def is_quiet(self) -> bool:
         return True
 
-    async def aclose(self) -> None: ...
+    def close(self) -> None: ...
+
+    async def wait_closed(self) -> None: ...
 
 
 def bare() -> Way:

@@ -67,8 +67,12 @@ class Lane(Protocol):
         """
         ...
 
-    async def aclose(self) -> None:
-        """Close the connection, and wait until it is closed."""
+    def close(self) -> None:
+        """Close the connection, now: whoever is to wait for it may be cancelled before it does."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
         ...
 
 
@@ -157,7 +161,8 @@ class Lanes:
             self._timer = self._loop.call_at(self._free[0][0] + _KEEP_ALIVE, self._close_idle)
 
     def _discard(self, lane: Lane) -> asyncio.Task[None]:
-        task = self._loop.create_task(lane.aclose())
+        lane.close()
+        task = self._loop.create_task(lane.wait_closed())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         return task

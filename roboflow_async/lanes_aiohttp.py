@@ -145,14 +145,17 @@ class AiohttpLane(AiohttpTransport):
         self._sockets.append(opened)
         return opened
 
-    async def aclose(self) -> None:
-        """Close the connection, also when a request is still on its way out."""
+    def close(self) -> None:
+        """See `Lane`."""
         # asyncio keeps a closed connection until the server has taken what was written to it,
         # which a server that reads nothing never does.
         for opened in self._sockets:
             with suppress(OSError):  # closed already
                 opened.shutdown(socket.SHUT_RDWR)
-        await super().aclose()
+
+    async def wait_closed(self) -> None:
+        """See `Lane`."""
+        await self.aclose()
         loop = asyncio.get_running_loop()
         until = loop.time() + _CLOSING
         # (A socket tells nobody that it was closed.)

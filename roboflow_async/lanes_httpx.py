@@ -69,9 +69,13 @@ class HttpxLane:
         # It is asked for what can be read, too.
         return self._connection is None or not self._connection.has_expired()
 
-    async def aclose(self) -> None:
-        """Close the connection."""
-        await self._network.aclose()
+    def close(self) -> None:
+        """See `Lane`."""
+        self._network.close()
+
+    async def wait_closed(self) -> None:
+        """See `Lane`."""
+        await self._network.wait_closed()
 
 
 class _Content(httpx.AsyncByteStream):

@@ -14,7 +14,7 @@ import ssl
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpcore
 
@@ -52,10 +52,15 @@ class Network(httpcore.AsyncNetworkBackend):
         self._stream = _Stream(receiver)
         return self._stream
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close the connection."""
         if self._stream is not None:
-            await self._stream.aclose()
+            self._stream.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
+        if self._stream is not None:
+            await self._stream.wait_closed()
 
 
 async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
@@ -148,8 +153,7 @@ class _Receiver(asyncio.Protocol):
         self.closed: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from it
 
     def data_received(self, data: bytes) -> None:
         self.pieces.append(data)
@@ -258,8 +262,14 @@ class _Stream(httpcore.AsyncNetworkStream):
         return self
 
     async def aclose(self) -> None:
-        # Not close(): that waits until the server has taken what was written to it.
+        self.close()
+        await self.wait_closed()
+
+    def close(self) -> None:
+        # Not its close(): that waits until the server has taken what was written to it.
         self._receiver.transport.abort()
+
+    async def wait_closed(self) -> None:
         if not self._receiver.closed.done():
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSING):

@@ -452,7 +452,7 @@ async def test_one_timer_closes_what_idles(
 
 
 @pytest.mark.anyio
-async def test_nothing_is_waited_for_when_all_is_closed(
+async def test_closing_returns_when_the_sockets_are_gone(
     server: Server, tls_server: Server, make_client: MakeClient, certificates: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
