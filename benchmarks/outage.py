@@ -2,8 +2,8 @@
 
     python benchmarks/outage.py [--images 600] [--scale 1] [--transport httpx]
 
-The server, in a process of its own, allows 20 requests in any rolling second and takes 0.3 s for
-each. From the fifth second on it fails in one of three ways: nobody listens on its port (20 s), each
+The server, in a process of its own, allows 20 requests in any rolling second and takes 0.3 s
+for each. From the fifth second on it fails in one of three ways: nobody listens (20 s), each
 response is a 503 (20 s), or it takes requests and never answers (40 s). Each is tried as it is by
 default, and without waiting for the API (`max_outage=0`). `--scale 0.2` makes all of it five times
 shorter.

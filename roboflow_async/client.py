@@ -5,8 +5,6 @@ from functools import partial
 from types import TracebackType
 from typing import NoReturn, Self, SupportsIndex, TypeVar
 
-import httpx
-
 from roboflow_async.calls import Calls
 from roboflow_async.checks import refuse_copy
 from roboflow_async.config import (
@@ -24,6 +22,7 @@ from roboflow_async.runtime import Parts, RuntimeHolder
 from roboflow_async.sdk_calls import SDKCalls
 from roboflow_async.targets import TargetContext
 from roboflow_async.task_lookup import TaskLookup
+from roboflow_async.transport import HTTPClient
 from roboflow_async.urls import AllowURLs
 from roboflow_async.workspace import WorkspaceOperations
 
@@ -57,8 +56,8 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             None: any number. Streams are not bound by it.
         limiter: shares one ceiling between clients: a `Pacer`; between processes and hosts: a
             `RedisRateLimiter`; or anything with an `acquire` like theirs.
-        http_client: an `httpx.AsyncClient` that sends everything (for its proxies, TLS settings,
-            hooks). It is not closed with this client.
+        http_client: an `httpx.AsyncClient`, or an `httpx2.AsyncClient`, that sends everything
+            (for its proxies, TLS settings, hooks). It is not closed with this client.
         transport: what sends: "httpx", or "aiohttp" (extra `aiohttp`), which takes less CPU.
             Not asked when there is an `http_client`.
         api_key_transport: where the key goes: "header" (`Authorization: Bearer`), "body",
@@ -92,7 +91,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         queue_timeout: float | None = None,
         max_waiting: int | None = None,
         limiter: RateLimiter | None = None,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: HTTPClient | None = None,
         transport: TransportName = "httpx",
         api_key_transport: APIKeyTransport = "auto",
         allow_paths: bool = True,

@@ -8,9 +8,11 @@ import httpx
 
 from roboflow_async.errors import ResponseError
 
-__all__ = ["read_content"]
+__all__ = ["read_content", "read_error_content"]
 
 _INFLATE_STEP: Final = 1 << 20  # bytes
+_ERROR_LIMIT: Final = 64 * 1024  # bytes
+_ENCODINGS: Final = ("gzip", "x-gzip", "deflate")
 
 
 async def read_content(response: httpx.Response, limit: int, request_id: str | None) -> bytes:
@@ -23,12 +25,10 @@ async def read_content(response: httpx.Response, limit: int, request_id: str | N
             request_id=request_id,
         )
 
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+    encoding = _encoding_of(response)
+    if encoding and encoding not in _ENCODINGS:
         raise refusal("is compressed in a way that was not asked for")
-    inflate = None
-    if encoding not in ("", "identity"):
-        inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by its header
+    inflate = _decompressor() if encoding else None
     pieces: list[bytes] = []
     size = 0
     # The stream itself: httpx's iterators around it cost more than reading a small answer.
@@ -47,6 +47,47 @@ async def read_content(response: httpx.Response, limit: int, request_id: str | N
     if inflate is not None and not inflate.eof:
         raise refusal(f"is {encoding} that is cut off")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def read_error_content(response: httpx.Response, content: bytearray) -> bool:
+    """Read what an error says, as far as it can be read: its status counts without that, too.
+
+    Args:
+        response: one whose status says that it failed.
+        content: filled as it comes, since this may be cancelled: decompressed, at most 64 KB.
+
+    Returns:
+        Whether the body was read to its end.
+    """
+    encoding = _encoding_of(response)
+    inflate = _decompressor() if encoding in _ENCODINGS else None
+    readable = not encoding or inflate is not None
+    size = 0
+    try:
+        async for raw in cast("httpx.AsyncByteStream", response.stream):
+            size += len(raw)
+            if readable and len(content) < _ERROR_LIMIT:
+                try:
+                    left = _ERROR_LIMIT - len(content)
+                    content += raw[:left] if inflate is None else inflate.decompress(raw, left)
+                except zlib.error:
+                    readable = False
+                    content.clear()
+            if size > _ERROR_LIMIT:
+                return False
+    except Exception:  # noqa: BLE001 - cut off, reset, no HTTP: whatever becomes of the body
+        return False
+    return True
+
+
+def _encoding_of(response: httpx.Response) -> str:
+    """The `Content-Encoding`, in small letters; empty for none."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    return "" if encoding == "identity" else encoding
+
+
+def _decompressor() -> "zlib._Decompress":  # pyright: ignore[reportPrivateUsage]
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by its header
 
 
 def _inflated(inflate: "zlib._Decompress", raw: bytes) -> Iterator[bytes]:  # pyright: ignore[reportPrivateUsage]

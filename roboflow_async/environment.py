@@ -1,7 +1,11 @@
 """What the environment says of the way to the API: proxies and certificates."""
 
+import ipaddress
+import os
+import socket
 import ssl
 import urllib.request
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -38,7 +42,7 @@ def resolve_proxy(api_url: str, *, trust_env: bool) -> httpx.Proxy | None:
     url = httpx.URL(api_url)
     proxies = urllib.request.getproxies()
     value = proxies.get(url.scheme) or proxies.get("all")
-    if not value or urllib.request.proxy_bypass(url.host):
+    if not value or _bypasses_proxies(api_url):
         return None
     if "://" not in value:
         value = f"http://{value}"
@@ -55,3 +59,47 @@ def resolve_proxy(api_url: str, *, trust_env: bool) -> httpx.Proxy | None:
             "NO_PROXY, or give trust_env=False."
         ) from None
     return proxy
+
+
+def _bypasses_proxies(api_url: str) -> bool:
+    """Whether NO_PROXY lists the API, as requests (and so inference_sdk) reads it.
+
+    Beyond what urllib knows: networks ("10.0.0.0/8") for an IPv4 address, and a name with its
+    port ("api.example:8080"). (requests 2.34, `should_bypass_proxies`.)
+    """
+    parts = urlsplit(api_url)
+    host = parts.hostname or ""
+    listed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    entries = [entry for entry in listed.replace(" ", "").split(",") if entry]
+    if _ipv4(host) is not None:
+        found = any(_holds_address(entry, host) for entry in entries)
+    else:
+        names = {host, f"{host}:{parts.port}" if parts.port else host}
+        found = any(_holds_name(entry.lstrip("."), names) for entry in entries)
+    if found:
+        return True
+    try:
+        # It also asks the systems that keep such a list elsewhere (Windows, macOS).
+        return bool(urllib.request.proxy_bypass(host))
+    except (TypeError, socket.gaierror):  # as requests: of macOS' and Windows' own
+        return False
+
+
+def _holds_name(entry: str, names: set[str]) -> bool:
+    return any(name == entry or name.endswith("." + entry) for name in names)
+
+
+def _holds_address(entry: str, host: str) -> bool:
+    network, slash, bits = entry.partition("/")
+    address = _ipv4(network)
+    if not slash or address is None or not bits.isdecimal() or not 1 <= int(bits) <= 32:
+        return entry == host
+    return _ipv4(host) in ipaddress.ip_network((address, int(bits)), strict=False)
+
+
+def _ipv4(text: str) -> ipaddress.IPv4Address | None:
+    """An address in any of the forms that the operating system reads ("10.1" is 10.0.0.1)."""
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(text))
+    except OSError:
+        return None

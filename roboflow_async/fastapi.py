@@ -21,7 +21,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, cast
 
-import httpx
 from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect, HTTPConnection
@@ -43,6 +42,7 @@ from roboflow_async import (
     RoboflowError,
     ServerError,
 )
+from roboflow_async.transport import HTTPClient
 
 __all__ = [
     "CancelOnDisconnect",
@@ -80,7 +80,7 @@ class ClientOptions(TypedDict, total=False):
     queue_timeout: float | None
     max_waiting: int | None
     limiter: RateLimiter | None
-    http_client: httpx.AsyncClient | None
+    http_client: HTTPClient | None
     transport: Literal["httpx", "aiohttp"]
     api_key_transport: Literal["auto", "header", "body", "query"]
     allow_urls: bool

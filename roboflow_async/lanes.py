@@ -7,11 +7,11 @@ number, and one that did not end cleanly is thrown away with all that it holds.
 """
 
 import asyncio
-import importlib.util
 import ssl
-import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from contextlib import suppress
+from typing import Final, Protocol
 
 import httpx
 
@@ -24,6 +24,7 @@ __all__ = ["Lane", "Lanes", "RawHeaders", "lane_factory"]
 # Below the 5 s after which uvicorn, and so a self-hosted Inference Server, closes an idle
 # connection: a request that leaves at that very moment is lost.
 _KEEP_ALIVE: Final = 4.0
+_CLOSING: Final = 5.0  # seconds that `aclose` waits at most
 
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -35,7 +36,7 @@ class Lane(Protocol):
     async def send(
         self, method: str, url: httpx.URL, headers: RawHeaders, body: Body
     ) -> httpx.Response:
-        """Send a request; raises `httpx.HTTPError`.
+        """Send a request.
 
         Args:
             method: GET or POST.
@@ -45,53 +46,123 @@ class Lane(Protocol):
 
         Returns:
             The response, whose stream is open.
+
+        Raises:
+            OSError: no connection.
+            Exception: anything else that `connection_error` knows.
         """
         ...
 
-    async def aclose(self) -> None:
-        """Close the connection."""
+    def is_clean(self) -> bool:
+        """Whether its last response, read to its end, ended the exchange: nothing is left over.
+
+        Asked before the lane is given back.
+        """
+        ...
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since: what is read next answers the next request.
+
+        Asked when the lane is taken.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection, now: whoever is to wait for it may be cancelled before it does."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
         ...
 
 
 class Lanes:
-    """The free list.
+    """The free list, on the running event loop.
 
     Args:
         make: opens no connection yet.
     """
 
     def __init__(self, make: Callable[[], Lane]) -> None:
-        self.make = make
-        # The first one imports what it sends with, which takes 30 ms (measured): not after a turn.
-        self._free = [make()]
+        self._loop = asyncio.get_running_loop()
+        self._make = make
+        # The one that has been idle for the longest first; with the time since when.
+        # The first one is made with the client, not after a turn.
+        self._free: deque[tuple[float, Lane]] = deque([(float("inf"), make())])
+        self._timer: asyncio.TimerHandle | None = None
+        self._taken = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._all_back = asyncio.Event()
 
     def take(self) -> Lane:
         """The lane that was used last, whose connection is the likeliest to be still open."""
-        return self._free.pop() if self._free else self.make()
+        self._taken += 1
+        while self._free:
+            _, lane = self._free.pop()
+            if lane.is_quiet():
+                return lane
+            self._discard(lane)
+        return self._make()
+
+    async def renew(self, lane: Lane) -> Lane:
+        """Another lane, whose connection is opened anew, for one that was taken."""
+        await asyncio.shield(self._discard(lane))
+        return self._make()
 
     def give_back(self, lane: Lane) -> None:
         """Let a lane be used again: its last request ended cleanly."""
+        self._left()
         if self._closed:
             self._discard(lane)
-        else:
-            self._free.append(lane)
+            return
+        now = self._loop.time()
+        self._free.append((now, lane))
+        if self._timer is None:
+            self._timer = self._loop.call_at(now + _KEEP_ALIVE, self._close_idle)
 
     async def throw_away(self, lane: Lane) -> None:
         """Close a lane; when this is cancelled, it is closed nevertheless."""
-        await asyncio.shield(self._discard(lane))
+        closing = self._discard(lane)
+        self._left()
+        await asyncio.shield(closing)
 
     async def aclose(self) -> None:
-        """Close those that are free now, and those that are given back later."""
+        """Close those that are free now, and those that are given back later.
+
+        Returns when every connection is closed, or after a few seconds.
+        """
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         while self._free:
-            self._discard(self._free.pop())
-        while self._closing:
-            await asyncio.wait(self._closing)
+            self._discard(self._free.pop()[1])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING):
+                while self._taken or self._closing:
+                    if self._closing:
+                        await asyncio.wait(self._closing)
+                    else:
+                        self._all_back.clear()
+                        await self._all_back.wait()
+
+    def _left(self) -> None:
+        self._taken -= 1
+        if self._closed:
+            self._all_back.set()
+
+    def _close_idle(self) -> None:
+        # One timer for all: a connection that idles is seldom, and a request never waits for it.
+        idle_since = self._loop.time() - _KEEP_ALIVE + 0.001
+        while self._free and self._free[0][0] <= idle_since:
+            self._discard(self._free.popleft()[1])
+        self._timer = None
+        if self._free:
+            self._timer = self._loop.call_at(self._free[0][0] + _KEEP_ALIVE, self._close_idle)
 
     def _discard(self, lane: Lane) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(lane.aclose())
+        lane.close()
+        task = self._loop.create_task(lane.wait_closed())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         return task
@@ -102,15 +173,12 @@ def lane_factory(
     ssl_context: ssl.SSLContext,
     proxy: httpx.Proxy | None,
     headers: Mapping[str, str],
-    *,
-    tls: bool,
 ) -> Callable[[], Lane]:
     """What makes lanes.
 
     Args:
         transport: "httpx" or "aiohttp".
         headers: of every request.
-        tls: whether the API is reached over TLS.
         ssl_context: shared by all connections.
         proxy: or None.
 
@@ -123,9 +191,11 @@ def lane_factory(
             f"transport={transport!r:.80} is not known: give 'httpx' or 'aiohttp'."
         )
     if transport == "httpx":
-        _spare_sniffio()
+        # Not with the package: httpx does not import httpcore either, before it sends.
+        from roboflow_async.lanes_httpx import HttpxLane  # noqa: PLC0415
+
         raw = httpx.Headers(headers).raw
-        return lambda: _HttpxLane(ssl_context, proxy, raw, tls=tls)
+        return lambda: HttpxLane(ssl_context, proxy, raw)
     try:
         from roboflow_async.lanes_aiohttp import AiohttpLane  # noqa: PLC0415 - an extra
     except ImportError:
@@ -138,68 +208,3 @@ def lane_factory(
             "transport='httpx', or trust_env=False."
         )
     return lambda: AiohttpLane(ssl_context, proxy, headers, keep_alive=_KEEP_ALIVE)
-
-
-def _spare_sniffio() -> None:
-    """Let httpcore know at once that sniffio is not installed.
-
-    httpcore 1.0.9 tries to import it four times a request (`current_async_library`), and looks
-    through the whole path each time: an eighth of all CPU (measured).
-    """
-    if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
-        # "If None, then a ModuleNotFoundError is raised":
-        # https://docs.python.org/3/reference/import.html#the-module-cache
-        sys.modules["sniffio"] = None  # type: ignore[assignment]
-
-
-class _Closable(Protocol):
-    async def aclose(self) -> None: ...
-
-
-class _HttpxLane(httpx.AsyncHTTPTransport):
-    def __init__(
-        self,
-        ssl_context: ssl.SSLContext,
-        proxy: httpx.Proxy | None,
-        headers: RawHeaders,
-        *,
-        tls: bool,
-    ) -> None:
-        super().__init__(
-            verify=ssl_context,
-            proxy=proxy,
-            trust_env=False,  # already settled, see environment.py
-            limits=httpx.Limits(
-                max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE
-            ),
-        )
-        self._headers = headers
-        self._extensions: dict[str, Any] = {"timeout": httpx.Timeout(None).as_dict()}
-        if tls:
-            self._extensions["trace"] = self._trace
-        self._opened: _Closable | None = None
-
-    async def send(
-        self, method: str, url: httpx.URL, headers: RawHeaders, body: Body
-    ) -> httpx.Response:
-        # Handed to the transport, not to an AsyncClient: that would log the URL, look for
-        # cookies, redirects and credentials, and take a fifth of the whole time.
-        return await self.handle_async_request(
-            httpx.Request(
-                method,
-                url,
-                headers=[*self._headers, *headers],
-                stream=body,
-                extensions=self._extensions,
-            )
-        )
-
-    async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        if event == "connection.connect_tcp.complete":
-            self._opened = info["return_value"]
-
-    async def aclose(self) -> None:
-        await super().aclose()
-        # httpcore 1.0.9 forgets the socket of a TLS handshake that is cancelled: hence the trace.
-        if self._opened is not None:
-            await self._opened.aclose()

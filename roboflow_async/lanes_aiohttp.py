@@ -1,11 +1,12 @@
 """A lane over aiohttp (extra `aiohttp`): httpx's interface, aiohttp's parser written in C."""
 
+import asyncio
 import base64
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import httpx
@@ -13,8 +14,33 @@ from aiohttp.abc import AbstractStreamWriter
 from httpx_aiohttp import AiohttpTransport
 
 from roboflow_async.body import Body
+from roboflow_async.network import is_readable
+
+if TYPE_CHECKING:
+    from aiohttp.client import ClientRequest, ClientTimeout
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 __all__ = ["AiohttpLane"]
+
+_CLOSING: Final = 1.0  # seconds that a closed socket may take to be gone
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Keeps hold of the connection that was used last."""
+
+    protocol: "ResponseHandler | None" = None
+
+    async def connect(
+        self,
+        req: "ClientRequest",
+        traces: list["Trace"],
+        timeout: "ClientTimeout",  # noqa: ASYNC109
+    ) -> "Connection":
+        connection = await super().connect(req, traces, timeout)
+        self.protocol = connection.protocol
+        return connection
 
 
 class AiohttpLane(AiohttpTransport):
@@ -36,15 +62,21 @@ class AiohttpLane(AiohttpTransport):
         keep_alive: float,
     ) -> None:
         self._sockets: list[socket.socket] = []
+        self._connector: _Connector | None = None
+        self._payload: _Payload | None = None
 
         def session() -> aiohttp.ClientSession:
+            self._connector = _Connector(
+                limit=1,
+                ssl=ssl_context,
+                keepalive_timeout=keep_alive,
+                socket_factory=self._open_socket,
+                # Not aiodns, where that is installed: its errors do not tell a host that nobody
+                # knows from one that cannot be asked for.
+                resolver=aiohttp.ThreadedResolver(),
+            )
             made = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=1,
-                    ssl=ssl_context,
-                    keepalive_timeout=keep_alive,
-                    socket_factory=self._open_socket,
-                ),
+                connector=self._connector,
                 # In the session, since httpx's headers are slow to copy into each request.
                 headers=headers,
                 # Its own would send a server's cookies back.
@@ -72,22 +104,40 @@ class AiohttpLane(AiohttpTransport):
         body: Body,
     ) -> httpx.Response:
         """Send a request; see `Lane`."""
+        payload = self._payload = _Payload(body)
         try:
             return await self.handle_async_request(
-                httpx.Request(method, url, headers=headers, stream=_Payload(body))
+                httpx.Request(method, url, headers=headers, stream=payload)
             )
         except httpx.ConnectTimeout as error:
             # httpx-aiohttp 0.2.0 makes one of every ClientConnectionError: of a refused
             # connection, and of one that was closed before an answer.
             cause = error.__cause__
-            if isinstance(cause, aiohttp.ClientProxyConnectionError):
-                raise httpx.ProxyError("") from None
             if isinstance(cause, aiohttp.ClientConnectorError):
-                raise httpx.ConnectError(str(cause.os_error)) from None
+                # With the operating system's error, or that of TLS or the resolver.
+                raise httpx.ConnectError("") from cause.__cause__
             raise httpx.RemoteProtocolError("") from None
         except aiohttp.ClientError:
             # Passed through by it: an answer that is not HTTP.
             raise httpx.RemoteProtocolError("") from None
+
+    def is_clean(self) -> bool:
+        """See `Lane`."""
+        # aiohttp looks after what follows a response itself, but not after an upload which that
+        # response did not wait for.
+        return self._payload is None or self._payload.is_sent
+
+    def is_quiet(self) -> bool:
+        """See `Lane`."""
+        protocol = self._connector and self._connector.protocol
+        if protocol is None or not protocol.is_connected():
+            return True  # another connection will be opened
+        assert protocol.transport is not None
+        # aiohttp 3.14 looks at the former when a connection is given back, and gives what has
+        # come since then as the response to the next request.
+        return not protocol.should_close and not is_readable(
+            protocol.transport.get_extra_info("socket")
+        )
 
     def _open_socket(self, address: tuple[Any, ...]) -> socket.socket:
         opened = socket.socket(*address[:3])
@@ -95,14 +145,22 @@ class AiohttpLane(AiohttpTransport):
         self._sockets.append(opened)
         return opened
 
-    async def aclose(self) -> None:
-        """Close the connection, also when a request is still on its way out."""
-        await super().aclose()
+    def close(self) -> None:
+        """See `Lane`."""
         # asyncio keeps a closed connection until the server has taken what was written to it,
         # which a server that reads nothing never does.
         for opened in self._sockets:
             with suppress(OSError):  # closed already
                 opened.shutdown(socket.SHUT_RDWR)
+
+    async def wait_closed(self) -> None:
+        """See `Lane`."""
+        await self.aclose()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _CLOSING
+        # (A socket tells nobody that it was closed.)
+        while any(one.fileno() != -1 for one in self._sockets) and loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 class _Payload(aiohttp.Payload, httpx.AsyncByteStream):
@@ -112,11 +170,13 @@ class _Payload(aiohttp.Payload, httpx.AsyncByteStream):
         super().__init__(body)
         self._size = sum(map(len, body.pieces))
         self._body = body
+        self.is_sent = False
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         self._body.on_sent()
         for piece in self._body.pieces:
             await writer.write(piece)
+        self.is_sent = True
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return b"".join(self._body.pieces).decode(encoding, errors)

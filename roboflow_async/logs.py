@@ -14,6 +14,11 @@ _LOGGERS: Final = (
     "httpcore.proxy",
     "httpcore.connection",
     "httpx",
+    "httpcore2.http11",
+    "httpcore2.http2",
+    "httpcore2.proxy",
+    "httpcore2.connection",
+    "httpx2",
     "aiohttp.client",
 )
 

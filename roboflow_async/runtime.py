@@ -26,7 +26,7 @@ from roboflow_async.loop_end import close_with_loop
 from roboflow_async.pacing import Pacer
 from roboflow_async.protocol import KeyPlacement, common_headers
 from roboflow_async.retry import RetryQuota
-from roboflow_async.transport import HTTPTransport, Transport, check_http_client
+from roboflow_async.transport import HTTPClient, HTTPTransport, Transport, check_http_client
 
 __all__ = ["Parts", "Runtime", "RuntimeHolder"]
 
@@ -57,7 +57,7 @@ class Parts:
     counters: Counters
     headers: RawHeaders
     make_lane: Callable[[], Lane]
-    http_client: httpx.AsyncClient | None
+    http_client: HTTPClient | None
 
     @classmethod
     def of(
@@ -66,7 +66,7 @@ class Parts:
         *,
         limiter: RateLimiter | None,
         transport: TransportName,
-        http_client: httpx.AsyncClient | None,
+        http_client: HTTPClient | None,
         trust_env: bool,
     ) -> "Parts":
         """The parts that a client's arguments ask for; raises `ConfigurationError`."""
@@ -93,7 +93,6 @@ class Parts:
                 make_ssl_context(settings.api_url, trust_env=trust_env),
                 resolve_proxy(settings.api_url, trust_env=trust_env),
                 headers,
-                tls=settings.api_url.startswith("https:"),
             ),
             http_client=http_client,
         )
@@ -148,6 +147,7 @@ class RuntimeHolder:
         self._parts = parts
         self._runtime: Runtime | None = None
         self._life: AsyncGenerator[None, None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._closed = False
 
     def get(self) -> Runtime:
@@ -181,9 +181,19 @@ class RuntimeHolder:
         return runtime.dispatcher.outage
 
     async def aclose(self) -> None:
-        """Close it; nothing can be sent afterwards."""
+        """Close it, and wait until it is closed; nothing can be sent afterwards.
+
+        Whoever calls it again waits for the same. When this is cancelled, it goes on to close.
+        """
         self._closed = True
-        runtime, self._runtime = self._runtime, None
+        runtime, loop = self._runtime, asyncio.get_running_loop()
         # The connections of another loop were closed with it, or are still in use there.
-        if runtime is not None and runtime.loop is asyncio.get_running_loop() and self._life:
-            await self._life.aclose()
+        if runtime is None or runtime.loop is not loop or self._life is None:
+            return
+        if self._closing is None:
+            self._closing = loop.create_task(_end(self._life))
+        await asyncio.shield(self._closing)
+
+
+async def _end(life: AsyncGenerator[None, None]) -> None:
+    await life.aclose()

@@ -1,41 +1,63 @@
 """One attempt: sends one request and returns its whole answer. The only file that sends."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httpx
 
 from roboflow_async.body import Body
 from roboflow_async.cancellation import as_child
 from roboflow_async.config import Settings
-from roboflow_async.content import read_content
+from roboflow_async.connection_errors import (
+    connection_error,
+    is_connection_error,
+    proxy_asks_for_login,
+)
+from roboflow_async.content import read_content, read_error_content
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
-    APIStatusError,
     APITimeoutError,
     ConfigurationError,
 )
 from roboflow_async.lanes import Lane, Lanes, RawHeaders
+from roboflow_async.leftovers import end_if_more_came
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.responses import Answer, status_error
 
-__all__ = ["HTTPTransport", "Transport", "check_http_client"]
+if TYPE_CHECKING:
+    import httpx2
+
+    HTTPClient = httpx.AsyncClient | httpx2.AsyncClient
+else:
+    HTTPClient = httpx.AsyncClient  # httpx2 is imported by whoever has a client of it
+
+__all__ = ["HTTPClient", "HTTPTransport", "Transport", "check_http_client"]
 
 _REQUEST_ID_LIMIT: Final = 200  # characters
+_ERROR_BODY: Final = 1.0  # seconds that the body of an error is waited for
+# A server may send these before it has read the request: what it reads later would be taken for
+# the next one (RFC 9112, section 9.6). The others are sent for what was read, or close by
+# themselves.
+_BEFORE_THE_BODY: Final = frozenset({400, 408, 411, 413, 414, 417, 431, 501, 505})
 
 
 def check_http_client(http_client: object, settings: Settings) -> None:
     """Raise `ConfigurationError` unless it is None or can send with these settings."""
     if http_client is None:
         return
-    if not isinstance(http_client, httpx.AsyncClient):
+    httpx2 = sys.modules.get("httpx2")
+    if not isinstance(http_client, httpx.AsyncClient) and not (
+        httpx2 is not None and isinstance(http_client, httpx2.AsyncClient)
+    ):
         raise ConfigurationError(
-            f"http_client is of type {type(http_client).__name__}: give an httpx.AsyncClient."
+            f"http_client is of type {type(http_client).__name__}: give an httpx.AsyncClient, or "
+            "an httpx2.AsyncClient."
         )
     if settings.api_key_transport == "query":
         raise ConfigurationError(
@@ -68,6 +90,17 @@ class Transport(Protocol):
         ...
 
 
+class _Attempt:
+    """What is known of one attempt while it runs."""
+
+    __slots__ = ("deadline", "error_content", "failed")
+
+    def __init__(self, deadline: asyncio.Timeout) -> None:
+        self.deadline = deadline
+        self.failed: httpx.Response | None = None  # what its head says is final
+        self.error_content: bytearray
+
+
 class HTTPTransport:
     """Attempts over lanes, or over an injected `http_client`.
 
@@ -85,15 +118,17 @@ class HTTPTransport:
         key: KeyPlacement,
         *,
         make_lane: Callable[[], Lane],
-        http_client: httpx.AsyncClient | None,
+        http_client: HTTPClient | None,
         headers: RawHeaders,
     ) -> None:
         self._settings = settings
         self._key = key
-        self._client = http_client
+        # One interface for both: what is sent is built by the client itself.
+        self._client: Any = http_client
         self._lanes = Lanes(make_lane)
         self._headers = headers
         self._urls: dict[str, httpx.URL] = {}
+        self._host = httpx.URL(settings.api_url).host
         self._running: set[asyncio.Timeout] = set()
         self._closed = False
 
@@ -104,23 +139,29 @@ class HTTPTransport:
         if self._closed:
             raise APIConnectionError("the client was closed.")
         deadline = asyncio.timeout(seconds)
+        attempt = _Attempt(deadline)
+        failure: APIError | ConfigurationError
         try:
             async with deadline:
                 self._running.add(deadline)
-                if self._client is not None:
+                if self._client is None:
+                    answer = await self._send(request, on_sent, attempt, fresh=fresh)
+                else:
                     # Its pool would lose a connection to each native cancellation.
-                    return await as_child(
-                        partial(self._send_with_client, self._client, request, on_sent)
+                    answer = await as_child(
+                        partial(self._send_with_client, request, on_sent, attempt)
                     )
-                return await self._send(request, on_sent, fresh=fresh)
-        except TimeoutError:
-            failure: Exception = (
-                APIConnectionError("the client was closed before the answer came.")
-                if self._closed
-                else APITimeoutError(f"no complete answer within {seconds:.4g} s.")
-            )
-        except httpx.HTTPError as error:
-            failure = _connection_error(error, own=self._client is None)
+            if answer.status_code < 300:
+                return answer
+            failure = self._failure(answer)
+        except (APIError, ConfigurationError):
+            raise
+        except TimeoutError as error:
+            failure = self._failure_in_time(error, attempt, seconds)
+        except Exception as error:
+            if not is_connection_error(error, own=self._client is None):
+                raise
+            failure = connection_error(error, self._host, own=self._client is None)
         finally:
             self._running.discard(deadline)
         # Outside of the handlers: what was caught holds the request, and would hang on ours.
@@ -130,38 +171,43 @@ class HTTPTransport:
             del failure  # else the error's traceback holds this frame, which holds the error
 
     async def _send(
-        self, prepared: PreparedRequest, on_sent: Callable[[], None], *, fresh: bool
+        self,
+        prepared: PreparedRequest,
+        on_sent: Callable[[], None],
+        attempt: _Attempt,
+        *,
+        fresh: bool,
     ) -> Answer:
         lane = self._lanes.take()
-        clean = False
+        reusable = False
         try:
             if fresh:
-                await self._lanes.throw_away(lane)
-                lane = self._lanes.make()
+                lane = await self._lanes.renew(lane)
             response = await lane.send(
                 prepared.method,
                 self._url(prepared.path),
                 prepared.headers(),
                 Body(prepared.body, on_sent),
             )
-            answer = await self._read(response)
-            clean = True
-            return answer
-        except APIStatusError:
-            clean = True
-            raise
+            try:
+                answer, whole = await self._read(response, attempt)
+            finally:
+                await response.aclose()
+            reusable = whole and lane.is_clean()
         finally:
-            if clean:
+            if reusable:
                 self._lanes.give_back(lane)
             else:
                 await self._lanes.throw_away(lane)
+        return answer
 
     async def _send_with_client(
-        self, client: httpx.AsyncClient, prepared: PreparedRequest, on_sent: Callable[[], None]
+        self, prepared: PreparedRequest, on_sent: Callable[[], None], attempt: _Attempt
     ) -> Answer:
+        client = self._client
         request = client.build_request(
             prepared.method,
-            self._url(prepared.path),
+            str(self._url(prepared.path)),
             headers=[*self._headers, *prepared.headers()],
             # httpx would send an empty one in chunks, which some servers take for a next request.
             content=Body(prepared.body, on_sent) if prepared.body else None,
@@ -176,7 +222,17 @@ class HTTPTransport:
                 "the http_client cannot be used any more: it was closed, or belongs to an event "
                 "loop that has ended. Make it where the client is used."
             ) from None
-        return await self._read(response)
+        whole = False
+        try:
+            answer, whole = await self._read(response, attempt)
+        finally:
+            # What was not read to its end, httpx closes itself.
+            if whole or response.status_code in _BEFORE_THE_BODY:
+                await end_if_more_came(
+                    response.stream, response.extensions.get("network_stream"), reusable=whole
+                )
+            await response.aclose()
+        return answer
 
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
@@ -186,21 +242,47 @@ class HTTPTransport:
             url = self._urls[path] = httpx.URL(self._settings.api_url + path)
         return url
 
-    async def _read(self, response: httpx.Response) -> Answer:
-        try:
-            # In no variables: a traceback shows those, and the server may have repeated the key.
-            answer = Answer(
-                response.status_code,
-                self._headers_of(response),
-                await read_content(
-                    response, self._settings.max_response_bytes, self._request_id_of(response)
-                ),
+    async def _read(self, response: httpx.Response, attempt: _Attempt) -> tuple[Answer, bool]:
+        """The answer, and whether its connection may carry another request."""
+        if response.status_code >= 300:
+            attempt.failed, attempt.error_content = response, bytearray()
+            deadline = attempt.deadline.when()
+            soon = asyncio.get_running_loop().time() + _ERROR_BODY
+            if deadline is not None and soon < deadline:
+                attempt.deadline.reschedule(soon)
+            whole = await read_error_content(response, attempt.error_content)
+            return self._error_answer(attempt, response), (
+                whole and response.status_code not in _BEFORE_THE_BODY
             )
-        finally:
-            await response.aclose()
-        if answer.status_code >= 300:
-            raise status_error(answer, self._key, now=datetime.now(UTC))
-        return answer
+        # In no variables: a traceback shows those, and the server may have repeated the key.
+        return Answer(
+            response.status_code,
+            self._headers_of(response),
+            await read_content(
+                response, self._settings.max_response_bytes, self._request_id_of(response)
+            ),
+        ), True
+
+    def _error_answer(self, attempt: _Attempt, response: httpx.Response) -> Answer:
+        return Answer(
+            response.status_code, self._headers_of(response), bytes(attempt.error_content)
+        )
+
+    def _failure(self, answer: Answer) -> APIError:
+        if answer.status_code == 407:
+            return proxy_asks_for_login()
+        return status_error(answer, self._key, now=datetime.now(UTC))
+
+    def _failure_in_time(
+        self, error: TimeoutError, attempt: _Attempt, seconds: float
+    ) -> APIError | ConfigurationError:
+        if self._closed:
+            return APIConnectionError("the client was closed before the answer came.")
+        if attempt.failed is not None:
+            return self._failure(self._error_answer(attempt, attempt.failed))
+        if not attempt.deadline.expired():  # the operating system's: ETIMEDOUT
+            return connection_error(error, self._host, own=self._client is None)
+        return APITimeoutError(f"no complete answer within {seconds:.4g} s.")
 
     def _headers_of(self, response: httpx.Response) -> dict[str, str]:
         # A plain dict: httpx's looks at each of its headers for each question.
@@ -226,28 +308,3 @@ class HTTPTransport:
                     deadline.reschedule(0)  # the past
         finally:
             await self._lanes.aclose()
-
-
-def _connection_error(error: httpx.HTTPError, *, own: bool) -> APIError | ConfigurationError:
-    """Our error for one of httpx. Our own words: theirs may be empty, or hold a header's value.
-
-    Args:
-        error: theirs.
-        own: whether it comes from our own lanes, whose only timeout is ours.
-    """
-    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
-        return ConfigurationError(
-            "the request cannot be sent as HTTP: check api_url and the http_client's own headers."
-        )
-    if isinstance(error, httpx.ConnectError):
-        # From the operating system, or from TLS: it holds no part of the request.
-        return APIConnectionError(f"no connection to the API: {str(error)[:300] or 'refused'}.")
-    if isinstance(error, httpx.ProxyError):
-        return APIConnectionError("no connection to the API through the proxy.")
-    if isinstance(error, httpx.TimeoutException) and not own:
-        return APITimeoutError(f"the http_client timed out ({type(error).__name__}).")
-    if isinstance(error, httpx.ConnectTimeout):
-        return APIConnectionError("no connection to the API: the operating system gave up.")
-    return APIConnectionError(
-        f"the connection was closed or reset before a whole answer ({type(error).__name__})."
-    )

@@ -103,6 +103,13 @@ async def truncate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
+async def all_closed(server: "Server") -> None:
+    """Wait until the server has seen the end of each of its connections."""
+    async with asyncio.timeout(10):
+        while server.open_connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 def raw(data: bytes, *, close: bool = True) -> Wire:
     """Answer with exactly these bytes."""
 

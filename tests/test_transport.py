@@ -3,12 +3,15 @@
 import asyncio
 import gzip
 import logging
+import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
 from conftest import FULL_DEBUG, KEY, MakeClient, picture
 from loopback import Reply, Server, drip, echo, hang, outputs, raw, reset, truncate
@@ -252,10 +255,16 @@ async def test_a_cancellation_comes_through_as_itself(
 # An injected client
 
 
+@pytest.fixture(params=[httpx, httpx2], ids=["httpx", "httpx2"])
+def library(request: pytest.FixtureRequest) -> Any:
+    """Whose client it is."""
+    return request.param
+
+
 async def test_an_injected_client_sends_everything_and_stays_open(
-    server: Server, make_client: MakeClient
+    server: Server, make_client: MakeClient, library: Any
 ) -> None:
-    async with httpx.AsyncClient(headers={"X-Gateway": "yes"}) as http_client:
+    async with library.AsyncClient(headers={"X-Gateway": "yes"}) as http_client:
         async with make_client(http_client=http_client) as client:
             await run(client)
         assert not http_client.is_closed
@@ -267,12 +276,12 @@ async def test_an_injected_client_sends_everything_and_stays_open(
 
 
 async def test_an_injected_client_survives_native_cancellations(
-    server: Server, make_client: MakeClient
+    server: Server, make_client: MakeClient, library: Any
 ) -> None:
     server.handler = lambda arrival: Reply(body=echo(arrival).body, delay=0.02)
-    limits = httpx.Limits(max_connections=2)
+    limits = library.Limits(max_connections=2)
     async with (
-        httpx.AsyncClient(limits=limits) as http_client,
+        library.AsyncClient(limits=limits) as http_client,
         make_client(http_client=http_client, max_concurrency=2) as client,
     ):
         for round_ in range(40):
@@ -283,38 +292,93 @@ async def test_an_injected_client_survives_native_cancellations(
         assert await asyncio.wait_for(run(client), 1)
 
 
-async def test_an_injected_clients_own_timeout_is_a_timeout(make_client: MakeClient) -> None:
-    def late(request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadTimeout("late", request=request)
+async def test_an_injected_clients_own_timeout_is_a_timeout(
+    make_client: MakeClient, library: Any
+) -> None:
+    def late(request: Any) -> Any:
+        raise library.ReadTimeout("late", request=request)
 
-    def broken(request: httpx.Request) -> httpx.Response:
-        raise httpx.LocalProtocolError(f"illegal header {KEY}", request=request)
+    def broken(request: Any) -> Any:
+        raise library.LocalProtocolError(f"illegal header {KEY}", request=request)
 
-    def through_proxy(request: httpx.Request) -> httpx.Response:
-        raise httpx.ProxyError("407", request=request)
+    def through_proxy(request: Any) -> Any:
+        raise library.ProxyError("407", request=request)
 
     for handler, error in [
         (late, APITimeoutError),
         (broken, ConfigurationError),
         (through_proxy, APIConnectionError),
     ]:
-        transport = httpx.MockTransport(handler)
-        async with httpx.AsyncClient(transport=transport) as http_client:
+        transport = library.MockTransport(handler)
+        async with library.AsyncClient(transport=transport) as http_client:
             async with make_client(http_client=http_client, retry=ONCE) as client:
                 with pytest.raises(error) as caught:
                     await run(client)
                 assert KEY not in str(caught.value)
 
 
-async def test_a_foreign_exception_comes_through_unwrapped(make_client: MakeClient) -> None:
-    def broken(_: httpx.Request) -> httpx.Response:
+async def test_a_foreign_exception_comes_through_unwrapped(
+    make_client: MakeClient, library: Any
+) -> None:
+    def broken(_: Any) -> Any:
         raise ZeroDivisionError("theirs")
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(broken)) as http_client:
+    async with library.AsyncClient(transport=library.MockTransport(broken)) as http_client:
         async with make_client(http_client=http_client) as client:
             with pytest.raises(ZeroDivisionError, match="theirs"):
                 await run(client)
             assert client.stats.in_flight == 0
+
+
+async def test_an_injected_client_that_finds_nobody_is_a_connection_error(
+    make_client: MakeClient, library: Any
+) -> None:
+    async with library.AsyncClient() as http_client:
+        async with make_client(
+            api_url="http://127.0.0.1:1", http_client=http_client, retry=ONCE
+        ) as client:
+            with pytest.raises(APIConnectionError, match="no connection to the API") as caught:
+                await run(client)
+    assert caught.value.fault == "network"
+
+
+@pytest.mark.parametrize("wire", [reset, truncate], ids=["reset", "truncate"])
+async def test_an_injected_clients_connection_that_breaks_is_a_connection_error(
+    server: Server, make_client: MakeClient, library: Any, wire: Any
+) -> None:
+    server.handler = lambda _: wire
+    async with library.AsyncClient() as http_client:
+        async with make_client(http_client=http_client, retry=ONCE) as client:
+            with pytest.raises(APIConnectionError, match="closed or reset before a whole answer"):
+                await run(client)
+
+
+async def test_an_injected_client_sends_a_get_without_a_body(
+    server: Server, make_client: MakeClient, library: Any
+) -> None:
+    server.handler = lambda _: Reply(body=b'{"uuid": "x", "name": "s", "version": "1.8.3"}')
+    async with library.AsyncClient() as http_client:
+        async with make_client(http_client=http_client) as client:
+            await client.server_info()
+    (arrival,) = server.arrivals
+    assert arrival.method == "GET"
+    assert "transfer-encoding" not in arrival.headers
+
+
+async def test_another_librarys_client_is_refused(make_client: MakeClient) -> None:
+    for other in (object(), httpx.Client(), httpx2.Client(), httpx2.AsyncClient):
+        with pytest.raises(ConfigurationError, match=r"httpx\.AsyncClient, or an httpx2"):
+            make_client(http_client=other)
+
+
+async def test_httpx2_is_not_imported_for_those_who_do_not_use_it() -> None:
+    code = (
+        "import sys, httpx\n"
+        "from roboflow_async import RoboflowClient\n"
+        "RoboflowClient('key', api_url='http://127.0.0.1:9', http_client=httpx.AsyncClient())\n"
+        "assert 'httpx2' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: ASYNC221
 
 
 # The end
@@ -382,9 +446,9 @@ async def test_closing_at_the_moment_of_a_timeout_closes_all(
 
 
 async def test_an_injected_client_that_is_closed_is_a_configuration_error(
-    server: Server, make_client: MakeClient
+    server: Server, make_client: MakeClient, library: Any
 ) -> None:
-    http_client = httpx.AsyncClient()
+    http_client = library.AsyncClient()
     await http_client.aclose()
     async with make_client(http_client=http_client) as client:
         with pytest.raises(ConfigurationError, match="closed"):

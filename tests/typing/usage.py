@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import httpx
+import httpx2
 import numpy as np
 import PIL.Image
 from aiolimiter import AsyncLimiter
@@ -126,6 +127,7 @@ def construction() -> Iterator[RoboflowClient]:
     yield RoboflowClient("key", requests_per_second=None, retry=RetryPolicy(max_attempts=1))
     yield RoboflowClient(limiter=Pacer(20))
     yield RoboflowClient(limiter=MyLimiter(), http_client=httpx.AsyncClient())
+    yield RoboflowClient(http_client=httpx2.AsyncClient())
     yield RoboflowClient(limiter=AsyncLimiter(1, 1), api_key_transport="body")
 
 

@@ -1,0 +1,290 @@
+"""TCP and TLS for httpcore's connections, straight on asyncio.
+
+httpcore's own backend (anyio, httpcore 1.0.9) stops reading between two responses, so that a
+connection which the server has closed stays in CLOSE_WAIT; keeps what came too much where nobody
+can see it; writes an upload to its end before it looks at a response that is there already; and
+forgets the socket of a TLS handshake that is cancelled. This one reads always.
+"""
+
+import asyncio
+import re
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final, cast
+
+import httpcore
+
+__all__ = ["Network", "is_readable"]
+
+_CLOSING: Final = 1.0  # seconds that a closed socket may take to be gone
+_NEXT_ADDRESS: Final = 0.25  # seconds: RFC 8305, section 5
+_READ_AHEAD: Final = 256 * 1024  # bytes
+_RESPONSE: Final = re.compile(rb"HTTP/1\.[01] [2-9]")  # not a 1xx, which only announces one
+
+
+class Network(httpcore.AsyncNetworkBackend):
+    """Opens the connection of one lane, and can close it whatever has become of it."""
+
+    def __init__(self) -> None:
+        self._stream: _Stream | None = None
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - ours is around the attempt
+        local_address: str | None = None,  # noqa: ARG002 - httpcore's interface
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
+    ) -> httpcore.AsyncNetworkStream:
+        """A connection; raises `OSError`, of which `socket.gaierror` is one."""
+        loop = asyncio.get_running_loop()
+        opened = await _open_socket(loop, host, port)
+        receiver = _Receiver(loop)
+        try:
+            await loop.create_connection(lambda: receiver, sock=opened)
+        except BaseException:
+            opened.close()
+            raise
+        self._stream = _Stream(receiver)
+        return self._stream
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._stream is not None:
+            self._stream.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
+        if self._stream is not None:
+            await self._stream.wait_closed()
+
+
+async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+    """A socket that is connected to the first of the host's addresses that takes it."""
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # a label of more than 63 letters
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
+    addresses: list[tuple[int, Any]] = [(family, address) for family, _, _, _, address in found]
+    if len(addresses) == 1:
+        return await _connect(loop, *addresses[0])
+    other = next((one for one in addresses if one[0] != addresses[0][0]), addresses[1])
+    addresses.remove(other)
+    addresses.insert(1, other)
+    return await _race(loop, addresses)
+
+
+async def _race(loop: asyncio.AbstractEventLoop, addresses: list[tuple[int, Any]]) -> socket.socket:
+    """Try the next address besides when one has not answered for a moment (RFC 8305).
+
+    A host may have an IPv6 address that leads nowhere. (asyncio has this, too; before 3.12.8 it
+    fails under an eager task factory.)
+    """
+    errors: list[BaseException] = []
+    running: set[asyncio.Task[socket.socket]] = set()
+    try:
+        while addresses or running:
+            if addresses:
+                running.add(loop.create_task(_connect(loop, *addresses.pop(0))))
+            await asyncio.wait(
+                running,
+                timeout=_NEXT_ADDRESS if addresses else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in [task for task in running if task.done()]:
+                running.remove(task)
+                error = task.exception()
+                if error is None:
+                    return task.result()
+                errors.append(error)
+        raise errors[0]
+    finally:
+        errors.clear()  # their tracebacks hold this frame
+        for task in running:
+            task.add_done_callback(_close_loser)
+            task.cancel()
+
+
+def _close_loser(task: "asyncio.Task[socket.socket]") -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, family: int, address: Any) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setblocking(False)  # noqa: FBT003 - its own interface
+        await loop.sock_connect(opened, address)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def is_readable(connected: Any) -> bool:
+    """Whether a socket has something to read, an end included; or is closed."""
+    descriptor: int = connected.fileno()
+    if descriptor < 0:
+        return True
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class _Receiver(asyncio.Protocol):
+    """Keeps what has come, and knows how it ended."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.transport: asyncio.Transport
+        self.pieces: deque[bytes] = deque()
+        self._size = 0
+        self.ended = False
+        self.error: Exception | None = None
+        self._held = False  # reading pauses: too much has come
+        self._full = False  # writing pauses
+        self._waiter: asyncio.Future[None] | None = None
+        self.closed: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from it
+
+    def data_received(self, data: bytes) -> None:
+        self.pieces.append(data)
+        self._size += len(data)
+        if self._size > _READ_AHEAD and not self._held:
+            self._held = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
+        self.error = exc
+        if not self.closed.done():
+            self.closed.set_result(None)
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        self._waiter = self.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def next_piece(self, most: int) -> bytes:
+        while not self.pieces:
+            if self.ended:
+                if self.error is not None:
+                    raise httpcore.ReadError from None
+                return b""
+            await self._wait()
+        piece = self.pieces.popleft()
+        if len(piece) > most:
+            self.pieces.appendleft(piece[most:])
+            piece = piece[:most]
+        self._size -= len(piece)
+        if self._held and self._size <= _READ_AHEAD:
+            self._held = False
+            self.transport.resume_reading()
+        return piece
+
+    def has_response(self) -> bool:
+        """Whether the response has begun to come."""
+        return bool(self.pieces) and _RESPONSE.search(b"".join(self.pieces)) is not None
+
+    async def write(self, data: bytes) -> None:
+        """Write, unless the server has said already what it thinks of it."""
+        if not self._may_write():
+            raise httpcore.WriteError
+        self.transport.write(data)
+        while self._full:
+            if not self._may_write():
+                raise httpcore.WriteError
+            await self._wait()
+
+    def _may_write(self) -> bool:
+        return not self.ended and not self.has_response() and not self.transport.is_closing()
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    def __init__(self, receiver: _Receiver) -> None:
+        self._receiver = receiver
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
+        return await self._receiver.next_piece(max_bytes)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
+        # httpcore reads a response after a WriteError, and uses the connection no more.
+        if buffer:
+            await self._receiver.write(buffer)
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        receiver = self._receiver
+        try:
+            transport = await receiver.loop.start_tls(
+                receiver.transport, receiver, ssl_context, server_hostname=server_hostname
+            )
+        except BaseException:
+            receiver.transport.abort()
+            # asyncio tells nobody that a connection ended during the handshake.
+            if not receiver.closed.done():
+                receiver.closed.set_result(None)
+            raise
+        if transport is None:  # it was closed meanwhile
+            raise httpcore.ConnectError
+        receiver.transport = transport
+        return self
+
+    async def aclose(self) -> None:
+        self.close()
+        await self.wait_closed()
+
+    def close(self) -> None:
+        # Not its close(): that waits until the server has taken what was written to it.
+        self._receiver.transport.abort()
+
+    async def wait_closed(self) -> None:
+        if not self._receiver.closed.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    await asyncio.shield(self._receiver.closed)
+        await asyncio.sleep(0)  # asyncio closes the socket after it has told the protocol
+
+    def get_extra_info(self, info: str) -> Any:
+        receiver = self._receiver
+        if info == "is_readable":
+            return (
+                bool(receiver.pieces)
+                or receiver.ended
+                or is_readable(receiver.transport.get_extra_info("socket"))
+            )
+        return receiver.transport.get_extra_info(_NAMES.get(info, info))
+
+
+_NAMES: Final = {"client_addr": "sockname", "server_addr": "peername"}
