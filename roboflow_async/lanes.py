@@ -82,6 +82,11 @@ class Lanes:
         """Close a lane; when this is cancelled, it is closed nevertheless."""
         await asyncio.shield(self._discard(lane))
 
+    def close_free(self) -> None:
+        """Close those that are free now: something else needs their descriptors."""
+        while self._free:
+            self._discard(self._free.pop())
+
     async def aclose(self) -> None:
         """Close those that are free now, and those that are given back later."""
         self._closed = True

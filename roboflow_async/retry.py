@@ -16,7 +16,7 @@ from roboflow_async.errors import (
     RateLimitError,
 )
 
-__all__ = ["GiveUp", "RetryQuota", "Verdict", "Wait", "cooldown_wait", "decide"]
+__all__ = ["GiveUp", "RetryQuota", "Verdict", "Wait", "cooldown_wait", "decide", "full_jitter_wait"]
 
 # https://inference.roboflow.com and measured: 501 (not supported) and 507 (the model does not
 # fit into memory) do not go away by asking again.
@@ -66,7 +66,7 @@ def decide(
     elif _is_transient(error):
         if failures >= policy.max_attempts:
             return GiveUp(f"all {policy.max_attempts} attempts failed" if failures > 1 else "")
-        seconds = max(_full_jitter(failures, policy), retry_after or 0.0)
+        seconds = max(full_jitter_wait(failures, policy), retry_after or 0.0)
     else:
         return GiveUp()
     if policy.max_elapsed is not None and elapsed + seconds > policy.max_elapsed:
@@ -92,7 +92,8 @@ def _exponential(step: int, policy: RetryPolicy) -> float:
     return next(islice(waits, min(step, 1000) - 1, None))
 
 
-def _full_jitter(step: int, policy: RetryPolicy) -> float:
+def full_jitter_wait(step: int, policy: RetryPolicy) -> float:
+    """Seconds before attempt `step + 1`, drawn as `RetryPolicy.base` says; `step` counts from 1."""
     return backoff.full_jitter(_exponential(step, policy))
 
 
