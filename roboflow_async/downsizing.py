@@ -17,6 +17,7 @@ from roboflow_async.signatures import is_heic, refuse_heic
 
 __all__ = ["Resized", "downsize", "read_upright"]
 
+_LONGEST_SIDE: Final = 2**20  # pixels; OpenCV's limit (CV_IO_MAX_IMAGE_WIDTH and _HEIGHT)
 _STRIP: Final = 1_000_000  # pixels that are converted at a time
 _LARGE: Final = 4_000_000  # pixels of a PNG that is decoded in strips
 
@@ -74,6 +75,12 @@ def downsize(
             raise ImageError(
                 f"{name} has {width} x {height} pixels, more than max_image_pixels={max_pixels}: "
                 "decoded it would take too much memory. Make it smaller, or raise the limit."
+            )
+        if max(width, height) > _LONGEST_SIDE:
+            # Pillow would take 12 bytes for each row beside its pixels.
+            raise ImageError(
+                f"{name} has {width} x {height} pixels: a side of more than {_LONGEST_SIDE} is "
+                "refused by the server, too."
             )
         if max(width, height) <= max_side and not is_heic(data):
             return None

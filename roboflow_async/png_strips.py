@@ -86,23 +86,28 @@ class PNG:
         left = self.size[1] * row_bytes
         wanted = min(rows * row_bytes, left)
         block = bytearray()
-        for part in self.parts:
-            for start in range(0, len(part), _FED):
-                fed: bytes | memoryview = part[start : start + _FED]
-                while left and (fed or inflate.eof is False):
-                    got = inflate.decompress(fed, wanted - len(block))
-                    fed = inflate.unconsumed_tail
-                    block += got
-                    if len(block) == wanted:
-                        yield bytes(block)
-                        block.clear()
-                        left -= wanted
-                        wanted = min(wanted, left)
-                    elif not fed:
-                        break
+        for fed in self._fed():
+            if inflate.eof:
+                break  # zlib would collect, and copy, all that comes after the end
+            while left:
+                got = inflate.decompress(fed, wanted - len(block))
+                fed = inflate.unconsumed_tail
+                block += got
+                if len(block) == wanted:
+                    yield bytes(block)
+                    block.clear()
+                    left -= wanted
+                    wanted = min(wanted, left)
+                elif not fed:
+                    break
         whole = len(block) - len(block) % row_bytes
         if whole:
             yield bytes(block[:whole])
+
+    def _fed(self) -> Iterator[memoryview | bytes]:
+        for part in self.parts:
+            for start in range(0, len(part), _FED):
+                yield part[start : start + _FED]
 
 
 def parse_png(data: bytes) -> PNG | None:

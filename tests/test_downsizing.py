@@ -119,6 +119,22 @@ def test_a_png_of_any_size_is_refused_by_default_before_it_is_decoded() -> None:
         downsize(bytes(header), 64, max_pixels=MOST)
 
 
+def test_a_picture_with_a_side_that_the_server_refuses_is_not_decoded() -> None:
+    header = bytearray(saved(PillowImage.new("L", (1, 1)), "PNG"))
+    header[16:24] = (1).to_bytes(4) + (170_000_000).to_bytes(4)
+    header[29:33] = zlib.crc32(header[12:29]).to_bytes(4)
+    with pytest.raises(ImageError, match="a side of more than 1048576"):
+        downsize(bytes(header), 64, max_pixels=MOST)
+
+
+def test_what_follows_the_rows_of_a_png_is_not_looked_at() -> None:
+    data = saved(smooth("RGB", 2300, 1800), "PNG")
+    trailing = b"IDAT" + bytes(3_000_000)
+    chunk = (3_000_000).to_bytes(4) + trailing + zlib.crc32(trailing).to_bytes(4)
+    resized = downsize(data[:-12] + chunk + data[-12:], 200, max_pixels=MOST)
+    assert resized == downsize(data, 200, max_pixels=MOST)
+
+
 def test_pillows_own_limit_neither_warns_nor_raises_below_ours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
