@@ -86,7 +86,8 @@ class PNG:
         left = self.size[1] * row_bytes
         wanted = min(rows * row_bytes, left)
         block = bytearray()
-        for fed in self._fed():
+        for piece in self._pieces():
+            fed = piece
             if inflate.eof:
                 break  # zlib would collect, and copy, all that comes after the end
             while left:
@@ -104,7 +105,7 @@ class PNG:
         if whole:
             yield bytes(block[:whole])
 
-    def _fed(self) -> Iterator[memoryview | bytes]:
+    def _pieces(self) -> Iterator[memoryview | bytes]:
         for part in self.parts:
             for start in range(0, len(part), _FED):
                 yield part[start : start + _FED]
