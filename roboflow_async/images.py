@@ -17,7 +17,6 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from roboflow_async.downsizing import downsize
 from roboflow_async.encoding import CHUNK, EncodedImage, ImageURL, Resizing, base64_chunks
 from roboflow_async.errors import ImageError, RoboflowError
 from roboflow_async.file_objects import (
@@ -299,6 +298,9 @@ class ImageLoader:
             check_content(data, name, converted=max_side is not None)
         resized = None
         if max_side is not None:
+            # Few need it, and its modules would take a fiftieth of the time of our import.
+            from roboflow_async.downsizing import downsize  # noqa: PLC0415
+
             resized = downsize(data, max_side, max_pixels=self._max_pixels, name=name)
         if resized is not None:
             data = resized.data

@@ -7,7 +7,6 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final
 
-from roboflow_async.eight_bits import eight_bit_reading
 from roboflow_async.errors import ImageError
 from roboflow_async.pillow import load_pillow
 from roboflow_async.pixel_budget import decoding
@@ -66,6 +65,8 @@ def _what_it_may_be(shape: Sequence[int]) -> str:
 
 def encode_pillow(image: Any) -> bytes:
     """The JPEG of a PIL image."""
+    from roboflow_async.eight_bits import eight_bit_reading  # noqa: PLC0415 - few need it
+
     with decoding(image.width * image.height):
         return to_jpeg(eight_bit_reading(image)(image))
 
