@@ -72,6 +72,9 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         max_response_bytes: bytes; a larger answer is a `ResponseError`.
         max_image_bytes: bytes; a larger image file is an `ImageError`. Default: 20 MiB, the
             hosted API's limit.
+        max_image_pixels: pixels; a file with more that `max_side` would have to decode is an
+            `ImageError`. Decoding takes up to 4 bytes for each, in some formats a multiple; one
+            large picture is decoded at a time.
         platform_url: the platform API's base URL, for operations on the workspace. Default:
             RF_API_BASE_URL, else that of the region of `api_url`.
 
@@ -99,6 +102,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         trust_env: bool = True,
         max_response_bytes: int = 32 * 1024 * 1024,
         max_image_bytes: int = 20 * 1024 * 1024,
+        max_image_pixels: int = 178_956_970,
         platform_url: str | None = None,
     ) -> None:
         settings = Settings.resolve(
@@ -115,6 +119,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             allow_urls=allow_urls,
             max_response_bytes=max_response_bytes,
             max_image_bytes=max_image_bytes,
+            max_image_pixels=max_image_pixels,
         )
         parts = Parts.of(
             settings,

@@ -101,6 +101,7 @@ class Settings:
     allow_urls: AllowURLs
     max_response_bytes: int
     max_image_bytes: int
+    max_image_pixels: int
 
     def __repr__(self) -> str:
         # The generated one would print the key.
@@ -146,6 +147,7 @@ class Settings:
         allow_urls: AllowURLs,
         max_response_bytes: int,
         max_image_bytes: int,
+        max_image_pixels: int,
     ) -> "Settings":
         """Check every argument, and fill in what the environment gives."""
         url = resolve_api_url(api_url)
@@ -178,6 +180,7 @@ class Settings:
             )
         check_number("max_response_bytes", max_response_bytes, at_least=1, whole=True)
         check_number("max_image_bytes", max_image_bytes, at_least=1, whole=True)
+        check_number("max_image_pixels", max_image_pixels, at_least=1, whole=True)
         return cls(
             api_key=key,
             api_url=str(url).rstrip("/"),
@@ -192,6 +195,7 @@ class Settings:
             allow_urls=allow_urls,
             max_response_bytes=max_response_bytes,
             max_image_bytes=max_image_bytes,
+            max_image_pixels=max_image_pixels,
         )
 
 

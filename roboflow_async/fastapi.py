@@ -87,6 +87,7 @@ class ClientOptions(TypedDict, total=False):
     trust_env: bool
     max_response_bytes: int
     max_image_bytes: int
+    max_image_pixels: int
     platform_url: str | None
 
 

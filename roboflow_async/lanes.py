@@ -127,6 +127,11 @@ class Lanes:
         self._left()
         await asyncio.shield(closing)
 
+    def close_free(self) -> None:
+        """Close those that are free now: something else needs their descriptors."""
+        while self._free:
+            self._discard(self._free.pop()[1])
+
     async def aclose(self) -> None:
         """Close those that are free now, and those that are given back later.
 
@@ -135,8 +140,7 @@ class Lanes:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        while self._free:
-            self._discard(self._free.pop()[1])
+        self.close_free()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING):
                 while self._taken or self._closing:

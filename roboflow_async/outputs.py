@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from roboflow_async.errors import ImageError
 from roboflow_async.jsontypes import is_object
-from roboflow_async.pixels import load_pillow
+from roboflow_async.pillow import load_pillow
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -23,7 +23,7 @@ __all__ = [
     "Wait",
     "cooldown_wait",
     "decide",
-    "full_jitter",
+    "full_jitter_wait",
     "is_transient",
     "may_be_its_own",
     "probe_wait",
@@ -86,7 +86,7 @@ def decide(
             most = min(most, _HOST_NAME_ATTEMPTS)
         if failures >= most:
             return GiveUp(f"all {most} attempts failed" if failures > 1 else "")
-        seconds = max(full_jitter(failures, policy), retry_after or 0.0)
+        seconds = max(full_jitter_wait(failures, policy), retry_after or 0.0)
     else:
         return GiveUp()
     if policy.max_elapsed is not None and elapsed + seconds > policy.max_elapsed:
@@ -126,8 +126,8 @@ def _exponential(step: int, policy: RetryPolicy) -> float:
     return next(islice(waits, min(step, 1000) - 1, None))
 
 
-def full_jitter(step: int, policy: RetryPolicy) -> float:
-    """Seconds before attempt `step + 1`: from 0 to `base * 2**(step - 1)`, at most `max_wait`."""
+def full_jitter_wait(step: int, policy: RetryPolicy) -> float:
+    """Seconds before attempt `step + 1`, drawn as `RetryPolicy.base` says; `step` counts from 1."""
     return backoff.full_jitter(_exponential(step, policy))
 
 

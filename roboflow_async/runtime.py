@@ -25,7 +25,7 @@ from roboflow_async.logs import keep_out_of_logs
 from roboflow_async.loop_end import close_with_loop
 from roboflow_async.pacing import Pacer
 from roboflow_async.protocol import KeyPlacement, common_headers
-from roboflow_async.retry import RetryQuota
+from roboflow_async.retry import RetryQuota, full_jitter_wait
 from roboflow_async.transport import HTTPClient, HTTPTransport, Transport, check_http_client
 
 __all__ = ["Parts", "Runtime", "RuntimeHolder"]
@@ -117,8 +117,16 @@ class Parts:
             allow_paths=self.settings.allow_paths,
             allow_urls=self.settings.allow_urls,
             max_bytes=self.settings.max_image_bytes,
+            max_pixels=self.settings.max_image_pixels,
+            retry_wait=self._retry_wait,
+            free_descriptors=transport.close_free,
         )
         return Runtime(loop, loader, transport, dispatcher)
+
+    def _retry_wait(self, failures: int) -> float | None:
+        """Seconds until an input is read again, or None after too many attempts."""
+        policy = self.settings.retry
+        return full_jitter_wait(failures, policy) if failures < policy.max_attempts else None
 
 
 def _pacer(settings: Settings, key: KeyPlacement, limiter: RateLimiter | None) -> Pacer:

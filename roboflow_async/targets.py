@@ -10,8 +10,9 @@ from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 from roboflow_async.admission import Flow
 from roboflow_async.checks import check_number, check_priority, refuse_copy
 from roboflow_async.encoding import Resizing
-from roboflow_async.errors import ConfigurationError, ImageError, RoboflowError, is_fatal
+from roboflow_async.errors import ImageError, RoboflowError, is_fatal
 from roboflow_async.images import ImageLoader
+from roboflow_async.many_images import check_many
 from roboflow_async.priority import Priority
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.responses import Answer
@@ -115,16 +116,7 @@ class Target(ABC, Generic[Output]):
         priority: Priority | None,
         retry: bool = True,
     ) -> ResultStream[Result[Output]]:
-        if isinstance(images, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(
-            images,
-            (Iterable, AsyncIterable),  # pyright: ignore[reportUnnecessaryIsInstance]
-        ):
-            kind = type(cast("object", images)).__name__
-            raise ConfigurationError(
-                f"images is of type {kind}, which is not a number of images: "
-                "give a list, a generator or an async generator of them; for a folder, "
-                "Path(folder).glob('*.jpg')."
-            )
+        check_many(images)
         check_priority(priority)
         flow = self._new_flow(priority)
 

@@ -85,6 +85,10 @@ class Transport(Protocol):
         """
         ...
 
+    def close_free(self) -> None:
+        """Close the connections that nothing is sent over now."""
+        ...
+
     async def aclose(self) -> None:
         """Close every connection; attempts in flight fail with `APIConnectionError`."""
         ...
@@ -298,6 +302,10 @@ class HTTPTransport:
         """What errors carry, without the key."""
         text = response.headers.get("x-request-id")
         return text and self._key.without_key(text)[:_REQUEST_ID_LIMIT]
+
+    def close_free(self) -> None:
+        """Close the connections that nothing is sent over now; not those of an `http_client`."""
+        self._lanes.close_free()
 
     async def aclose(self) -> None:
         """Close every connection; attempts in flight fail with `APIConnectionError`."""

@@ -14,6 +14,8 @@ __all__ = ["AllowURLs", "check_image_url", "check_parameter", "is_url"]
 AllowURLs = bool | Literal["public"]
 """Whether URLs are passed on: all, none, or those whose host is not plainly a private one."""
 
+_LONGEST: Final = 8192  # characters
+
 # Stricter than RFC 3986, so that no two parsers read another host in it: no user, no backslash.
 _PLAIN: Final = re.compile(
     r"https?://(?:(?P<name>[a-z0-9._-]+)|\[(?P<v6>[0-9a-f:.]+)\])(?::[0-9]{1,5})?(?:[/?#]|\Z)",
@@ -62,7 +64,12 @@ def check_image_url(url: str, allow_urls: AllowURLs) -> None:
         )
     if not is_url(url):
         raise ImageError("an image was given as a URL that is neither http:// nor https://.")
-    if len(url) > 8192 or not url.isprintable() or " " in url:
+    if len(url) > _LONGEST:
+        raise ImageError(
+            f"an image was given as a URL of {len(url)} characters, which is too long: {_LONGEST} "
+            "at most. Give the image's bytes, or Image.from_base64(...) for a data: URL."
+        )
+    if not url.isprintable() or " " in url:
         raise ImageError("an image was given as a URL with spaces or control characters.")
     if allow_urls == "public" and not _is_public(url):
         raise ImageError(

@@ -37,7 +37,7 @@ def deep(levels: int) -> Any:
         [
             "api_key", "api_url", "requests_per_second", "max_concurrency", "timeout", "retry",
             "queue_timeout", "limiter", "http_client", "transport", "api_key_transport",
-            "max_response_bytes", "max_image_bytes",
+            "max_response_bytes", "max_image_bytes", "max_image_pixels",
         ]
     ),
     value=anything,

@@ -160,6 +160,80 @@ async def test_base64_of_no_image_is_refused(text: str) -> None:
         Image.from_base64(text)
 
 
+def with_a_plus() -> tuple[bytes, str]:
+    data = SCENE + b"\xfb\xef\xbe" * 3  # "++++" each
+    return data, base64.b64encode(data).decode()
+
+
+async def test_a_plus_that_a_form_made_a_blank_of_is_refused_and_never_dropped() -> None:
+    data, text = with_a_plus()
+    spoilt = text.replace("+", " ")
+    assert " " in spoilt
+    for form in (
+        spoilt,
+        text.replace("+", " ", 1),
+        f"data:image/jpeg;base64,{spoilt}",
+        spoilt[:400] + "\n" + spoilt[400:],
+        spoilt.replace(" ", " \n", 1),
+        spoilt.encode(),
+    ):
+        with pytest.raises(ImageError, match=r"'\+' that is not sent as %2B"):
+            Image.from_base64(form)
+    assert await load(Image.from_base64(spoilt.replace(" ", "+"))) == data
+
+
+async def test_a_plus_at_the_very_end_is_not_dropped_either() -> None:
+    data = SCENE + bytes(-len(SCENE) % 3) + b"\x00\x00\x3e"  # ends with "+"
+    text = base64.b64encode(data).decode()
+    assert text.endswith("+")
+    with pytest.raises(ImageError, match="blanks"):
+        Image.from_base64(text[:-1] + " ")
+    with pytest.raises(ImageError, match="blanks"):
+        Image.from_base64(text[:-1] + " \n")
+
+
+async def test_line_ends_within_base64_and_blanks_around_it_are_no_part_of_it() -> None:
+    data, text = with_a_plus()
+    assert "+" in text
+    for end in ("\n", "\r\n", "\t"):
+        wrapped = end.join(text[start : start + 76] for start in range(0, len(text), 76))
+        for form in (wrapped, f"  {wrapped}{end}", f" data:image/jpeg;base64, {wrapped}"):
+            assert await load(Image.from_base64(form)) == data
+    padded = base64.b64encode(SCENE + bytes((1 - len(SCENE)) % 3)).decode()
+    assert padded.endswith("=")
+    assert Image.from_base64(padded + "  ").data
+
+
+HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(100)
+GENERIC_HEIC = b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1heic" + bytes(100)
+GENERIC_AVIF = b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00avifmif1" + bytes(100)
+
+
+@pytest.mark.parametrize("data", [HEIC, GENERIC_HEIC])
+async def test_a_heic_is_refused_since_the_server_cannot_decode_it(data: bytes) -> None:
+    for make in (lambda: data, lambda: io.BytesIO(data), lambda: Image(data)):
+        with pytest.raises(ImageError, match="the Inference Server cannot decode: convert it to"):
+            await load(make())
+        with pytest.raises(ImageError, match="register_heif_opener"):
+            await loader().load(make(), max_side=100)
+    assert await load(GENERIC_AVIF) == GENERIC_AVIF
+
+
+async def test_a_heic_that_pillow_can_read_becomes_a_jpeg_with_max_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As pillow-heif's `register_heif_opener` does it.
+    PillowImage.init()
+    opener = lambda *_: PillowImage.open(io.BytesIO(jpeg(300, 200)))  # noqa: E731
+    monkeypatch.setitem(PillowImage.OPEN, "HEIF", (opener, lambda prefix: b"heic" in prefix))
+    monkeypatch.setattr(PillowImage, "ID", [*PillowImage.ID, "HEIF"])
+    for max_side, size in ((100, (100, 67)), (1000, (300, 200))):
+        encoded, picture = await downsized(HEIC, max_side)
+        assert encoded.resizing is not None
+        assert encoded.resizing.original_size == (300, 200)
+        assert (picture.format, picture.size) == ("JPEG", size)
+
+
 async def test_a_numpy_array_is_bgr() -> None:
     array = np.zeros((40, 60, 3), np.uint8)
     array[:, :, 0] = 255  # blue, in OpenCV's order
@@ -215,14 +289,15 @@ async def test_a_pil_image_of_any_mode_becomes_a_jpeg(mode: str) -> None:
         ("/no/such/file.jpg", "no file"),
         (Path("/no/such/file.jpg"), "no file"),
         ("/", "folder"),
-        ("", "folder"),
+        ("", "empty string"),
+        (" ", "empty string"),
         ("a\x00b.jpg", "cannot be read"),
         ("x" * 5000, "cannot be read"),
         ("data:image/jpeg;base64,/9j/", "from_base64"),
         ("file:///etc/passwd", "no file"),
         ("http://exa mple.com/a.jpg", "spaces"),
         ("http://example.com/a\r\nb.jpg", "control"),
-        ("http://example.com/" + "a" * 9000, "URL"),
+        ("http://example.com/" + "a" * 9000, "9019 characters, which is too long"),
         (io.StringIO("text"), "binary"),
     ],
 )

@@ -5,12 +5,14 @@ INFERENCE_SERVER_URL to its address.
 """
 
 import asyncio
+import io
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI, UploadFile
 from PIL import Image as PillowImage
@@ -22,6 +24,7 @@ from roboflow_async import (
     APIStatusError,
     BadRequestError,
     Image,
+    ImageError,
     RedisRateLimiter,
     RetryPolicy,
     RoboflowClient,
@@ -364,3 +367,96 @@ async def test_clients_that_share_a_ceiling_through_redis(transport: Any, tmp_pa
                 return sum([result.ok async for result in stream])
 
         assert await asyncio.gather(*(process() for _ in range(3))) == [10] * 3
+
+
+# Files of more than 8 bits: the same boxes as they are, made smaller, and through Pillow.
+
+
+def deep_scene() -> np.ndarray[Any, np.dtype[np.uint16]]:
+    """Shapes a little above and a little below the detector's threshold, 127 of 255."""
+    scene = np.full((240, 320), 30 * 257, np.uint16)
+    scene[40:80, 40:100] = 140 * 256 + 255
+    scene[120:200, 160:260] = 0xFFFF
+    scene[20:60, 200:240] = 100 * 256 + 255  # not found
+    return scene
+
+
+def deep_file(kind: str) -> bytes:
+    scene = deep_scene()
+    if kind == "pgm":
+        return b"P5\n320 240\n65535\n" + scene.astype(">u2").tobytes()
+    buffer = io.BytesIO()
+    if kind == "tiff, white is zero":
+        PillowImage.fromarray(0xFFFF - scene).save(buffer, "TIFF", tiffinfo={262: 0})
+    elif kind == "tiff, big-endian":
+        PillowImage.fromarray(scene.astype(">u2")).save(buffer, "TIFF")
+    else:
+        PillowImage.fromarray(scene).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind", ["png", "tiff", "tiff, big-endian", "tiff, white is zero", "jpeg2000", "pgm"]
+)
+async def test_a_16_bit_picture_is_seen_alike_as_it_is_made_smaller_and_through_pillow(
+    kind: str, client: RoboflowClient
+) -> None:
+    expected = [(40, 40, 60, 40), (160, 120, 100, 80)]
+    data = deep_file(kind)
+    options: dict[str, Any] = {"task": "object-detection"}
+    as_it_is = await client.model("shapes/1", **options).run(data)
+    smaller = await client.model("shapes/1", max_side=160, **options).run(data)
+    through_pillow = await client.model("shapes/1", **options).run(
+        PillowImage.open(io.BytesIO(data))
+    )
+    for output in (as_it_is, smaller, through_pillow):
+        found = sorted(
+            (box.x - box.width / 2, box.y - box.height / 2, box.width, box.height)
+            for box in output.predictions
+        )
+        assert len(found) == 2
+        for box, right in zip(found, expected, strict=True):
+            assert box == pytest.approx(right, abs=3)  # of JPEG, at half the size
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+async def test_the_server_refuses_what_is_refused_here(dtype: Any, client: RoboflowClient) -> None:
+    buffer = io.BytesIO()
+    PillowImage.fromarray(deep_scene().astype(dtype)).save(buffer, "TIFF")
+    model = client.model("shapes/1", task="object-detection")
+    with pytest.raises(BadRequestError):
+        await model.run(buffer.getvalue())
+    with pytest.raises(ImageError, match="refuses such a file"):
+        await client.model("shapes/1", task="object-detection", max_side=160).run(buffer.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM"])
+async def test_the_server_decodes_what_is_let_through(kind: str, client: RoboflowClient) -> None:
+    buffer = io.BytesIO()
+    PillowImage.fromarray((deep_scene() >> 8).astype(np.uint8)).convert("RGB").save(buffer, kind)
+    output = await client.model("shapes/1", task="object-detection").run(buffer.getvalue())
+    assert len(output.predictions) == 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+async def test_the_server_turns_the_same_kinds_of_files_as_max_side(
+    kind: str, client: RoboflowClient
+) -> None:
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    grey = PillowImage.fromarray((deep_scene() >> 8).astype(np.uint8))
+    grey.convert("RGB").save(buffer, kind, exif=exif)
+    outputs = [
+        await client.model("shapes/1", task="object-detection", max_side=side).run(
+            buffer.getvalue()
+        )
+        for side in (None, 160)
+    ]
+    first, second = (
+        sorted((box.x, box.y, box.width, box.height) for box in output.predictions)
+        for output in outputs
+    )
+    assert len(first) == len(second) == 2
+    for box, right in zip(second, first, strict=True):
+        assert box == pytest.approx(right, abs=4)

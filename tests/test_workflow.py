@@ -321,11 +321,14 @@ async def test_a_burst_is_bound_before_its_images_are_looked_at(
     read = 0
 
     class Slow:
+        def __init__(self) -> None:
+            self._file = io.BytesIO(picture(1))
+
         async def read(self, size: int = -1) -> bytes:
             nonlocal read
-            read += 1
+            read += self._file.tell() == 0
             await asyncio.sleep(0.05)
-            return picture(1)
+            return self._file.read(size)
 
     async with make_client(requests_per_second=10, max_waiting=3) as client:
         workflow = client.workflow("ws", "wf")

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, UnidentifiedImageError
+
+from roboflow_async.downsizing import read_upright
+from roboflow_async.errors import ImageError
 
 __all__ = ["UnreadableImageError", "detect", "draw_boxes", "open_base64"]
 
@@ -24,11 +27,14 @@ class UnreadableImageError(Exception):
 
 
 def open_base64(text: str) -> Image.Image:
-    """The picture in base64 text, turned as its EXIF data says."""
+    """The picture in base64 text, as OpenCV reads it: 8 bits, turned as its EXIF data says."""
     try:
         picture = Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
-        return ImageOps.exif_transpose(picture).convert("RGB")
-    except (binascii.Error, ValueError, UnidentifiedImageError, OSError) as error:
+        return read_upright(picture).convert("RGB")
+    except (
+        *(binascii.Error, ValueError, UnidentifiedImageError, OSError, ImageError),
+        Image.DecompressionBombError,
+    ) as error:
         raise UnreadableImageError(str(error)) from None
 
 
