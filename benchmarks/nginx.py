@@ -28,12 +28,23 @@ http {{
     keepalive_requests 100000000;
     keepalive_timeout 60s;
     default_type application/json;
+    {limit}
     server {{
-        listen 127.0.0.1:{port} backlog=1024;
+        listen {listen} backlog=1024;
         location / {{ return 200 '{prediction}'; }}
         location /any/workflows/ {{ return 200 '{workflow}'; }}
     }}
 }}
+"""
+
+# `return` answers before a limit is looked at: the limited server passes on what it lets through.
+_LIMIT = """
+    limit_req_zone $server_port zone=all:1m rate={rate}r/s;
+    limit_req_status 429;
+    server {{
+        listen 127.0.0.1:{port} backlog=1024;
+        location / {{ limit_req zone=all; proxy_pass http://unix:{folder}/behind; }}
+    }}
 """
 
 
@@ -61,8 +72,12 @@ def _json(value: object) -> str:
 
 
 @contextmanager
-def nginx(core: int) -> Iterator[str]:
-    """Its base URL while it runs on one core."""
+def nginx(core: int, *, limit: int | None = None) -> Iterator[str]:
+    """Its base URL while it runs on one core.
+
+    With a limit of so many requests per second and no burst, it answers 429 to each that comes
+    sooner than 1/limit after the last that it let through.
+    """
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         raise SystemExit("nginx is needed: apt-get install nginx-light, or brew install nginx.")
@@ -71,10 +86,12 @@ def nginx(core: int) -> Iterator[str]:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder, "nginx.conf")
+        limited = {"rate": limit, "port": port, "folder": folder}
         configuration.write_text(
             _CONFIGURATION.format(
                 folder=folder,
-                port=port,
+                listen=f"unix:{folder}/behind" if limit else f"127.0.0.1:{port}",
+                limit=_LIMIT.format(**limited) if limit else "",
                 prediction=_json(_prediction()),
                 workflow=_json({"outputs": [{"predictions": _prediction()}]}),
             )

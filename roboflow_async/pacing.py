@@ -1,19 +1,19 @@
 """The pace: when the next request may leave. The only file that imports aiolimiter.
 
-A `Pacer` keeps three promises:
+A `Pacer` keeps four promises:
 
 1. In no rolling second are more requests sent than the ceiling, and whenever somebody waits, at
    least 98 % of the ceiling is used.
-2. After a 429 nobody gets a turn until the cooldown has passed.
-3. After a 429 the pace falls to what the server has really let through, and climbs back to
-   the ceiling, slowly at first: so a ceiling that is lower than the configured one, or shared
-   with other processes, is found and kept.
+2. Two requests keep the pace's distance, from when the first really left: also after a start, a
+   pause and a cooldown. They come closer only to catch up with a wake-up that was late.
+3. After a 429 nobody gets a turn until the cooldown has passed.
+4. After a 429 the pace falls and climbs back by the law in `pace_law.py`: so a ceiling that is
+   lower than the configured one, or shared with other processes, is found and kept.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
 from typing import Final
 
@@ -22,16 +22,9 @@ from aiolimiter import AsyncLimiter
 from roboflow_async.checks import check_number
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.limiters import RateLimiter, SentTurn, ToldRateLimiter
+from roboflow_async.pace_law import PaceLaw
 
-__all__ = [
-    "BACK_OFF",
-    "DEEPEST_CUT",
-    "LOWEST_PACE",
-    "RECOVERY",
-    "Pacer",
-    "Turn",
-    "WAKE_UP_TOLERANCE",
-]
+__all__ = ["LEAST_DISTANCE", "Pacer", "Turn", "turns_to_remember"]
 
 # The share of every second that is given up, so that the ceiling holds where it is counted: of 21
 # requests the first may arrive late and the last early by some milliseconds.
@@ -39,46 +32,62 @@ _ARRIVAL_MARGIN: Final = 0.012
 _LEAST_MARGIN: Final = 0.006  # of a request that left late: the rest is used to catch up
 # The event loop wakes late (epoll rounds up to a millisecond, others run first). The bucket holds
 # more than one request by this much time, so that a late wake-up is caught up with.
-WAKE_UP_TOLERANCE: Final = 0.020
+_WAKE_UP_TOLERANCE: Final = 0.020  # seconds
+# Of two requests, in parts of the pace's distance: a limit that looks at the distance, as nginx's
+# `limit_req` does, sees no fault in it. Where distances are long, they are kept to that, and late
+# wake-ups are caught up with only when so many seconds of them have come together: then at once.
+LEAST_DISTANCE: Final = 1.001
+_LONG_DISTANCE: Final = 0.040  # seconds
+_FAR_BEHIND: Final = 0.008
+# Of levels of the bucket: it asks for as little time as it lacks, which may be none by any clock.
+_ROUNDING: Final = 1e-6  # seconds
+# From its turn until it leaves, a request takes a moment also on an open connection: as long as the
+# fastest of the last few took, but for those that had to connect.
+_USUAL_OF: Final = 8
+_LONGEST_USUAL: Final = 0.005
 
 _WINDOW: Final = 1.0  # seconds; the API counts requests in a rolling second
-RECOVERY: Final = 30.0  # seconds from a 429 back to the ceiling
-BACK_OFF: Final = 0.9  # of what the server let through in the last second
-DEEPEST_CUT: Final = 0.5  # one wave of 429s never lowers the pace below this share of it
-LOWEST_PACE: Final = 0.1  # requests per second
 _LONGEST_COOLDOWN: Final = 3600.0  # seconds
+
+
+def turns_to_remember(ceiling: float) -> int:
+    """As many as one second may have; and those of some more, so that the law can look at them.
+
+    A 429 may come seconds after its request went out, and tells of the second before that.
+    """
+    second = max(int(ceiling), 1)
+    return max(second, min(4 * second, 4000), 16)
 
 
 class Turn:
     """The right to send one request.
 
     Attributes:
-        at: when it was given, and once the request is on its way, when that was (the loop's
-            clock, seconds).
+        given: when it was given (the loop's clock, seconds).
+        at: the same, and once the request is on its way, when that was.
     """
 
-    __slots__ = ("_booked", "_clock", "at")
+    __slots__ = ("_booked", "_clock", "_on_sent", "at", "given")
 
-    def __init__(self, clock: Callable[[], float], booked: object = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        booked: object = None,
+        on_sent: "Callable[[Turn], None] | None" = None,
+    ) -> None:
         self._clock = clock
         self._booked = booked
-        self.at = clock()
+        self._on_sent = on_sent
+        self.given = self.at = clock()
 
     def sent(self) -> None:
         """Say that the request goes out now: a new connection may have been needed first."""
         self.at = self._clock()
+        if self._on_sent is not None:
+            self._on_sent(self)
         # Looked at first: asking for a protocol takes longer than all the rest.
         if self._booked is not None and isinstance(self._booked, SentTurn):
             self._booked.sent()
-
-
-@dataclass(slots=True)
-class _Wave:
-    """429s that belong together: those of requests sent before the first of them came back."""
-
-    began: float
-    pace: float | None  # before it
-    let_through: int  # turns of the second before it, less those rejected
 
 
 class Pacer:
@@ -116,18 +125,22 @@ class Pacer:
     def _start_over(self) -> None:
         self._turnstile = asyncio.Lock()
         self._bucket: AsyncLimiter | None = None
-        if self.requests_per_second is not None:
+        ceiling = self.requests_per_second
+        if ceiling is not None:
             # A bucket of the usual size, `AsyncLimiter(20, 1)`, lets 39 requests through in its
             # first second (measured). One that holds a single request spaces them evenly.
-            rate = self.requests_per_second / (_WINDOW + _ARRIVAL_MARGIN)
-            size = 1 + WAKE_UP_TOLERANCE * rate
+            rate = ceiling / (_WINDOW + _ARRIVAL_MARGIN)
+            size = 1 + _WAKE_UP_TOLERANCE * rate
             self._bucket = AsyncLimiter(size, size / rate)
-        # As many turns as one second may have.
-        self._turns: deque[Turn] = deque(maxlen=max(int(self.requests_per_second or 0), 1))
+        self._turns: deque[Turn] = deque(maxlen=turns_to_remember(ceiling or 1))
+        self._law = PaceLaw(ceiling or inf)
+        self._departed = -inf  # when the last request left, less what each takes for that
+        self._delays = deque([0.0] * _USUAL_OF, maxlen=_USUAL_OF)  # from a turn until it left
+        self._passed_at = self._emptied_at = -inf  # the bucket: by a turn, of an idle time
+        self._follows_idleness = False  # the last turn: nobody had waited for it
         self._cooldown_until = -inf
-        self._wave: _Wave | None = None  # the last one
+        self._wave_began = -inf  # the last wave of 429s
         self._waves = 0  # since the last success
-        self._low: float | None = None  # the pace after the cooldown; None: at the ceiling
 
     def _clock(self) -> float:
         # Made per running loop: AsyncLimiter's timers and times belong to one.
@@ -149,17 +162,11 @@ class Pacer:
         With a limiter that is shared with other processes: that of all together.
         """
         ceiling = self.requests_per_second
-        own = ceiling if ceiling is None else self._pace_below(ceiling)
+        own = (
+            ceiling if ceiling is None or self._loop is None else self._law.pace(self._loop.time())
+        )
         told = self._told.pace if self._told is not None else None
         return own if own is None or told is None else min(own, told)
-
-    def _pace_below(self, ceiling: float) -> float:
-        if self._low is None or self._loop is None:
-            return ceiling
-        elapsed = min(max(self._loop.time() - self._cooldown_until, 0.0) / RECOVERY, 1.0)
-        # Cubic: most of the time is spent close to what is known to work, and the ceiling is
-        # still reached soon (as CUBIC does for TCP, RFC 9438).
-        return self._low + (ceiling - self._low) * elapsed**3
 
     @property
     def cooldown(self) -> float:
@@ -186,37 +193,91 @@ class Pacer:
         # One at a time: each wait below is for the turns that were given before.
         async with self._turnstile:
             while True:
-                wave = self._wave
+                wave = self._wave_began
                 if (pause := self.cooldown) > 0:
                     await asyncio.sleep(pause)
                 booked = await self._take(demand)
-                if wave is self._wave:  # else a 429 came in while this one waited
+                if wave == self._wave_began:  # else a 429 came in while this one waited
                     break
-            turn = Turn(asyncio.get_running_loop().time, booked)
+            turn = Turn(asyncio.get_running_loop().time, booked, self._note_sent)
             self._turns.append(turn)
+            self._departed = max(self._departed, turn.given)
             return turn
 
     async def _take(self, demand: int) -> object:
         ceiling = self.requests_per_second
-        if self._bucket is not None and ceiling is not None:
-            # A turn at a lower pace costs more of the same bucket: nothing has to be rebuilt
-            # when the pace changes, and what was used up before stays used up.
-            cost = ceiling / self._pace_below(ceiling)
-            while cost > 1:
-                await self._bucket.acquire()
-                cost -= 1
-            await self._bucket.acquire(cost)
-            # The bucket spaces the turns evenly. Requests may still leave closer together: a
-            # late wake-up was caught up with, or one had to connect first (to a distant server
-            # for 100 ms and more). What counts is the second from when they really went out.
-            count = len(self._turns)
-            if count == self._turns.maxlen:
-                early = self._turns[0].at + count / ceiling + _LEAST_MARGIN - self._clock()
-                if early > 0:
-                    await asyncio.sleep(early)
+        if self._bucket is None or ceiling is None:
+            return await self._take_shared(demand)
+        pace = self._law.pace(self._clock())
+        followed_idleness = self._follows_idleness
+        await self._pass_bucket(self._bucket, ceiling, pace)
+        if self._told is not None:
+            # It keeps the distance itself, and its turns are not to be used late.
+            await self._keep_distance(ceiling, 0.0)
+            return await self._take_shared(demand)
+        booked = await self._take_shared(demand)
+        # Where distances are short, what leaves late makes up for what left late before it; but
+        # for the first ones, which have to connect.
+        is_kept = 1 / pace >= _LONG_DISTANCE or followed_idleness
+        await self._keep_distance(ceiling, LEAST_DISTANCE / pace if is_kept else 0.0)
+        return booked
+
+    async def _take_shared(self, demand: int) -> object:
         if self._told is not None:
             return await self._told.acquire(demand)
         return await self._shared.acquire() if self._shared is not None else None
+
+    async def _pass_bucket(self, bucket: AsyncLimiter, ceiling: float, pace: float) -> None:
+        # A turn at a lower pace costs more of the same bucket: nothing has to be rebuilt when the
+        # pace changes, and what was used up before stays used up.
+        cost = ceiling / pace
+        rate = ceiling / (_WINDOW + _ARRIVAL_MARGIN)
+        now = self._clock()
+        idle = now - max(self._passed_at + cost / rate, self._emptied_at)
+        if idle > _ROUNDING:
+            # Nobody waited in that time, so no wake-up was late: it is not there to catch up with.
+            self._emptied_at = now
+            await bucket.acquire((min(idle, _WAKE_UP_TOLERANCE) - _ROUNDING) * rate)
+        while cost > 1:
+            await bucket.acquire()
+            cost -= 1
+        await bucket.acquire(cost)
+        self._passed_at, self._follows_idleness = self._clock(), idle > 0
+
+    async def _keep_distance(self, ceiling: float, least: float) -> None:
+        """Wait until those before are far enough away; `least`: from the last one, in seconds.
+
+        The bucket spaces the turns evenly. Requests may still leave closer together: a late wake-up
+        was caught up with, or one had to connect first (to a distant server for 100 ms and more).
+        What counts is when they really went out.
+        """
+        catching_up = 0.0
+        behind = self._last_given + least - self._clock()
+        if behind >= _FAR_BEHIND and self._law.pace(self._clock()) >= ceiling:
+            catching_up = behind
+        count = max(int(ceiling), 1)
+        while True:  # anew after each wait: the last one may have left only meanwhile
+            earliest = self._departed + least - catching_up if least else -inf
+            if len(self._turns) >= count:
+                second = self._turns[-count].at + count / ceiling + _LEAST_MARGIN
+                earliest = max(earliest, second)
+            if (early := earliest - self._clock()) <= 0:
+                return
+            await asyncio.sleep(early)
+
+    @property
+    def _last_given(self) -> float:
+        return self._turns[-1].given if self._turns else -inf
+
+    def _note_sent(self, turn: Turn) -> None:
+        self._delays.append(turn.at - turn.given)
+        self._departed = max(self._departed, turn.at - min(*self._delays, _LONGEST_USUAL))
+
+    def _sent_between(self, start: float, end: float) -> float:
+        turns = self._turns
+        if len(turns) == turns.maxlen and turns[0].at > start:
+            return inf  # as many as the pace allowed: it is too long ago
+        return sum(start <= turn.at < end for turn in turns)
 
     def succeeded(self) -> None:
         """Say that the server answered a request with something other than a 429."""
@@ -237,12 +298,12 @@ class Pacer:
                 in a row (from 1).
         """
         now = self._clock()
-        wave = self._wave
-        if wave is not None and sent_at <= wave.began:
-            wait = 0.0
-        else:
-            let_through = sum(turn.at > now - _WINDOW for turn in self._turns)
-            wave = self._wave = _Wave(now, self.pace, let_through)
+        is_new = sent_at > self._wave_began
+        if not is_new and retry_after is None:
+            return
+        wait = 0.0
+        if is_new:
+            self._wave_began = now
             self._waves += 1
             wait = backoff(self._waves)
         if retry_after is not None:
@@ -251,8 +312,6 @@ class Pacer:
         if self._told is not None:
             self._told.rejected(sent_ago=now - sent_at, wait=wait)
             return
-        wave.let_through -= 1
-        if wave.pace is not None:
-            lowest = max(wave.pace * DEEPEST_CUT, LOWEST_PACE)
-            low = min(max(wave.let_through * BACK_OFF, lowest), wave.pace * BACK_OFF)
-            self._low = min(max(low, LOWEST_PACE), wave.pace)
+        if is_new and self.requests_per_second is not None:
+            self._law.rejected(sent_at, self._sent_between)
+        self._law.resume_at = self._cooldown_until

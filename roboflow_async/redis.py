@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Final, Self, cast
 from roboflow_async.checks import check_number
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.ledger import Grant
-from roboflow_async.pacing import (
-    BACK_OFF,
-    DEEPEST_CUT,
-    LOWEST_PACE,
-    RECOVERY,
-    WAKE_UP_TOLERANCE,
-)
+from roboflow_async.pace_law import CONSTANTS
+from roboflow_async.pacing import LEAST_DISTANCE, turns_to_remember
 from roboflow_async.shared_ceiling import SharedCeiling
 
 if TYPE_CHECKING:
@@ -32,6 +27,9 @@ _MARGIN: Final = 0.020
 _WINDOW: Final = 1.014
 # Of a process that was idle, connections are opened: who knows when its first requests arrive.
 _COLD: Final = 0.045
+# By more than this no wake-up is late: a request that went out so late had to connect.
+_LATE_WAKE_UP: Final = 0.020
+_KEPT_FOR: Final = 60.0  # seconds after its last use in which nothing is forgotten
 _MICROSECONDS: Final = 1_000_000
 
 
@@ -160,14 +158,14 @@ class _RedisLedger:
         self._key = _PREFIX + scope
         self._constants = (
             requests_per_second,
+            turns_to_remember(requests_per_second),
             _WINDOW * _MICROSECONDS,
             _COLD * _MICROSECONDS,
             1 + _MARGIN,
-            WAKE_UP_TOLERANCE * _MICROSECONDS,
-            RECOVERY * _MICROSECONDS,
-            BACK_OFF,
-            DEEPEST_CUT,
-            LOWEST_PACE,
+            LEAST_DISTANCE,
+            _LATE_WAKE_UP * _MICROSECONDS,
+            _KEPT_FOR * _MICROSECONDS,
+            *CONSTANTS,
         )
 
     async def reserve(

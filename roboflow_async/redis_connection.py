@@ -43,6 +43,13 @@ _REFUSALS: Final = (
     exceptions.AuthorizationError,
     exceptions.NoPermissionError,
 )
+# Of a cluster whose nodes have gone elsewhere.
+_UNREACHABLE: Final = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.RedisClusterException,
+    OSError,
+)
 # How a command that the user may not give shows inside of a script (Redis 6, 7).
 _MISSING_RIGHT: Final = re.compile(
     r"NOPERM|ACL failure|no permissions|can't run this command", re.IGNORECASE
@@ -107,8 +114,11 @@ class RedisConnection:
             failure = ConfigurationError(f"the URL of Redis has a wrong option: {error}.")
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
             # (Before Redis 7, a script's own error is but text.)
-            if isinstance(error, exceptions.ReadOnlyError) or "-READONLY" in str(error):
-                # The server is a replica now. Its name may lead to another one, if it is asked.
+            is_replica = isinstance(error, exceptions.ReadOnlyError) or "-READONLY" in str(error)
+            if is_replica or (self._url.is_cluster and isinstance(error, _UNREACHABLE)):
+                # The server is a replica now: its name may lead to another, if it is asked. And a
+                # cluster's nodes are sought at their last addresses alone (`NodesManager` of
+                # redis-py): begun anew, at those of the URL, whose names may lead elsewhere.
                 await self._disconnect()
             # Of its text the code alone (READONLY, OOM, ...): the rest may name an address.
             code = re.match(r"[A-Z]{3,}\b", str(error))
@@ -180,6 +190,11 @@ class _Url:
         nodes = ",".join(f"{host}:{port}" for host, port in self._nodes)
         self.shown = f"{parts.scheme}://{nodes}{parts.path}"
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it names nodes of a cluster."""
+        return self._kind == "cluster"
+
     def connect(self, timeout: float) -> Sequence[Any]:
         """Clients that connect when they are used; the first is the one to use."""
         options: dict[str, Any] = {
@@ -208,7 +223,8 @@ class _Url:
             if name not in ("host", "port", "connection_class")
         }
         if self._plain.startswith("rediss:"):
-            server["ssl"] = asking["ssl"] = True
+            server["ssl"] = True
+        asking |= {name: value for name, value in server.items() if name.startswith("ssl")}
         sentinel: Any = Sentinel(self._nodes, sentinel_kwargs=asking, **{**options, **server})
         return [sentinel.master_for(self._service), *sentinel.sentinels]
 

@@ -1,9 +1,9 @@
 -- One ceiling for many processes: a schedule of turns, the cooldown after a 429, and a pace that
--- falls to what the API lets through and climbs back. It is what `Pacer` does, for all of them.
+-- falls and climbs back. It is what `Pacer` does, for all of them.
 --
 -- KEYS[1]  a hash, which expires when nobody uses it
--- ARGV     operation; ceiling (requests a second); window, cold, spacing, tolerance, recovery,
---          back-off, deepest cut, lowest pace (pacing.py and redis.py say what they are); and then
+-- ARGV     operation; constants, in the order of CONSTANTS below (pace_law.py and redis.py say what
+--          they are); and then
 --   reserve  turns, number of the last one that the caller knows, lead, 1 for afresh
 --                                                  -> now, pace, cooldown, number of the first turn,
 --                                                     when each is due
@@ -12,20 +12,27 @@
 -- Times are microseconds, moments are of this server's clock; the pace comes back in thousandths.
 
 local SECOND = 1000000
+local CONSTANTS = {
+  'ceiling', 'remembered', 'window', 'cold', 'spacing', 'least_distance', 'tolerance', 'kept_for',
+  'cut', 'deepest_cut', 'knee', 'unsure_knee', 'let_through', 'held_cut', 'far_above',
+  'shortest_climb', 'shortest_climb_requests', 'longest_climb', 'longest_climb_requests',
+  'probe', 'probe_requests', 'lowest',
+}
 local operation = ARGV[1]
-local constants = {}
-for index = 2, #ARGV do
-  constants[index - 1] = tonumber(ARGV[index])
+local c = {}
+for index, name in ipairs(CONSTANTS) do
+  c[name] = tonumber(ARGV[index + 1])
 end
-local ceiling, window, cold, spacing, tolerance, recovery, back_off, deepest_cut, lowest = unpack(constants, 1, 9)
-local FIRST = 10  -- of what belongs to the operation
-local argument, other = constants[FIRST], constants[FIRST + 1]
-local lead, afresh = constants[FIRST + 2], constants[FIRST + 3]
+local arguments = {}  -- of the operation
+for index = #CONSTANTS + 2, #ARGV do
+  arguments[#arguments + 1] = tonumber(ARGV[index])
+end
+local ceiling = c.ceiling
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * SECOND + tonumber(time[2])
 
-local FIELDS = {'seen', 'turns', 'valid', 'cold', 'next', 'cool', 'low', 'began', 'before', 'through', 'ring'}
+local FIELDS = {'seen', 'turns', 'valid', 'cold', 'next', 'last', 'cool', 'low', 'knee', 'climb', 'began', 'ring'}
 local stored = redis.call('HMGET', KEYS[1], unpack(FIELDS))
 local is_new = not stored[1]
 local s = {}
@@ -44,22 +51,24 @@ end
 -- The clock was set back: what lay ahead lies as far ahead as before.
 local back = s.seen - now
 if back > 0 then
-  s.next, s.cool, s.began = s.next - back, s.cool - back, s.began - back
+  s.next, s.last = s.next - back, s.last - back
+  s.cool, s.began = s.cool - back, s.began - back
 end
 s.seen = now
 
--- As many turns are kept as one second may have: when each went out.
+-- As many as one second may have.
 local kept = math.max(math.floor(ceiling), 1)
 
--- For that, there is room for as many as the largest ceiling of all callers needs.
-local has_moved = s.ring > 0 and kept > s.ring  -- turns that are kept are sought elsewhere from now on
-s.ring = math.max(s.ring, kept)
+-- There is room for as many as the caller with the largest ceiling wants to be remembered.
+local has_moved = s.ring > 0 and c.remembered > s.ring  -- they are sought elsewhere from now on
+s.ring = math.max(s.ring, c.remembered)
 
 local is_unknown, is_new_here = back > SECOND / 20 or has_moved, false
 if operation == 'reserve' then
-  is_unknown = is_unknown or other >= s.turns or afresh == 1
-  is_new_here = other < 0
-  s.turns = math.max(s.turns, other + 1)
+  local known, afresh = arguments[2], arguments[4] == 1
+  is_unknown = is_unknown or known >= s.turns or afresh
+  is_new_here = known < 0
+  s.turns = math.max(s.turns, known + 1)
 end
 if is_unknown or is_new_here or s.next < now - SECOND then
   s.cold = s.turns + kept  -- until then connections are opened, here and at the server
@@ -83,61 +92,118 @@ local function went_out_at(number)
 end
 
 local function went_out(number, at)
-  turns_of_now[number] = at + (number < s.cold and cold or 0)
+  turns_of_now[number] = at + (number < s.cold and c.cold or 0)
   set(place(number), turns_of_now[number])
 end
 
-local function pace()
+-- How many went out from one moment on until just before another. They did so in their order, but for
+-- a few that were late.
+local function sent_between(from, to)
+  local oldest = math.max(s.turns - s.ring, s.valid)
+  if oldest == s.turns - s.ring and went_out_at(oldest) > from then
+    return math.huge  -- as many as the pace allowed: it is too long ago
+  end
+  local function first_from(moment)
+    local low, high = oldest, s.turns
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      if went_out_at(middle) < moment then
+        low = middle + 1
+      else
+        high = middle
+      end
+    end
+    return low
+  end
+  return first_from(to) - first_from(from)
+end
+
+-- The law of pace_law.py.
+
+local function lasting(name, pace)
+  return math.max(c[name], c[name .. '_requests'] / pace) * SECOND
+end
+
+local function pace_at(moment)
   if s.low == 0 then
     return ceiling
   end
-  local elapsed = math.min(math.max(now - s.cool, 0) / recovery, 1)
-  return math.min(s.low + (ceiling - s.low) * elapsed ^ 3, ceiling)
+  local elapsed = math.max(moment - s.cool, 0)
+  local found
+  if elapsed < s.climb then
+    found = s.knee - (s.knee - s.low) * (1 - elapsed / s.climb) ^ 3
+  else
+    local probed = math.min((elapsed - s.climb) / lasting('probe', s.knee), 1)
+    found = s.knee + (ceiling - s.knee) * probed ^ 3
+  end
+  return math.min(found, ceiling)
 end
 
--- Turns of the last second, which ends with the last one that is booked. (To count more than 2,000
--- would take Redis milliseconds.)
-local function let_through()
-  if kept > 2000 then
-    return pace()
+local function fall(sent_at)
+  local pace = pace_at(sent_at)
+  local elapsed = math.max(sent_at - s.cool, 0)
+  local low, knee, climb = 0, 0, lasting('shortest_climb', pace)
+  local window = math.max(SECOND, SECOND / pace)
+  local function what_was_let_through()
+    return sent_between(sent_at - window, sent_at) * SECOND / window
   end
-  local count, last = 0, math.max(now, went_out_at(s.turns - 1))
-  for number = math.max(s.turns - kept, s.valid), s.turns - 1 do
-    if went_out_at(number) > last - SECOND then
-      count = count + 1
-    end
+  local function cut(from, let_through)
+    return math.min(math.max(let_through * c.let_through, from * c.deepest_cut), from * c.cut)
   end
-  return count
+  if s.low == 0 or elapsed >= s.climb + lasting('probe', s.knee) then
+    low, knee = pace * c.cut, pace * c.knee
+  elseif sent_between(s.cool, sent_at) == 0 then
+    low, knee, climb = cut(s.low, what_was_let_through()), s.knee, s.climb
+  elseif pace > s.knee * c.far_above then
+    low, knee = pace * c.cut, pace * c.knee
+  elseif elapsed >= s.climb / 2 then
+    knee = pace <= s.knee and pace * c.knee or s.knee
+    low = knee * c.held_cut
+    climb = math.min(math.max(2 * s.climb, climb), lasting('longest_climb', pace))
+  elseif elapsed >= window then
+    low, knee = pace * c.cut, pace * c.unsure_knee
+  else
+    knee = math.min(what_was_let_through(), pace * c.knee)
+    low = cut(pace, what_was_let_through())
+  end
+  s.low = math.min(math.max(low, c.lowest), pace)
+  s.knee = math.max(knee, s.low)
+  s.climb = climb
 end
 
 local reply = {}
 if operation == 'reserve' then
-  local interval = SECOND * spacing / pace()
-  reply = {now, pace() * 1000, math.max(s.cool - now, 0), s.turns}
+  local turns, lead = arguments[1], arguments[3]
+  local pace = pace_at(now)
+  local interval, least = SECOND * c.spacing / pace, SECOND * c.least_distance / pace
+  reply = {now, pace * 1000, math.max(s.cool - now, 0), s.turns}
   local earliest = math.max(now + lead, s.cool)
-  for _ = 1, argument do
-    local due = math.max(earliest, s.next, went_out_at(s.turns - kept) + window * kept / ceiling)
+  for _ = 1, turns do
+    local due = math.max(earliest, s.next, s.last + least, went_out_at(s.turns - kept) + c.window * kept / ceiling)
     went_out(s.turns, due)
     reply[#reply + 1] = due
     -- What the window cost is caught up with, within the tolerance.
-    s.next = math.max(s.next + interval, due + interval - tolerance)
-    s.turns = s.turns + 1
-    earliest = due
+    s.next = math.max(s.next + interval, due + interval - c.tolerance)
+    s.turns, s.last, earliest = s.turns + 1, due, due
   end
 elseif operation == 'reject' then
-  if argument > s.began then  -- else it was sent before this wave of 429s came back
-    s.before, s.began = pace(), now
-    s.through = let_through()
+  local sent_at, wait = arguments[1], arguments[2]
+  local is_new = sent_at > s.began  -- else it was sent before this wave of 429s came back
+  if is_new then
+    fall(sent_at)
+    s.began = now
   end
-  s.cool = math.max(s.cool, now + other)
-  s.through = s.through - 1
-  local floor = math.max(s.before * deepest_cut, lowest)
-  local low = math.min(math.max(s.through * back_off, floor), s.before * back_off)
-  s.low = math.min(math.max(low, lowest), s.before)
+  if is_new or wait > 0 then
+    s.cool = math.max(s.cool, now + wait)
+  end
 else
-  for index = FIRST, #constants, 2 do
-    local number, at = constants[index], constants[index + 1]
+  for index = 1, #arguments, 2 do
+    local number, at = arguments[index], arguments[index + 1]
     if number < s.turns and s.turns - number <= s.ring then
+      if at - went_out_at(number) > c.tolerance then
+        -- No late wake-up: it had to connect. The next one keeps its distance from it.
+        s.last = math.max(s.last, at)
+      end
       went_out(number, at)
     end
   end
@@ -147,6 +213,7 @@ for _, name in ipairs(FIELDS) do
   set(name, s[name])
 end
 redis.call('HSET', KEYS[1], unpack(changed))
-local alive = math.max(s.next, s.cool, now) - now + 2 * recovery
+local back_at = s.cool + (s.low > 0 and s.climb + lasting('probe', s.knee) or 0)
+local alive = math.max(s.next, back_at, now) - now + c.kept_for
 redis.call('PEXPIRE', KEYS[1], math.ceil(alive / 1000))
 return reply

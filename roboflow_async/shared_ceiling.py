@@ -19,12 +19,17 @@ from roboflow_async.pacing import Pacer
 __all__ = ["SharedCeiling"]
 
 # A turn that is used late is made known, so that the one a second after it comes later, too. One
-# that is later than this is given up: by then that one may be on its way.
+# that is too late is given up: by then that one may be on its way.
 _TOLD_LATE: Final = 0.002  # seconds
 _TOO_LATE: Final = 0.100
-# Turns that are booked at once, if so many calls wait: as many seconds' worth, and two at least.
-# That is what a process takes along when it is killed.
+# Turns that are booked at once, if so many calls wait: as many seconds' worth at the present pace,
+# and two at least where they take less than half a second. That is what a process takes along when
+# it is killed.
 _BATCH: Final = 0.1
+_TWO_FROM: Final = 5.0  # requests per second
+# A process whose loop is held up (by a consumer that blocks it) gets each answer late. From so long
+# a wait on, it asks while it still has a turn.
+_HELD_UP: Final = 0.020
 _MOST: Final = 1000  # turns that one answer has room for
 _FAR: Final = 0.25  # of a pace: if an answer takes longer, turns are booked ahead
 _FORGOTTEN: Final = 0.1  # seconds of a pause that the ledger lacks: it was away, or restarted
@@ -54,7 +59,6 @@ class SharedCeiling:
         self._ledger = ledger
         self._patience = patience
         self._alone = Pacer(requests_per_second * fallback_share) if fallback_share else None
-        self._largest_batch = max(round(requests_per_second * _BATCH), 2)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._start_over()
 
@@ -70,8 +74,9 @@ class SharedCeiling:
         self._alone_from = 0.0
         self._pace = self.requests_per_second
         self._ledger_clock = LedgerClock()
-        # The best of three is how far the ledger is: a stall of this process is no distance.
-        self._round_trips = deque([0.0], maxlen=3)
+        # The better of two is how far the ledger is: a stall of this process is no distance.
+        self._round_trips = deque([0.0], maxlen=2)
+        self._starved = deque([0.0] * 4, maxlen=4)  # seconds without a turn, until there was one
         meanwhile = "calls wait for it" if self._alone is None else "going on alone"
         self._outage = Outage(patience=self._patience, meanwhile=meanwhile)
         self._refusal: ConfigurationError | None = None
@@ -149,6 +154,7 @@ class SharedCeiling:
 
     async def _restock(self) -> bool:
         """Return when there is a turn in stock; False: this process goes on alone."""
+        began = self._clock()
         while not self._stock:
             lost = self._outage.lasts
             if (pause := self._outage.pause(self._clock())) > 0:
@@ -167,20 +173,24 @@ class SharedCeiling:
                 raise ConfigurationError(self._refusal.message)
             if self._alone is None:
                 self._outage.check_patience(self._clock())
+        self._starved.append(self._clock() - began)
         return True
 
     def _book_ahead(self) -> None:
-        """Book the next turns while the last of these is waited for, if the ledger is far."""
+        """Book the next turns while the last of these is waited for, if answers take long."""
         way = min(self._round_trips)
         left = self._last_due - self._ledger_clock.to_ledger(self._clock())
-        if self._demand > len(self._stock) and left <= 2 * way and way * self._pace > _FAR:
+        is_far = left <= 2 * way and way * self._pace > _FAR
+        is_held_up = sorted(self._starved)[-2] > _HELD_UP  # a stall alone is none
+        if self._demand > len(self._stock) and (is_far or is_held_up):
             self._ask()
 
     def _ask(self) -> asyncio.Task[None]:
         if self._asking is None or self._asking.done():
             # More are under way to a ledger that is far, but no more than a second's worth.
             far = min(2 * min(self._round_trips), 1.0) * self._pace
-            most = min(max(self._largest_batch, round(far)), _MOST)
+            least = 2 if self._pace >= _TWO_FROM else 1
+            most = min(max(least, round(self._pace * _BATCH), round(far)), _MOST)
             turns = min(max(self._demand - len(self._stock), 1), most)
             # A task of its own: a caller that is cancelled does not lose what was booked.
             self._asking = asyncio.create_task(self._reserve(turns))
@@ -224,7 +234,7 @@ class SharedCeiling:
         ahead = clock.ahead
         was_set = clock.heard(asked=asked, answered=now, now=grant.now)
         self._round_trips.append(now - asked)
-        self._lead = max(now - clock.to_loop(grant.now) - _TOO_LATE / 5, 0.0)
+        self._lead = max(now - clock.to_loop(grant.now) - _HELD_UP, 0.0)
         self._pace = grant.pace
         left = self._paused_until - now
         if is_valid and left - grant.cooldown > _FORGOTTEN:
@@ -268,7 +278,9 @@ class SharedCeiling:
             sent_ago: seconds since that request was sent.
             wait: seconds to pause.
         """
-        sent_at = self._clock() - sent_ago
+        # A turn is used up to so much after its time without a word: this one is not meant to be
+        # counted among those before it.
+        sent_at = self._clock() - sent_ago - 2 * _TOLD_LATE
         self._stock.clear()
         self._rejections += 1
         self._cooldown_until = max(self._cooldown_until, self._clock() + wait)

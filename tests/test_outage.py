@@ -482,7 +482,7 @@ def test_a_host_name_that_was_known_before_is_waited_for() -> None:
 def test_a_fatal_status_ends_the_waits_of_other_calls_of_its_stream(other: str) -> None:
     async def main() -> None:
         async def backs_off() -> None:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
             raise status(503, 15.0) if other == "backs off" else status(429, 15.0)
 
         async def is_refused() -> None:

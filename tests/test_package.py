@@ -28,7 +28,7 @@ LAYERS = [
     "circuit", "queue_bounds", "call_record", "admission",
     "transport", "connection_errors", "cancellation", "lanes", "lanes_httpx", "lanes_aiohttp",
     "leftovers", "network", "body", "environment", "content", "counters",
-    "retry", "shared_ceiling", "outage", "ledger", "pacing", "limiters",
+    "retry", "shared_ceiling", "outage", "ledger", "pacing", "pace_law", "limiters",
     "workflow_request", "model_options", "model_aliases", "predictions", "answers", "supervision",
     "validation", "responses", "protocol", "scaling", "outputs", "images", "many_images",
     "file_objects", "shortages", "encoding", "downsizing", "png_strips", "pixels", "pixel_budget",

@@ -1,0 +1,114 @@
+"""The law by which the pace falls after a 429 and climbs back. Times and counts in, a pace out.
+
+It remembers the pace that was last known to work, the knee. After a cut it climbs back to the
+knee, fast at first and flat close to it, stays there, and then looks what is above, carefully at
+first: a cubic on both sides, as CUBIC does for TCP (RFC 9438). The longer a knee has held, the
+longer the law stays at it before it looks again.
+
+`shared_ceiling.lua` holds the same law, for many processes; a test runs both on the same times.
+"""
+
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+__all__ = ["CONSTANTS", "LOWEST_PACE", "PaceLaw"]
+
+LOWEST_PACE: Final = 0.1  # requests per second
+_WINDOW: Final = 1.0  # seconds in which APIs count; for a pace below one: of one request
+
+# What follows a 429, in parts of the pace at which its request was sent:
+_CUT: Final = 0.9  # one that comes alone may be a stray, and costs little
+_DEEPEST_CUT: Final = 0.5  # one wave of 429s proves no more
+_KNEE: Final = 0.97  # the pace was a little too high
+_UNSURE_KNEE: Final = 0.93  # it was too high for longer than its first second: credit hid it
+# In parts of what was let through in the window before it: a limit that counts in a window, or
+# fills a bucket, has let through just what it allows.
+_LET_THROUGH: Final = 0.95
+_HELD_CUT: Final = 0.95  # of a knee that has held: the limit is about there
+_FAR_ABOVE: Final = 1.3  # times the knee: what is rejected there says nothing of the knee
+
+# Seconds, or seconds that so many requests take at that pace if those are more: what a 429 costs,
+# a cooldown, is to be a few percent of them, and a slow pace needs longer to be tried.
+_SHORTEST_CLIMB: Final = (5.0, 12.0)
+_LONGEST_CLIMB: Final = (18.0, 60.0)
+_PROBE: Final = (10.0, 30.0)  # from the knee to the ceiling
+
+CONSTANTS: Final = (
+    _CUT, _DEEPEST_CUT, _KNEE, _UNSURE_KNEE, _LET_THROUGH, _HELD_CUT, _FAR_ABOVE,
+    *_SHORTEST_CLIMB, *_LONGEST_CLIMB, *_PROBE, LOWEST_PACE,
+)  # fmt: skip
+"""As `shared_ceiling.lua` takes them."""
+
+
+def _lasting(time: tuple[float, float], pace: float) -> float:
+    seconds, requests = time
+    return max(seconds, requests / pace)
+
+
+class PaceLaw:
+    """The pace at each moment, given the waves of 429s so far. Moments are of any one clock.
+
+    Args:
+        ceiling: requests per second, which the pace never exceeds.
+
+    Attributes:
+        resume_at: when sending goes on after the last wave: from then on the pace climbs.
+    """
+
+    def __init__(self, ceiling: float) -> None:
+        self._ceiling = ceiling
+        self._low: float | None = None  # the pace after the cooldown; None: there was no 429
+        self._knee = ceiling
+        self._climb = 0.0  # seconds from there to the knee
+        self.resume_at = -inf
+
+    def pace(self, moment: float) -> float:
+        """Requests per second."""
+        if self._low is None:
+            return self._ceiling
+        elapsed = max(moment - self.resume_at, 0.0)
+        if elapsed < self._climb:
+            return self._knee - (self._knee - self._low) * (1 - elapsed / self._climb) ** 3
+        probed = min((elapsed - self._climb) / _lasting(_PROBE, self._knee), 1.0)
+        return self._knee + (self._ceiling - self._knee) * probed**3
+
+    def rejected(self, sent_at: float, sent_between: Callable[[float, float], float]) -> None:
+        """Take the first 429 of a wave into account; then set `resume_at`.
+
+        Args:
+            sent_at: when that request was sent.
+            sent_between: how many were sent from one moment on until just before another;
+                infinite, if that is not known any more.
+        """
+        pace = self.pace(sent_at)
+        elapsed = max(sent_at - self.resume_at, 0.0)
+        climb = _lasting(_SHORTEST_CLIMB, pace)
+        window = max(_WINDOW, 1 / pace)
+
+        def what_was_let_through() -> float:
+            return sent_between(sent_at - window, sent_at) / window
+
+        def cut(pace: float, let_through: float) -> float:
+            return min(max(let_through * _LET_THROUGH, pace * _DEEPEST_CUT), pace * _CUT)
+
+        if self._low is None or elapsed >= self._climb + _lasting(_PROBE, self._knee):
+            low, knee = pace * _CUT, pace * _KNEE
+        elif not sent_between(self.resume_at, sent_at):
+            # The first one after the cooldown: no pace would have been low enough.
+            low = cut(self._low, what_was_let_through())
+            knee, climb = self._knee, self._climb
+        elif pace > self._knee * _FAR_ABOVE:
+            low, knee = pace * _CUT, pace * _KNEE
+        elif elapsed >= self._climb / 2:  # the knee has held
+            knee = pace * _KNEE if pace <= self._knee else self._knee
+            low = knee * _HELD_CUT
+            climb = min(max(2 * self._climb, climb), _lasting(_LONGEST_CLIMB, pace))
+        elif elapsed >= window:
+            low, knee = pace * _CUT, pace * _UNSURE_KNEE
+        else:
+            knee = min(what_was_let_through(), pace * _KNEE)
+            low = cut(pace, what_was_let_through())
+        self._low = min(max(low, LOWEST_PACE), pace)
+        self._knee = max(knee, self._low)
+        self._climb = climb
