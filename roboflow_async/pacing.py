@@ -34,11 +34,13 @@ _LEAST_MARGIN: Final = 0.006  # of a request that left late: the rest is used to
 # more than one request by this much time, so that a late wake-up is caught up with.
 _WAKE_UP_TOLERANCE: Final = 0.020  # seconds
 # Of two requests, in parts of the pace's distance: a limit that looks at the distance, as nginx's
-# `limit_req` does, sees no fault in it. Where distances are long, they are kept to that, and late
-# wake-ups are caught up with only when so many seconds of them have come together: then at once.
+# `limit_req` does, sees no fault in it. Where distances are long, they are kept to that. What
+# wake-ups are late there beyond the ordinary is caught up with when it has come to so much, at
+# once.
 LEAST_DISTANCE: Final = 1.001
 _LONG_DISTANCE: Final = 0.040  # seconds
-_FAR_BEHIND: Final = 0.008
+_ORDINARY: Final = 0.001  # seconds; 3 of 4 on an idle machine (measured)
+_FAR_BEHIND: Final = 0.005
 # Of levels of the bucket: it asks for as little time as it lacks, which may be none by any clock.
 _ROUNDING: Final = 1e-6  # seconds
 # From its turn until it leaves, a request takes a moment also on an open connection: as long as the
@@ -138,6 +140,8 @@ class Pacer:
         self._delays = deque([0.0] * _USUAL_OF, maxlen=_USUAL_OF)  # from a turn until it left
         self._passed_at = self._emptied_at = -inf  # the bucket: by a turn, of an idle time
         self._follows_idleness = False  # the last turn: nobody had waited for it
+        self._behind = 0.0  # seconds that wake-ups were late beyond the ordinary
+        self._wake_ups = deque([0.0], maxlen=_USUAL_OF)  # seconds that they were late
         self._cooldown_until = -inf
         self._wave_began = -inf  # the last wave of 429s
         self._waves = 0  # since the last success
@@ -208,7 +212,8 @@ class Pacer:
         ceiling = self.requests_per_second
         if self._bucket is None or ceiling is None:
             return await self._take_shared(demand)
-        pace = self._law.pace(self._clock())
+        asked = self._clock()
+        pace = self._law.pace(asked)
         followed_idleness = self._follows_idleness
         await self._pass_bucket(self._bucket, ceiling, pace)
         if self._told is not None:
@@ -218,8 +223,11 @@ class Pacer:
         booked = await self._take_shared(demand)
         # Where distances are short, what leaves late makes up for what left late before it; but
         # for the first ones, which have to connect.
-        is_kept = 1 / pace >= _LONG_DISTANCE or followed_idleness
-        await self._keep_distance(ceiling, LEAST_DISTANCE / pace if is_kept else 0.0)
+        if 1 / pace >= _LONG_DISTANCE or followed_idleness:
+            held = await self._keep_distance(ceiling, LEAST_DISTANCE / pace, asked)
+            await self._forfeit(self._bucket, ceiling, held)
+        else:
+            await self._keep_distance(ceiling, 0.0)
         return booked
 
     async def _take_shared(self, demand: int) -> object:
@@ -231,39 +239,61 @@ class Pacer:
         # A turn at a lower pace costs more of the same bucket: nothing has to be rebuilt when the
         # pace changes, and what was used up before stays used up.
         cost = ceiling / pace
-        rate = ceiling / (_WINDOW + _ARRIVAL_MARGIN)
         now = self._clock()
-        idle = now - max(self._passed_at + cost / rate, self._emptied_at)
-        if idle > _ROUNDING:
-            # Nobody waited in that time, so no wake-up was late: it is not there to catch up with.
+        idle = now - max(
+            self._passed_at + cost * (_WINDOW + _ARRIVAL_MARGIN) / ceiling, self._emptied_at
+        )
+        if idle > 0:
             self._emptied_at = now
-            await bucket.acquire((min(idle, _WAKE_UP_TOLERANCE) - _ROUNDING) * rate)
+            await self._forfeit(bucket, ceiling, min(idle, _WAKE_UP_TOLERANCE))
         while cost > 1:
             await bucket.acquire()
             cost -= 1
         await bucket.acquire(cost)
         self._passed_at, self._follows_idleness = self._clock(), idle > 0
 
-    async def _keep_distance(self, ceiling: float, least: float) -> None:
-        """Wait until those before are far enough away; `least`: from the last one, in seconds.
+    @staticmethod
+    async def _forfeit(bucket: AsyncLimiter, ceiling: float, seconds: float) -> None:
+        """Take out what ran in while nobody waited for it: no wake-up was late, to be made up."""
+        amount = (seconds - _ROUNDING) * ceiling / (_WINDOW + _ARRIVAL_MARGIN)
+        if amount > 0:
+            await bucket.acquire(min(amount, bucket.max_rate))
+
+    async def _keep_distance(self, ceiling: float, least: float, asked: float = inf) -> float:
+        """Wait until those before are far enough away.
 
         The bucket spaces the turns evenly. Requests may still leave closer together: a late wake-up
         was caught up with, or one had to connect first (to a distant server for 100 ms and more).
         What counts is when they really went out.
+
+        Args:
+            ceiling: so many, in a second.
+            least: seconds from the last one.
+            asked: when this turn was asked for.
+
+        Returns:
+            Seconds of this wait that are due to one that left later than its turn came.
         """
-        catching_up = 0.0
-        behind = self._last_given + least - self._clock()
-        if behind >= _FAR_BEHIND and self._law.pace(self._clock()) >= ceiling:
-            catching_up = behind
+        began, catching_up = self._clock(), 0.0
+        if self._behind >= _FAR_BEHIND and self._law.pace(began) >= ceiling:
+            catching_up, self._behind = self._behind, 0.0
+        in_time = max(self._last_given + least - catching_up, began)
         count = max(int(ceiling), 1)
         while True:  # anew after each wait: the last one may have left only meanwhile
             earliest = self._departed + least - catching_up if least else -inf
             if len(self._turns) >= count:
                 second = self._turns[-count].at + count / ceiling + _LEAST_MARGIN
                 earliest = max(earliest, second)
-            if (early := earliest - self._clock()) <= 0:
-                return
-            await asyncio.sleep(early)
+            early = earliest - self._clock()
+            if early <= 0:
+                break
+            usual = min(self._wake_ups)
+            await asyncio.sleep(max(early - usual, _ROUNDING))
+            self._wake_ups.append(min(self._clock() - earliest + usual, _ORDINARY))
+        if least:
+            late = self._clock() - max(earliest, asked)
+            self._behind = min(self._behind + max(late - _ORDINARY, 0.0), _WAKE_UP_TOLERANCE)
+        return max(earliest - in_time, 0.0)
 
     @property
     def _last_given(self) -> float:
