@@ -216,8 +216,10 @@ class Circuit:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._flows:
-            moment = min(self._probe_at, *(map(self._patience_ends, self._flows)))
+        # One that was closed waits no more, but has a request in flight.
+        patient = [flow for flow in self._flows if flow.error is None]
+        if patient:
+            moment = min(self._probe_at, *map(self._patience_ends, patient))
             self._timer = self._loop.call_at(moment, self._tick)
 
     def _patience_ends(self, flow: Flow) -> float:
@@ -228,7 +230,7 @@ class Circuit:
         self._timer = None
         now = self._loop.time()
         for flow in tuple(self._flows):
-            if now >= self._patience_ends(flow):
+            if flow.error is None and now >= self._patience_ends(flow):
                 flow.close(self.error(f"max_outage={self._max_outage:g} s have passed"))
         if now >= self._probe_at:
             waiting = [flow for flow in self._flows if flow.has_waiting and flow.error is None]
@@ -238,8 +240,7 @@ class Circuit:
                 self._flows[waiting[0]] = self._flows.pop(waiting[0])
                 self._wake()
             self._probe_at = now + probe_wait(self.outage)
-        if any(flow.error is None for flow in self._flows):
-            self._schedule()
+        self._schedule()
 
 
 class Circuits:

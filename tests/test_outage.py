@@ -220,6 +220,28 @@ def test_an_outage_longer_than_max_outage_ends_the_stream_with_one_error_that_sa
     run_on_fake_clock(main())
 
 
+def test_a_stream_that_has_ended_but_waits_for_a_response_does_not_keep_the_loop_busy() -> None:
+    wake_ups = count()
+
+    def on_time() -> float:
+        assert next(wake_ups) < 1000
+        return 0.0
+
+    async def main() -> None:
+        server = Server(hang, begin=0, end=1e6)
+        client = Client(server, RetryPolicy(max_outage=30))
+
+        async def consume(delay: float) -> None:
+            await asyncio.sleep(delay)
+            with pytest.raises(APIConnectionError, match="max_outage=30 s"):
+                async for _ in client.stream(count()):
+                    pass
+
+        await asyncio.gather(*map(consume, (0, 12, 25)))
+
+    run_on_fake_clock(main(), on_time)
+
+
 def test_without_max_outage_each_input_fails_by_itself() -> None:
     async def main() -> None:
         server = Server(unavailable, begin=0, end=1000)
