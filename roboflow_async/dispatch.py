@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
+from math import inf
 from typing import Final, TypeVar
 
 from roboflow_async.admission import Admission, Flow
@@ -245,7 +246,9 @@ class Dispatcher:
             raise
         except APIError as error:
             record.failed(self._clock(), circuit.openings)
-            was_cut = timeout < self._settings.timeout
+            # No response before the deadline of its call, soon after it was sent, tells nothing.
+            longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
+            was_cut = timeout < longest and isinstance(error, APITimeoutError)
             self._tell_circuit(circuit, error, record, counts=retry and not was_cut)
             raise
         finally:
@@ -270,7 +273,7 @@ class Dispatcher:
             circuit: is told.
             error: the failure.
             record: of the call.
-            counts: False: it says nothing, if there was no response.
+            counts: False: it does not say that the API is away.
         """
         if isinstance(error, APIConnectionError) and error.fault == "host_name":
             # A name that was known before is known again when the network is back.
