@@ -41,6 +41,11 @@ class CallRecord:
         """Seconds of `max_elapsed` that are used up."""
         return now - self.counted_from if self.counted_from is not None else 0.0
 
+    def waited_in_queue(self, seconds: float) -> None:
+        """Let so many seconds not count: the wait for a turn, a cooldown's included."""
+        if self.counted_from is not None:
+            self.counted_from += seconds
+
     def sent(self, now: float) -> None:
         """Note that an attempt goes out."""
         if self.first_sent is None:

@@ -189,18 +189,22 @@ class Dispatcher:
         limit: float | None = None
         if not flow.waits_on_purpose:
             limit = self._settings.queue_timeout if error is None else self._time_left(record)
+        queued_at = self._clock()
         try:
             with self._counted_as_waiting(flow):
                 # What has been sent once keeps its deadline; what has not fails with its circuit.
                 subject = circuit if error is None else None
                 async with asyncio.timeout(limit):
-                    return await self._admission.enter(flow, order, subject)
+                    turn = await self._admission.enter(flow, order, subject)
         except TimeoutError:
             if error is not None:
                 raise record.given_up(error, self._deadline_passed()) from None
             raise self._bounds.no_turn(flow) from None
         except APIError as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
+        if flow.waits_on_purpose:
+            record.waited_in_queue(self._clock() - queued_at)
+        return turn
 
     def _why_it_ends(
         self, ended: APIError, error: APIError | None, record: CallRecord, flow: Flow

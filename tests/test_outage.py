@@ -570,6 +570,23 @@ def test_a_stream_waits_out_a_long_retry_after(caplog: pytest.LogCaptureFixture)
     assert told[0].startswith("the API asks to wait for 300 s (429): nothing is sent until 2")
 
 
+def test_an_input_that_failed_before_a_long_retry_after_of_others_outlives_it_too() -> None:
+    async def main() -> None:
+        server = Server()
+        server.bad = {b"50": unavailable}
+
+        async def slow_down() -> None:
+            server.bad.clear()
+            raise status(429, 300.0)
+
+        server.faults = [(2.6, 2.7, slow_down)]
+        results = [result async for result in Client(server).stream(range(200))]
+        assert server.counts[b"50"] > 1
+        assert lost(results, 200) == 0
+
+    run_on_fake_clock(main())
+
+
 def test_a_retry_after_beyond_max_outage_ends_the_stream_at_once() -> None:
     async def main() -> None:
         async def slow_down() -> None:
