@@ -57,7 +57,8 @@ class Circuit:
         self.openings = 0
         self._failures = 0  # in a row
         self._calls: set[int] = set()  # which had them
-        self._first_failure = self._last_failure = self._last_response = -inf
+        self._first_failure = self._last_failure = -inf
+        self._answered_until = -inf  # when the newest request was sent that had a response
         self._reason = ""
         self._since: float | None = None  # while it is open: its first failure
         self._closed_at = -inf
@@ -142,10 +143,14 @@ class Circuit:
         """Say that it has ended in any way; `is_probe` is what `begin_attempt` returned."""
         self._probes -= is_probe
 
-    def answered(self) -> None:
-        """Say that a response came that is no failure of the API."""
-        self._last_response = self._loop.time()
-        if self._failures:
+    def answered(self, sent_at: float) -> None:
+        """Say that a response came that is no failure of the API, to a request of that moment.
+
+        What was sent before the API went away may still be answered when nothing else is: a
+        server that goes down carefully does so.
+        """
+        self._answered_until = max(self._answered_until, sent_at)
+        if self._failures and (self._since is None or sent_at > self._since):
             self._forget()
 
     def failed(self, call: int, error: APIError) -> None:
@@ -176,7 +181,7 @@ class Circuit:
             error: its last failure.
             failing_since: when its first one came.
         """
-        has_answered = self._last_response >= failing_since
+        has_answered = self._answered_until > failing_since
         if not (self.is_open or has_answered or may_be_its_own(error)):
             self._open()
 
@@ -199,7 +204,7 @@ class Circuit:
         self._calls.clear()
         if self._since is None:
             return
-        if self._last_response > self._since:
+        if self._answered_until > self._since:
             message = "the API is back after %.3g s; %d requests were sent meanwhile"
             _log.warning(message, self.outage, self._sent)
         self._since = None

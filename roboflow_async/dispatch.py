@@ -244,7 +244,7 @@ class Dispatcher:
             )
         except RateLimitError as error:
             counters.rejected += 1
-            circuit.answered()
+            circuit.answered(sent_at)
             if retry:
                 self._rejected(error, sent_at)
             raise
@@ -253,13 +253,13 @@ class Dispatcher:
             # No response before the deadline of its call, soon after it was sent, tells nothing.
             longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
             was_cut = timeout < longest and isinstance(error, APITimeoutError)
-            self._tell_circuit(circuit, error, record, counts=retry and not was_cut)
+            self._tell_circuit(circuit, error, record, sent_at, counts=retry and not was_cut)
             raise
         finally:
             record.latency = self._clock() - sent_at
             counters.ended(record, record.latency)
             circuit.end_attempt(is_probe=is_probe)
-        circuit.answered()
+        circuit.answered(sent_at)
         self._has_been_reached = True
         record.processing_time = answer.processing_time
         record.cold_start = answer.cold_start
@@ -269,7 +269,13 @@ class Dispatcher:
         return answer
 
     def _tell_circuit(
-        self, circuit: Circuit, error: APIError, record: CallRecord, *, counts: bool
+        self,
+        circuit: Circuit,
+        error: APIError,
+        record: CallRecord,
+        sent_at: float,
+        *,
+        counts: bool,
     ) -> None:
         """Say whether a failure may mean that the API is away.
 
@@ -277,6 +283,7 @@ class Dispatcher:
             circuit: is told.
             error: the failure.
             record: of the call.
+            sent_at: when the request was sent.
             counts: False: it does not say that the API is away.
         """
         if isinstance(error, APIConnectionError) and error.fault == "host_name":
@@ -285,7 +292,7 @@ class Dispatcher:
         timed_out = isinstance(error, APITimeoutError)
         self._counters.timed_out += timed_out
         if not (timed_out or isinstance(error, APIConnectionError) or is_transient(error)):
-            circuit.answered()
+            circuit.answered(sent_at)
         elif counts and not is_fatal(error):
             circuit.failed(id(record), error)
 

@@ -56,11 +56,12 @@ Fault = Callable[[], Any]
 
 
 class Server:
-    """Stands in for the transport: answers after 0.3 s, and fails between two moments."""
+    """Stands in for the transport: answers after `latency`, and fails between two moments."""
 
     def __init__(self, fault: Fault = refuse, *, begin: float = 5.0, end: float = 5.0) -> None:
         self.faults: list[tuple[float, float, Fault]] = [(begin, end, fault)]
         self.bad: dict[bytes, Fault] = {}  # inputs that fail always
+        self.latency = 0.3
         self.began = now()
         self.sent: list[tuple[float, bytes]] = []
         self.counts: dict[bytes, int] = {}
@@ -82,7 +83,7 @@ class Server:
                 for begin, end, fault in self.faults:
                     if begin <= moment < end:
                         await fault()
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(self.latency)
         except TimeoutError:
             raise APITimeoutError(f"no complete answer within {seconds:g} s.") from None
         return Answer(200, {}, image)
@@ -184,6 +185,26 @@ def test_an_ordered_stream_outlives_an_outage() -> None:
         results = [one async for one in Client(server).stream(range(200), ordered=True)]
         assert [index for index, _ in results] == list(range(200))
         assert lost(results, 200) == 0
+
+    run_on_fake_clock(main())
+
+
+def test_a_server_that_answers_what_it_has_while_it_refuses_the_rest_is_away() -> None:
+    async def main() -> None:
+        server = Server(refuse, begin=20, end=40)
+        server.latency = 8.0
+        client = Client(server, max_concurrency=160)
+        results = [result async for result in client.stream(range(800))]
+        assert lost(results, 800) == 0
+
+    run_on_fake_clock(main())
+
+
+def test_one_at_a_time_an_outage_costs_nothing_either() -> None:
+    async def main() -> None:
+        server = Server(refuse, begin=5, end=305)
+        results = [one async for one in Client(server, max_concurrency=1).stream(range(100))]
+        assert lost(results, 100) == 0
 
     run_on_fake_clock(main())
 
