@@ -148,7 +148,7 @@ class Dispatcher:
                 circuit.admit()
             while True:
                 turn = await self._enter(flow, order, record, circuit, error)
-                if is_held and circuit.was_open_after(record.last_failed):
+                if is_held and circuit.was_open_after(record.failed_from):
                     record.excuse()
                 try:
                     response = await self._attempt(request, record, turn, circuit, retry=retry)
@@ -249,7 +249,7 @@ class Dispatcher:
                 self._rejected(error, sent_at)
             raise
         except APIError as error:
-            record.failed(self._clock(), circuit.openings)
+            record.failed(self._clock(), sent_at, circuit.openings)
             # No response before the deadline of its call, soon after it was sent, tells nothing.
             longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
             was_cut = timeout < longest and isinstance(error, APITimeoutError)
@@ -360,9 +360,10 @@ class Dispatcher:
             return False
         if isinstance(verdict, GiveUp):
             circuit.suspect(error, record.failing_since)
-        if not circuit.is_open:
+        # One that was sent in an outage may fail after its end.
+        if not circuit.was_open_after(record.failed_from):
             return False
-        if may_be_its_own(error) and record.failures >= most:
+        if circuit.is_open and may_be_its_own(error) and record.failures >= most:
             raise record.given_up(error, f"all {record.failures} attempts failed")
         if circuit.openings - record.openings > _MOST_OUTAGES:
             raise record.given_up(error, f"so it was before {_MOST_OUTAGES} outages")
