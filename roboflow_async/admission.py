@@ -51,7 +51,8 @@ class Flow:
         self._waiting: list[tuple[int, int, asyncio.Future[None], object]] = []
         self._ties = count()
         self._resting: set[asyncio.Future[None]] = set()
-        # One call while it waits for a slot and a turn; why it is to stop, if it is.
+        # One call from when it is chosen until it has a slot and a turn, its task once that runs;
+        # why it is to stop, if it is.
         self._head: tuple[asyncio.Task[object] | None, object] | None = None
         self._interruption: RoboflowError | None = None
 
@@ -60,10 +61,11 @@ class Flow:
         heapq.heappush(self._waiting, (order, next(self._ties), future, subject))
 
     def pop(self) -> asyncio.Future[None] | None:
-        """The oldest call that still waits, or None."""
+        """The oldest call that still waits, which is the head from now on, or None."""
         while self._waiting:
-            future = heapq.heappop(self._waiting)[2]
+            _, _, future, subject = heapq.heappop(self._waiting)
             if not future.done():
+                self._head, self._interruption = (None, subject), None
                 return future
         return None
 
@@ -73,12 +75,15 @@ class Flow:
         return any(not entry[2].done() for entry in self._waiting)
 
     def begin_head(self, subject: object) -> None:
-        """The running task is the head now."""
-        self._head, self._interruption = (asyncio.current_task(), subject), None
+        """The running task is the head; raises why it was stopped meanwhile, if it was."""
+        self._head = (asyncio.current_task(), subject)
+        if self._interruption is not None:
+            raise self._interruption
 
     def end_head(self) -> RoboflowError | None:
         """It is the head no more; returns why it was stopped, if it was."""
-        self._head, interruption = None, self._interruption
+        interruption = self._interruption
+        self._head = self._interruption = None
         return interruption
 
     async def rest(self, seconds: float) -> None:
@@ -111,9 +116,11 @@ class Flow:
         for future in (*waiting, *(self._resting if subject is None else ())):
             if not future.done():
                 future.set_exception(error)
-        if self._head is not None and subject in (None, self._head[1]) and self._head[0]:
+        if self._head is not None and subject in (None, self._head[1]):
+            task, is_first = self._head[0], self._interruption is None
             self._interruption = error
-            self._head[0].cancel()
+            if task is not None and is_first:  # a second one would look like the caller's own
+                task.cancel()
 
 
 def _set_result(future: asyncio.Future[None]) -> None:
@@ -171,10 +178,12 @@ class Admission:
 
     async def _take(self, flow: Flow, subject: object) -> Turn:
         task = asyncio.current_task()
-        flow.begin_head(subject)
+        # Its own: of a task that cleans up after a cancellation, for one.
+        cancellations = task.cancelling() if task is not None else 0
         interruption: RoboflowError | None = None
         try:
             try:
+                flow.begin_head(subject)
                 self._check(flow)  # closed since this call was chosen
                 await self._slots.acquire()
                 self._free_slots -= 1
@@ -191,7 +200,7 @@ class Admission:
         except asyncio.CancelledError:
             # The head is cancelled to end its wait, which may be a long cooldown; any other
             # cancellation is the caller's own and goes on.
-            if interruption is None or task is None or task.uncancel() > 0:
+            if interruption is None or task is None or task.uncancel() > cancellations:
                 raise
             raise interruption from None
         finally:
@@ -241,6 +250,7 @@ class Admission:
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
+                flow.end_head()
                 self._pass_on(flow)  # chosen and cancelled in the same moment
             raise
         finally:

@@ -25,7 +25,7 @@ class CallRecord:
     counted_from: float | None = None
     rejected_since: float | None = None  # 429s in a row
     failing_since: float = inf  # its first failure that is not excused
-    last_failed: float = inf
+    failed_from: float = inf  # when the attempt was sent that failed last
     latency: float = 0.0
     processing_time: float | None = None
     cold_start: bool | None = None
@@ -41,6 +41,11 @@ class CallRecord:
         """Seconds of `max_elapsed` that are used up."""
         return now - self.counted_from if self.counted_from is not None else 0.0
 
+    def waited_in_queue(self, seconds: float) -> None:
+        """Let so many seconds not count: the wait for a turn, a cooldown's included."""
+        if self.counted_from is not None:
+            self.counted_from += seconds
+
     def sent(self, now: float) -> None:
         """Note that an attempt goes out."""
         if self.first_sent is None:
@@ -49,14 +54,14 @@ class CallRecord:
             self.counted_from = now
         self.attempts += 1
 
-    def failed(self, now: float, openings: int) -> None:
+    def failed(self, now: float, sent_at: float, openings: int) -> None:
         """Note that an attempt failed; `openings`: how often its circuit has opened."""
         if not self.failures:
             self.openings = openings
         if self.failures == self.excused:
             self.failing_since = now
         self.failures += 1
-        self.last_failed = now
+        self.failed_from = sent_at
         self.rejected_since = None
 
     def rejected(self, now: float) -> float:

@@ -57,7 +57,8 @@ class Circuit:
         self.openings = 0
         self._failures = 0  # in a row
         self._calls: set[int] = set()  # which had them
-        self._first_failure = self._last_failure = self._last_response = -inf
+        self._first_failure = self._last_failure = -inf
+        self._answered_until = -inf  # when the newest request was sent that had a response
         self._reason = ""
         self._since: float | None = None  # while it is open: its first failure
         self._closed_at = -inf
@@ -142,10 +143,14 @@ class Circuit:
         """Say that it has ended in any way; `is_probe` is what `begin_attempt` returned."""
         self._probes -= is_probe
 
-    def answered(self) -> None:
-        """Say that a response came that is no failure of the API."""
-        self._last_response = self._loop.time()
-        if self._failures:
+    def answered(self, sent_at: float) -> None:
+        """Say that a response came that is no failure of the API, to a request of that moment.
+
+        What was sent before the API went away may still be answered when nothing else is: a
+        server that goes down carefully does so.
+        """
+        self._answered_until = max(self._answered_until, sent_at)
+        if self._failures and (self._since is None or sent_at > self._since):
             self._forget()
 
     def failed(self, call: int, error: APIError) -> None:
@@ -176,7 +181,7 @@ class Circuit:
             error: its last failure.
             failing_since: when its first one came.
         """
-        has_answered = self._last_response >= failing_since
+        has_answered = self._answered_until > failing_since
         if not (self.is_open or has_answered or may_be_its_own(error)):
             self._open()
 
@@ -199,7 +204,7 @@ class Circuit:
         self._calls.clear()
         if self._since is None:
             return
-        if self._last_response > self._since:
+        if self._answered_until > self._since:
             message = "the API is back after %.3g s; %d requests were sent meanwhile"
             _log.warning(message, self.outage, self._sent)
         self._since = None
@@ -216,8 +221,10 @@ class Circuit:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._flows:
-            moment = min(self._probe_at, *(map(self._patience_ends, self._flows)))
+        # One that was closed waits no more, but has a request in flight.
+        patient = [flow for flow in self._flows if flow.error is None]
+        if patient:
+            moment = min(self._probe_at, *map(self._patience_ends, patient))
             self._timer = self._loop.call_at(moment, self._tick)
 
     def _patience_ends(self, flow: Flow) -> float:
@@ -228,7 +235,7 @@ class Circuit:
         self._timer = None
         now = self._loop.time()
         for flow in tuple(self._flows):
-            if now >= self._patience_ends(flow):
+            if flow.error is None and now >= self._patience_ends(flow):
                 flow.close(self.error(f"max_outage={self._max_outage:g} s have passed"))
         if now >= self._probe_at:
             waiting = [flow for flow in self._flows if flow.has_waiting and flow.error is None]
@@ -238,8 +245,7 @@ class Circuit:
                 self._flows[waiting[0]] = self._flows.pop(waiting[0])
                 self._wake()
             self._probe_at = now + probe_wait(self.outage)
-        if any(flow.error is None for flow in self._flows):
-            self._schedule()
+        self._schedule()
 
 
 class Circuits:

@@ -50,7 +50,8 @@ class RetryPolicy:
         max_wait: seconds; the longest wait of our own choosing. A server's `Retry-After`
             is never shortened to it.
         max_elapsed: seconds from the first send of a call to its last answer, all waits
-            included, or None for no deadline. A `Retry-After` beyond it fails at once.
+            included, or None for no deadline. A `Retry-After` beyond it fails at once. In a
+            stream the waits for a turn do not count.
         max_outage: seconds for which a stream waits for an API that cannot be reached, gives
             nothing but 5xx or timeouts, or asks to wait; then the stream ends with one error that
             says so. Its inputs wait meanwhile, and go on afterwards as if the time had not

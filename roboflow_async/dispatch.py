@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
+from math import inf
 from typing import Final, TypeVar
 
 from roboflow_async.admission import Admission, Flow
@@ -147,7 +148,7 @@ class Dispatcher:
                 circuit.admit()
             while True:
                 turn = await self._enter(flow, order, record, circuit, error)
-                if is_held and circuit.was_open_after(record.last_failed):
+                if is_held and circuit.was_open_after(record.failed_from):
                     record.excuse()
                 try:
                     response = await self._attempt(request, record, turn, circuit, retry=retry)
@@ -188,18 +189,22 @@ class Dispatcher:
         limit: float | None = None
         if not flow.waits_on_purpose:
             limit = self._settings.queue_timeout if error is None else self._time_left(record)
+        queued_at = self._clock()
         try:
             with self._counted_as_waiting(flow):
                 # What has been sent once keeps its deadline; what has not fails with its circuit.
                 subject = circuit if error is None else None
                 async with asyncio.timeout(limit):
-                    return await self._admission.enter(flow, order, subject)
+                    turn = await self._admission.enter(flow, order, subject)
         except TimeoutError:
             if error is not None:
                 raise record.given_up(error, self._deadline_passed()) from None
             raise self._bounds.no_turn(flow) from None
         except APIError as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
+        if flow.waits_on_purpose:
+            record.waited_in_queue(self._clock() - queued_at)
+        return turn
 
     def _why_it_ends(
         self, ended: APIError, error: APIError | None, record: CallRecord, flow: Flow
@@ -239,20 +244,22 @@ class Dispatcher:
             )
         except RateLimitError as error:
             counters.rejected += 1
-            circuit.answered()
+            circuit.answered(sent_at)
             if retry:
                 self._rejected(error, sent_at)
             raise
         except APIError as error:
-            record.failed(self._clock(), circuit.openings)
-            was_cut = timeout < self._settings.timeout
-            self._tell_circuit(circuit, error, record, counts=retry and not was_cut)
+            record.failed(self._clock(), sent_at, circuit.openings)
+            # No response before the deadline of its call, soon after it was sent, tells nothing.
+            longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
+            was_cut = timeout < longest and isinstance(error, APITimeoutError)
+            self._tell_circuit(circuit, error, record, sent_at, counts=retry and not was_cut)
             raise
         finally:
             record.latency = self._clock() - sent_at
             counters.ended(record, record.latency)
             circuit.end_attempt(is_probe=is_probe)
-        circuit.answered()
+        circuit.answered(sent_at)
         self._has_been_reached = True
         record.processing_time = answer.processing_time
         record.cold_start = answer.cold_start
@@ -262,7 +269,13 @@ class Dispatcher:
         return answer
 
     def _tell_circuit(
-        self, circuit: Circuit, error: APIError, record: CallRecord, *, counts: bool
+        self,
+        circuit: Circuit,
+        error: APIError,
+        record: CallRecord,
+        sent_at: float,
+        *,
+        counts: bool,
     ) -> None:
         """Say whether a failure may mean that the API is away.
 
@@ -270,7 +283,8 @@ class Dispatcher:
             circuit: is told.
             error: the failure.
             record: of the call.
-            counts: False: it says nothing, if there was no response.
+            sent_at: when the request was sent.
+            counts: False: it does not say that the API is away.
         """
         if isinstance(error, APIConnectionError) and error.fault == "host_name":
             # A name that was known before is known again when the network is back.
@@ -278,7 +292,7 @@ class Dispatcher:
         timed_out = isinstance(error, APITimeoutError)
         self._counters.timed_out += timed_out
         if not (timed_out or isinstance(error, APIConnectionError) or is_transient(error)):
-            circuit.answered()
+            circuit.answered(sent_at)
         elif counts and not is_fatal(error):
             circuit.failed(id(record), error)
 
@@ -346,9 +360,10 @@ class Dispatcher:
             return False
         if isinstance(verdict, GiveUp):
             circuit.suspect(error, record.failing_since)
-        if not circuit.is_open:
+        # One that was sent in an outage may fail after its end.
+        if not circuit.was_open_after(record.failed_from):
             return False
-        if may_be_its_own(error) and record.failures >= most:
+        if circuit.is_open and may_be_its_own(error) and record.failures >= most:
             raise record.given_up(error, f"all {record.failures} attempts failed")
         if circuit.openings - record.openings > _MOST_OUTAGES:
             raise record.given_up(error, f"so it was before {_MOST_OUTAGES} outages")

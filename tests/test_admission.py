@@ -307,3 +307,67 @@ def test_closing_ends_every_wait_at_once_even_a_long_cooldown() -> None:
             await admission.enter(Flow(), admission.next_order())
 
     run_on_fake_clock(main())
+
+
+def test_a_call_that_is_told_to_stop_twice_at_once_gets_the_error_and_is_not_cancelled() -> None:
+    async def main() -> None:
+        admission, flow = Admission(1, Pacer(None)), Flow()
+        await admission.enter(flow, admission.next_order())
+        head = asyncio.create_task(admission.enter(flow, admission.next_order()))
+        await asyncio.sleep(0.05)
+        flow.reject(APIConnectionError("first"))
+        flow.reject(APIConnectionError("second"))
+        with pytest.raises(APIConnectionError, match="second"):
+            await head
+        assert head.cancelling() == 0
+        admission.leave()
+
+    run_on_fake_clock(main())
+
+
+def test_a_call_of_a_task_that_cleans_up_after_its_cancellation_gets_the_error_too() -> None:
+    async def main() -> None:
+        admission, flow = Admission(1, Pacer(None)), Flow()
+        await admission.enter(flow, admission.next_order())
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                with pytest.raises(APIConnectionError, match="away"):
+                    await admission.enter(flow, admission.next_order())
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        flow.reject(APIConnectionError("away"))
+        await task
+        admission.leave()
+
+    run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("ends", ["rejected", "cancelled"])
+def test_a_call_that_was_chosen_in_the_same_moment_is_told_to_stop_as_well(ends: str) -> None:
+    async def main() -> None:
+        admission, flow = Admission(1, Pacer(None)), Flow()
+        log: list[str] = []
+        first = asyncio.create_task(hold(admission, flow, 0.1, log, "first"))
+        head = asyncio.create_task(hold(admission, flow, 5, log, "head"))
+        chosen = asyncio.create_task(hold(admission, flow, 0, log, "chosen"))
+        await asyncio.sleep(0.05)
+        head.cancel()
+        await asyncio.sleep(0)  # the head leaves, and chooses
+        flow.reject(APIConnectionError("away"))
+        if ends == "cancelled":
+            chosen.cancel()
+        expected = APIConnectionError if ends == "rejected" else asyncio.CancelledError
+        with pytest.raises(expected):
+            await chosen
+        await asyncio.gather(first, head, return_exceptions=True)
+        # What comes later has not been told to stop.
+        await hold(admission, flow, 0, log, "next")
+        assert log == ["first", "next"]
+
+    run_on_fake_clock(main())

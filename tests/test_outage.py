@@ -56,11 +56,12 @@ Fault = Callable[[], Any]
 
 
 class Server:
-    """Stands in for the transport: answers after 0.3 s, and fails between two moments."""
+    """Stands in for the transport: answers after `latency`, and fails between two moments."""
 
     def __init__(self, fault: Fault = refuse, *, begin: float = 5.0, end: float = 5.0) -> None:
         self.faults: list[tuple[float, float, Fault]] = [(begin, end, fault)]
         self.bad: dict[bytes, Fault] = {}  # inputs that fail always
+        self.latency = 0.3
         self.began = now()
         self.sent: list[tuple[float, bytes]] = []
         self.counts: dict[bytes, int] = {}
@@ -82,7 +83,7 @@ class Server:
                 for begin, end, fault in self.faults:
                     if begin <= moment < end:
                         await fault()
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(self.latency)
         except TimeoutError:
             raise APITimeoutError(f"no complete answer within {seconds:g} s.") from None
         return Answer(200, {}, image)
@@ -188,6 +189,26 @@ def test_an_ordered_stream_outlives_an_outage() -> None:
     run_on_fake_clock(main())
 
 
+def test_a_server_that_answers_what_it_has_while_it_refuses_the_rest_is_away() -> None:
+    async def main() -> None:
+        server = Server(refuse, begin=20, end=40)
+        server.latency = 8.0
+        client = Client(server, max_concurrency=160)
+        results = [result async for result in client.stream(range(800))]
+        assert lost(results, 800) == 0
+
+    run_on_fake_clock(main())
+
+
+def test_one_at_a_time_an_outage_costs_nothing_either() -> None:
+    async def main() -> None:
+        server = Server(refuse, begin=5, end=305)
+        results = [one async for one in Client(server, max_concurrency=1).stream(range(100))]
+        assert lost(results, 100) == 0
+
+    run_on_fake_clock(main())
+
+
 def test_several_outages_cost_nothing() -> None:
     async def main() -> None:
         server = Server()
@@ -216,6 +237,31 @@ def test_an_outage_longer_than_max_outage_ends_the_stream_with_one_error_that_sa
             async for _ in client.stream(count()):
                 pass
         assert now() - began == pytest.approx(30, abs=1)
+
+    run_on_fake_clock(main())
+
+
+def test_a_stream_that_has_ended_but_waits_for_a_response_does_not_keep_the_loop_busy() -> None:
+    async def main() -> None:
+        server = Server(hang, begin=0, end=1e6)
+        client = Client(server, RetryPolicy(max_outage=30))
+        loop, timers = asyncio.get_running_loop(), count()
+        call_at = loop.call_at
+
+        def counted(*args: Any, **options: Any) -> asyncio.TimerHandle:
+            assert next(timers) != 1000  # once, so that it ends
+            return call_at(*args, **options)
+
+        loop.call_at = counted  # type: ignore[method-assign]
+
+        async def consume(delay: float) -> None:
+            await asyncio.sleep(delay)
+            with pytest.raises(APIConnectionError, match="max_outage=30 s"):
+                async for _ in client.stream(count()):
+                    pass
+
+        await asyncio.gather(*map(consume, (0, 12, 25)))
+        assert next(timers) < 1000
 
     run_on_fake_clock(main())
 
@@ -301,6 +347,31 @@ def test_the_deadline_of_an_input_does_not_run_while_the_api_is_away() -> None:
         client = Client(server, RetryPolicy(max_elapsed=25))
         results = [result async for result in client.stream(range(100))]
         assert lost(results, 100) == 0
+
+    run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("fault", [refuse, unavailable])
+def test_a_stream_outlives_an_outage_with_a_deadline_shorter_than_the_timeout(
+    fault: Fault,
+) -> None:
+    async def main() -> None:
+        server = Server(fault, begin=5, end=25)
+        client = Client(server, RetryPolicy(max_elapsed=5))
+        results = [result async for result in client.stream(range(300))]
+        assert lost(results, 300) == 0
+        assert len(server.sent) <= 1.15 * 300
+
+    run_on_fake_clock(main())
+
+
+def test_silence_is_an_outage_too_with_a_deadline_shorter_than_the_timeout() -> None:
+    async def main() -> None:
+        server = Server(hang, begin=5, end=25)
+        client = Client(server, RetryPolicy(max_elapsed=5))
+        results = [result async for result in client.stream(range(300))]
+        # Until it is known to be one, and none of those that were sent to look for its end.
+        assert lost(results, 300) <= 9
 
     run_on_fake_clock(main())
 
@@ -519,6 +590,23 @@ def test_a_stream_waits_out_a_long_retry_after(caplog: pytest.LogCaptureFixture)
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 1
     assert told[0].startswith("the API asks to wait for 300 s (429): nothing is sent until 2")
+
+
+def test_an_input_that_failed_before_a_long_retry_after_of_others_outlives_it_too() -> None:
+    async def main() -> None:
+        server = Server()
+        server.bad = {b"50": unavailable}
+
+        async def slow_down() -> None:
+            server.bad.clear()
+            raise status(429, 300.0)
+
+        server.faults = [(2.6, 2.7, slow_down)]
+        results = [result async for result in Client(server).stream(range(200))]
+        assert server.counts[b"50"] > 1
+        assert lost(results, 200) == 0
+
+    run_on_fake_clock(main())
 
 
 def test_a_retry_after_beyond_max_outage_ends_the_stream_at_once() -> None:
