@@ -125,7 +125,11 @@ class AiohttpLane(AiohttpTransport):
         """See `Lane`."""
         # aiohttp looks after what follows a response itself, but not after an upload which that
         # response did not wait for.
-        return self._payload is None or self._payload.is_sent
+        return self._payload is None or self._payload.body.is_whole
+
+    def is_new(self) -> bool:
+        """See `Lane`."""
+        return self._payload is None
 
     def is_quiet(self) -> bool:
         """See `Lane`."""
@@ -169,14 +173,13 @@ class _Payload(aiohttp.Payload, httpx.AsyncByteStream):
     def __init__(self, body: Body) -> None:
         super().__init__(body)
         self._size = sum(map(len, body.pieces))
-        self._body = body
-        self.is_sent = False
+        self.body = body
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        self._body.on_sent()
-        for piece in self._body.pieces:
+        self.body.on_sent()
+        for piece in self.body.pieces:
             await writer.write(piece)
-        self.is_sent = True
+        self.body.is_whole = True
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self._body.pieces).decode(encoding, errors)
+        return b"".join(self.body.pieces).decode(encoding, errors)

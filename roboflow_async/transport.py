@@ -187,13 +187,16 @@ class HTTPTransport:
         try:
             if fresh:
                 lane = await self._lanes.renew(lane)
+            body, is_new = Body(prepared.body, on_sent), lane.is_new()
             response = await lane.send(
-                prepared.method,
-                self._url(prepared.path),
-                prepared.headers(),
-                Body(prepared.body, on_sent),
+                prepared.method, self._url(prepared.path), prepared.headers(), body
             )
             try:
+                if response.status_code < 300 and not (body.is_whole or is_new):
+                    # No output is made of half an image: a copy of the last response came late.
+                    raise APIConnectionError(
+                        "the response to an earlier request came again, in place of this one's."
+                    )
                 answer, whole = await self._read(response, attempt)
             finally:
                 await response.aclose()
