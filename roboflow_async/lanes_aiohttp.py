@@ -117,6 +117,8 @@ class AiohttpLane(AiohttpTransport):
                 # With the operating system's error, or that of TLS or the resolver.
                 raise httpx.ConnectError("") from cause.__cause__
             raise httpx.RemoteProtocolError("") from None
+        except UnicodeError:  # a label that is empty, or of more than 63 letters
+            raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
         except aiohttp.ClientError:
             # Passed through by it: an answer that is not HTTP.
             raise httpx.RemoteProtocolError("") from None
