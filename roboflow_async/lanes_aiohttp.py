@@ -6,11 +6,13 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 
 from roboflow_async.body import Body
@@ -18,7 +20,6 @@ from roboflow_async.network import is_readable
 
 if TYPE_CHECKING:
     from aiohttp.client import ClientRequest, ClientTimeout
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
@@ -27,10 +28,29 @@ __all__ = ["AiohttpLane"]
 _CLOSING: Final = 1.0  # seconds that a closed socket may take to be gone
 
 
+class _Protocol(ResponseHandler):
+    """Parses the head of a response by itself.
+
+    aiohttp (3.14) gives none where what came with it, in one piece, is no valid body: an error
+    would lose its status, and its `Retry-After`.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        head, end, rest = data.partition(b"\r\n\r\n")
+        super().data_received(head + end)
+        if rest:
+            super().data_received(rest)
+
+
 class _Connector(aiohttp.TCPConnector):
     """Keeps hold of the connection that was used last."""
 
     protocol: "ResponseHandler | None" = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]
+        # It has no public switch for that.
+        self._factory = partial(_Protocol, loop=self._loop)
 
     async def connect(
         self,
