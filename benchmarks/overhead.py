@@ -49,6 +49,9 @@ class AnswersAtOnce:
         answer = httpx.ByteStream(ANSWER)
         return httpx.Response(200, headers={"Content-Type": "application/json"}, stream=answer)
 
+    def is_new(self) -> bool:
+        return False
+
     def is_clean(self) -> bool:
         return True
 

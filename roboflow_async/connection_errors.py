@@ -37,7 +37,7 @@ def is_connection_error(error: Exception, *, own: bool) -> bool:
 
 
 def connection_error(  # noqa: PLR0911 - a table
-    error: Exception, host: str, *, own: bool
+    error: Exception, host: str, *, own: bool, kept_alive: bool = False
 ) -> APIError | ConfigurationError:
     """Our error for theirs. In our own words: theirs may be empty, or hold a header's value.
 
@@ -46,6 +46,7 @@ def connection_error(  # noqa: PLR0911 - a table
             things by the same names, so that names are what tells them apart.
         host: the API's.
         own: whether it comes from our own lanes, whose only timeout is ours.
+        kept_alive: whether nothing has come yet over a connection that was used before.
     """
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds & {"LocalProtocolError", "UnsupportedProtocol"}:
@@ -73,7 +74,8 @@ def connection_error(  # noqa: PLR0911 - a table
     if kinds & {"ConnectError", "OSError"}:
         return APIConnectionError(f"no connection to the API: {_reason(causes)}.")
     return APIConnectionError(
-        f"the connection was closed or reset before a whole answer ({type(error).__name__})."
+        f"the connection was closed or reset before a whole answer ({type(error).__name__}).",
+        was_kept_alive=kept_alive,
     )
 
 

@@ -289,6 +289,8 @@ class Dispatcher:
         if isinstance(error, APIConnectionError) and error.fault == "host_name":
             # A name that was known before is known again when the network is back.
             error.fault = "network" if self._has_been_reached else "host_name"
+        if isinstance(error, APIConnectionError) and error.was_kept_alive:
+            return  # a server closes many at once, and is there all the same
         timed_out = isinstance(error, APITimeoutError)
         self._counters.timed_out += timed_out
         if not (timed_out or isinstance(error, APIConnectionError) or is_transient(error)):

@@ -129,6 +129,8 @@ class APIConnectionError(APIError):
             trusted; "proxy_authentication": the proxy asks for a login (407); "host_name": nobody
             knows the host; "outage": the API has failed for so long that nothing more is sent.
         retry_after: seconds after which another call makes sense, or None.
+        was_kept_alive: whether it befell a connection that an earlier request had used, and
+            before any response: servers close those when they like.
     """
 
     def __init__(
@@ -137,11 +139,13 @@ class APIConnectionError(APIError):
         *,
         fault: ConnectionFault = "network",
         retry_after: float | None = None,
+        was_kept_alive: bool = False,
         attempts: int = 1,
     ) -> None:
         super().__init__(message, attempts=attempts)
         self.fault: ConnectionFault = fault
         self.retry_after = retry_after
+        self.was_kept_alive = was_kept_alive
 
 
 class APITimeoutError(APIError):

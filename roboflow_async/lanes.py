@@ -53,6 +53,10 @@ class Lane(Protocol):
         """
         ...
 
+    def is_new(self) -> bool:
+        """Whether it has had no response yet."""
+        ...
+
     def is_clean(self) -> bool:
         """Whether its last response, read to its end, ended the exchange: nothing is left over.
 

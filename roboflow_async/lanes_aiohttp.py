@@ -6,11 +6,13 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 
 from roboflow_async.body import Body
@@ -18,7 +20,6 @@ from roboflow_async.network import is_readable
 
 if TYPE_CHECKING:
     from aiohttp.client import ClientRequest, ClientTimeout
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
@@ -27,10 +28,29 @@ __all__ = ["AiohttpLane"]
 _CLOSING: Final = 1.0  # seconds that a closed socket may take to be gone
 
 
+class _Protocol(ResponseHandler):
+    """Parses the head of a response by itself.
+
+    aiohttp (3.14) gives none where what came with it, in one piece, is no valid body: an error
+    would lose its status, and its `Retry-After`.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        head, end, rest = data.partition(b"\r\n\r\n")
+        super().data_received(head + end)
+        if rest:
+            super().data_received(rest)
+
+
 class _Connector(aiohttp.TCPConnector):
     """Keeps hold of the connection that was used last."""
 
     protocol: "ResponseHandler | None" = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]
+        # It has no public switch for that.
+        self._factory = partial(_Protocol, loop=self._loop)
 
     async def connect(
         self,
@@ -117,6 +137,8 @@ class AiohttpLane(AiohttpTransport):
                 # With the operating system's error, or that of TLS or the resolver.
                 raise httpx.ConnectError("") from cause.__cause__
             raise httpx.RemoteProtocolError("") from None
+        except UnicodeError:  # a label that is empty, or of more than 63 letters
+            raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
         except aiohttp.ClientError:
             # Passed through by it: an answer that is not HTTP.
             raise httpx.RemoteProtocolError("") from None
@@ -125,7 +147,11 @@ class AiohttpLane(AiohttpTransport):
         """See `Lane`."""
         # aiohttp looks after what follows a response itself, but not after an upload which that
         # response did not wait for.
-        return self._payload is None or self._payload.is_sent
+        return self._payload is None or self._payload.body.is_whole
+
+    def is_new(self) -> bool:
+        """See `Lane`."""
+        return self._payload is None
 
     def is_quiet(self) -> bool:
         """See `Lane`."""
@@ -169,14 +195,13 @@ class _Payload(aiohttp.Payload, httpx.AsyncByteStream):
     def __init__(self, body: Body) -> None:
         super().__init__(body)
         self._size = sum(map(len, body.pieces))
-        self._body = body
-        self.is_sent = False
+        self.body = body
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        self._body.on_sent()
-        for piece in self._body.pieces:
+        self.body.on_sent()
+        for piece in self.body.pieces:
             await writer.write(piece)
-        self.is_sent = True
+        self.body.is_whole = True
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self._body.pieces).decode(encoding, errors)
+        return b"".join(self.body.pieces).decode(encoding, errors)

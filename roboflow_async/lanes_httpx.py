@@ -58,6 +58,10 @@ class HttpxLane:
         self._content = _Content(response)
         return httpx.Response(response.status, headers=response.headers, stream=self._content)
 
+    def is_new(self) -> bool:
+        """See `Lane`."""
+        return self._content is None
+
     def is_clean(self) -> bool:
         """See `Lane`."""
         if self._connection is None or self._content is None:

@@ -97,12 +97,14 @@ class Transport(Protocol):
 class _Attempt:
     """What is known of one attempt while it runs."""
 
-    __slots__ = ("deadline", "error_content", "failed")
+    __slots__ = ("deadline", "error_content", "failed", "kept_alive")
 
     def __init__(self, deadline: asyncio.Timeout) -> None:
         self.deadline = deadline
         self.failed: httpx.Response | None = None  # what its head says is final
         self.error_content: bytearray
+        # Whether the connection has been used before, and has not responded this time.
+        self.kept_alive = False
 
 
 class HTTPTransport:
@@ -152,6 +154,9 @@ class HTTPTransport:
                     answer = await self._send(request, on_sent, attempt, fresh=fresh)
                 else:
                     # Its pool would lose a connection to each native cancellation.
+                    # (Which connection its pool gives is not known; later, most of those that
+                    # the server has closed are gone.)
+                    attempt.kept_alive = not fresh
                     answer = await as_child(
                         partial(self._send_with_client, request, on_sent, attempt)
                     )
@@ -165,7 +170,9 @@ class HTTPTransport:
         except Exception as error:
             if not is_connection_error(error, own=self._client is None):
                 raise
-            failure = connection_error(error, self._host, own=self._client is None)
+            failure = connection_error(
+                error, self._host, own=self._client is None, kept_alive=attempt.kept_alive
+            )
         finally:
             self._running.discard(deadline)
         # Outside of the handlers: what was caught holds the request, and would hang on ours.
@@ -187,13 +194,18 @@ class HTTPTransport:
         try:
             if fresh:
                 lane = await self._lanes.renew(lane)
+            body = Body(prepared.body, on_sent)
+            attempt.kept_alive = kept_alive = not lane.is_new()
             response = await lane.send(
-                prepared.method,
-                self._url(prepared.path),
-                prepared.headers(),
-                Body(prepared.body, on_sent),
+                prepared.method, self._url(prepared.path), prepared.headers(), body
             )
             try:
+                if response.status_code < 300 and kept_alive and not body.is_whole:
+                    # No output is made of half an image: a copy of the last response came late.
+                    raise APIConnectionError(
+                        "the response to an earlier request came again, in place of this one's.",
+                        was_kept_alive=True,
+                    )
                 answer, whole = await self._read(response, attempt)
             finally:
                 await response.aclose()
@@ -248,6 +260,7 @@ class HTTPTransport:
 
     async def _read(self, response: httpx.Response, attempt: _Attempt) -> tuple[Answer, bool]:
         """The answer, and whether its connection may carry another request."""
+        attempt.kept_alive = False
         if response.status_code >= 300:
             attempt.failed, attempt.error_content = response, bytearray()
             deadline = attempt.deadline.when()

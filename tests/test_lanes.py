@@ -141,6 +141,21 @@ async def test_a_server_that_speaks_no_tls_is_a_fault_of_the_network(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("library", [None, httpx, httpx2])
+@pytest.mark.parametrize("host", [64 * "a" + ".example", "a..example"])
+async def test_what_can_be_nobodys_host_name_is_named(
+    make_client: MakeClient, host: str, library: Any
+) -> None:
+    http_client = library and library.AsyncClient()
+    async with make_client(api_url=f"http://{host}", retry=ONCE, http_client=http_client) as client:
+        with pytest.raises(APIConnectionError) as caught:
+            await client.workflow("ws", "wf").run(picture(0))
+    assert caught.value.fault == "host_name"
+    if http_client is not None:
+        await http_client.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("library", [None, httpx, httpx2])
 async def test_a_host_that_nobody_knows_is_named(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, library: Any
 ) -> None:

@@ -1,6 +1,7 @@
 """A connection carries another request only if nothing is left of the last response."""
 
 import asyncio
+import contextlib
 import gzip
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -10,8 +11,8 @@ import httpx
 import httpx2
 import pytest
 import trustme
-from conftest import FAST, KEY, MakeClient, picture
-from loopback import Reply, Server, echo, raw
+from conftest import FAST, JPEG, KEY, MakeClient, picture
+from loopback import Reply, Server, echo, outputs, raw
 from test_under_fire import sent_hash
 
 from roboflow_async import (
@@ -220,6 +221,34 @@ async def test_a_refusal_that_may_have_come_before_the_body_was_read_ends_its_co
     if http_client is not None:
         await http_client.aclose()
     assert [arrival.connection for arrival in server.arrivals] == [1, 2]
+
+
+async def test_a_copy_that_comes_during_the_next_upload_is_nobodys_result(
+    server: Server, make_client: MakeClient
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        last = b""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await asyncio.sleep(0.05)
+                writer.write(last)
+                length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+                last = Reply(body=outputs(size=len(await reader.readexactly(length)))).encode()
+                writer.write(last)
+        writer.close()
+
+    late = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+    url = f"http://127.0.0.1:{late.sockets[0].getsockname()[1]}"
+    async with make_client(api_url=url, max_concurrency=1, timeout=20) as client:
+        sizes = [
+            (await client.workflow("ws", "wf").run(JPEG + bytes(12_000_000 + 3 * index)))["size"]
+            for index in range(3)
+        ]
+    assert [size - sizes[0] for size in sizes] == [0, 4, 8]
+    late.close()
+    await late.wait_closed()
+    await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("status", [401, 429, 503])

@@ -18,11 +18,26 @@ from email.utils import format_datetime
 from typing import Any
 
 import anyio
+import httpx
+import httpx2
 import psutil
 import pytest
 from conftest import FAST, KEY, NO_DEBUG, MakeClient, picture
 from fault_proxy import FaultProxy
-from loopback import Reply, RollingLimit, Server, drip, echo, hang, outputs, raw, reset, truncate
+from loopback import (
+    Arrival,
+    Reply,
+    RollingLimit,
+    Server,
+    Wire,
+    drip,
+    echo,
+    hang,
+    outputs,
+    raw,
+    reset,
+    truncate,
+)
 from pydantic import BaseModel
 
 from roboflow_async import (
@@ -534,6 +549,30 @@ async def test_a_thousand_inputs_through_a_bad_network_give_one_right_result_eac
                 assert "JSON" in str(result.error)  # the empty answers, which are not retried
     assert seen == Counter(range(1000))
     assert proxy.resets > 10
+
+
+@pytest.mark.parametrize("library", [None, httpx, httpx2])
+async def test_many_kept_connections_closed_at_once_are_no_outage(
+    server: Server, make_client: MakeClient, library: Any
+) -> None:
+    """The server ends each connection 5 ms after its response, without having said so."""
+
+    def handler(arrival: Arrival) -> Wire:
+        async def write(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(Reply(body=outputs(hash=arrival.image_hash)).encode())
+            await asyncio.sleep(0.005)
+            writer.close()
+
+        return write
+
+    server.handler = handler
+    http_client = library and library.AsyncClient()
+    async with make_client(max_concurrency=16, http_client=http_client) as client:
+        calls = [client.workflow("ws", "wf").run(picture(index)) for index in range(200)]
+        found = await asyncio.gather(*calls)
+    if http_client is not None:
+        await http_client.aclose()
+    assert found == [{"hash": sent_hash(picture(index))} for index in range(200)]
 
 
 async def test_keep_alive_closed_under_us_costs_at_most_one_attempt_each(
