@@ -34,6 +34,7 @@ class Flow:
     Attributes:
         error: why no call of it sends any more, or None.
         permits: calls that may still be chosen while it is held; None: it is not held.
+        joined_at: when its first call began (the loop's clock), if it is a stream's.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Flow:
         self.outlives_outages = waits_on_purpose if outlives_outages is None else outlives_outages
         self.error: RoboflowError | None = None
         self.permits: int | None = None
+        self.joined_at: float | None = None
         self._waiting: list[tuple[int, int, asyncio.Future[None], object]] = []
         self._ties = count()
         self._resting: set[asyncio.Future[None]] = set()

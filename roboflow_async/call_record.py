@@ -19,11 +19,13 @@ class CallRecord:
     attempts: int = 0
     failures: int = 0  # attempts that failed, 429s not counted
     excused: int = 0  # of those, the ones of outages
-    openings: int = 0  # of its circuit, before the first failure
+    outages: int = 0  # before which it failed while the API was there
+    openings: int = -1  # of its circuit, before the last of them
     first_sent: float | None = None
     # From when `max_elapsed` counts: the first send, or that after an outage or a long cooldown.
     counted_from: float | None = None
     rejected_since: float | None = None  # 429s in a row
+    first_failed: float = inf
     failing_since: float = inf  # its first failure that is not excused
     failed_from: float = inf  # when the attempt was sent that failed last
     latency: float = 0.0
@@ -54,10 +56,12 @@ class CallRecord:
             self.counted_from = now
         self.attempts += 1
 
-    def failed(self, now: float, sent_at: float, openings: int) -> None:
+    def failed(self, now: float, sent_at: float, openings: int, *, in_outage: bool) -> None:
         """Note that an attempt failed; `openings`: how often its circuit has opened."""
         if not self.failures:
-            self.openings = openings
+            self.first_failed = now
+        if not in_outage and openings != self.openings:
+            self.outages, self.openings = self.outages + 1, openings
         if self.failures == self.excused:
             self.failing_since = now
         self.failures += 1

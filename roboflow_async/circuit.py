@@ -26,6 +26,8 @@ _log: Final = logging.getLogger(__name__)
 # third of all attempts fails by chance, that is one in 59,000.
 _FAILURES: Final = 10
 _CALLS: Final = 3
+# Of so many inputs not all are to blame for a 500 or a timeout.
+_CERTAIN_CALLS: Final = 8
 _MOST_PROBES: Final = 3  # in flight: one that is never answered does not hold up the next
 _FORGOTTEN: Final = 60.0  # seconds after the last failure, when nobody has asked since
 _MOST_KEPT: Final = 256
@@ -62,7 +64,7 @@ class Circuit:
         self._reason = ""
         self._since: float | None = None  # while it is open: its first failure
         self._closed_at = -inf
-        self._flows: dict[Flow, tuple[int, float]] = {}  # streams: their calls, and since when
+        self._flows: dict[Flow, int] = {}  # streams, and how many of their calls there are
         self._probe_at = 0.0
         self._probes = 0  # in flight
         self._sent = 0  # while it was open
@@ -81,7 +83,18 @@ class Circuit:
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to remember."""
-        return not (self._flows or self._failures or self.is_open)
+        is_old = self._loop.time() - self._last_failure > _FORGOTTEN
+        return is_old and not (self._flows or self._probes)
+
+    @property
+    def has_few_calls(self) -> bool:
+        """Whether only one or two calls have failed since the last response."""
+        return len(self._calls) < _CALLS
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether so many calls have failed since then that it is not because of their inputs."""
+        return len(self._calls) >= _CERTAIN_CALLS
 
     def was_open_after(self, moment: float) -> bool:
         """Whether it is open, or was at some time after that."""
@@ -89,17 +102,18 @@ class Circuit:
 
     def join(self, flow: Flow) -> None:
         """Say that a call of a stream begins, which will be held while this is open."""
-        calls, since = self._flows.get(flow, (0, self._loop.time()))
-        self._flows[flow] = (calls + 1, since)
+        if flow.joined_at is None:
+            flow.joined_at = self._loop.time()
+        calls = self._flows.get(flow, 0)
+        self._flows[flow] = calls + 1
         if not calls and self.is_open:
             flow.permits = 0
             self._schedule()
 
     def part(self, flow: Flow) -> None:
         """Say that a call of a stream has ended."""
-        calls, since = self._flows[flow]
-        if calls > 1:
-            self._flows[flow] = (calls - 1, since)
+        self._flows[flow] -= 1
+        if self._flows[flow]:
             return
         del self._flows[flow]
         flow.permits = None
@@ -165,7 +179,7 @@ class Circuit:
             self._first_failure = now
         self._failures += 1
         self._last_failure = now
-        if len(self._calls) < _CALLS:
+        if len(self._calls) < _CERTAIN_CALLS:
             self._calls.add(call)
         self._reason = error.message.rstrip(".")[:200]
         if self._since is not None:
@@ -229,7 +243,8 @@ class Circuit:
 
     def _patience_ends(self, flow: Flow) -> float:
         assert self._since is not None
-        return max(self._since, self._flows[flow][1]) + self._max_outage
+        assert flow.joined_at is not None
+        return max(self._since, flow.joined_at) + self._max_outage
 
     def _tick(self) -> None:
         self._timer = None

@@ -249,7 +249,7 @@ class Dispatcher:
                 self._rejected(error, sent_at)
             raise
         except APIError as error:
-            record.failed(self._clock(), sent_at, circuit.openings)
+            record.failed(self._clock(), sent_at, circuit.openings, in_outage=circuit.is_open)
             # No response before the deadline of its call, soon after it was sent, tells nothing.
             longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
             was_cut = timeout < longest and isinstance(error, APITimeoutError)
@@ -365,11 +365,21 @@ class Dispatcher:
         # One that was sent in an outage may fail after its end.
         if not circuit.was_open_after(record.failed_from):
             return False
-        if circuit.is_open and may_be_its_own(error) and record.failures >= most:
+        if circuit.is_open and self._is_to_blame(error, record, circuit):
             raise record.given_up(error, f"all {record.failures} attempts failed")
-        if circuit.openings - record.openings > _MOST_OUTAGES:
+        if record.outages > _MOST_OUTAGES:
             raise record.given_up(error, f"so it was before {_MOST_OUTAGES} outages")
         return True
+
+    def _is_to_blame(self, error: APIError, record: CallRecord, circuit: Circuit) -> bool:
+        """Whether it is the input, and not the API: the last ones of a stream can be bad."""
+        max_elapsed = self._policy.max_elapsed
+        if may_be_its_own(error):
+            return record.failures >= self._policy.max_attempts and not circuit.is_certain
+        is_last = self._settings.max_concurrency > 1 and circuit.has_few_calls
+        if max_elapsed is None or not is_last:
+            return False
+        return self._clock() - record.first_failed > max_elapsed
 
     def _outlasts(self, flow: Flow) -> bool:
         """Whether its calls wait for an API that is away."""

@@ -323,6 +323,32 @@ def test_bad_inputs_at_the_end_do_not_keep_the_stream_waiting(
     run_on_fake_clock(main())
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_last_input_that_no_gateway_passes_on_does_not_end_the_stream(number: int) -> None:
+    async def main() -> None:
+        server = Server()
+        bad = range(20 - number, 20)
+        server.bad = {b"%d" % index: unavailable for index in bad}
+        results = dict([result async for result in Client(server).stream(range(20))])
+        assert sorted(results) == list(range(20))
+        assert [i for i in range(20) if isinstance(results[i], ServerError)] == list(bad)
+        assert now() - server.began < 200
+
+    run_on_fake_clock(main())
+
+
+def test_the_patience_of_a_stream_that_sends_one_at_a_time_ends_too() -> None:
+    async def main() -> None:
+        server = Server(hang, begin=1, end=10_000)
+        client = Client(server, RetryPolicy(max_outage=300), max_concurrency=1)
+        with pytest.raises(APIConnectionError, match="max_outage"):
+            async for _ in client.stream(range(100)):
+                pass
+        assert now() - server.began < 700
+
+    run_on_fake_clock(main())
+
+
 def test_an_input_that_takes_the_server_down_each_time_is_given_up_at_last() -> None:
     async def main() -> None:
         server = Server()
@@ -336,7 +362,7 @@ def test_an_input_that_takes_the_server_down_each_time_is_given_up_at_last() -> 
         results = dict([result async for result in Client(server).stream(range(2000))])
         assert len(results) == 2000
         assert [index for index, output in results.items() if isinstance(output, APIError)] == [30]
-        assert server.counts[b"30"] < 100
+        assert server.counts[b"30"] < 200
 
     run_on_fake_clock(main())
 
