@@ -87,11 +87,6 @@ class Circuit:
         return is_old and not (self._flows or self._probes)
 
     @property
-    def has_few_calls(self) -> bool:
-        """Whether only one or two calls have failed since the last response."""
-        return len(self._calls) < _CALLS
-
-    @property
     def is_certain(self) -> bool:
         """Whether so many calls have failed since then that it is not because of their inputs."""
         return len(self._calls) >= _CERTAIN_CALLS
@@ -109,6 +104,10 @@ class Circuit:
         if not calls and self.is_open:
             flow.permits = 0
             self._schedule()
+
+    def is_nearly_done(self, flow: Flow) -> bool:
+        """Whether only one or two calls of a stream are left."""
+        return self._flows.get(flow, 0) < _CALLS
 
     def part(self, flow: Flow) -> None:
         """Say that a call of a stream has ended."""

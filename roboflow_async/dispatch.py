@@ -23,6 +23,7 @@ from roboflow_async.errors import (
     is_fatal,
 )
 from roboflow_async.pacing import Pacer, Turn
+from roboflow_async.patience import Patience
 from roboflow_async.priority import PRIORITIES, Priority
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.queue_bounds import QueueBounds
@@ -30,11 +31,9 @@ from roboflow_async.responses import Answer, output_of
 from roboflow_async.retry import (
     GiveUp,
     RetryQuota,
-    Verdict,
     cooldown_wait,
     decide,
     is_transient,
-    may_be_its_own,
 )
 from roboflow_async.transport import Transport
 
@@ -45,9 +44,6 @@ Output = TypeVar("Output")
 _log: Final = logging.getLogger(__name__)
 
 _CLOSED: Final = "the client was closed before the next attempt"
-# Failures in an outage do not count for an input, but one that takes the server down each time is
-# given up after so many outages.
-_MOST_OUTAGES: Final = 10
 
 
 class Dispatcher:
@@ -78,6 +74,7 @@ class Dispatcher:
         self._counters = counters
         self._key = KeyPlacement(settings.api_key, settings.api_key_transport)
         self._bounds = QueueBounds(settings, pacer, counters)
+        self._patience = Patience(settings)
         self._admission = Admission(settings.max_concurrency, pacer)
         self._single_calls = {name: Flow(name, waits_on_purpose=False) for name in PRIORITIES}
         self._circuits = Circuits(
@@ -139,7 +136,7 @@ class Dispatcher:
         circuit = self._circuits.of(request.path)
         order = self._admission.next_order()
         error: APIError | None = None
-        is_held = retry and self._outlasts(flow)
+        is_held = retry and self._patience.has(flow)
         if is_held:
             circuit.join(flow)
         try:
@@ -329,19 +326,23 @@ class Dispatcher:
             raise record.given_up(error, "")
         if flow.error is not None:
             raise flow.error
-        outlasts = self._outlasts(flow)
+        is_patient = self._patience.has(flow)
+        cooldown, now = self._pacer.cooldown, self._clock()
         verdict = decide(
             error,
             policy=self._policy,
             failures=record.failures - record.excused,
-            elapsed=record.elapsed(self._clock()),
-            cooldown=self._pacer.cooldown,
-            quota=None if outlasts else self._quota,
+            elapsed=record.elapsed(now),
+            cooldown=cooldown,
+            quota=None if is_patient else self._quota,
         )
-        if isinstance(error, RateLimitError) and outlasts:
-            self._outlast_rate_limit(error, record, flow)
+        if is_patient and isinstance(error, RateLimitError):
+            self._patience.with_rate_limit(error, record, flow, circuit, wait=cooldown, now=now)
             return
-        if outlasts and self._waits_for_api(error, record, circuit, verdict):
+        is_over = isinstance(verdict, GiveUp)
+        if is_patient and self._patience.with_outage(
+            error, record, flow, circuit, is_over=is_over, now=now
+        ):
             return  # to the queue, where its flow is held
         if isinstance(verdict, GiveUp):
             raise record.given_up(error, verdict.reason)
@@ -352,48 +353,6 @@ class Dispatcher:
                 await self._admission.rest(flow, verdict.seconds)
         except APIError as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
-
-    def _waits_for_api(
-        self, error: APIError, record: CallRecord, circuit: Circuit, verdict: Verdict
-    ) -> bool:
-        """Whether a call of a stream failed because the API is away, and is to wait for it."""
-        most = self._policy.max_attempts
-        if most == 1 or is_fatal(error) or not is_transient(error):
-            return False
-        if isinstance(verdict, GiveUp):
-            circuit.suspect(error, record.failing_since)
-        # One that was sent in an outage may fail after its end.
-        if not circuit.was_open_after(record.failed_from):
-            return False
-        if circuit.is_open and self._is_to_blame(error, record, circuit):
-            raise record.given_up(error, f"all {record.failures} attempts failed")
-        if record.outages > _MOST_OUTAGES:
-            raise record.given_up(error, f"so it was before {_MOST_OUTAGES} outages")
-        return True
-
-    def _is_to_blame(self, error: APIError, record: CallRecord, circuit: Circuit) -> bool:
-        """Whether it is the input, and not the API: the last ones of a stream can be bad."""
-        max_elapsed = self._policy.max_elapsed
-        if may_be_its_own(error):
-            return record.failures >= self._policy.max_attempts and not circuit.is_certain
-        is_last = self._settings.max_concurrency > 1 and circuit.has_few_calls
-        if max_elapsed is None or not is_last:
-            return False
-        return self._clock() - record.first_failed > max_elapsed
-
-    def _outlasts(self, flow: Flow) -> bool:
-        """Whether its calls wait for an API that is away."""
-        return flow.outlives_outages and self._policy.max_outage != 0
-
-    def _outlast_rate_limit(self, error: RateLimitError, record: CallRecord, flow: Flow) -> None:
-        """Let a call of a stream go on after a 429, unless that would take for too long."""
-        max_outage, wait = self._policy.max_outage, self._pacer.cooldown
-        rejected_for = record.rejected(self._clock())
-        if max_outage is not None and rejected_for + wait > max_outage:
-            reason = f"it asks to wait for {wait:.3g} s more, beyond max_outage={max_outage:g} s"
-            ended = record.given_up(error, reason)
-            flow.close(ended)
-            raise ended
 
     def _time_left(self, record: CallRecord) -> float | None:
         """Seconds until `max_elapsed` has passed; None: no deadline."""

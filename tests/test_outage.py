@@ -672,6 +672,19 @@ def test_a_retry_after_beyond_max_elapsed_fails_all_single_calls_alike() -> None
     run_on_fake_clock(main())
 
 
+def test_the_last_input_that_is_rejected_all_the_time_fails_after_max_elapsed() -> None:
+    async def main() -> None:
+        async def slow_down() -> None:
+            raise status(429)
+
+        server = Server(slow_down, begin=0, end=10_000)
+        ((_, error),) = [result async for result in Client(server).stream([0])]
+        assert isinstance(error, RateLimitError)
+        assert now() - server.began == pytest.approx(120, abs=31)
+
+    run_on_fake_clock(main())
+
+
 def test_a_stream_that_is_rejected_all_the_time_ends_after_max_outage() -> None:
     async def main() -> None:
         async def slow_down() -> None:
