@@ -157,7 +157,7 @@ async def test_answers_follow_the_servers_contract(
 
 async def test_the_ceiling_is_a_rolling_second() -> None:
     with StandInServer(requests_per_second=5, latency=0, retry_after="1") as server:
-        async with client_of(server, retry=RetryPolicy(max_elapsed=0.5)) as client:
+        async with client_of(server, retry=RetryPolicy(max_elapsed=0.5, max_outage=0)) as client:
             results = [
                 result async for result in client.workflow("a", "b").stream([SCENE.jpeg] * 8)
             ]
