@@ -267,8 +267,8 @@ class Circuits:
 
     Args:
         policy: as for `Circuit`.
-        wake: likewise.
-        reject: likewise.
+        wake: as for `Circuit`.
+        reject: as for `Circuit`.
     """
 
     def __init__(

@@ -179,7 +179,7 @@ class Pacer:
         return max(own, self._told.cooldown) if self._told is not None else own
 
     def expected_wait(self, ahead: int) -> float:
-        """Seconds until a turn for whom so many others go before, as far as is known."""
+        """Seconds until a turn, after `ahead` others have had theirs, as far as is known."""
         pace = self.pace
         if not pace or self._loop is None:
             return self.cooldown

@@ -1,6 +1,7 @@
 """`RedisRateLimiter` on real Redis servers: one alone, a cluster, and behind a Sentinel."""
 
 import asyncio
+import gc
 import json
 import logging
 import socket
@@ -26,6 +27,7 @@ from roboflow_async import (
     RoboflowClient,
 )
 from roboflow_async.ledger import BookedTurn
+from roboflow_async.redis_connection import _Url
 from roboflow_async.testing.meter import busiest_window
 
 pytestmark = pytest.mark.anyio
@@ -612,3 +614,41 @@ def test_processes_share_one_ceiling_and_one_that_is_killed_leaves_its_share() -
     assert found["rejected"] <= 3
     assert found["of the ceiling"] > 0.6
     assert found["of the ceiling, from 2 s after the kill on"] > 0.5
+
+
+@needs_redis
+# redis-py lets go of nodes that it cannot reach any more without closing them, and warns of that.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+async def test_a_cluster_whose_addresses_are_all_new_is_found_again(tmp_path: Path) -> None:
+    clustered = ("--cluster-enabled", "yes", "--cluster-port")
+
+    async def begin(node: RedisServer) -> None:
+        async with redis.asyncio.Redis(port=node.port) as client:
+            await client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            while "'ok'" not in str(await client.execute_command("CLUSTER INFO")):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    old = RedisServer(tmp_path, *clustered, str(free_port()))
+    new = RedisServer(tmp_path, *clustered, str(free_port()))
+    url = f"redis+cluster://127.0.0.1:{old.port},127.0.0.1:{new.port}"
+    async with RedisRateLimiter(url, name="any", unavailable_timeout=30) as limiter:
+        with old:
+            await begin(old)
+            await limiter.acquire()
+        with new:
+            await begin(new)
+            # Those that were booked before, and then some that can be booked there alone.
+            for _ in range(8):
+                await limiter.acquire()
+    gc.collect()  # those nodes are to warn here, not in a later test
+
+
+def test_options_of_tls_in_the_url_reach_the_sentinels_too() -> None:
+    options = "ssl_ca_certs=/etc/ours.pem&ssl_check_hostname=false"
+    url = _Url(f"rediss+sentinel://a:1,b:2/main?{options}")
+    _, *sentinels = url.connect(1.0)
+    assert len(sentinels) == 2
+    for sentinel in sentinels:
+        given = sentinel.connection_pool.connection_kwargs
+        assert given["ssl_ca_certs"] == "/etc/ours.pem"
+        assert given["ssl_check_hostname"] is False
