@@ -14,7 +14,8 @@
 local SECOND = 1000000
 local CONSTANTS = {
   'ceiling', 'remembered', 'window', 'cold', 'spacing', 'least_distance', 'tolerance', 'kept_for',
-  'cut', 'deepest_cut', 'knee', 'unsure_knee', 'let_through', 'held_cut', 'far_above',
+  'cut', 'deepest_cut', 'knee', 'unsure_knee', 'let_through', 'held', 'held_cut', 'far_above',
+  'least_average',
   'shortest_climb', 'shortest_climb_requests', 'longest_climb', 'longest_climb_requests',
   'probe', 'probe_requests', 'lowest',
 }
@@ -32,7 +33,10 @@ local ceiling = c.ceiling
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * SECOND + tonumber(time[2])
 
-local FIELDS = {'seen', 'turns', 'valid', 'cold', 'next', 'last', 'cool', 'low', 'knee', 'climb', 'began', 'ring'}
+local FIELDS = {
+  'seen', 'turns', 'valid', 'cold', 'next', 'last', 'cool', 'low', 'knee', 'climb', 'began', 'ring',
+  'passed', 'since',
+}
 local stored = redis.call('HMGET', KEYS[1], unpack(FIELDS))
 local is_new = not stored[1]
 local s = {}
@@ -52,7 +56,7 @@ end
 local back = s.seen - now
 if back > 0 then
   s.next, s.last = s.next - back, s.last - back
-  s.cool, s.began = s.cool - back, s.began - back
+  s.cool, s.began, s.since = s.cool - back, s.began - back, s.since - back
 end
 s.seen = now
 
@@ -131,7 +135,7 @@ local function pace_at(moment)
   local elapsed = math.max(moment - s.cool, 0)
   local found
   if elapsed < s.climb then
-    found = s.knee - (s.knee - s.low) * (1 - elapsed / s.climb) ^ 3
+    found = s.knee - (s.knee - s.low) * (1 - elapsed / s.climb) ^ 5
   else
     local probed = math.min((elapsed - s.climb) / lasting('probe', s.knee), 1)
     found = s.knee + (ceiling - s.knee) * probed ^ 3
@@ -142,33 +146,37 @@ end
 local function fall(sent_at)
   local pace = pace_at(sent_at)
   local elapsed = math.max(sent_at - s.cool, 0)
-  local low, knee, climb = 0, 0, lasting('shortest_climb', pace)
   local window = math.max(SECOND, SECOND / pace)
-  local function what_was_let_through()
-    return sent_between(sent_at - window, sent_at) * SECOND / window
+  local sent = sent_between(s.cool, sent_at)
+  local is_alone = s.low == 0 or elapsed >= s.climb + lasting('probe', s.knee)
+  local is_blocked = not is_alone and sent == 0
+  if not is_blocked then
+    s.passed = math.min(sent, pace * elapsed / SECOND)
+    s.since = sent_at - s.passed / pace * SECOND
   end
-  local function cut(from, let_through)
-    return math.min(math.max(let_through * c.let_through, from * c.deepest_cut), from * c.cut)
-  end
-  if s.low == 0 or elapsed >= s.climb + lasting('probe', s.knee) then
+  local low, knee, climb = 0, 0, 0
+  if is_blocked then
+    low, knee = s.low * c.deepest_cut, s.knee
+    if s.passed >= 1 then
+      knee = math.min(knee, math.max(s.passed * SECOND / (sent_at - s.since), c.least_average))
+    end
+    low = math.min(math.max(low, knee * c.deepest_cut), knee * c.let_through)
+  elseif is_alone or pace > s.knee * c.far_above then
     low, knee = pace * c.cut, pace * c.knee
-  elseif sent_between(s.cool, sent_at) == 0 then
-    low, knee, climb = cut(s.low, what_was_let_through()), s.knee, s.climb
-  elseif pace > s.knee * c.far_above then
-    low, knee = pace * c.cut, pace * c.knee
-  elseif elapsed >= s.climb / 2 then
+  elseif elapsed >= s.climb * c.held then
     knee = pace <= s.knee and pace * c.knee or s.knee
     low = knee * c.held_cut
-    climb = math.min(math.max(2 * s.climb, climb), lasting('longest_climb', pace))
+    climb = math.min(2 * s.climb, lasting('longest_climb', knee))
   elseif elapsed >= window then
     low, knee = pace * c.cut, pace * c.unsure_knee
   else
-    knee = math.min(what_was_let_through(), pace * c.knee)
-    low = cut(pace, what_was_let_through())
+    local let_through = sent_between(sent_at - window, sent_at) * SECOND / window
+    knee = math.min(let_through, pace * c.knee)
+    low = math.min(math.max(let_through * c.let_through, pace * c.deepest_cut), pace * c.cut)
   end
   s.low = math.min(math.max(low, c.lowest), pace)
   s.knee = math.max(knee, s.low)
-  s.climb = climb
+  s.climb = math.max(climb, lasting('shortest_climb', s.knee))
 end
 
 local reply = {}
