@@ -181,15 +181,20 @@ class OldLaw:
 class NewLaw:
     def __init__(self, ceiling: float) -> None:
         self.law, self.began = PaceLaw(ceiling), -inf
+        self.remembered = turns_to_remember(ceiling)
 
     def pace(self, now: float) -> float:
         return self.law.pace(now)
 
     def rejected(self, now: float, sent_at: float, until: float, turns: Sequence[float]) -> None:
         if sent_at > self.began:
-            self.law.rejected(
-                sent_at, lambda start, end: sum(start <= turn < end for turn in turns)
-            )
+
+            def sent_between(start: float, end: float) -> float:
+                if len(turns) == self.remembered and turns[0] > start:
+                    return inf
+                return sum(start <= turn < end for turn in turns)
+
+            self.law.rejected(sent_at, sent_between)
             self.began = now
         self.law.resume_at = until
 

@@ -84,14 +84,46 @@ def test_redis_holds_the_same_law(ceiling: int, waves: list[tuple[float, int, fl
 @pytest.mark.parametrize(
     ("name", "used", "rejected"),
     [
-        ("sliding, 7 of 20", 0.92, 0.015),
-        ("sliding, 1 of 20", 0.93, 0.06),
-        ("one stray 429 in 500 requests", 0.93, 0.003),
-        ("fixed window, 10 of 20", 0.92, 0.012),
-        ("bucket of 60 a minute", 0.98, 0.07),
+        ("sliding, 7 of 20", 0.93, 0.013),
+        ("sliding, 1 of 20", 0.94, 0.042),
+        ("one stray 429 in 500 requests", 0.935, 0.003),
+        ("fixed window, 10 of 20", 0.94, 0.008),
+        ("bucket of 60 a minute", 0.99, 0.06),
+        ("sliding, 2 of 20", 0.94, 0.03),
+        ("fixed window, 3 of 20", 0.92, 0.04),
+        ("distance, 7 of 20", 0.89, 0.012),
+        ("60 in a fixed minute", 0.97, 0.1),
+        ("60 in a sliding minute", 0.82, 0.11),
+        ("100 in a sliding 10 s", 0.9, 0.03),
+        ("20 in a fixed 10 s", 0.94, 0.095),
     ],
 )
 def test_the_limit_is_used_and_little_is_rejected(name: str, used: float, rejected: float) -> None:
     runs = [simulate(NewLaw, LIMITERS[name], seed=seed) for seed in range(4)]
     assert sum(run.used for run in runs) / len(runs) >= used
     assert sum(run.rejected for run in runs) / len(runs) <= rejected
+
+
+def waves_that_nothing_passes(law: PaceLaw, began: float, moments: list[float]) -> None:
+    """The request at `began` is rejected, and so is the first one after each cooldown."""
+    for moment in moments:
+        law.rejected(moment, lambda start, end, at=began: 0 if start >= at else 60)
+        law.resume_at = moment + 0.5
+
+
+def test_a_limit_that_counts_for_a_minute_is_found_by_its_average() -> None:
+    law = PaceLaw(20)
+    waves_that_nothing_passes(law, 103, [103, 104, 106, 110, 118, 134, 150])
+    # 60 requests, 3 seconds at 20 a second, and nothing for 47: the climb goes no higher.
+    assert law.pace(law.resume_at + 10) == pytest.approx(60 / 50, rel=0.05)
+
+
+@pytest.mark.parametrize("sent_before", [0, 1, 5])
+def test_who_finds_an_allowance_used_up_is_back_at_the_ceiling_soon(sent_before: int) -> None:
+    """Few requests had passed, and then none for a minute: that proves no low limit."""
+    law = PaceLaw(20)
+    for moment in (0.0, 1.0, 3.0, 7.0, 15.0, 30.0, 60.0):
+        law.rejected(moment, lambda start, end: sent_before if start < 0 else 0)
+        law.resume_at = moment + 0.5
+    assert law.pace(law.resume_at) >= 0.1
+    assert law.pace(law.resume_at + 70) == 20
