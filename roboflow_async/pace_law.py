@@ -22,15 +22,15 @@ _WINDOW: Final = 1.0  # seconds in which APIs count; for a pace below one: of on
 _CUT: Final = 0.9  # one that comes alone may be a stray, and costs little
 _DEEPEST_CUT: Final = 0.5  # one wave of 429s proves no more
 _KNEE: Final = 0.97  # the pace was a little too high
-_UNSURE_KNEE: Final = 0.96  # it was too high for longer than its first second: credit hid it
+_UNSURE_KNEE: Final = 0.93  # it was too high for longer than its first second: credit hid it
 # In parts of what was let through in the window before it: a limit that counts in a window, or
 # fills a bucket, has let through just what it allows.
 _LET_THROUGH: Final = 0.95
 _HELD: Final = 0.4  # of the climb: a pace that was kept for so long was about right
 _HELD_CUT: Final = 0.98  # of a knee that has held: the limit is about there
 _FAR_ABOVE: Final = 1.3  # times the knee: what is rejected there says nothing of the knee
-# Requests per second: below that it takes more than rejected attempts after a cooldown to prove a
-# limit, for they are rejected just so where somebody else has used up all that there was.
+# Requests per second. Where somebody else has used up what there was, little passes for long: that
+# proves no lower limit than this, and the pace is to be back soon.
 _LEAST_AVERAGE: Final = 1.0
 
 # Seconds, or seconds that so many requests take at the knee if those are more: what a 429 costs,
@@ -99,13 +99,19 @@ class PaceLaw:
             self._passed = min(sent, pace * elapsed)
             self._passed_since = sent_at - self._passed / pace
 
+        def let_through() -> float:
+            return sent_between(sent_at - window, sent_at) / window
+
+        def cut(pace: float) -> float:
+            return min(max(let_through() * _LET_THROUGH, pace * _DEEPEST_CUT), pace * _CUT)
+
         climb = 0.0
         if self._low is not None and is_blocked:  # the first one after the cooldown
-            low, knee = self._low * _DEEPEST_CUT, self._knee
+            low, knee = cut(self._low), self._knee
             if 1 <= self._passed < inf:
                 average = self._passed / (sent_at - self._passed_since)
                 knee = min(knee, max(average, _LEAST_AVERAGE))
-            low = min(max(low, knee * _DEEPEST_CUT), knee * _LET_THROUGH)
+                low = min(max(low, knee * _DEEPEST_CUT), knee * _LET_THROUGH)
         elif is_alone or pace > self._knee * _FAR_ABOVE:
             low, knee = pace * _CUT, pace * _KNEE
         elif elapsed >= self._climb * _HELD:  # the knee has held
@@ -115,9 +121,8 @@ class PaceLaw:
         elif elapsed >= window:
             low, knee = pace * _CUT, pace * _UNSURE_KNEE
         else:
-            let_through = sent_between(sent_at - window, sent_at) / window
-            knee = min(let_through, pace * _KNEE)
-            low = min(max(let_through * _LET_THROUGH, pace * _DEEPEST_CUT), pace * _CUT)
+            knee = min(let_through(), pace * _KNEE)
+            low = cut(pace)
         self._low = min(max(low, LOWEST_PACE), pace)
         self._knee = max(knee, self._low)
         self._climb = max(climb, _lasting(_SHORTEST_CLIMB, self._knee))

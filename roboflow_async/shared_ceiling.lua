@@ -154,13 +154,19 @@ local function fall(sent_at)
     s.passed = math.min(sent, pace * elapsed / SECOND)
     s.since = sent_at - s.passed / pace * SECOND
   end
+  local function let_through()
+    return sent_between(sent_at - window, sent_at) * SECOND / window
+  end
+  local function cut(from)
+    return math.min(math.max(let_through() * c.let_through, from * c.deepest_cut), from * c.cut)
+  end
   local low, knee, climb = 0, 0, 0
   if is_blocked then
-    low, knee = s.low * c.deepest_cut, s.knee
+    low, knee = cut(s.low), s.knee
     if s.passed >= 1 then
       knee = math.min(knee, math.max(s.passed * SECOND / (sent_at - s.since), c.least_average))
+      low = math.min(math.max(low, knee * c.deepest_cut), knee * c.let_through)
     end
-    low = math.min(math.max(low, knee * c.deepest_cut), knee * c.let_through)
   elseif is_alone or pace > s.knee * c.far_above then
     low, knee = pace * c.cut, pace * c.knee
   elseif elapsed >= s.climb * c.held then
@@ -170,9 +176,8 @@ local function fall(sent_at)
   elseif elapsed >= window then
     low, knee = pace * c.cut, pace * c.unsure_knee
   else
-    local let_through = sent_between(sent_at - window, sent_at) * SECOND / window
-    knee = math.min(let_through, pace * c.knee)
-    low = math.min(math.max(let_through * c.let_through, pace * c.deepest_cut), pace * c.cut)
+    knee = math.min(let_through(), pace * c.knee)
+    low = cut(pace)
   end
   s.low = math.min(math.max(low, c.lowest), pace)
   s.knee = math.max(knee, s.low)

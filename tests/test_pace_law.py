@@ -91,7 +91,7 @@ def test_redis_holds_the_same_law(ceiling: int, waves: list[tuple[float, int, fl
         ("bucket of 60 a minute", 0.99, 0.06),
         ("sliding, 2 of 20", 0.94, 0.03),
         ("fixed window, 3 of 20", 0.92, 0.04),
-        ("distance, 7 of 20", 0.89, 0.012),
+        ("distance, 7 of 20", 0.86, 0.012),
         ("60 in a fixed minute", 0.97, 0.1),
         ("60 in a sliding minute", 0.82, 0.11),
         ("100 in a sliding 10 s", 0.9, 0.03),
