@@ -4,6 +4,17 @@
 
 For each kind of limit: the share of the true ceiling that was used, and the share of requests that
 was rejected, of three laws: none (the pace stays), the one that was used before, and today's.
+Some rows (10 seeds, 300 s), used and rejected:
+
+| limit                         | before                 | today       |
+|-------------------------------|------------------------|-------------|
+| sliding, 7 of 20              | 78.5 %, 1.3            | 94.0 %, 0.9 |
+| sliding, 1 of 20              | 68.4 %, 14.6           | 94.8 %, 3.6 |
+| one stray 429 in 500 requests | 84.6 %, 0.2            | 94.3 %, 0.2 |
+| fixed window, 10 of 20        | 88.5 %, 0.7            | 95.8 %, 0.6 |
+| bucket of 60 a minute         | 99.6 %, 8.2            | 99.7 %, 4.7 |
+| 60 in a fixed minute          | 100.0 %, 9.7           | 98.7 %, 9.2 |
+| 60 in a sliding minute        | 90.0 %, 9.9            | 84.7 %, 10.0 |
 """
 
 import argparse
