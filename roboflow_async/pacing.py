@@ -320,6 +320,13 @@ class Pacer:
             return inf  # as many as the pace allowed: it is too long ago
         return sum(start <= turn.at < end for turn in turns)
 
+    def restore(self) -> None:
+        """Say that what lowered the pace was no limit after all: it is the ceiling again.
+
+        A cooldown goes on. A limiter that is shared with other processes climbs back by itself.
+        """
+        self._law = PaceLaw(self.requests_per_second or inf)
+
     def succeeded(self) -> None:
         """Say that the server answered a request with something other than a 429."""
         self._waves = 0
