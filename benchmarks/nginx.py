@@ -40,7 +40,7 @@ http {{
 # `return` answers before a limit is looked at: the limited server passes on what it lets through.
 _LIMIT = """
     limit_req_zone $server_port zone=all:1m rate={rate}r/s;
-    limit_req_status 429;
+    limit_req_status {status};
     server {{
         listen 127.0.0.1:{port} backlog=1024;
         location / {{ limit_req zone=all; proxy_pass http://unix:{folder}/behind; }}
@@ -72,11 +72,11 @@ def _json(value: object) -> str:
 
 
 @contextmanager
-def nginx(core: int, *, limit: int | None = None) -> Iterator[str]:
+def nginx(core: int, *, limit: int | None = None, status: int = 429) -> Iterator[str]:
     """Its base URL while it runs on one core.
 
-    With a limit of so many requests per second and no burst, it answers 429 to each that comes
-    sooner than 1/limit after the last that it let through.
+    With a limit of so many requests per second and no burst, it answers that status to each that
+    comes sooner than 1/limit after the last that it let through.
     """
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
@@ -86,7 +86,7 @@ def nginx(core: int, *, limit: int | None = None) -> Iterator[str]:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder, "nginx.conf")
-        limited = {"rate": limit, "port": port, "folder": folder}
+        limited = {"rate": limit, "status": status, "port": port, "folder": folder}
         configuration.write_text(
             _CONFIGURATION.format(
                 folder=folder,

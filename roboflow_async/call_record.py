@@ -25,6 +25,7 @@ class CallRecord:
     # From when `max_elapsed` counts: the first send, or that after an outage or a long cooldown.
     counted_from: float | None = None
     rejected_since: float | None = None  # 429s in a row
+    was_rejected: bool = False  # its last attempt: by a 429, or by what is handled as one
     first_failed: float = inf
     failing_since: float = inf  # its first failure that is not excused
     failed_from: float = inf  # when the attempt was sent that failed last

@@ -17,6 +17,7 @@ from roboflow_async.counters import Counters
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
+    APIStatusError,
     APITimeoutError,
     RateLimitError,
     RoboflowError,
@@ -27,6 +28,7 @@ from roboflow_async.patience import Patience
 from roboflow_async.priority import PRIORITIES, Priority
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.queue_bounds import QueueBounds
+from roboflow_async.refusals import Refusals
 from roboflow_async.responses import Answer, output_of
 from roboflow_async.retry import (
     GiveUp,
@@ -34,6 +36,8 @@ from roboflow_async.retry import (
     cooldown_wait,
     decide,
     is_transient,
+    may_be_a_refusal,
+    may_be_its_own,
 )
 from roboflow_async.transport import Transport
 
@@ -69,6 +73,7 @@ class Dispatcher:
         self._settings = settings
         self._policy = settings.retry
         self._pacer = pacer
+        self._refusals = Refusals(pacer.restore)
         self._transport = transport
         self._quota = quota
         self._counters = counters
@@ -239,13 +244,16 @@ class Dispatcher:
             answer = await self._transport.attempt(
                 request, timeout, turn.sent, fresh=record.failures > 0
             )
-        except RateLimitError as error:
-            counters.rejected += 1
-            circuit.answered(sent_at)
-            if retry:
-                self._rejected(error, sent_at)
-            raise
         except APIError as error:
+            record.was_rejected = self._is_rejection(error, sent_at, retry=retry)
+            if record.was_rejected and isinstance(error, APIStatusError):
+                counters.rejected += 1
+                circuit.answered(sent_at)
+                if retry:
+                    self._rejected(error, sent_at)
+                if not may_be_its_own(error):
+                    raise
+                record.was_rejected = False  # it may be its input's fault all the same
             record.failed(self._clock(), sent_at, circuit.openings, in_outage=circuit.is_open)
             # No response before the deadline of its call, soon after it was sent, tells nothing.
             longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
@@ -262,8 +270,15 @@ class Dispatcher:
         record.cold_start = answer.cold_start
         counters.answered(record.latency, answer.processing_time)
         self._pacer.succeeded()
+        self._refusals.succeeded(sent_at)
         self._quota.refill(record.failures)
         return answer
+
+    def _is_rejection(self, error: APIError, sent_at: float, *, retry: bool) -> bool:
+        """Whether a limiter said it: a 429, or a 5xx of one that says those instead."""
+        if isinstance(error, RateLimitError):
+            return True
+        return retry and may_be_a_refusal(error) and self._refusals.refused(sent_at, self._clock())
 
     def _tell_circuit(
         self,
@@ -295,8 +310,8 @@ class Dispatcher:
         elif counts and not is_fatal(error):
             circuit.failed(id(record), error)
 
-    def _rejected(self, error: RateLimitError, sent_at: float) -> None:
-        """Let all sending pause after a 429; a long pause is told."""
+    def _rejected(self, error: APIStatusError, sent_at: float) -> None:
+        """Let all sending pause after a rejection; a long pause is told."""
         before = self._pacer.cooldown
         self._pacer.rejected(
             sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
@@ -305,8 +320,9 @@ class Dispatcher:
         if cooldown > longest >= before:
             until = datetime.now().astimezone() + timedelta(seconds=cooldown)
             _log.warning(
-                "the API asks to wait for %.0f s (429): nothing is sent until %s",
+                "the API asks to wait for %.0f s (%d): nothing is sent until %s",
                 cooldown,
+                error.status_code,
                 until.isoformat(" ", "seconds"),
             )
         refusal = self._bounds.refusal_of_cooldown()
@@ -335,8 +351,9 @@ class Dispatcher:
             elapsed=record.elapsed(now),
             cooldown=cooldown,
             quota=None if is_patient else self._quota,
+            was_rejected=record.was_rejected,
         )
-        if is_patient and isinstance(error, RateLimitError):
+        if is_patient and record.was_rejected and isinstance(error, APIStatusError):
             self._patience.with_rate_limit(error, record, flow, circuit, wait=cooldown, now=now)
             return
         is_over = isinstance(verdict, GiveUp)
@@ -346,7 +363,7 @@ class Dispatcher:
             return  # to the queue, where its flow is held
         if isinstance(verdict, GiveUp):
             raise record.given_up(error, verdict.reason)
-        if isinstance(error, RateLimitError):
+        if record.was_rejected:
             return  # the pacer holds everybody back; the oldest call is the first to go on
         try:
             with self._counted_as_waiting(flow, is_queued=False):

@@ -34,13 +34,19 @@ _LEAST_MARGIN: Final = 0.006  # of a request that left late: the rest is used to
 # more than one request by this much time, so that a late wake-up is caught up with.
 _WAKE_UP_TOLERANCE: Final = 0.020  # seconds
 # Of two requests, in parts of the pace's distance: a limit that looks at the distance, as nginx's
-# `limit_req` does, sees no fault in it. Where distances are long, they are kept to that. What
-# wake-ups are late there beyond the ordinary is caught up with when it has come to so much, at
-# once.
+# `limit_req` does, sees no fault in it. Where distances are long, they are kept to that, and to
+# more than that as long as there is time: the way to the server takes longer or shorter by some
+# tenths of a millisecond.
 LEAST_DISTANCE: Final = 1.001
+_USUAL_DISTANCE: Final = 1.008
 _LONG_DISTANCE: Final = 0.040  # seconds
-_ORDINARY: Final = 0.001  # seconds; 3 of 4 on an idle machine (measured)
-_FAR_BEHIND: Final = 0.005
+# What wake-ups are late there is left alone as far as it costs no more than this of the distance
+# on average; when the rest has come to so much, it is caught up with at once: one request too
+# early, and not ten.
+_AFFORDED: Final = 0.012
+_FAR_BEHIND: Final = 0.008  # seconds
+# `select` and `epoll_wait` take whole milliseconds, rounded up, and a moment to return.
+_ROUNDED_UP: Final = 0.0012  # seconds
 # Of levels of the bucket: it asks for as little time as it lacks, which may be none by any clock.
 _ROUNDING: Final = 1e-6  # seconds
 # From its turn until it leaves, a request takes a moment also on an open connection: as long as the
@@ -140,8 +146,7 @@ class Pacer:
         self._delays = deque([0.0] * _USUAL_OF, maxlen=_USUAL_OF)  # from a turn until it left
         self._passed_at = self._emptied_at = -inf  # the bucket: by a turn, of an idle time
         self._follows_idleness = False  # the last turn: nobody had waited for it
-        self._behind = 0.0  # seconds that wake-ups were late beyond the ordinary
-        self._wake_ups = deque([0.0], maxlen=_USUAL_OF)  # seconds that they were late
+        self._behind = 0.0  # seconds that wake-ups were late beyond what is afforded
         self._cooldown_until = -inf
         self._wave_began = -inf  # the last wave of 429s
         self._waves = 0  # since the last success
@@ -224,7 +229,7 @@ class Pacer:
         # Where distances are short, what leaves late makes up for what left late before it; but
         # for the first ones, which have to connect.
         if 1 / pace >= _LONG_DISTANCE or followed_idleness:
-            held = await self._keep_distance(ceiling, LEAST_DISTANCE / pace, asked)
+            held = await self._keep_distance(ceiling, 1 / pace, asked)
             await self._forfeit(self._bucket, ceiling, held)
         else:
             await self._keep_distance(ceiling, 0.0)
@@ -259,7 +264,7 @@ class Pacer:
         if amount > 0:
             await bucket.acquire(min(amount, bucket.max_rate))
 
-    async def _keep_distance(self, ceiling: float, least: float, asked: float = inf) -> float:
+    async def _keep_distance(self, ceiling: float, distance: float, asked: float = inf) -> float:
         """Wait until those before are far enough away.
 
         The bucket spaces the turns evenly. Requests may still leave closer together: a late wake-up
@@ -268,32 +273,38 @@ class Pacer:
 
         Args:
             ceiling: so many, in a second.
-            least: seconds from the last one.
+            distance: seconds from the last one; 0: none in particular.
             asked: when this turn was asked for.
 
         Returns:
             Seconds of this wait that are due to one that left later than its turn came.
         """
-        began, catching_up = self._clock(), 0.0
+        began, least = self._clock(), distance * LEAST_DISTANCE
+        usual = max(distance * _USUAL_DISTANCE - self._behind, least)
         if self._behind >= _FAR_BEHIND and self._law.pace(began) >= ceiling:
-            catching_up, self._behind = self._behind, 0.0
-        in_time = max(self._last_given + least - catching_up, began)
+            usual = least - self._behind
+        in_time = max(self._last_given + usual, began)
         count = max(int(ceiling), 1)
         while True:  # anew after each wait: the last one may have left only meanwhile
-            earliest = self._departed + least - catching_up if least else -inf
+            earliest = self._departed + usual if distance else -inf
             if len(self._turns) >= count:
                 second = self._turns[-count].at + count / ceiling + _LEAST_MARGIN
                 earliest = max(earliest, second)
-            early = earliest - self._clock()
-            if early <= 0:
+            if earliest <= self._clock():
                 break
-            usual = min(self._wake_ups)
-            await asyncio.sleep(max(early - usual, _ROUNDING))
-            self._wake_ups.append(min(self._clock() - earliest + usual, _ORDINARY))
-        if least:
-            late = self._clock() - max(earliest, asked)
-            self._behind = min(self._behind + max(late - _ORDINARY, 0.0), _WAKE_UP_TOLERANCE)
+            await self._sleep_until(earliest, precisely=distance > 0)
+        if distance:
+            late = self._clock() - max(earliest + least - usual, asked) - distance * _AFFORDED
+            self._behind = min(max(self._behind + late, 0.0), _WAKE_UP_TOLERANCE)
         return max(earliest - in_time, 0.0)
+
+    async def _sleep_until(self, moment: float, *, precisely: bool) -> None:
+        early = moment - self._clock()
+        await asyncio.sleep(max(early - _ROUNDED_UP, 0.0) if precisely else early)
+        while (now := self._clock()) < moment:
+            await asyncio.sleep(0)
+            if self._clock() == now:  # no time passes while the loop runs: a test's clock
+                await asyncio.sleep(moment - now)
 
     @property
     def _last_given(self) -> float:
@@ -308,6 +319,13 @@ class Pacer:
         if len(turns) == turns.maxlen and turns[0].at > start:
             return inf  # as many as the pace allowed: it is too long ago
         return sum(start <= turn.at < end for turn in turns)
+
+    def restore(self) -> None:
+        """Say that what lowered the pace was no limit after all: it is the ceiling again.
+
+        A cooldown goes on. A limiter that is shared with other processes climbs back by itself.
+        """
+        self._law = PaceLaw(self.requests_per_second or inf)
 
     def succeeded(self) -> None:
         """Say that the server answered a request with something other than a 429."""

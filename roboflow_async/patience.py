@@ -6,7 +6,7 @@ from roboflow_async.admission import Flow
 from roboflow_async.call_record import CallRecord
 from roboflow_async.circuit import Circuit
 from roboflow_async.config import Settings
-from roboflow_async.errors import APIError, RateLimitError, is_fatal
+from roboflow_async.errors import APIError, APIStatusError, is_fatal
 from roboflow_async.retry import is_transient, may_be_its_own
 
 __all__ = ["Patience"]
@@ -79,7 +79,7 @@ class Patience:
 
     def with_rate_limit(
         self,
-        error: RateLimitError,
+        error: APIStatusError,
         record: CallRecord,
         flow: Flow,
         circuit: Circuit,
@@ -87,10 +87,10 @@ class Patience:
         wait: float,
         now: float,
     ) -> None:
-        """Let a call go on after a 429, unless that would take for too long.
+        """Let a call go on that a limiter rejected, unless that takes too long.
 
         Args:
-            error: the 429.
+            error: that one.
             record: of the call.
             flow: that it belongs to.
             circuit: of what it asks.
@@ -98,7 +98,7 @@ class Patience:
             now: the loop's clock.
 
         Raises:
-            RateLimitError: it takes too long; where that holds for all, the flow is closed with it.
+            APIStatusError: it takes too long; where that holds for all, the flow is closed with it.
         """
         max_elapsed, max_outage = self._policy.max_elapsed, self._policy.max_outage
         rejected_for = record.rejected(now)

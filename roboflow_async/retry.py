@@ -25,6 +25,7 @@ __all__ = [
     "decide",
     "full_jitter_wait",
     "is_transient",
+    "may_be_a_refusal",
     "may_be_its_own",
     "probe_wait",
 ]
@@ -65,6 +66,7 @@ def decide(
     elapsed: float,
     cooldown: float = 0.0,
     quota: "RetryQuota | None" = None,
+    was_rejected: bool = False,
 ) -> Verdict:
     """Decide what follows a failed attempt. Pure, but for the quota that it spends from.
 
@@ -75,9 +77,11 @@ def decide(
         elapsed: seconds since this call's first send.
         cooldown: seconds for which all sending pauses anyway, after a 429.
         quota: what retries are paid from; None: unlimited.
+        was_rejected: a limiter said it, as with a 429, whatever the status.
     """
+    was_rejected = was_rejected or isinstance(error, RateLimitError)
     retry_after = error.retry_after if isinstance(error, APIStatusError) else None
-    if isinstance(error, RateLimitError):
+    if was_rejected:
         # The wait is the client's cooldown: nobody sends before it ends.
         seconds = max(cooldown, retry_after or 0.0)
     elif is_transient(error):
@@ -93,7 +97,7 @@ def decide(
         left = max(policy.max_elapsed - elapsed, 0.0)
         asked = f"the server asks to wait {retry_after:g} s, but " if retry_after else ""
         return GiveUp(f"{asked}{left:.3g} s of max_elapsed={policy.max_elapsed:g} s are left")
-    if quota is not None and not isinstance(error, RateLimitError) and not quota.spend():
+    if quota is not None and not was_rejected and not quota.spend():
         return GiveUp("the retry quota of this client is used up: the server fails too often")
     return Wait(seconds)
 
@@ -116,6 +120,11 @@ def may_be_its_own(error: APIError) -> bool:
     if isinstance(error, APIStatusError):
         return error.status_code in (408, 500)
     return isinstance(error, APITimeoutError)
+
+
+def may_be_a_refusal(error: APIError) -> bool:
+    """Whether a server that limits the rate may have said it, though it is no 429."""
+    return isinstance(error, APIStatusError) and error.status_code >= 500 and is_transient(error)
 
 
 def _exponential(step: int, policy: RetryPolicy) -> float:

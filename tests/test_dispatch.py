@@ -300,7 +300,7 @@ def test_a_call_for_which_queue_timeout_is_too_short_fails_at_once_and_says_why(
 def test_calls_that_wait_to_retry_are_ahead_of_nobody() -> None:
     async def main() -> None:
         # Now and then another call succeeds: the API is not away.
-        steps = [(0.01, None if step % 5 == 4 else status(503, 20.0)) for step in range(50)]
+        steps = [(0.01, None if step % 5 == 4 else status(408, 20.0)) for step in range(50)]
         bench = Bench(*steps, rate=20, queue_timeout=1.0, policy=RetryPolicy(max_elapsed=60))
         calls = []
         for _ in range(50):

@@ -25,7 +25,7 @@ LAYERS = [
     "endpoints/clip", "endpoints/detectors", "endpoints/language", "endpoints/ocr",
     "endpoints/sam", "endpoints/video", "endpoints/prompts", "endpoint",
     "targets", "task_lookup", "runtime", "loop_end", "logs", "stream", "dispatch",
-    "patience", "circuit", "queue_bounds", "call_record", "admission",
+    "patience", "circuit", "refusals", "queue_bounds", "call_record", "admission",
     "transport", "connection_errors", "cancellation", "lanes", "lanes_httpx", "lanes_aiohttp",
     "leftovers", "network", "body", "environment", "content", "counters",
     "retry", "shared_ceiling", "outage", "ledger", "pacing", "pace_law", "limiters",

@@ -1,0 +1,114 @@
+"""Whether a server that says 503 (or another 5xx) limits the rate. Times and outcomes in.
+
+What a limiter refuses and what fails by chance look the same at one pace; at a lower one the
+limiter refuses fewer. So refusals are taken for a limiter's when many of the recent requests had
+them, with successes between them; and if the pace that was lowered then has not helped, it was a
+mistake, and they are left alone for a while.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from itertools import pairwise
+from math import inf
+from typing import Final
+
+__all__ = ["Refusals"]
+
+# What shows a limiter: so many refusals among so many requests. Where one of 20 fails by chance,
+# it is so once in some thousand requests; and who is refused less often than that loses little.
+_EVIDENCE: Final = ((7, 20), (12, 60))
+_REMEMBERED: Final = 60
+# A server that restarts refuses all for a time, and then nothing.
+_LEAST_CHANGES: Final = 2  # from refusals to successes
+# Whether a lower pace helps: it must halve the share, well measured, and keep it low.
+_TRIAL: Final = 40  # requests
+_HELPED: Final = 0.4  # times the share before
+_MOST_AFTERWARDS: Final = 0.08
+_LEFT_ALONE: Final = (60.0, 600.0)  # seconds after a mistake: twice as long each time, at most
+_FORGOTTEN: Final = 300.0  # seconds without any refusal
+
+
+class Refusals:
+    """Tells refusals that a lower pace would spare from failures by chance.
+
+    Times are of any one clock, in seconds.
+
+    Args:
+        on_mistake: called when the lower pace has not helped: what was lowered may rise again.
+    """
+
+    def __init__(self, on_mistake: Callable[[], None]) -> None:
+        self._on_mistake = on_mistake
+        self._left_alone_until = self._last_refused = -inf
+        self._left_alone = _LEFT_ALONE[0]
+        self._forget()
+
+    def _forget(self) -> None:
+        self._recent: deque[tuple[float, bool]] = deque(maxlen=_REMEMBERED)  # sent, refused
+        self._share: float | None = None  # of refusals before the pace was lowered
+        self._wave_began = -inf
+        # Of what was sent since then, and after the last wave of refusals, whether it was refused.
+        self._tried: deque[bool] = deque(maxlen=_REMEMBERED)
+        self._has_helped = False
+
+    @property
+    def are_a_limiter(self) -> bool:
+        """Whether refusals are taken for those of a limiter at present."""
+        return self._share is not None
+
+    def succeeded(self, sent_at: float) -> None:
+        """Note that a request succeeded, which was sent at that moment."""
+        self._note(sent_at, refused=False)
+
+    def refused(self, sent_at: float, now: float) -> bool:
+        """Note a 5xx that may go away; returns whether it is to be handled as a 429 is.
+
+        Args:
+            sent_at: when the request was sent.
+            now: when the response came.
+        """
+        if now - self._last_refused > _FORGOTTEN:
+            self._forget()
+        self._last_refused = now
+        if now < self._left_alone_until:
+            return False
+        is_new_wave = sent_at > self._wave_began
+        self._note(sent_at, refused=True)
+        if self._share is None:
+            self._share = self._share_of_a_limiter()
+            self._wave_began = now
+        elif is_new_wave:
+            self._wave_began = now
+            if self._is_mistaken():
+                self._forget()
+                self._left_alone_until = now + self._left_alone
+                self._left_alone = min(2 * self._left_alone, _LEFT_ALONE[1])
+                self._on_mistake()
+        return self.are_a_limiter
+
+    def _note(self, sent_at: float, *, refused: bool) -> None:
+        if self._share is None:
+            self._recent.append((sent_at, refused))
+        elif sent_at > self._wave_began:
+            self._tried.append(refused)
+            if not self._has_helped and len(self._tried) >= _TRIAL and not refused:
+                self._has_helped = True  # else it had been found a mistake before
+                self._tried.clear()
+
+    def _share_of_a_limiter(self) -> float | None:
+        outcomes = [refused for _, refused in sorted(self._recent)]
+        changes = sum(before and not after for before, after in pairwise(outcomes))
+        if changes < _LEAST_CHANGES:
+            return None
+        for least, among in _EVIDENCE:
+            refused = sum(outcomes[-among:])
+            if refused >= least and refused < among:
+                return refused / min(len(outcomes), among)
+        return None
+
+    def _is_mistaken(self) -> bool:
+        assert self._share is not None
+        refused = sum(self._tried)
+        if self._has_helped:
+            return refused > _MOST_AFTERWARDS * _REMEMBERED
+        return refused > self._share * _HELPED * _TRIAL
