@@ -42,7 +42,7 @@ PACE = 20.0
 STEADY_AFTER = 30.0
 WINDOW = 5.0  # seconds for which 90 % must be used
 # Requests per second of all that run beside each other: they should wait, and not for a processor.
-BUDGET = 250.0
+BUDGET = 100.0
 
 
 def adaptive(on: bool) -> dict[str, Any]:
