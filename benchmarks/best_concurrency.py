@@ -21,6 +21,7 @@ from roboflow_async import Result, RoboflowClient
 from roboflow_async.testing import draw_scene
 
 LEVELS = "1,2,3,4,6,8,12,16,24,32"
+PICTURES = [draw_scene(seed).jpeg for seed in range(20)]
 
 
 @dataclass
@@ -59,7 +60,6 @@ class Row:
 
 async def measure(options: argparse.Namespace, concurrency: int | None, images: int) -> Row:
     """With so many in flight, or as many as ours finds."""
-    pictures = [draw_scene(seed).jpeg for seed in range(20)]
     fixed = {} if concurrency is None else {"max_concurrency": concurrency}
     row = Row()
     async with RoboflowClient(
@@ -72,7 +72,7 @@ async def measure(options: argparse.Namespace, concurrency: int | None, images: 
         workspace, _, workflow = options.workflow.partition("/")
         target = client.workflow(workspace, workflow)
         began = time.perf_counter()
-        source = (pictures[index % len(pictures)] for index in range(images))
+        source = (PICTURES[index % len(PICTURES)] for index in range(images))
         results = [result async for result in target.stream(source)]
         row.add(results, time.perf_counter() - began)
     return row
