@@ -9,11 +9,12 @@ The server runs in a process of its own.
 
 import argparse
 import asyncio
-import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
+
+from process import server_process
 
 from roboflow_async import RoboflowClient
 from roboflow_async.testing import StandInServer, draw_scene
@@ -39,15 +40,11 @@ def _serve(pipe: Connection, knobs: dict[str, Any]) -> None:
 @contextmanager
 def stand_in_process(**knobs: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """The URL of a stand-in API in its own process, and what it saw (filled in at the end)."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, knobs), daemon=True)
-    process.start()
     seen: dict[str, Any] = {}
-    yield ours.recv(), seen
-    ours.send(None)
-    seen.update(ours.recv())
-    process.join()
+    with server_process(_serve, knobs) as (url, pipe):
+        yield url, seen
+        pipe.send(None)
+        seen.update(pipe.recv())
 
 
 async def run(url: str, rps: float, images: list[bytes]) -> int:

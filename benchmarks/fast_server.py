@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
@@ -10,47 +9,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from bare_http import BareHTTP, response
+from process import server_process
+
 BODY = json.dumps({"outputs": [{"predictions": [{"x": 1.5, "class": "a"}]}]}).encode()
 
 
-class _Answering(asyncio.Protocol):
+class _Answering(BareHTTP):
     def __init__(self, answer: bytes, arrivals: list[float]) -> None:
+        super().__init__()
         self._answer = answer
         self._arrivals = arrivals
-        self._left = 0
-        self._head = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+    def begun(self) -> None:
+        self._arrivals.append(time.monotonic())
 
-    def data_received(self, data: bytes) -> None:
-        while data:
-            if self._left:
-                taken = min(self._left, len(data))
-                self._left -= taken
-                data = data[taken:]
-                if not self._left:
-                    self._transport.write(self._answer)  # type: ignore[attr-defined]
-                continue
-            head, end, rest = (self._head + data).partition(b"\r\n\r\n")
-            if not end:
-                self._head = head
-                return
-            self._head = b""
-            self._arrivals.append(time.monotonic())
-            length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
-            self._left, data = int(length), rest
+    def received(self, body: bytes) -> None:
+        self.transport.write(self._answer)
 
 
 def _serve(pipe: Connection, body: bytes) -> None:
-    answer = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-        % (
-            len(body),
-            body,
-        )
-    )
-
+    answer = response(200, body)
     arrivals: list[float] = []
 
     def report() -> None:
@@ -83,12 +62,5 @@ class FastServer:
 @contextmanager
 def fast_server(body: bytes = BODY) -> Iterator[FastServer]:
     """A server that answers every POST with `body`."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, body), daemon=True)
-    process.start()
-    try:
-        yield FastServer(f"http://127.0.0.1:{ours.recv()}", ours)
-    finally:
-        process.terminate()
-        process.join()
+    with server_process(_serve, body) as (port, pipe):
+        yield FastServer(f"http://127.0.0.1:{port}", pipe)

@@ -12,7 +12,6 @@ peak memory and connections.
 import argparse
 import asyncio
 import json
-import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from process import peak_memory_mb
+from process import peak_memory_mb, server_process
 
 KEY = "a-key-that-is-none"
 CEILING = 20
@@ -39,8 +38,8 @@ async def ours(url: str, paths: Sequence[Path]) -> int:
         return sum([result.ok async for result in client.workflow("any", "any").stream(paths)])
 
 
-async def guide(url: str, paths: Sequence[Path]) -> int:
-    """Ten threads, each of which calls the blocking client."""
+async def guide(url: str, paths: Sequence[Path], at_once: int = 10) -> int:
+    """A pool of threads, each of which calls the blocking client."""
     from inference_sdk import InferenceHTTPClient
 
     client = InferenceHTTPClient(api_url=url, api_key=KEY)
@@ -51,16 +50,16 @@ async def guide(url: str, paths: Sequence[Path]) -> int:
         except Exception:  # noqa: BLE001 - whatever it is, the image is lost
             return False
 
-    with ThreadPoolExecutor(10) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return sum(pool.map(one, paths))
 
 
-async def infer_async(url: str, paths: Sequence[Path]) -> int:
+async def infer_async(url: str, paths: Sequence[Path], at_once: int = 10) -> int:
     from inference_sdk import InferenceConfiguration, InferenceHTTPClient
 
     client = InferenceHTTPClient(api_url=url, api_key=KEY)
     client.select_api_v0()
-    client.configure(InferenceConfiguration(max_concurrent_requests=10))
+    client.configure(InferenceConfiguration(max_concurrent_requests=at_once))
     try:
         return len(await client.infer_async([str(path) for path in paths], model_id="any/1"))
     except Exception:  # noqa: BLE001 - one error, and all that was done is lost
@@ -152,18 +151,15 @@ def serve(pipe: Connection, latency: float) -> None:
 
 
 def measure(name: str, folder: str, latency: float, python: str) -> str:
-    ours_end, its_end = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(its_end, latency))
-    server.start()
-    command = [python, "-W", "ignore", __file__, "--peer", name, "--url", ours_end.recv()]
-    done = subprocess.run(
-        [*command, "--folder", folder], capture_output=True, text=True, check=False
-    )
-    ours_end.send(None)
-    rejected, requests, connections, span = ours_end.recv()
-    server.join()
-    if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
+    with server_process(serve, latency) as (url, pipe):
+        command = [python, "-W", "ignore", __file__, "--peer", name, "--url", url]
+        done = subprocess.run(
+            [*command, "--folder", folder], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
+        pipe.send(None)
+        rejected, requests, connections, span = pipe.recv()
     seen = json.loads(done.stdout)
     images = len(list(Path(folder).iterdir()))
     reached = max(seen["done"] - 1, 0) / span

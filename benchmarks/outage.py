@@ -12,12 +12,13 @@ shorter.
 import argparse
 import asyncio
 import json
-import multiprocessing
 import time
 from collections import deque
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
+
+from process import server_process
 
 from roboflow_async import RetryPolicy, RoboflowClient
 
@@ -109,15 +110,11 @@ async def use(url: str, images: int, scale: float, transport: Any, max_outage: f
 def measure(fault: str, seconds: float, options: argparse.Namespace, max_outage: float) -> str:
     begin = 5 * options.scale
     end = begin + seconds * options.scale
-    context = multiprocessing.get_context("spawn")
-    pipe, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, fault, begin, end), daemon=True)
-    process.start()
-    url = f"http://127.0.0.1:{pipe.recv()}"
-    done = asyncio.run(use(url, options.images, options.scale, options.transport, max_outage))
-    pipe.send(None)
-    arrivals, rejected, began = pipe.recv()
-    process.join()
+    with server_process(serve, fault, begin, end) as (port, pipe):
+        url = f"http://127.0.0.1:{port}"
+        done = asyncio.run(use(url, options.images, options.scale, options.transport, max_outage))
+        pipe.send(None)
+        arrivals, rejected, began = pipe.recv()
     moments = [moment - began for moment in arrivals]
     meanwhile = sum(begin <= moment < end for moment in moments)
     back = min((moment for moment in moments if moment >= end), default=end) - end

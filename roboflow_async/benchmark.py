@@ -62,11 +62,12 @@ class BenchmarkReport:
         average_inference_latency_per_image_ms: likewise, for an image.
         average_execution_time_per_image_ms: that the server says it worked, or None.
         p50_inference_latency_ms: half took no longer; the others likewise.
-        requests_per_second: that were sent.
-        images_per_second: that came back.
+        requests_per_second: that were sent; without a rate, over the whole time.
+        images_per_second: that came back; without a rate, over the whole time.
         error_rate: percent of all requests.
         error_status_codes: how often each status or error was seen, such as "429: 3".
         requests_per_second_asked: the rate, or None: as fast as `clients` at once can.
+        concurrency: requests at once, when there was no rate; None: as many as the rate needed.
         requests_sent: each is metered by the API.
         cold_starts: answers for which the server had to load a model.
         credits: what the API is likely to bill, or None when the server does not tell its time.
@@ -89,6 +90,7 @@ class BenchmarkReport:
     error_rate: float
     error_status_codes: str
     requests_per_second_asked: float | None
+    concurrency: int | None
     requests_sent: int
     cold_starts: int
     credits: float | None
@@ -150,6 +152,7 @@ class _Run:
         self._images = images
         self._rps = rps
         self._requests = requests
+        self._at_once = clients
         self._clients = asyncio.Semaphore(clients)
         self._on_progress = on_progress
         self._due: list[float] = []
@@ -207,6 +210,9 @@ class _Run:
                 errors[sample.error] = errors.get(sample.error, 0) + 1
         ordered = sorted(sample.latency * 1000 for sample in good)
         average = _mean(ordered)
+        # Requests that begin together end together: what lies between the first and the last end
+        # is then less than the time that all of them took.
+        whole = self._rps is None
         return BenchmarkReport(
             inferences_made=len(good),
             images_processed=len(good),
@@ -219,11 +225,20 @@ class _Run:
             p90_inference_latency_ms=_rounded(percentile(ordered, 0.90)),
             p95_inference_latency_ms=_rounded(percentile(ordered, 0.95)),
             p99_inference_latency_ms=_rounded(percentile(ordered, 0.99)),
-            requests_per_second=_rate([sample.sent for sample in samples]),
-            images_per_second=_rate([sample.due + sample.latency for sample in good]),
+            requests_per_second=(
+                _over_all(len(samples), samples)
+                if whole
+                else _rate([sample.sent for sample in samples])
+            ),
+            images_per_second=(
+                _over_all(len(good), samples)
+                if whole
+                else _rate([sample.due + sample.latency for sample in good])
+            ),
             error_rate=round(100 * sum(errors.values()) / len(samples), 2) if samples else 0.0,
             error_status_codes=", ".join(f"{name}: {count}" for name, count in errors.items()),
             requests_per_second_asked=self._rps,
+            concurrency=self._at_once if whole else None,
             requests_sent=len(samples),
             cold_starts=sum(sample.cold_start is True for sample in samples),
             credits=_credits(times),
@@ -252,6 +267,12 @@ def _rate(moments: list[float]) -> float:
     if len(moments) < 2 or max(moments) <= min(moments):
         return 0.0
     return round((len(moments) - 1) / (max(moments) - min(moments)), 2)
+
+
+def _over_all(count: int, samples: Sequence[Sample]) -> float:
+    """So many, in a second: from the beginning until the last of these requests ended."""
+    seconds = max((sample.due + sample.latency for sample in samples), default=0.0)
+    return round(count / seconds, 2) if seconds > 0 else 0.0
 
 
 def _credits(times: list[float]) -> float | None:

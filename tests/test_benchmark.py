@@ -1,5 +1,6 @@
 """Benchmarks: open loop, from when a request was due, and in agreement with the server."""
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from roboflow_async import (
     RoboflowClient,
     benchmark,
 )
+from roboflow_async.cli.concurrency import levels
 from roboflow_async.counters import percentile
 from roboflow_async.testing import StandInServer, draw_scene
 
@@ -107,6 +109,9 @@ async def test_without_a_rate_so_many_clients_send_one_after_another(
     assert len(server.arrivals) == 32
     assert server.most_in_flight == 3
     assert report.requests_per_second_asked is None
+    assert report.concurrency == 3
+    # Ten waves of three in 0.02 s each, at best.
+    assert 0 < report.images_per_second <= 150
 
 
 @pytest.mark.anyio
@@ -177,10 +182,89 @@ def test_several_rates_and_the_knee(command: Command, tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "out.html").read_text()
 
 
+def slower_with_more_than_two(server: Server) -> Callable[[Arrival], Reply]:
+    """Twice as fast with two at once as with one, and half as fast as that with four."""
+
+    def handler(_: Arrival) -> Reply:
+        return Reply(200, outputs(count=1), delay=0.1 * max(server.in_flight / 2, 1) ** 2)
+
+    return handler
+
+
+@pytest.mark.anyio
+async def test_several_at_once_and_the_fewest_that_are_as_fast_as_any(
+    server: Server, command: Command, tmp_path: Path
+) -> None:
+    server.handler = slower_with_more_than_two(server)
+    done = await asyncio.to_thread(
+        command, "--workspace-name", "ws", "--workflow-id", "wf", "--host", server.url,
+        "--concurrency", "4,1,2", "--benchmark_requests", "16", "--warm_up_requests", "0",
+        "-o", "out.json", "--plot", "out.html",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for part in ("at once", "images/s", "p50", "p99"):
+        assert part in done.stderr
+    assert "The knee is at 2 at once: the fewest that reach 95 % of the best" in done.stderr
+    assert len(server.arrivals) == 48
+    assert server.most_in_flight == 4
+    saved = [
+        json.loads((tmp_path / f"out-{level}-at-once.json").read_text()) for level in (1, 2, 4)
+    ]
+    assert [one["benchmark_results"]["concurrency"] for one in saved] == [1, 2, 4]
+    assert [one["benchmark_parameters"]["number_of_clients"] for one in saved] == [1, 2, 4]
+    assert "2 at once" in (tmp_path / "out.html").read_text()
+
+
+def test_where_throughput_rises_to_the_end_the_knee_may_lie_higher(
+    command: Command, roboflow_stand_in: StandInServer
+) -> None:
+    roboflow_stand_in.knobs.requests_per_second = None
+    roboflow_stand_in.knobs.latency = 0.2
+    done = command(
+        "--model_id", "pets/3", "--host", roboflow_stand_in.url, "--concurrency", "1,4",
+        "--benchmark_requests", "8", "--warm_up_requests", "0", "--api-key", "any",
+    )  # fmt: skip
+    assert "The knee is at 4 at once" in done.stderr
+    assert "It may lie higher" in done.stderr
+
+
+def test_where_nothing_succeeds_there_is_no_knee(command: Command) -> None:
+    done = command(
+        "--model_id", "pets/3", "--host", "http://127.0.0.1:1", "--concurrency", "1,8",
+        "--benchmark_requests", "4", "--warm_up_requests", "0",
+    )  # fmt: skip
+    assert "There is no knee: nothing succeeded." in done.stderr
+    assert "4 requests cannot be 8 at once" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "given", ["0", "-1", "many", "1,many", "", " ", "1,,2", "1.5", "1001", "1,4,0", "9" * 5000, "²"]
+)
+def test_a_concurrency_that_is_none_is_named(given: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"--concurrency .* whole numbers from 1 to 1000"):
+        levels(given)
+
+
+def test_each_number_at_once_is_measured_one_time_from_the_smallest_on() -> None:
+    assert levels("32, 1,8,1,1000") == [1, 8, 32, 1000]
+
+
+def test_a_wrong_concurrency_is_refused_before_anything_is_sent(
+    command: Command, roboflow_stand_in: StandInServer
+) -> None:
+    host = roboflow_stand_in.url
+    done = command("--model_id", "a/1", "--host", host, "--concurrency", "1,4,0")
+    assert (done.returncode, "error: --concurrency '1,4,0'" in done.stderr) == (1, True)
+    assert roboflow_stand_in.meter.requests == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--model_id", "a/1", "--rps", "fast"], "--rps"),
+        (["--model_id", "a/1", "--rps", "5,0"], "--rps=0.0 does not do"),
+        (["--model_id", "a/1", "--concurrency", "2", "--rps", "5"], "--concurrency '2'"),
+        (["--model_id", "a/1", "--concurrency", "2", "--clients", "4"], "--concurrency '2'"),
         (["--model_id", "a/1", "--plot", "a.gif"], ".png, .svg or .html"),
         (["--model_id", "a/1", "-d", "nothing"], "there is no 'nothing'"),
         ([], "a Workflow needs either"),

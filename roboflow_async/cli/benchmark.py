@@ -1,9 +1,10 @@
 """`benchmark api-speed`: with the flags of `inference benchmark api-speed`."""
 
 import asyncio
+import inspect
 import json
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,8 @@ from roboflow_async import (
     Workflow,
     benchmark,
 )
+from roboflow_async.checks import check_number
+from roboflow_async.cli.concurrency import levels, levels_remarks, levels_table
 from roboflow_async.cli.options import APIKey, Host, connect, errors_told, stderr
 from roboflow_async.cli.plots import check_plot, draw_plot
 from roboflow_async.cli.sources import Source
@@ -66,6 +69,10 @@ def api_speed(
     rps: Annotated[
         str | None, typer.Option("--rps", help="Requests per second; several: 5,10,20.")
     ] = None,
+    concurrency: Annotated[
+        str | None,
+        typer.Option("--concurrency", help="So many at once, several to compare: 1,2,4,8,16,32."),
+    ] = None,
     api_key: APIKey = None,
     output_location: Annotated[
         Path | None, typer.Option("--output_location", "-o", help="A file or folder for JSON.")
@@ -78,25 +85,25 @@ def api_speed(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Send requests at a constant rate; count latency from when each was due."""
+    """Send requests at a constant rate or so many at once; time each from when it was due."""
     with errors_told():
-        rates = _rates(rps)
+        loads = _loads(rps, concurrency, clients)
         check_plot(plot)
         images = _images(dataset_reference)
-        client = connect(api_key, host, rps=0, concurrency=10_000)
+        client = connect(api_key, host, rps=0, concurrency=10_000, **_fixed_concurrency())
         target = _target(
             client, model_id, workspace_name, workflow_id,
             _parsed(workflow_specification, "--workflow-specification"),
             _parsed(workflow_parameters, "--workflow-parameters") or {},
         )  # fmt: skip
-        requests = len(rates) * benchmark_requests + warm_up_requests
+        requests = len(loads) * benchmark_requests + warm_up_requests
         if is_roboflow_host(httpx.URL(client.api_url).host) and not yes:
             typer.confirm(f"{requests} requests will be billed. Go on?", abort=True, err=True)
         reports = asyncio.run(
-            _measure(client, target, images, rates, benchmark_requests, clients, warm_up_requests)
+            _measure(client, target, images, loads, benchmark_requests, warm_up_requests)
         )
-        stderr.print(_table(reports))
-        for line in _remarks(reports):
+        stderr.print(_table(reports) if concurrency is None else levels_table(reports))
+        for line in _remarks(reports) if concurrency is None else levels_remarks(reports):
             stderr.print(line, soft_wrap=True, markup=False)
         if plot is not None:
             draw_plot(reports, plot)
@@ -110,10 +117,10 @@ def api_speed(
                 "host": host,
                 "benchmark_inferences": benchmark_requests,
                 "batch_size": 1,
-                "number_of_clients": clients,
             }
-            for report in reports:
-                _save(output_location, parameters, report, several=len(reports) > 1)
+            for report, load in zip(reports, loads, strict=True):
+                of_it = {**parameters, "number_of_clients": load.clients}
+                _save(output_location, of_it, report, several=len(reports) > 1)
         worst = max(report.error_rate for report in reports)
         if max_error_rate is not None and worst > max_error_rate:
             raise ConfigurationError(
@@ -121,15 +128,39 @@ def api_speed(
             )
 
 
-def _rates(text: str | None) -> list[float | None]:
-    if text is None:
-        return [None]
+@dataclass(frozen=True)
+class _Load:
+    """What is measured: requests at a rate, or so many at once."""
+
+    rps: float | None
+    clients: int
+
+
+def _loads(rps: str | None, concurrency: str | None, clients: int) -> list[_Load]:
+    if concurrency is not None:
+        if rps is not None or clients != 1:
+            raise ConfigurationError(
+                f"--concurrency {concurrency!r:.80} says how many at once: "
+                "give it without --rps and --clients."
+            )
+        return [_Load(None, level) for level in levels(concurrency)]
+    if rps is None:
+        return [_Load(None, clients)]
     try:
-        return [float(part) for part in text.split(",")]
+        rates = [float(part) for part in rps.split(",")]
     except ValueError:
         raise ConfigurationError(
-            f"--rps {text!r:.40}: give a number, or several: 5,10,20."
+            f"--rps {rps!r:.40}: give a number, or several: 5,10,20."
         ) from None
+    for rate in rates:  # before the first is measured
+        check_number("--rps", rate, above=0, at_most=100_000)
+    return [_Load(rate, clients) for rate in rates]
+
+
+def _fixed_concurrency() -> dict[str, Any]:
+    """What is measured is the server, and not what a client makes of it."""
+    takes = "adaptive_concurrency" in inspect.signature(RoboflowClient).parameters
+    return {"adaptive_concurrency": False} if takes else {}
 
 
 def _parsed(text: str | None, name: str) -> Any:
@@ -176,15 +207,14 @@ async def _measure(
     client: RoboflowClient,
     target: Workflow[dict[str, Any]] | Model[Prediction],
     images: list[Any],
-    rates: list[float | None],
+    loads: list[_Load],
     requests: int,
-    clients: int,
     warm_up: int,
 ) -> list[BenchmarkReport]:
     reports: list[BenchmarkReport] = []
     async with client:
         with stderr.status("Warming up ...") as status:
-            for rate in rates:
+            for load in loads:
 
                 def progress(report: BenchmarkReport) -> None:
                     status.update(_line(report))
@@ -193,7 +223,7 @@ async def _measure(
 
                 reports.append(
                     await benchmark(
-                        target, images, rps=rate, requests=requests, clients=clients,
+                        target, images, rps=load.rps, requests=requests, clients=load.clients,
                         warm_up=0 if reports else warm_up, on_progress=progress,
                     )
                 )  # fmt: skip
@@ -266,7 +296,10 @@ def _save(
 ) -> None:
     results = asdict(report)
     samples = results.pop("samples")
-    name = f"{report.requests_per_second_asked:g}rps" if several else ""
+    asked = report.requests_per_second_asked
+    name = f"{report.concurrency}-at-once" if asked is None else f"{asked:g}rps"
+    if not several:
+        name = ""
     path = location
     if location.is_dir():
         path = location / f"{parameters['datetime'].replace(':', '-')}{name and '-' + name}.json"

@@ -32,7 +32,7 @@ def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
     over_time, distribution, *curve = figure.subplots(2 if rates < 2 else 3)
     for number, report in enumerate(reports):
         asked = report.requests_per_second_asked
-        name = "as fast as it goes" if asked is None else f"{asked:g} requests/s"
+        name = f"{report.concurrency} at once" if asked is None else f"{asked:g} requests/s"
         colour = f"C{number}"
         good = [sample for sample in report.samples if sample.error is None]
         bad = [sample for sample in report.samples if sample.error is not None]
