@@ -15,8 +15,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from slow_server import adaptive
-
 from roboflow_async import Result, RoboflowClient
 from roboflow_async.testing import draw_scene
 
@@ -66,7 +64,7 @@ async def measure(options: argparse.Namespace, concurrency: int | None, images: 
         options.api_key,
         api_url=options.url,
         requests_per_second=None,
-        **adaptive(concurrency is None),
+        adaptive_concurrency=concurrency is None,
         **fixed,
     ) as client:
         workspace, _, workflow = options.workflow.partition("/")

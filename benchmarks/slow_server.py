@@ -20,7 +20,6 @@ in flight     the most at once
 
 import argparse
 import asyncio
-import inspect
 import json
 import subprocess
 import sys
@@ -31,7 +30,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lost_images import KEY, guide, infer_async
 from scenario_server import Record, Seen, image, scenario_server
@@ -43,14 +41,6 @@ STEADY_AFTER = 30.0
 WINDOW = 5.0  # seconds for which 90 % must be used
 # Requests per second of all that run beside each other: they should wait, and not for a processor.
 BUDGET = 100.0
-
-
-def adaptive(on: bool) -> dict[str, Any]:
-    """The argument of a client that says so."""
-    from roboflow_async import RoboflowClient
-
-    takes = "adaptive_concurrency" in inspect.signature(RoboflowClient).parameters
-    return {"adaptive_concurrency": on} if takes else {}
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ class Client:
         from roboflow_async import RoboflowClient
 
         async with RoboflowClient(
-            KEY, api_url=url, requests_per_second=self.pace, **adaptive(self.adapts)
+            KEY, api_url=url, requests_per_second=self.pace, adaptive_concurrency=self.adapts
         ) as client:
             results = client.workflow("any", "any").stream(map(image, range(images)))
             return sum([result.ok async for result in results])

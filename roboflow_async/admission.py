@@ -11,7 +11,9 @@ import asyncio
 import heapq
 from collections import deque
 from itertools import count
+from typing import Literal
 
+from roboflow_async.concurrency import Concurrency
 from roboflow_async.errors import RoboflowError
 from roboflow_async.pacing import Pacer, Turn
 from roboflow_async.priority import BULK_SHARE, PRIORITIES, Priority
@@ -136,13 +138,17 @@ class Admission:
     Args:
         max_concurrency: slots.
         pacer: gives the turns.
+        concurrency: says how many of the slots may be in use at present. None: always all.
     """
 
-    def __init__(self, max_concurrency: int, pacer: Pacer) -> None:
+    def __init__(
+        self, max_concurrency: int, pacer: Pacer, concurrency: Concurrency | None = None
+    ) -> None:
         self._slots = asyncio.Semaphore(max_concurrency)
-        self._free_slots = max_concurrency
         self._pacer = pacer
+        self._concurrency = concurrency or Concurrency(max_concurrency)
         self._has_head = False
+        self._waits_for_turn = False  # the head has a slot
         self._error: RoboflowError | None = None  # set by `close`
         # Flows in which somebody waits.
         self._rotations: dict[Priority, deque[Flow]] = {name: deque() for name in PRIORITIES}
@@ -150,6 +156,13 @@ class Admission:
         self._bulk_passed_over = 0  # turns in a row for which bulk waited in vain
         self._submitted = count()
         self._waiting = 0  # calls that wait to be chosen
+
+    @property
+    def limited_by(self) -> Literal["pace", "concurrency"] | None:
+        """What whoever sends next waits for; None: nobody would have to wait."""
+        if self._waits_for_turn:
+            return "pace"
+        return "concurrency" if self._has_head or self._concurrency.is_full else None
 
     def next_order(self) -> int:
         """The place of a call that is submitted now among those of its flow."""
@@ -188,16 +201,19 @@ class Admission:
                 flow.begin_head(subject)
                 self._check(flow)  # closed since this call was chosen
                 await self._slots.acquire()
-                self._free_slots -= 1
+                self._concurrency.enter()
                 try:
+                    free = await self._concurrency.room()
                     # Who has no slot uses no turn yet, and one that is booked too early lapses.
-                    turn = await self._pacer.acquire(1 + min(self._waiting, self._free_slots))
+                    self._waits_for_turn = True
+                    turn = await self._pacer.acquire(1 + min(self._waiting, free))
                     self._check(flow)
                     return turn
                 except BaseException:
                     self.leave()
                     raise
             finally:
+                self._waits_for_turn = False
                 interruption = flow.end_head()
         except asyncio.CancelledError:
             # The head is cancelled to end its wait, which may be a long cooldown; any other
@@ -223,7 +239,7 @@ class Admission:
 
     def leave(self) -> None:
         """Give the slot back."""
-        self._free_slots += 1
+        self._concurrency.leave()
         self._slots.release()
 
     async def rest(self, flow: Flow, seconds: float) -> None:

@@ -75,6 +75,9 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         max_image_pixels: pixels; a file with more that `max_side` would have to decode is an
             `ImageError`. Decoding takes up to 4 bytes for each, in some formats a multiple; one
             large picture is decoded at a time.
+        adaptive_concurrency: whether the number of requests in flight follows what the server can
+            do, below `max_concurrency`: a slow one is kept busy and not drowned. False: always
+            up to `max_concurrency`.
         platform_url: the platform API's base URL, for operations on the workspace. Default:
             RF_API_BASE_URL, else that of the region of `api_url`.
 
@@ -104,6 +107,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         max_image_bytes: int = 20 * 1024 * 1024,
         max_image_pixels: int = 178_956_970,
         platform_url: str | None = None,
+        adaptive_concurrency: bool = True,
     ) -> None:
         settings = Settings.resolve(
             api_key=api_key,
@@ -120,6 +124,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             max_response_bytes=max_response_bytes,
             max_image_bytes=max_image_bytes,
             max_image_pixels=max_image_pixels,
+            adaptive_concurrency=adaptive_concurrency,
         )
         parts = Parts.of(
             settings,
@@ -149,6 +154,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             self._runtime.get,
             parts.key,
             settings.max_concurrency,
+            parts.counters.count_full_streams,
             TaskLookup(self._runtime.get, parts.key),
             hosted=settings.hosted,
             allow_urls=allow_urls,
@@ -204,9 +210,14 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             now = asyncio.get_running_loop().time()
         except RuntimeError:
             now = None
+        dispatcher = self._runtime.dispatcher if now is not None else None
+        if dispatcher is None:
+            slots = self._settings.max_concurrency
+            return self._counters.snapshot(now, self._pacer, slots=slots)
         return self._counters.snapshot(
             now,
             self._pacer,
-            slots=self._settings.max_concurrency,
-            outage=self._runtime.outage if now is not None else 0.0,
+            slots=dispatcher.concurrency_limit,
+            outage=dispatcher.outage,
+            limited_by=dispatcher.limited_by,
         )

@@ -103,6 +103,7 @@ class Settings:
     max_response_bytes: int
     max_image_bytes: int
     max_image_pixels: int
+    adaptive_concurrency: bool
 
     def __repr__(self) -> str:
         # The generated one would print the key.
@@ -149,6 +150,7 @@ class Settings:
         max_response_bytes: int,
         max_image_bytes: int,
         max_image_pixels: int,
+        adaptive_concurrency: bool,
     ) -> "Settings":
         """Check every argument, and fill in what the environment gives."""
         url = resolve_api_url(api_url)
@@ -182,6 +184,7 @@ class Settings:
         check_number("max_response_bytes", max_response_bytes, at_least=1, whole=True)
         check_number("max_image_bytes", max_image_bytes, at_least=1, whole=True)
         check_number("max_image_pixels", max_image_pixels, at_least=1, whole=True)
+        check_flag("adaptive_concurrency", adaptive_concurrency)
         return cls(
             api_key=key,
             api_url=str(url).rstrip("/"),
@@ -197,6 +200,7 @@ class Settings:
             max_response_bytes=max_response_bytes,
             max_image_bytes=max_image_bytes,
             max_image_pixels=max_image_pixels,
+            adaptive_concurrency=adaptive_concurrency,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from roboflow_async.pacing import Pacer
 from roboflow_async.priority import BULK_SHARE, PRIORITIES, Priority
-from roboflow_async.results import Stats
+from roboflow_async.results import LimitedBy, Stats
 
 __all__ = ["Counters", "percentile"]
 
@@ -41,6 +41,7 @@ class Counters:
         self._in_flight: dict[int, float] = {}  # calls, and when their attempt was sent
         self._typical_duration = 0.0  # seconds that a slot is in use, lately
         self.waiting: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
+        self.full_streams = 0  # that read no further input before a result is taken
         # Of those, single calls: the ones that `queue_timeout` and `max_waiting` are for.
         self.single_calls_waiting: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
         # Of those, the ones that may have the next slot and turn. The others are ahead of nobody
@@ -68,6 +69,10 @@ class Counters:
             yield
         finally:
             add(-1)
+
+    def count_full_streams(self, change: int) -> None:
+        """Say that so many more streams (or fewer) wait for their results to be taken."""
+        self.full_streams += change
 
     def _ahead_of(self, priority: Priority) -> int:
         """Single calls that get their turn before a new one."""
@@ -132,14 +137,23 @@ class Counters:
         self._latencies.append(latency)
         self.processing_time += processing_time or 0.0
 
-    def snapshot(self, now: float | None, pacer: Pacer, *, slots: int, outage: float) -> Stats:
+    def snapshot(
+        self,
+        now: float | None,
+        pacer: Pacer,
+        *,
+        slots: int,
+        outage: float = 0.0,
+        limited_by: LimitedBy | None = None,
+    ) -> Stats:
         """The counters at `now` (None: no event loop has been used yet), and the pacer's state.
 
         Args:
             now: the loop's clock.
             pacer: the client's.
-            slots: requests in flight at most.
+            slots: requests in flight at most, at present.
             outage: seconds for which the API has been away.
+            limited_by: what holds back more requests.
         """
         ordered = sorted(self._latencies)
         return Stats(
@@ -156,6 +170,8 @@ class Counters:
             expected_wait=self.expected_wait("interactive", pacer, slots=slots, now=now),
             cooldown=pacer.cooldown,
             outage=outage,
+            concurrency_limit=slots,
+            limited_by=limited_by,
             pace=pacer.pace,
             achieved_rps=self._achieved(now),
             latency_p50=percentile(ordered, 0.5),

@@ -1,10 +1,8 @@
 """One call: slot, turn, attempt, and again where that makes sense."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime, timedelta
 from functools import partial
 from math import inf
 from typing import Final, TypeVar
@@ -12,6 +10,8 @@ from typing import Final, TypeVar
 from roboflow_async.admission import Admission, Flow
 from roboflow_async.call_record import CallRecord
 from roboflow_async.circuit import Circuit, Circuits
+from roboflow_async.concurrency import Concurrency, Outcome, outcome_of
+from roboflow_async.concurrency_law import ConcurrencyLaw
 from roboflow_async.config import Settings
 from roboflow_async.counters import Counters
 from roboflow_async.errors import (
@@ -27,9 +27,10 @@ from roboflow_async.pacing import Pacer, Turn
 from roboflow_async.patience import Patience
 from roboflow_async.priority import PRIORITIES, Priority
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
-from roboflow_async.queue_bounds import QueueBounds
+from roboflow_async.queue_bounds import QueueBounds, warn_of_cooldown
 from roboflow_async.refusals import Refusals
 from roboflow_async.responses import Answer, output_of
+from roboflow_async.results import LimitedBy
 from roboflow_async.retry import (
     GiveUp,
     RetryQuota,
@@ -44,8 +45,6 @@ from roboflow_async.transport import Transport
 __all__ = ["Dispatcher"]
 
 Output = TypeVar("Output")
-
-_log: Final = logging.getLogger(__name__)
 
 _CLOSED: Final = "the client was closed before the next attempt"
 
@@ -78,9 +77,13 @@ class Dispatcher:
         self._quota = quota
         self._counters = counters
         self._key = KeyPlacement(settings.api_key, settings.api_key_transport)
-        self._bounds = QueueBounds(settings, pacer, counters)
         self._patience = Patience(settings)
-        self._admission = Admission(settings.max_concurrency, pacer)
+        self._clock = asyncio.get_running_loop().time
+        most, pace = settings.max_concurrency, pacer.requests_per_second
+        law = ConcurrencyLaw(most, timeout=settings.timeout, pace=pace)
+        self._concurrency = Concurrency(most, law if settings.adaptive_concurrency else None)
+        self._admission = Admission(settings.max_concurrency, pacer, self._concurrency)
+        self._bounds = QueueBounds(settings, pacer, counters, self._concurrency)
         self._single_calls = {name: Flow(name, waits_on_purpose=False) for name in PRIORITIES}
         self._circuits = Circuits(
             settings.retry, wake=self._admission.wake, reject=self._reject_single_calls
@@ -112,6 +115,21 @@ class Dispatcher:
     def outage(self) -> float:
         """Seconds for which the API, or a part of it, has been away; 0: it is there."""
         return self._circuits.outage
+
+    @property
+    def concurrency_limit(self) -> int:
+        """How many requests may be in flight at present."""
+        return self._concurrency.limit
+
+    @property
+    def limited_by(self) -> LimitedBy | None:
+        """What holds back more requests right now; None: there is nothing to do."""
+        if self.outage:
+            return "outage"
+        held = self._admission.limited_by
+        if held is None and self._counters.full_streams:
+            return "consumer"
+        return held or ("input" if self._counters.in_flight else None)
 
     async def call(
         self,
@@ -181,9 +199,6 @@ class Dispatcher:
         self._is_closed = True
         self._admission.close(APIConnectionError("the client was closed.", attempts=0))
 
-    def _clock(self) -> float:
-        return asyncio.get_running_loop().time()
-
     async def _enter(
         self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None
     ) -> Turn:
@@ -240,6 +255,8 @@ class Dispatcher:
         left = self._time_left(record)
         timeout = self._settings.timeout if left is None else min(self._settings.timeout, left)
         is_probe = circuit.begin_attempt()
+        outcome: Outcome = "nothing"
+        self._concurrency.sent(turn, sent_at)
         try:
             answer = await self._transport.attempt(
                 request, timeout, turn.sent, fresh=record.failures > 0
@@ -258,12 +275,17 @@ class Dispatcher:
             # No response before the deadline of its call, soon after it was sent, tells nothing.
             longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
             was_cut = timeout < longest and isinstance(error, APITimeoutError)
+            outcome = "nothing" if was_cut else outcome_of(error)
             self._tell_circuit(circuit, error, record, sent_at, counts=retry and not was_cut)
             raise
+        else:
+            outcome = "cold start" if answer.cold_start else "response"
         finally:
-            record.latency = self._clock() - sent_at
+            now = self._clock()
+            record.latency = now - sent_at
             counters.ended(record, record.latency)
             circuit.end_attempt(is_probe=is_probe)
+            self._concurrency.ended(turn, now, outcome)
         circuit.answered(sent_at)
         self._has_been_reached = True
         record.processing_time = answer.processing_time
@@ -316,15 +338,8 @@ class Dispatcher:
         self._pacer.rejected(
             sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
         )
-        cooldown, longest = self._pacer.cooldown, self._policy.max_wait
-        if cooldown > longest >= before:
-            until = datetime.now().astimezone() + timedelta(seconds=cooldown)
-            _log.warning(
-                "the API asks to wait for %.0f s (%d): nothing is sent until %s",
-                cooldown,
-                error.status_code,
-                until.isoformat(" ", "seconds"),
-            )
+        if self._pacer.cooldown > self._policy.max_wait >= before:
+            warn_of_cooldown(self._pacer.cooldown, error.status_code)
         refusal = self._bounds.refusal_of_cooldown()
         if refusal is not None:
             for flow in self._single_calls.values():

@@ -89,6 +89,7 @@ class ClientOptions(TypedDict, total=False):
     max_image_bytes: int
     max_image_pixels: int
     platform_url: str | None
+    adaptive_concurrency: bool
 
 
 def lifespan(

@@ -1,15 +1,20 @@
 """When a single call is refused, because it would wait in vain or for too long."""
 
 import asyncio
+import logging
+from datetime import datetime, timedelta
 from typing import Final
 
 from roboflow_async.admission import Flow
+from roboflow_async.concurrency import Concurrency
 from roboflow_async.config import Settings
 from roboflow_async.counters import Counters
 from roboflow_async.errors import QueueFullError, QueueTimeoutError, RateLimitError
 from roboflow_async.pacing import Pacer
 
-__all__ = ["QueueBounds"]
+__all__ = ["QueueBounds", "warn_of_cooldown"]
+
+_log: Final = logging.getLogger(__name__)
 
 _LEAST_RETRY_AFTER: Final = 0.1  # seconds
 
@@ -23,10 +28,13 @@ class QueueBounds:
         counters: know who waits.
     """
 
-    def __init__(self, settings: Settings, pacer: Pacer, counters: Counters) -> None:
+    def __init__(
+        self, settings: Settings, pacer: Pacer, counters: Counters, concurrency: Concurrency
+    ) -> None:
         self._settings = settings
         self._pacer = pacer
         self._counters = counters
+        self._concurrency = concurrency
 
     def check(self, flow: Flow) -> None:
         """Raise if a call that is made now would wait in vain.
@@ -60,7 +68,7 @@ class QueueBounds:
         return self._counters.expected_wait(
             flow.priority,
             self._pacer,
-            slots=self._settings.max_concurrency,
+            slots=self._concurrency.limit,
             now=asyncio.get_running_loop().time(),
         )
 
@@ -85,3 +93,10 @@ class QueueBounds:
             retry_after=cooldown,
             attempts=0,
         )
+
+
+def warn_of_cooldown(seconds: float, status: int) -> None:
+    """Log that nothing is sent for so long, because of a response with that status."""
+    until = datetime.now().astimezone() + timedelta(seconds=seconds)
+    message = "the API asks to wait for %.0f s (%d): nothing is sent until %s"
+    _log.warning(message, seconds, status, until.isoformat(" ", "seconds"))

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from roboflow_async.errors import RoboflowError
 
-__all__ = ["Result", "Stats", "WarmUpReport"]
+__all__ = ["LimitedBy", "Result", "Stats", "WarmUpReport"]
 
 Output_co = TypeVar("Output_co", covariant=True)
 
@@ -129,6 +129,9 @@ class WarmUpReport:
     elapsed: float
 
 
+LimitedBy = Literal["pace", "concurrency", "consumer", "input", "outage"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """A client's counters at one moment, since it was made.
@@ -150,6 +153,11 @@ class Stats:
         cooldown: seconds for which all sending still pauses after a 429.
         outage: seconds for which the API, or a part of it, has given nothing but failures; 0.0: it
             is there.
+        concurrency_limit: requests that may be in flight now: what the server is found to take,
+            or `max_concurrency`.
+        limited_by: what holds back more requests at this moment: "pace", "concurrency" (as many
+            are in flight as may be), "consumer" (a stream's results are not taken), "input"
+            (there are no more calls or inputs to send), "outage"; None: nothing is in flight.
         pace: requests per second that are allowed now (lower after a 429); None: unpaced.
         achieved_rps: attempts per second over the last ten seconds, or since the first one.
         latency_p50: seconds; half of the last 4,096 answered attempts took no longer. None
@@ -173,6 +181,8 @@ class Stats:
     expected_wait: float
     cooldown: float
     outage: float
+    concurrency_limit: int
+    limited_by: LimitedBy | None
     pace: float | None
     achieved_rps: float
     latency_p50: float | None

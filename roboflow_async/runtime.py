@@ -181,12 +181,12 @@ class RuntimeHolder:
         return runtime
 
     @property
-    def outage(self) -> float:
-        """Seconds for which the API has been away, as the running loop knows it."""
+    def dispatcher(self) -> Dispatcher | None:
+        """That of the running loop, if it has one yet."""
         runtime = self._runtime
         if runtime is None or runtime.loop is not asyncio.get_running_loop():
-            return 0.0
-        return runtime.dispatcher.outage
+            return None
+        return runtime.dispatcher
 
     async def aclose(self) -> None:
         """Close it, and wait until it is closed; nothing can be sent afterwards.

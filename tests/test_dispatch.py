@@ -124,7 +124,7 @@ def test_a_call_that_succeeds_at_once() -> None:
         assert record.processing_time == bench.counters.processing_time == 0.25
         assert record.cold_start is True
         assert bench.transport.deadlines == [10.0]
-        snapshot = bench.counters.snapshot(now(), bench.pacer, slots=32, outage=0)
+        snapshot = bench.counters.snapshot(now(), bench.pacer, slots=32)
         assert snapshot.latency_p50 == record.latency
         assert bench.quota.left == RetryQuota.CAPACITY
 
@@ -369,7 +369,9 @@ def test_the_expected_wait_knows_the_slots() -> None:
 
 def test_retry_after_of_a_full_queue_knows_the_slots() -> None:
     async def main() -> None:
-        bench = Bench(*[(5.0, None)] * 20, max_concurrency=4, max_waiting=8)
+        bench = Bench(
+            *[(5.0, None)] * 20, max_concurrency=4, max_waiting=8, adaptive_concurrency=False
+        )
         calls = [asyncio.create_task(bench.call()) for _ in range(12)]
         await asyncio.sleep(4.9)
         with pytest.raises(QueueFullError) as caught:

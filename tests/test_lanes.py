@@ -443,7 +443,7 @@ async def test_what_the_server_closes_after_a_burst_is_closed_here_too(
         return write
 
     server.handler = handler
-    async with make_client(max_concurrency=200) as client:
+    async with make_client(max_concurrency=200, adaptive_concurrency=False) as client:
         await burst(client, 200)
         async with asyncio.timeout(10):
             while states_to(server).total():  # noqa: ASYNC110
@@ -457,7 +457,7 @@ async def test_one_timer_closes_what_idles(
 ) -> None:
     monkeypatch.setattr(lanes, "_KEEP_ALIVE", 0.5)
     server.handler = lambda _: Reply(body=outputs(n=1), delay=0.05)
-    async with make_client(max_concurrency=50) as client:
+    async with make_client(max_concurrency=50, adaptive_concurrency=False) as client:
         await burst(client, 50)
         assert server.open_connections > 10
         await all_closed(server)
@@ -477,7 +477,7 @@ async def test_closing_returns_when_the_sockets_are_gone(
         used.handler = lambda arrival: (
             hang if arrival.json["inputs"].get("slow") else Reply(body=outputs(n=1), delay=0.02)
         )
-        client = make_client(api_url=used.url, max_concurrency=20)
+        client = make_client(api_url=used.url, max_concurrency=20, adaptive_concurrency=False)
         await burst(client, 10)
         assert states_to(used).total() >= 5
         slow = [

@@ -157,7 +157,9 @@ async def test_answers_follow_the_servers_contract(
 
 async def test_the_ceiling_is_a_rolling_second() -> None:
     with StandInServer(requests_per_second=5, latency=0, retry_after="1") as server:
-        async with client_of(server, retry=RetryPolicy(max_elapsed=0.5, max_outage=0)) as client:
+        async with client_of(
+            server, retry=RetryPolicy(max_elapsed=0.5, max_outage=0), adaptive_concurrency=False
+        ) as client:
             results = [
                 result async for result in client.workflow("a", "b").stream([SCENE.jpeg] * 8)
             ]
@@ -171,7 +173,7 @@ async def test_the_ceiling_is_a_rolling_second() -> None:
 
 async def test_a_cold_start_is_slow_and_says_so() -> None:
     with StandInServer(latency=0, cold_start=0.4) as server:
-        async with client_of(server) as client:
+        async with client_of(server, adaptive_concurrency=False) as client:
             report = await client.workflow("a", "b").warm_up(SCENE.jpeg, requests=3)
             again = await client.workflow("a", "b").warm_up(SCENE.jpeg, requests=1)
     assert report.cold_starts == 3

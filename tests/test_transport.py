@@ -388,7 +388,7 @@ async def test_closing_ends_what_is_in_flight_with_a_typed_error(
     server: Server, make_client: MakeClient
 ) -> None:
     server.handler = lambda _: hang
-    client = make_client(max_concurrency=10)
+    client = make_client(max_concurrency=10, adaptive_concurrency=False)
     tasks = [asyncio.create_task(run(client)) for _ in range(50)]
     await asyncio.sleep(0.2)
     began = time.monotonic()
@@ -417,7 +417,7 @@ async def test_closing_ends_the_wait_for_another_attempt(
     server: Server, make_client: MakeClient, reply: Reply, error: type[APIStatusError]
 ) -> None:
     server.handler = lambda _: reply
-    client = make_client()
+    client = make_client(adaptive_concurrency=False)
     tasks = [asyncio.create_task(run(client)) for _ in range(3)]
     await asyncio.sleep(0.1)
     began = time.monotonic()

@@ -661,7 +661,7 @@ async def test_the_stats_of_a_client_that_did_nothing(make_client: MakeClient) -
 
 async def test_the_stats_count(server: Server, make_client: MakeClient) -> None:
     server.handler = lambda arrival: Reply(body=echo(arrival).body, delay=0.5)
-    async with make_client() as client:
+    async with make_client(adaptive_concurrency=False) as client:
         tasks = [asyncio.create_task(client.workflow("a", "b").run(picture(i))) for i in range(40)]
         while client.stats.in_flight < 32:  # noqa: ASYNC110 - stats are a snapshot
             await asyncio.sleep(0.01)
@@ -758,7 +758,7 @@ async def test_an_ordered_stream_that_is_refused_gives_every_result_that_was_the
     server.handler = handler
     seen = {True: 0, False: 0}
     for ordered in seen:
-        async with make_client(max_concurrency=8) as client:
+        async with make_client(max_concurrency=8, adaptive_concurrency=False) as client:
             workflow = client.workflow("ws", "wf")
             with pytest.raises(AuthenticationError):
                 async for _ in workflow.stream(map(picture, range(8)), ordered=ordered):

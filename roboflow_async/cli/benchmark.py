@@ -1,7 +1,6 @@
 """`benchmark api-speed`: with the flags of `inference benchmark api-speed`."""
 
 import asyncio
-import inspect
 import json
 import platform
 from dataclasses import asdict, dataclass
@@ -90,7 +89,7 @@ def api_speed(
         loads = _loads(rps, concurrency, clients)
         check_plot(plot)
         images = _images(dataset_reference)
-        client = connect(api_key, host, rps=0, concurrency=10_000, **_fixed_concurrency())
+        client = connect(api_key, host, rps=0, concurrency=10_000, adaptive_concurrency=False)
         target = _target(
             client, model_id, workspace_name, workflow_id,
             _parsed(workflow_specification, "--workflow-specification"),
@@ -155,12 +154,6 @@ def _loads(rps: str | None, concurrency: str | None, clients: int) -> list[_Load
     for rate in rates:  # before the first is measured
         check_number("--rps", rate, above=0, at_most=100_000)
     return [_Load(rate, clients) for rate in rates]
-
-
-def _fixed_concurrency() -> dict[str, Any]:
-    """What is measured is the server, and not what a client makes of it."""
-    takes = "adaptive_concurrency" in inspect.signature(RoboflowClient).parameters
-    return {"adaptive_concurrency": False} if takes else {}
 
 
 def _parsed(text: str | None, name: str) -> Any:

@@ -1,0 +1,360 @@
+"""The law by which the number of requests in flight follows what a server can do.
+
+Times, latencies and counts in, a number out. It compares neighbouring numbers: where throughput
+does not rise with the number in flight, more only wait in a queue. So a client that is alone with
+a server finds the knee, whatever its latency is. Who shares a server gets more of it with more in
+flight, and sees no knee; what bounds all of them is the latency: when it nears the timeout, each
+lets go of a good part, and then adds little by little. That ends in equal shares, as with TCP
+(Chiu and Jain, 1989, https://doi.org/10.1016/0169-7552(89)90019-6).
+
+A limit on latency alone, as in TCP Vegas or Netflix's concurrency-limits, needs to know the latency
+of a server that nobody uses. That drifts, differs between images, and who comes late never sees it.
+"""
+
+from collections import deque
+from math import inf, sqrt
+from statistics import fmean, stdev
+from typing import Final
+
+__all__ = ["ConcurrencyLaw"]
+
+# Of the throughput: so many times the number in flight give at least that to the power of this.
+_LEAST_GAIN: Final = 0.25
+# Mean latency, in parts of the timeout: with the spread that latencies have, a few percent take
+# twice as long as the mean. A server that is slower by itself may be so, see `longest_latency`.
+_LONGEST_LATENCY: Final = 0.2
+_ABOVE_ORDINARY: Final = 1.2  # times the latency that no queue has caused
+_CUT: Final = 0.6
+_DEEPER_CUT: Final = 0.5  # where it takes more than twice as long as it may
+# A cut was in vain if half as many in flight have nearly the same latency.
+_IN_VAIN: Final = 0.85
+_SLOWEST: Final = 0.5  # of the timeout: no server is that slow by itself
+# Latencies that a number in flight is judged by: with so little doubt about their mean, or so many.
+_LEAST_SAMPLES: Final = 8
+_MOST_SAMPLES: Final = 40
+_DOUBT: Final = 0.12
+_REACHED: Final = 0.8  # of a level: it was tried
+_QUEUEING: Final = 1.5  # times the lowest mean latency
+_HOLD: Final = (1.0, 8.0)  # seconds at a number before others are tried: the longer it held
+_CHANGED: Final = (0.7, 1.4)  # times the latency since then: the server is not as it was
+# A new client: alone for a few latencies, or for so many seconds, then twice as many each time.
+_FIRST_SAMPLES: Final = 4
+_FIRST_WAIT: Final = 0.25
+_FIRST_DOUBT: Final = 0.15  # of eight latencies, in parts of their mean
+# One that is paced begins with what its pace needs at this latency (seconds).
+_PACED_LATENCY: Final = 1.6
+# While responses are later than ever: what the server answers in this part of the timeout.
+_IN_TIME: Final = 0.4
+_LEAST_IN_FLIGHT: Final = 4
+_LATER: Final = 2.2  # times the ordinary latency
+# Of the responses in a level: more than a stray one.
+_TIMEOUTS: Final = 2
+_SHARE_OF_TIMEOUTS: Final = 0.2
+
+
+class _Level:
+    """What was seen with so many in flight at most."""
+
+    def __init__(self, most: int, since: float) -> None:
+        self.most = most
+        self.since = since
+        self.count = 0
+        self.timeouts = 0
+        self.was_held = False  # somebody had to wait because of it
+        self.was_braked = False  # fewer were allowed at some time
+        self._latencies: deque[float] = deque(maxlen=_MOST_SAMPLES)
+        self._in_flight: deque[int] = deque(maxlen=_MOST_SAMPLES)
+
+    def add(self, latency: float, in_flight: int) -> None:
+        self.count += 1
+        self._latencies.append(latency)
+        self._in_flight.append(in_flight)
+
+    @property
+    def latency(self) -> float:
+        """The mean, in seconds."""
+        return fmean(self._latencies)
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean latency."""
+        count = len(self._latencies)
+        return stdev(self._latencies) / sqrt(count) if count > 1 else inf
+
+    @property
+    def quartile(self) -> float:
+        """A quarter of the latencies are lower."""
+        return sorted(self._latencies)[len(self._latencies) // 4]
+
+    @property
+    def in_flight(self) -> float:
+        """How many there were, when its requests were sent."""
+        return fmean(self._in_flight)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its latency is known well."""
+        return self.count >= _MOST_SAMPLES or self.error <= _DOUBT * self.latency
+
+
+class ConcurrencyLaw:
+    """How many requests may be in flight. Moments are of any one clock, in seconds.
+
+    Args:
+        most: never more than these.
+        timeout: seconds after which a request is given up.
+        pace: requests per second that are sent at most; None: nothing paces them.
+    """
+
+    def __init__(self, most: int, *, timeout: float, pace: float | None) -> None:
+        self._most = most
+        self._timeout = timeout
+        self._is_starting = pace is None
+        first = 1 if pace is None else min(most, max(round(pace * _PACED_LATENCY + 0.5), 1))
+        self._level = _Level(first, -inf)
+        self._before: _Level | None = None  # what the present one is compared with
+        self._cut_from: _Level | None = None
+        self._in_flight: dict[object, tuple[float, int, int]] = {}  # sent, responses, in flight
+        self._responses = 0
+        self._arrivals: deque[float] = deque(maxlen=max(most, _LEAST_SAMPLES))
+        self._first_sent = inf
+        self._lowest = inf  # latency of the fastest, until more is known: of the lowest quartile
+        self._calm = inf  # the lowest mean latency
+        self._by_itself = 0.0  # latency that fewer in flight did not lower
+        self._hold = _HOLD[0]
+        self._hold_until = -inf
+        self._held_at: float | None = None  # latency
+        self._tries_more = True
+
+    @property
+    def longest_latency(self) -> float:
+        """Seconds that responses may take in the mean before fewer are in flight."""
+        ordinary = max(self._lowest if self._lowest < inf else 0.0, self._by_itself)
+        return max(_LONGEST_LATENCY * self._timeout, _ABOVE_ORDINARY * ordinary)
+
+    @property
+    def settled(self) -> int | None:
+        """The number that it stays at for now; None while it tries others."""
+        return None if self._is_starting or self._before is not None else self._level.most
+
+    def throughput(self, now: float) -> float:
+        """Responses per second lately."""
+        recent = min(max(self._level.most, _LEAST_SAMPLES), len(self._arrivals))
+        elapsed = now - self._arrivals[-recent] if recent else inf
+        return recent / elapsed if elapsed > 0 else inf
+
+    def limit(self, now: float) -> int:
+        """How many may be in flight now; at least one."""
+        if self._is_starting and self._level.most == 1 and not self._responses:
+            if now - self._first_sent < _FIRST_WAIT:
+                return 1
+            self._set(2, now)
+        brake = self._brake(now)
+        if brake < self._level.most:
+            self._level.was_braked = True
+        return max(min(self._level.most, brake), 1)
+
+    def _brake(self, now: float) -> int:
+        """What the server can answer in time, while it is slower than it ever was.
+
+        Quicker than a level: a paced client would have everything in flight before the third
+        response of a slow server.
+        """
+        if not self._responses or not self._in_flight:
+            return self._most
+        sent_at, responses, _ = next(iter(self._in_flight.values()))
+        age = now - sent_at
+        if age <= _ABOVE_ORDINARY * self._lowest:
+            return self._most
+        # Responses come in bursts, and late at first: the better of two rates counts.
+        rate = max((self._responses - responses) / age, self.throughput(now))
+        in_time = rate * max(_IN_TIME * self._timeout, _LATER * self._lowest)
+        return max(int(min(in_time, self._most)) + 1, _LEAST_IN_FLIGHT)
+
+    def held(self) -> None:
+        """Say that somebody waits because of the limit."""
+        self._level.was_held = True
+
+    def sent(self, request: object, now: float) -> None:
+        """Say that a request goes out."""
+        self._first_sent = min(self._first_sent, now)
+        self._in_flight[request] = (now, self._responses, len(self._in_flight) + 1)
+
+    def failed(self, request: object) -> None:
+        """Say that a request ended in a way that tells nothing: a reset connection, a 503."""
+        del self._in_flight[request]
+
+    def timed_out(self, request: object, now: float) -> None:
+        """Say that a request had no response in time."""
+        sent_at, _, in_flight = self._in_flight.pop(request)
+        level = self._level
+        if sent_at < level.since:
+            return
+        level.add(now - sent_at, in_flight)
+        level.timeouts += 1
+        if level.timeouts >= max(_TIMEOUTS, _SHARE_OF_TIMEOUTS * level.count):
+            # The server still works on what nobody waits for.
+            self._settle(min(level.most // 2, self._brake(now) // 2), now)
+            self._by_itself = 0.0
+            self._lowest = min(self._lowest, self._timeout / 4)
+
+    def answered(self, request: object, now: float, *, is_typical: bool = True) -> None:
+        """Say that a response came; its latency tells of the load, if it is typical."""
+        sent_at, _, in_flight = self._in_flight.pop(request)
+        self._responses += 1
+        self._arrivals.append(now)
+        if not is_typical:
+            return
+        latency = now - sent_at
+        if self._calm == inf:
+            self._lowest = min(self._lowest, latency)
+        level = self._level
+        if sent_at < level.since:
+            return
+        level.add(latency, in_flight)
+        if level.count >= self._samples_needed(level):
+            self._judge(level, now)
+
+    def _samples_needed(self, level: _Level) -> int:
+        if self._is_starting:
+            return _FIRST_SAMPLES if level.most == 1 else max(level.most // 2, 2)
+        return min(max(level.most, _LEAST_SAMPLES), _MOST_SAMPLES)
+
+    def _judge(self, level: _Level, now: float) -> None:
+        """Stay at a level or leave it, with what has been seen of it."""
+        latency = level.latency
+        self._learn(level)
+        if not level.was_held:
+            level.count = 0  # the pace, the input or the caller holds back more than this does
+            return
+        if level.was_braked and not self._is_starting and level.in_flight < _REACHED * level.most:
+            self._settle(round(level.in_flight), now)
+            return
+        if self._cut_from is not None:
+            if not level.is_known:
+                return
+            if level.most <= self._cut_from.most / 2:
+                top, self._cut_from = self._cut_from, None
+                if latency > _IN_VAIN * top.latency and latency < _SLOWEST * self._timeout:
+                    self._by_itself = latency
+                    self._settle(top.most, now)
+                    return
+        if latency - level.error > self.longest_latency and level.most > 1:
+            self._cut(level, now)
+            return
+        self._cut_from = None
+        if self._before is not None:
+            self._compare(level, self._before, now)
+        elif self._is_starting:
+            self._try_more(level, now)
+        else:
+            self._explore(level, now)
+
+    def _learn(self, level: _Level) -> None:
+        """Remember what the server takes for one request."""
+        # At the start a few tell, and the fastest are the first to come.
+        if self._is_starting or level.count < _LEAST_SAMPLES or not level.is_known:
+            return
+        latency = level.latency
+        if latency < self._calm:
+            # Half way: the lowest of many means is lower than any.
+            self._calm = latency if self._calm == inf else (self._calm + latency) / 2
+        self._lowest = min(self._lowest, level.quartile)
+        self._by_itself = min(self._by_itself, latency)
+
+    def _cut(self, level: _Level, now: float) -> None:
+        deep = level.latency > 2 * self.longest_latency
+        most = min(round(level.most * (_DEEPER_CUT if deep else _CUT)), level.most - 1)
+        top = self._cut_from
+        if top is None and level.count >= _LEAST_SAMPLES:
+            top = level
+        self._settle(most, now)
+        self._cut_from = top
+
+    def _compare(self, level: _Level, before: _Level, now: float) -> None:
+        """Go on in the direction that was tried, or go back."""
+        # Throughput is the number in flight divided by the latency (Little's law).
+        expected = before.latency * (level.in_flight / before.in_flight) ** (1 - _LEAST_GAIN)
+        error = sqrt(level.error**2 + (before.error * expected / before.latency) ** 2)
+        most = _MOST_SAMPLES
+        if self._is_starting:  # two latencies may be the same by chance
+            error = max(error, _FIRST_DOUBT * expected * sqrt(_LEAST_SAMPLES / level.count))
+            most = _LEAST_SAMPLES
+        difference = level.latency - expected
+        if abs(difference) < error and level.count < most:
+            return
+        if level.most > before.most:
+            if difference > error:  # in doubt, more: it harms nobody yet
+                self._go_back(before, now)
+                return
+            self._hold = _HOLD[0]
+            is_queueing = level.latency > _QUEUEING * self._lowest
+            if self._is_starting and is_queueing and 2 * level.latency > self.longest_latency:
+                self._settle(level.most, now)
+                return
+            self._try_more(level, now)
+            return
+        if difference > 0:
+            # Fewer did not have the same throughput: so it is no queue that takes this long.
+            self._calm = max(self._calm, (self._calm + before.latency) / 2)
+            self._go_back(before, now)
+            return
+        self._hold = _HOLD[0]
+        if self._may_shrink(level):
+            self._try_fewer(level, now)
+        else:
+            self._settle(level.most, now)
+
+    def _explore(self, level: _Level, now: float) -> None:
+        """Try another number, if this one has been kept for long enough."""
+        if level.is_known:
+            if self._held_at is None:
+                self._held_at = level.latency
+            elif not _CHANGED[0] < level.latency / self._held_at < _CHANGED[1]:
+                self._held_at, self._hold, self._hold_until = level.latency, _HOLD[0], now
+        if now < self._hold_until:
+            return
+        if self._tries_more or not self._may_shrink(level):
+            self._tries_more = False
+            self._try_more(level, now)
+        else:
+            self._tries_more = True
+            self._try_fewer(level, now)
+
+    def _may_shrink(self, level: _Level) -> bool:
+        # Two hide the way to the server and back.
+        return level.most > 2 and level.latency > _QUEUEING * self._calm
+
+    def _try_more(self, level: _Level, now: float) -> None:
+        if level.most >= self._most:
+            self._settle(level.most, now)
+        else:
+            more = level.most if self._is_starting else max(round(sqrt(level.most) / 2), 1)
+            self._set(level.most + more, now, before=level)
+
+    def _try_fewer(self, level: _Level, now: float) -> None:
+        fewer = max(round(sqrt(level.most)), 1)
+        if level.latency > 2 * self._calm:
+            fewer = max(fewer, int(0.3 * level.most))
+        self._set(max(level.most - fewer, 2), now, before=level)
+
+    def _go_back(self, before: _Level, now: float) -> None:
+        most = before.most
+        if most == 1 and before.latency < self.longest_latency / 2:
+            most = 2
+        hold = min(self._hold * 1.5, _HOLD[1])
+        self._tries_more = before.most > self._level.most
+        self._settle(most, now)
+        self._hold, self._hold_until = hold, now + hold
+
+    def _settle(self, most: int, now: float) -> None:
+        """Keep to this number for a while."""
+        self._is_starting = False
+        self._set(most, now)
+        self._cut_from = self._held_at = None
+        self._hold = _HOLD[0]
+        self._hold_until = now + self._hold
+
+    def _set(self, most: int, now: float, before: _Level | None = None) -> None:
+        self._level = _Level(min(max(most, 1), self._most), now)
+        self._before = before
