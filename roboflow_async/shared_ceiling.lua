@@ -152,6 +152,9 @@ local function fall(sent_at)
   local is_blocked = not is_alone and sent == 0
   if not is_blocked then
     s.passed = math.min(sent, pace * elapsed / SECOND)
+    if s.low == 0 and sent == math.huge then
+      s.passed = 0  -- unknown: there has been no cooldown yet since which time would count
+    end
     s.since = sent_at - s.passed / pace * SECOND
   end
   local function let_through()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_redis import FakeRedis
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from roboflow_async.pace_law import LOWEST_PACE, PaceLaw
@@ -38,6 +38,7 @@ def test_the_pace_stays_between_the_lowest_and_the_ceiling_and_comes_back(
 
 @settings(max_examples=30)
 @given(ceiling=st.sampled_from([1, 5, 20, 100]), waves=WAVES)
+@example(ceiling=1, waves=[(1.0, 16, 0.0), (2.0, 0, 0.0)])  # more than is remembered
 def test_redis_holds_the_same_law(ceiling: int, waves: list[tuple[float, int, float]]) -> None:
     constants = list(_RedisLedger(None, "", ceiling)._constants)  # type: ignore[arg-type]
     constants[3] = 0  # no room for new connections: the times are compared

@@ -586,7 +586,9 @@ async def test_keep_alive_closed_under_us_costs_at_most_one_attempt_each(
     chance = random.Random(4)
     # With two attempts at most, a call that needed two extra ones would fail.
     policy = RetryPolicy(max_attempts=2, base=0.005)
-    async with make_client(api_url=proxy.url, max_concurrency=8, retry=policy) as client:
+    async with make_client(
+        api_url=proxy.url, max_concurrency=8, retry=policy, adaptive_concurrency=False
+    ) as client:
 
         async def user(numbers: range) -> None:
             for index in numbers:

@@ -561,7 +561,7 @@ async def test_breaking_out_of_a_stream_leaves_nothing_behind(
     server.handler = lambda arrival: Reply(
         body=echo(arrival).body, delay=0.01 * (arrival.index % 5)
     )
-    async with make_client(max_concurrency=8) as client:
+    async with make_client(max_concurrency=8, adaptive_concurrency=False) as client:
         taken = 0
         async for _ in client.workflow("ws", "wf").stream(map(picture, count())):
             taken += 1
