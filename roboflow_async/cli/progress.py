@@ -66,11 +66,12 @@ class RunProgress:
     def _text(self, stats: Stats) -> str:
         of = f"/{self._total}" if self._total is not None else ""
         pace = f" of {stats.pace:.3g}" if stats.pace is not None else ""
-        parts = [
-            f"{self._done}{of} done",
-            f"{self._failed} failed",
-            f"{stats.achieved_rps:.1f}{pace} requests/s",
-        ]
+        speed = f"{stats.achieved_rps:.1f}{pace} requests/s"
+        if stats.limited_by == "concurrency":
+            speed = (
+                f"the server takes {stats.achieved_rps:.1f} images/s; {stats.in_flight} in flight"
+            )
+        parts = [f"{self._done}{of} done", f"{self._failed} failed", speed]
         elapsed = time.monotonic() - self._began
         made = self._done - self._already
         if self._total is not None and made and elapsed > 1:
