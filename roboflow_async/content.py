@@ -1,5 +1,6 @@
 """Reads a response's content: decompressed, and never more of it than allowed."""
 
+import asyncio
 import zlib
 from collections.abc import Iterator
 from typing import Final, cast
@@ -42,6 +43,8 @@ async def read_content(response: httpx.Response, limit: int, request_id: str | N
                         "(excluded_fields=), or allow more"
                     )
                 pieces.append(piece)
+                if len(piece) == _INFLATE_STEP:  # 32 KB may unfold into all that is allowed
+                    await asyncio.sleep(0)
         except zlib.error:
             raise refusal(f"is not the {encoding} that it says") from None
     if inflate is not None and not inflate.eof:
