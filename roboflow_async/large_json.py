@@ -197,7 +197,7 @@ class _Parser:
         """The position after what follows a value, and whether that closes its container."""
         at = self.skip_space(at)
         found = self._content[at : at + 1]
-        if found != closing and found != b",":
+        if found not in (closing, b","):
             raise ValueError(f"expected `,` or `{closing.decode()}` at byte {at}")
         return at + 1, found == closing
 
