@@ -61,7 +61,8 @@ def _validator(adapter: pydantic.TypeAdapter[Any]) -> Any:
 
 
 def _schema_of(adapter: pydantic.TypeAdapter[Any]) -> Any:
-    if not isinstance(adapter.core_schema, dict):  # it has waited for its first use
+    schema: Any = adapter.core_schema
+    if not isinstance(schema, dict):  # it has waited for its first use
         adapter.rebuild()
     return adapter.core_schema
 
@@ -69,8 +70,8 @@ def _schema_of(adapter: pydantic.TypeAdapter[Any]) -> Any:
 def _bounded(schema: Any) -> Any:
     """A copy of a schema in which lists and dicts are checked in steps."""
     if isinstance(schema, (list, tuple)):
-        inner = cast("Sequence[Any]", schema)
-        return type(schema)(map(_bounded, inner))
+        inner = [_bounded(item) for item in cast("Sequence[Any]", schema)]
+        return inner if isinstance(schema, list) else tuple(inner)
     if not isinstance(schema, dict):
         return schema
     node = cast("dict[str, Any]", schema)

@@ -22,6 +22,8 @@ _BYTES_OF_VALUE: Final = 40  # its place in a list, and a number
 _BYTES_OF_STRING: Final = 40  # besides
 _BYTES_OF_KEY: Final = 150  # beyond five in each object
 _TIMES_ITS_SIZE: Final = 10
+_FEW: Final = 20_000  # arrays and objects, 4 MB at most
+_SMALLEST_CONTAINER: Final = 6  # bytes for each on the average: `[1,2],`
 
 # Possessive: what cannot match fails at once, and nothing is tried a second time.
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -56,7 +58,7 @@ class Weight:
 
     __slots__ = ("arrays", "colons", "commas", "objects", "quotes", "size")
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | bytearray) -> None:
         def count(character: bytes) -> int:
             return sum(
                 content.count(character, start, start + _COUNTED_AT_ONCE)
@@ -96,22 +98,26 @@ class Weight:
         """What there is too much of, or "".
 
         Args:
-            allowed: bytes that a response may have. They bound the rest: the collector of garbage
-                walks through all arrays and objects at once, and holds the lock as long.
+            allowed: bytes that a response may have, which bound the rest, too.
         """
-        containers = max(allowed // 80, 100_000)
-        if self.arrays + self.objects > containers:
-            return f"more than {containers:,} arrays and objects"
+        containers = self.arrays + self.objects
+        if containers > _FEW and containers * _SMALLEST_CONTAINER > self.size:
+            return f"{containers:,} arrays and objects with next to nothing in them"
+        # The collector of garbage walks through all of them at once, as instances of their types,
+        # too, and holds the lock as long: 40 ms for 200,000.
+        most = max(allowed // 160, 50_000)
+        if self.arrays > most or self.objects > most:
+            return f"more than {most:,} arrays or objects"
         values = max(allowed // 10, 800_000)
         if self.commas > values:
             return f"more than {values:,} values"
-        room = max(_TIMES_ITS_SIZE * self.size, 3 * allowed, 16 << 20)
+        room = max(_TIMES_ITS_SIZE * self.size, 2 * allowed, 16 << 20)
         if self.bytes_in_memory > room:
             return f"so many values that they would take {self.bytes_in_memory >> 20} MiB of memory"
         return ""
 
 
-def parse_in_pieces(content: bytes) -> Any:
+def parse_in_pieces(content: bytes | bytearray) -> Any:
     """What `pydantic_core.from_json` makes of it, without holding the lock for long.
 
     Raises:
@@ -124,14 +130,14 @@ def parse_in_pieces(content: bytes) -> Any:
     return value
 
 
-def _parse(piece: bytes) -> Any:
+def _parse(piece: bytes | bytearray) -> Any:
     return pydantic_core.from_json(piece, allow_inf_nan=False)
 
 
 class _Parser:
     """Positions are bytes of the content from its beginning."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | bytearray) -> None:
         self._content = content
 
     def skip_space(self, at: int) -> int:

@@ -22,7 +22,7 @@ from roboflow_async.errors import (
     ResponseError,
     status_error_class,
 )
-from roboflow_async.jsontypes import JSONObject, is_array, is_object
+from roboflow_async.jsontypes import JSONObject, is_array, is_container, is_object
 from roboflow_async.large_json import Weight, parse_in_pieces
 from roboflow_async.protocol import KeyPlacement
 
@@ -54,9 +54,9 @@ _ENOUGH_FOR_WORDS: Final = 64 * 1024  # bytes; a response that is larger is no m
 # Bytes. The heaviest of this size takes some 10 ms to parse and to check; what is larger is parsed
 # in a thread, and in pieces unless it is light.
 _LARGE: Final = 128 * 1024
-_LONGEST_WAIT: Final = 1e9  # seconds, thirty years; whoever says more says nothing
+# Seconds. "Never again" is told so, and then fails a call; what holds back is bounded elsewhere.
+_LONGEST_WAIT: Final = 1e36
 _LONGEST_WORK: Final = 86_400.0  # seconds; no server works on one request for longer than a day
-_FINITE: Final = {str, int, bool, type(None)}
 # In the forms of the Inference Server, the hosted API, the platform and FastAPI.
 _FIELDS_OF_ERRORS: Final = {
     "message", "error", "hint", "detail", "error_type", "context", "inner_error_type",
@@ -71,7 +71,7 @@ class Answer:
 
     status_code: int
     headers: Headers
-    content: bytes
+    content: bytes | bytearray
     allowed: int = 32 * 1024 * 1024
     """`max_response_bytes`, which bounds the number of values, too."""
 
@@ -163,7 +163,9 @@ def parse_json(answer: Answer) -> Any:
         ResponseError: it is none, or holds more values than a response of its size may. NaN and
             Infinity are none either (RFC 8259, section 6), nor are numbers as large as that.
     """
-    content = answer.content.removeprefix(codecs.BOM_UTF8)
+    content = answer.content
+    if content[:3] == codecs.BOM_UTF8:  # removeprefix would copy a bytearray without one, too
+        content = content[3:]
     weight = Weight(content) if len(content) > _LARGE else None
     if weight is not None and (too_much := weight.too_much(answer.allowed)):
         raise ResponseError(
@@ -187,21 +189,15 @@ def parse_json(answer: Answer) -> Any:
 
 def _check_finite(value: Any) -> None:
     """Raise `ValueError` if a number in it is infinite: the parser makes that of 1e999."""
-    containers = [value]
+    containers: list[Any] = [[value]]
     while containers:
         container = containers.pop()
-        if isinstance(container, float):
-            items: Any = (container,)
-        else:
-            items = container.values() if is_object(container) else container
-            if not is_object(container) and not is_array(container):
-                continue
+        items: Any = container.values() if is_object(container) else container
         for item in items:
-            kind = type(item)
-            if kind is float:
+            if isinstance(item, float):
                 if not -inf < item < inf:
                     raise ValueError("a number that is larger than numbers can be")
-            elif kind not in _FINITE:
+            elif is_container(item):
                 containers.append(item)
 
 
@@ -256,7 +252,7 @@ def _make_images_plain(output: JSONObject) -> None:
         for place, item in items:
             if is_object(item) and item.get("type") == "base64" and "value" in item:
                 images.append((place, item["value"]))
-            elif isinstance(item, (dict, list)):
+            elif is_container(item):
                 containers.append(item)
         for place, text in images:
             container[place] = text
@@ -309,7 +305,7 @@ def _sent_as(key: KeyPlacement) -> str:
     return f"sent {advice[key.where]}"
 
 
-def _server_message(content: bytes, key: KeyPlacement) -> str:
+def _server_message(content: bytes | bytearray, key: KeyPlacement) -> str:
     """What the server says in one of its forms.
 
     Inference Server `{message, error_type, inner_error_message}`, hosted `{status, message}`,
@@ -344,7 +340,7 @@ def parse_retry_after(headers: Headers, now: datetime) -> float | None:
 
     Fractions of a second are taken too, which some proxies send. A date is read against the
     answer's own `Date`, so that this machine's clock does not matter. None for a wait that is
-    missing, negative, zero, not finite, not readable, or of more than thirty years.
+    missing, negative, zero, not finite, not readable, or beyond all measure.
     """
     text = headers.get("retry-after", "").strip()
     seconds = _seconds(text)
