@@ -32,7 +32,7 @@ LAYERS = [
     "workflow_request", "model_options", "model_aliases", "predictions", "answers", "supervision",
     "validation", "bounded_validation", "responses", "large_json", "protocol", "scaling", "outputs",
     "images", "many_images", "file_objects", "shortages", "encoding", "downsizing", "png_strips",
-    "pixels", "pixel_budget",
+    "picture_size", "pixels", "pixel_budget",
     "eight_bits", "pillow", "signatures", "results", "config", "regions", "urls",
     "checks", "priority", "jsontypes", "errors",
 ]  # fmt: skip
