@@ -96,12 +96,20 @@ def _check_masks(
         )
     most = width * height if given_size is None else max(width * height, prod(given_size))
     for item in masked:
-        for point in item.get("points") or ():
-            if not all(abs(point[axis]) <= _FARTHEST for axis in ("x", "y")):
-                raise ConfigurationError(f"{told}, and a point lies outside of any image.")
+        points: object = item.get("points")
+        if is_array(points) and not all(map(_is_near, points)):
+            raise ConfigurationError(f"{told}, and a point is none, or lies outside of any image.")
         for name in ("rle", "rle_mask"):
             if item.get(name):
                 _check_rle(item[name], most, told)
+
+
+def _is_near(point: object) -> bool:
+    """Whether OpenCV can draw it; what has no outline by its type may have anything there."""
+    if not is_object(point):
+        return False
+    ways = (point.get("x"), point.get("y"))
+    return all(isinstance(way, (int, float)) and abs(way) <= _FARTHEST for way in ways)
 
 
 def _check_rle(rle: object, most: int, told: str) -> None:

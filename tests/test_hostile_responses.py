@@ -386,11 +386,17 @@ def segments(width: int, height: int, count: int = 1, **fields: Any) -> Instance
         segments(100, 80, rle={"size": [1e9, 1e9], "counts": "0"}),
         segments(100, 80, rle={"size": [80, 100], "counts": [1] * 100_000}),
         segments(100, 80, class_id=10**400),
+        ObjectDetection.model_validate(
+            {
+                "image": {"width": 100, "height": 80},
+                "predictions": [{**BOX, "points": [*TRIANGLE, {"x": "5", "y": 1}]}],
+            }
+        ),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_masks_of_more_pixels_than_there_can_be_are_not_made(
-    prediction: InstanceSegmentation,
+    prediction: InstanceSegmentation | ObjectDetection,
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"to_supervision|supervision cannot"):
         prediction.to_supervision()
