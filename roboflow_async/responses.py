@@ -361,6 +361,6 @@ def _http_date(text: str) -> datetime:
 
 def _seconds(text: str | None) -> float | None:
     # float() also takes "1_0", "infinity" and the digits of every script.
-    if text is None or not re.fullmatch(r"[+-]?[0-9]{1,40}(\.[0-9]{0,20})?", text.strip()):
-        return None
-    return float(text)
+    # And it refuses some of what strip() takes for space: what it reads is what was matched.
+    found = re.fullmatch(r"[ \t]*([+-]?[0-9]{1,40}(?:\.[0-9]{0,20})?)[ \t]*", text or "")
+    return float(found[1]) if found is not None else None
