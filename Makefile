@@ -8,7 +8,7 @@ SDK := .venv-sdk
 # and the time of an import is not that of its users.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test sdk bench mutants lint types build coverage clean
+.PHONY: demo test fuzz sdk bench mutants lint types build coverage clean
 
 demo: $(READY)
 	$(BIN)/python -m roboflow_async demo
@@ -24,7 +24,12 @@ bench: $(READY) $(SDK)/.ready
 	$(BIN)/python benchmarks/throughput.py --rounds 2 --requests 1280
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/large_responses.py
 	$(BIN)/python benchmarks/pace.py --rates 20,500 --seconds 5
+
+# Ten minutes of hostile input to each parser of what comes from outside; says what it ran.
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz/fuzz.py --minutes 10
 
 coverage: $(READY)
 	$(BIN)/python -m coverage run -m pytest

@@ -9,6 +9,9 @@ from functools import partial
 from math import inf
 from typing import Final, TypeVar
 
+import anyio
+import anyio.to_thread
+
 from roboflow_async.admission import Admission, Flow
 from roboflow_async.call_record import CallRecord
 from roboflow_async.circuit import Circuit, Circuits
@@ -29,7 +32,7 @@ from roboflow_async.priority import PRIORITIES, Priority
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.queue_bounds import QueueBounds
 from roboflow_async.refusals import Refusals
-from roboflow_async.responses import Answer, output_of
+from roboflow_async.responses import Answer, is_large, output_of
 from roboflow_async.retry import (
     GiveUp,
     RetryQuota,
@@ -87,6 +90,7 @@ class Dispatcher:
         )
         self._is_closed = False
         self._has_been_reached = False
+        self._large_responses: anyio.CapacityLimiter | None = None
         self._cooldown_wait = partial(cooldown_wait, policy=settings.retry)
 
     def new_record(self) -> CallRecord:
@@ -154,7 +158,7 @@ class Dispatcher:
                     record.excuse()
                 try:
                     response = await self._attempt(request, record, turn, circuit, retry=retry)
-                    output = output_of(parse, response, self._key)
+                    output = await self._output_of(parse, response)
                     self._counters.succeeded += 1
                     return output
                 except APIError as failure:
@@ -175,6 +179,22 @@ class Dispatcher:
                 circuit.part(flow)
             record.ended = self._clock()
             error = None  # its traceback holds this frame: a cycle that only the collector ends
+
+    async def _output_of(self, parse: Callable[[Answer], Output], response: Answer) -> Output:
+        """The output in a response; a large one is parsed in a thread, one at a time."""
+        if not is_large(response):
+            return output_of(parse, response, self._key)
+        if self._large_responses is None:
+            self._large_responses = anyio.CapacityLimiter(1)
+        # Who cancels does not wait for the thread, which ends by itself within seconds.
+        return await anyio.to_thread.run_sync(
+            output_of,
+            parse,
+            response,
+            self._key,
+            limiter=self._large_responses,
+            abandon_on_cancel=True,
+        )
 
     def close(self) -> None:
         """Let no further attempt be sent: calls that wait or come back to retry fail."""

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeGuard
 
-__all__ = ["JSONObject", "is_array", "is_object"]
+__all__ = ["JSONObject", "is_array", "is_container", "is_object"]
 
 JSONObject = dict[str, Any]
 
@@ -15,3 +15,8 @@ def is_object(value: object) -> TypeGuard[JSONObject]:
 def is_array(value: object) -> TypeGuard[list[Any]]:
     """Whether a JSON value is an array."""
     return isinstance(value, list)
+
+
+def is_container(value: object) -> TypeGuard[JSONObject | list[Any]]:
+    """Whether a JSON value is an object or an array."""
+    return isinstance(value, (dict, list))

@@ -278,6 +278,7 @@ class HTTPTransport:
             await read_content(
                 response, self._settings.max_response_bytes, self._request_id_of(response)
             ),
+            self._settings.max_response_bytes,
         ), True
 
     def _error_answer(self, attempt: _Attempt, response: httpx.Response) -> Answer:

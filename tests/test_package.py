@@ -30,8 +30,9 @@ LAYERS = [
     "leftovers", "network", "body", "environment", "content", "counters",
     "retry", "shared_ceiling", "outage", "ledger", "pacing", "pace_law", "limiters",
     "workflow_request", "model_options", "model_aliases", "predictions", "answers", "supervision",
-    "validation", "responses", "protocol", "scaling", "outputs", "images", "many_images",
-    "file_objects", "shortages", "encoding", "downsizing", "png_strips", "pixels", "pixel_budget",
+    "validation", "bounded_validation", "responses", "large_json", "protocol", "scaling", "outputs",
+    "images", "many_images", "file_objects", "shortages", "encoding", "downsizing", "png_strips",
+    "picture_size", "pixels", "pixel_budget",
     "eight_bits", "pillow", "signatures", "results", "config", "regions", "urls",
     "checks", "priority", "jsontypes", "errors",
 ]  # fmt: skip

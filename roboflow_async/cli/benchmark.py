@@ -317,5 +317,5 @@ def _save(
         },
         "samples": samples,
     }  # fmt: skip
-    path.write_text(json.dumps(content, indent=2))
+    path.write_text(json.dumps(content, indent=2, allow_nan=False))
     stderr.print(f"Saved to {path}", soft_wrap=True, markup=False)

@@ -169,5 +169,7 @@ def write_failures(journal: Journal) -> Path | None:
     with path.open("w", encoding="utf-8") as file:
         for line in journal.lines():
             if "error" in line:
-                file.write(json.dumps({"image": line["image"], **line["error"]}) + "\n")
+                file.write(
+                    json.dumps({"image": line["image"], **line["error"]}, allow_nan=False) + "\n"
+                )
     return path

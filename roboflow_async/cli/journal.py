@@ -64,7 +64,7 @@ class Journal:
     def write(self, line: dict[str, Any]) -> None:
         """Add a line; it is with the operating system when this returns."""
         assert self._file is not None
-        self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
         self._file.flush()
         self.done.add(line["image"])
         self.failed += "error" in line

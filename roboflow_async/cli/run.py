@@ -99,7 +99,7 @@ def run(
                 write_table(journal.lines(), output, format)
             summary = job.summary(output, write_failures(journal))
     if json_summary:
-        print(json.dumps(summary))
+        print(json.dumps(summary, allow_nan=False))
     _tell(summary)
     if job.stopped:
         raise typer.Exit(STOPPED)

@@ -69,7 +69,7 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (dict, list)) else value
+    return json.dumps(value, allow_nan=False) if isinstance(value, (dict, list)) else value
 
 
 def _short(value: Any) -> Any:
