@@ -11,6 +11,7 @@ from roboflow_async.checks import check_mapping
 from roboflow_async.errors import APIError, ConfigurationError
 from roboflow_async.jsontypes import JSONObject
 from roboflow_async.model_aliases import resolve_alias
+from roboflow_async.plain_text import PlainText
 from roboflow_async.protocol import PreparedRequest, get_request, json_request
 from roboflow_async.responses import Answer, parse_json
 from roboflow_async.targets import TargetContext
@@ -33,9 +34,9 @@ Output = TypeVar("Output")
 class ServerInfo(ServerModel):
     """A server's name, version, and what tells it from others."""
 
-    name: str
-    version: str
-    uuid: str
+    name: PlainText
+    version: PlainText
+    uuid: PlainText
 
 
 class WorkflowInterface(ServerModel):
@@ -57,7 +58,7 @@ class WorkflowInterface(ServerModel):
 class WorkflowValidation(ServerModel):
     """The server's verdict on a specification: "ok"."""
 
-    status: str
+    status: PlainText
 
 
 class WorkflowBlocks(ServerModel):

@@ -23,6 +23,7 @@ from roboflow_async.errors import (
     status_error_class,
 )
 from roboflow_async.jsontypes import JSONObject, is_array, is_object
+from roboflow_async.plain_text import plain_text
 from roboflow_async.protocol import KeyPlacement
 
 __all__ = [
@@ -112,7 +113,7 @@ def output_of(parse: Callable[[Answer], Output], response: Answer, key: KeyPlace
     if words:
         failure.message = f"{failure.message.removesuffix('.')}; the server says: {words}"
     failure.args = (failure.message,)
-    text = response.content[:_LOOKED_AT].decode("utf-8", "replace")
+    text = plain_text(response.content[:_LOOKED_AT].decode("utf-8", "replace"))
     failure.body = key.without_key(text)[:_UNPARSED_BODY_LIMIT]
     try:
         # Without what was raised first: a user's exception may hold the whole response.
@@ -123,7 +124,7 @@ def output_of(parse: Callable[[Answer], Output], response: Answer, key: KeyPlace
 
 def _told(error: Exception) -> str:
     try:
-        text = " ".join(str(error)[:_MESSAGE_LIMIT].split())
+        text = " ".join(plain_text(str(error)[:_MESSAGE_LIMIT]).split())
     except Exception:  # noqa: BLE001 - of a class that a user wrote
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -220,7 +221,8 @@ def status_error(answer: Answer, key: KeyPlacement, *, now: datetime) -> APIStat
         key: the API key, which the server may have repeated.
         now: the time, for a `Retry-After` that is a date and comes without a `Date`.
     """
-    text = key.without_key(answer.content.decode("utf-8", "replace"))
+    # In this order: a key with something invisible in it is none before.
+    text = key.without_key(plain_text(answer.content.decode("utf-8", "replace")))
     message = f"HTTP {answer.status_code}: {_server_message(answer.content, key) or 'no message'}"
     kind = status_error_class(answer.status_code)
     if kind is AuthenticationError:
@@ -274,7 +276,7 @@ def _server_words(body: JSONObject, key: KeyPlacement) -> str:
 
 
 def _clean(text: str, key: KeyPlacement) -> str:
-    text = " ".join(key.without_key(text)[: _BODY_LIMIT * 2].split())
+    text = " ".join(key.without_key(plain_text(text))[: _BODY_LIMIT * 2].split())
     return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 3] + "..."
 
 

@@ -33,7 +33,7 @@ LAYERS = [
     "validation", "responses", "protocol", "scaling", "outputs", "images", "many_images",
     "file_objects", "shortages", "encoding", "downsizing", "png_strips", "pixels", "pixel_budget",
     "eight_bits", "pillow", "signatures", "results", "config", "regions", "urls",
-    "checks", "priority", "jsontypes", "errors",
+    "checks", "priority", "jsontypes", "errors", "plain_text",
 ]  # fmt: skip
 
 
