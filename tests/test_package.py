@@ -16,7 +16,7 @@ PACKAGE = Path(roboflow_async.__file__).parent
 LAYERS = [
     "__main__", "cli/__init__", "cli/demo", "cli/run", "cli/serve", "cli/doctor", "cli/benchmark",
     "cli/plots", "cli/job", "cli/journal", "cli/options", "cli/pictures", "cli/progress",
-    "cli/sources", "cli/tables", "testing/pytest_plugin", "testing/__init__",
+    "cli/sources", "cli/tables", "cli/files", "testing/pytest_plugin", "testing/__init__",
     "testing/server", "testing/app", "testing/models", "testing/workflows", "testing/detection",
     "testing/scenes", "testing/knobs", "testing/meter", "fastapi", "__init__",
     "benchmark", "client", "redis", "redis_connection", "workspace", "pipelines",
@@ -32,7 +32,7 @@ LAYERS = [
     "workflow_request", "model_options", "model_aliases", "predictions", "answers", "supervision",
     "validation", "responses", "protocol", "scaling", "outputs", "images", "many_images",
     "file_objects", "shortages", "encoding", "downsizing", "png_strips", "pixels", "pixel_budget",
-    "eight_bits", "pillow", "signatures", "results", "config", "regions", "urls",
+    "eight_bits", "pillow", "signatures", "results", "file_names", "config", "regions", "urls",
     "checks", "priority", "jsontypes", "errors", "plain_text",
 ]  # fmt: skip
 

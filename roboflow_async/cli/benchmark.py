@@ -20,6 +20,7 @@ from roboflow_async import (
     Workflow,
     benchmark,
 )
+from roboflow_async.cli.files import written_whole
 from roboflow_async.cli.options import APIKey, Host, connect, errors_told, stderr
 from roboflow_async.cli.plots import check_plot, draw_plot
 from roboflow_async.cli.sources import Source
@@ -284,5 +285,6 @@ def _save(
         },
         "samples": samples,
     }  # fmt: skip
-    path.write_text(json.dumps(content, indent=2))
+    with written_whole(path) as file:
+        file.write(json.dumps(content, indent=2).encode())
     stderr.print(f"Saved to {path}", soft_wrap=True, markup=False)
