@@ -10,7 +10,9 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -366,3 +368,32 @@ def test_stdin_gives_names_that_are_no_utf_8(tmp_path: Path) -> None:
             env=os.environ | {"ROBOFLOW_API_KEY": "any"}, capture_output=True, check=False,
         )  # fmt: skip
     assert (endless.returncode, b"more than 65536 characters" in endless.stderr) == (1, True)
+
+
+class Infinite(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        content = b'{"outputs": [{"number": 1e999}]}'
+        self.send_response_only(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_number_that_json_has_no_word_for_is_a_failure_of_its_image(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(draw_scene(1).jpeg)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Infinite) as server:
+        Thread(target=server.serve_forever).start()
+        done = command_line.run(
+            "run", "a.jpg", "--workflow", "ws/wf", "--host",
+            f"http://127.0.0.1:{server.server_port}", cwd=tmp_path,
+        )  # fmt: skip
+        server.shutdown()
+    assert done.returncode == 4, done.stderr
+    (line,) = (tmp_path / "results.jsonl").read_text().splitlines()
+    assert "Infinity" not in line
+    assert json.loads(line)["error"]["type"] == "ResponseError"

@@ -15,9 +15,10 @@ PACKAGE = Path(roboflow_async.__file__).parent
 # Top to bottom: a file imports from those below it alone.
 LAYERS = [
     "__main__", "cli/__init__", "cli/demo", "cli/run", "cli/serve", "cli/doctor", "cli/benchmark",
-    "cli/plots", "cli/job", "cli/journal", "cli/options", "cli/pictures", "cli/progress",
-    "cli/sources", "cli/tables", "cli/files", "testing/pytest_plugin", "testing/__init__",
-    "testing/server", "testing/app", "testing/models", "testing/workflows", "testing/detection",
+    "cli/plots", "cli/job", "cli/journal", "cli/options", "cli/keys", "cli/pictures",
+    "cli/progress", "cli/sources", "cli/tables", "cli/files", "testing/pytest_plugin",
+    "testing/__init__", "testing/server", "testing/app", "testing/models", "testing/workflows",
+    "testing/detection",
     "testing/scenes", "testing/knobs", "testing/meter", "fastapi", "__init__",
     "benchmark", "client", "redis", "redis_connection", "workspace", "pipelines",
     "operations", "calls", "sdk_calls", "workflow", "model", "endpoint_target",

@@ -21,6 +21,7 @@ from roboflow_async import (
     benchmark,
 )
 from roboflow_async.cli.files import written_whole
+from roboflow_async.cli.keys import APIKeyFile, read_key
 from roboflow_async.cli.options import APIKey, Host, connect, errors_told, stderr
 from roboflow_async.cli.plots import check_plot, draw_plot
 from roboflow_async.cli.sources import Source
@@ -68,6 +69,7 @@ def api_speed(
         str | None, typer.Option("--rps", help="Requests per second; several: 5,10,20.")
     ] = None,
     api_key: APIKey = None,
+    api_key_file: APIKeyFile = None,
     output_location: Annotated[
         Path | None, typer.Option("--output_location", "-o", help="A file or folder for JSON.")
     ] = None,
@@ -81,6 +83,8 @@ def api_speed(
 ) -> None:
     """Send requests at a constant rate; count latency from when each was due."""
     with errors_told():
+        taken = "the images" if dataset_reference == "-" else ""
+        api_key = read_key(api_key, api_key_file, stdin=taken)
         rates = _rates(rps)
         check_plot(plot)
         images = _images(dataset_reference)
@@ -139,7 +143,7 @@ def _parsed(text: str | None, name: str) -> Any:
         return None
     try:
         return json.loads(Path(text).read_text() if Path(text).is_file() else text)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ConfigurationError(f"{name} is not JSON: {error}.") from None
 
 

@@ -110,7 +110,12 @@ class Job:
         line["latency"] = round(result.latency, 4)
         if result.processing_time is not None:
             line["processing_time"] = result.processing_time
-        self._journal.write(line)
+        try:
+            self._journal.write(line)
+        except ValueError:  # nothing has been written yet
+            del line["output"]
+            told = "the output holds a number that is not finite, for which JSON has no word."
+            self._journal.write({**line, "error": {"type": "ResponseError", "message": told}})
 
     @contextmanager
     def _interruptible(self, stopping: asyncio.Event) -> Generator[None]:

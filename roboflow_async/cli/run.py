@@ -11,10 +11,12 @@ import typer
 from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
 from roboflow_async.cli.job import FailureLimit, Job, write_failures
 from roboflow_async.cli.journal import Journal
+from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import (
     SOME_FAILED,
     STOPPED,
     APIKey,
+    APIKeyFile,
     Host,
     Rps,
     Seconds,
@@ -67,6 +69,7 @@ def run(
     transport: TransportOption = "httpx",
     host: Host = None,
     api_key: APIKey = None,
+    api_key_file: APIKeyFile = None,
     json_summary: Annotated[
         bool, typer.Option("--json", help="Summary as JSON, to stdout.")
     ] = False,
@@ -77,6 +80,7 @@ def run(
     Ctrl-C finishes what is in flight; a second one stops at once.
     """
     with errors_told():
+        api_key = read_key(api_key, api_key_file, stdin="the images" if source == "-" else "")
         check_format(format)
         limit = FailureLimit(max_failures)
         images = Source(source)

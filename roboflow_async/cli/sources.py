@@ -2,7 +2,6 @@
 
 import asyncio
 import glob
-import io
 import os
 import re
 import sys
@@ -53,9 +52,10 @@ class Source:
 
     def __init__(self, text: str) -> None:
         self._stdin: TextIO | None = sys.stdin if text == "-" else None
-        if isinstance(self._stdin, io.TextIOWrapper):
-            # As the operating system's own names of files: they need be no UTF-8.
-            self._stdin.reconfigure(errors="surrogateescape")
+        # As the operating system's own names of files: they need be no UTF-8.
+        take_any_bytes = getattr(self._stdin, "reconfigure", None)
+        if take_any_bytes is not None:
+            take_any_bytes(errors="surrogateescape")
         self._items: list[str] = []
         if self._stdin is None:
             self._items = list(dict.fromkeys(_found(text)))
