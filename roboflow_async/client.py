@@ -3,10 +3,10 @@
 import asyncio
 from functools import partial
 from types import TracebackType
-from typing import NoReturn, Self, SupportsIndex, TypeVar
+from typing import Any, NoReturn, Self, SupportsIndex, TypeVar
 
 from roboflow_async.calls import Calls
-from roboflow_async.checks import refuse_copy
+from roboflow_async.checks import forget_locals, refuse_copy
 from roboflow_async.config import (
     APIKeyTransport,
     RetryPolicy,
@@ -105,30 +105,32 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         max_image_pixels: int = 178_956_970,
         platform_url: str | None = None,
     ) -> None:
-        settings = Settings.resolve(
-            api_key=api_key,
-            api_url=api_url,
-            api_key_transport=api_key_transport,
-            requests_per_second=requests_per_second,
-            max_concurrency=max_concurrency,
-            timeout=timeout,
-            queue_timeout=queue_timeout,
-            max_waiting=max_waiting,
-            retry=retry,
-            allow_paths=allow_paths,
-            allow_urls=allow_urls,
-            max_response_bytes=max_response_bytes,
-            max_image_bytes=max_image_bytes,
-            max_image_pixels=max_image_pixels,
-        )
-        parts = Parts.of(
-            settings,
-            limiter=limiter,
-            transport=transport,
-            http_client=http_client,
-            trust_env=trust_env,
-        )
-        platform = settings.for_platform(platform_url)
+        try:
+            settings, platform, parts = _assembled(
+                platform_url,
+                limiter=limiter,
+                transport=transport,
+                http_client=http_client,
+                trust_env=trust_env,
+                api_key=api_key,
+                api_url=api_url,
+                api_key_transport=api_key_transport,
+                requests_per_second=requests_per_second,
+                max_concurrency=max_concurrency,
+                timeout=timeout,
+                queue_timeout=queue_timeout,
+                max_waiting=max_waiting,
+                retry=retry,
+                allow_paths=allow_paths,
+                allow_urls=allow_urls,
+                max_response_bytes=max_response_bytes,
+                max_image_bytes=max_image_bytes,
+                max_image_pixels=max_image_pixels,
+            )
+        except Exception as error:
+            api_key = api_url = platform_url = None
+            forget_locals(error)
+            raise
         self._platform_parts = partial(
             Parts.of,
             platform,
@@ -156,7 +158,9 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         )
 
     def __repr__(self) -> str:
-        return f"<RoboflowClient for {self._settings.api_url}>"
+        # Whoever looks into a constructor that has failed finds one without settings.
+        settings: Settings | None = getattr(self, "_settings", None)
+        return f"<RoboflowClient {f'for {settings.api_url}' if settings else 'that is not made'}>"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         refuse_copy(self)
@@ -189,7 +193,11 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             )
         if self._platform_runtime is None:
             # Not before it is asked for: reading the certificates takes 20 ms, and few need it.
-            self._platform_runtime = RuntimeHolder(self._platform_parts())
+            try:
+                self._platform_runtime = RuntimeHolder(self._platform_parts())
+            except Exception as error:
+                forget_locals(error)
+                raise
         return self._platform_runtime
 
     @property
@@ -210,3 +218,24 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             slots=self._settings.max_concurrency,
             outage=self._runtime.outage if now is not None else 0.0,
         )
+
+
+def _assembled(
+    platform_url: str | None,
+    *,
+    limiter: RateLimiter | None,
+    transport: TransportName,
+    http_client: HTTPClient | None,
+    trust_env: bool,
+    **arguments: Any,
+) -> tuple[Settings, Settings, Parts]:
+    """The settings, those for the platform API, and the parts that a client is made of."""
+    settings = Settings.resolve(**arguments)
+    parts = Parts.of(
+        settings,
+        limiter=limiter,
+        transport=transport,
+        http_client=http_client,
+        trust_env=trust_env,
+    )
+    return settings, settings.for_platform(platform_url), parts

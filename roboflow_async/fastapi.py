@@ -42,6 +42,7 @@ from roboflow_async import (
     RoboflowError,
     ServerError,
 )
+from roboflow_async.checks import forget_locals
 from roboflow_async.transport import HTTPClient
 
 __all__ = [
@@ -102,16 +103,23 @@ def lifespan(
         **options: of the client, see `ClientOptions`. Wrong ones, and a missing key, are told
             when the app starts.
     """
+    limiter = options.get("limiter")
+
+    def make_client() -> RoboflowClient:
+        safe: dict[str, Any] = {**options, "allow_paths": False}
+        safe["allow_urls"] = "public" if options.get("allow_urls") else False
+        return RoboflowClient(**safe)
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncGenerator[dict[str, RoboflowClient]]:
-        safe: dict[str, Any] = {**options, "allow_paths": False}
-        safe["allow_urls"] = "public" if options.get("allow_urls") else False
         async with AsyncExitStack() as stack:
-            limiter = options.get("limiter")
             if isinstance(limiter, AbstractAsyncContextManager):
                 await stack.enter_async_context(limiter)
-            client = await stack.enter_async_context(RoboflowClient(**safe))
+            try:
+                client = await stack.enter_async_context(make_client())
+            except Exception as error:
+                forget_locals(error)
+                raise
             setattr(app.state, _NAME, client)
             yield {_NAME: client}
 

@@ -24,6 +24,7 @@ from roboflow_async.errors import (
 )
 from roboflow_async.jsontypes import JSONObject, is_array, is_container, is_object
 from roboflow_async.large_json import Weight, parse_in_pieces
+from roboflow_async.plain_text import plain_text
 from roboflow_async.protocol import KeyPlacement
 
 __all__ = [
@@ -128,7 +129,7 @@ def output_of(parse: Callable[[Answer], Output], response: Answer, key: KeyPlace
     if words:
         failure.message = f"{failure.message.removesuffix('.')}; the server says: {words}"
     failure.args = (failure.message,)
-    text = response.content[:_LOOKED_AT].decode("utf-8", "replace")
+    text = plain_text(response.content[:_LOOKED_AT].decode("utf-8", "replace"))
     failure.body = key.without_key(text)[:_UNPARSED_BODY_LIMIT]
     try:
         # Without what was raised first: a user's exception may hold the whole response.
@@ -139,7 +140,7 @@ def output_of(parse: Callable[[Answer], Output], response: Answer, key: KeyPlace
 
 def _told(error: Exception) -> str:
     try:
-        text = " ".join(str(error)[:_MESSAGE_LIMIT].split())
+        text = " ".join(plain_text(str(error)[:_MESSAGE_LIMIT]).split())
     except Exception:  # noqa: BLE001 - of a class that a user wrote
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -277,7 +278,8 @@ def status_error(answer: Answer, key: KeyPlacement, *, now: datetime) -> APIStat
         now: the time, for a `Retry-After` that is a date and comes without a `Date`.
     """
     content = answer.content[:_ENOUGH_FOR_WORDS]  # all that is read of an error
-    text = key.without_key(content.decode("utf-8", "replace"))
+    # In this order: a key with something invisible in it is none before.
+    text = key.without_key(plain_text(content.decode("utf-8", "replace")))
     message = f"HTTP {answer.status_code}: {_server_message(content, key) or 'no message'}"
     kind = status_error_class(answer.status_code)
     if kind is AuthenticationError:
@@ -331,7 +333,7 @@ def _server_words(body: JSONObject, key: KeyPlacement) -> str:
 
 
 def _clean(text: str, key: KeyPlacement) -> str:
-    text = " ".join(key.without_key(text)[: _BODY_LIMIT * 2].split())
+    text = " ".join(key.without_key(plain_text(text))[: _BODY_LIMIT * 2].split())
     return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 3] + "..."
 
 

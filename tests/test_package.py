@@ -15,8 +15,9 @@ PACKAGE = Path(roboflow_async.__file__).parent
 # Top to bottom: a file imports from those below it alone.
 LAYERS = [
     "__main__", "cli/__init__", "cli/demo", "cli/run", "cli/serve", "cli/doctor", "cli/benchmark",
-    "cli/concurrency", "cli/plots", "cli/job", "cli/journal", "cli/options", "cli/pictures",
-    "cli/progress", "cli/sources", "cli/tables", "testing/pytest_plugin", "testing/__init__",
+    "cli/concurrency", "cli/plots", "cli/job", "cli/journal", "cli/options", "cli/keys",
+    "cli/pictures", "cli/progress", "cli/sources", "cli/tables", "cli/files",
+    "testing/pytest_plugin", "testing/__init__",
     "testing/server", "testing/app", "testing/models", "testing/workflows", "testing/detection",
     "testing/scenes", "testing/knobs", "testing/meter", "fastapi", "__init__",
     "benchmark", "client", "redis", "redis_connection", "workspace", "pipelines",
@@ -33,8 +34,8 @@ LAYERS = [
     "validation", "bounded_validation", "responses", "large_json", "protocol", "scaling", "outputs",
     "images", "many_images", "file_objects", "shortages", "encoding", "downsizing", "png_strips",
     "picture_size", "pixels", "pixel_budget",
-    "eight_bits", "pillow", "signatures", "results", "config", "regions", "urls",
-    "checks", "priority", "jsontypes", "errors",
+    "eight_bits", "pillow", "signatures", "results", "file_names", "config", "regions", "urls",
+    "checks", "priority", "jsontypes", "errors", "plain_text",
 ]  # fmt: skip
 
 

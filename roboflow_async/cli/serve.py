@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from roboflow_async import ConfigurationError
+from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import errors_told, stderr
 
 __all__ = ["serve"]
@@ -20,7 +21,16 @@ def serve(
     latency: Annotated[float, typer.Option(min=0, help="Seconds for each request.")] = 0.05,
     latency_jitter: Annotated[float, typer.Option(min=0, help="Seconds more, at random.")] = 0.0,
     cold_start: Annotated[float, typer.Option(min=0, help="Seconds to load the model.")] = 0.0,
-    api_key: Annotated[str | None, typer.Option(help="The only key that is let in.")] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            help="The only key that is let in. Not safe for a real one: everybody on this machine "
+            "sees it in the list of processes."
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        str | None, typer.Option(help="A file that holds it, or '-' for stdin. Safe.")
+    ] = None,
     fail: Annotated[
         list[str],
         typer.Option(help="A fault, and the share of requests it strikes: unavailable=0.1"),
@@ -33,6 +43,7 @@ def serve(
             raise ConfigurationError(
                 "serve needs an extra: pip install 'roboflow-async[cli,testing]'."
             )
+        api_key = read_key(api_key, api_key_file)
         from roboflow_async.testing import StandInServer  # noqa: PLC0415 - an extra
 
         try:
