@@ -51,12 +51,11 @@ async def _watching(
 
 
 def _longest_body(connection: HTTPConnection) -> int:
-    for state in (connection.scope.get("state"), getattr(connection.get("app"), "state", None)):
-        most = state.get(LONGEST_BODY_NAME) if isinstance(state, dict) else None
-        most = most if most is not None else getattr(state, LONGEST_BODY_NAME, None)
-        if isinstance(most, int):
-            return most
-    return LONGEST_BODY
+    # The lifespan's state also reaches apps that are mounted, the app's own one does not.
+    of_lifespan: dict[str, Any] = connection.scope.get("state") or {}
+    of_app: Any = getattr(connection.scope.get("app"), "state", None)
+    most = of_lifespan.get(LONGEST_BODY_NAME)
+    return most if most is not None else getattr(of_app, LONGEST_BODY_NAME, LONGEST_BODY)
 
 
 def _may_read(connection: HTTPConnection) -> bool:

@@ -48,10 +48,12 @@ from roboflow_async.disconnects import (
     CancelOnDisconnect,
     cancel_on_disconnect,
 )
+from roboflow_async.host_header import CheckedHost
 from roboflow_async.transport import HTTPClient
 
 __all__ = [
     "CancelOnDisconnect",
+    "CheckedHost",
     "ClientOptions",
     "ErrorAnswer",
     "RoboflowDep",
