@@ -39,7 +39,8 @@ THEIRS = [
     "[::]", "[2001:db8::1]:9001", "2130706433", "0x7f000001", "127.1", "::1", "::1:9001", "[::1",
     "[::1]evil", "[::1]:9001:1", "localhost:9001x", "localhost:-1", "localhost@evil.example",
     "evil.example@localhost", "localhost/evil", "localhost evil", "localhost,evil", "localhost..",
-    "localhost\t", "loc\u0430lhost", "127.0.0.1:9001, evil.example", "a" * 10_000, "[127.0.0.1%eth0]",
+    "localhost\t", "loc\u0430lhost", "127.0.0.1:9001, evil.example", "a" * 10_000,
+    "[127.0.0.1%eth0]",
 ]  # fmt: skip
 
 
