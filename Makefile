@@ -69,10 +69,11 @@ $(SDK)/.ready: requirements/inference-sdk.txt
 	$(SDK)/bin/python $(INSTALL) requirements/inference-sdk.txt
 	touch $(SDK)/.ready
 
-# Known vulnerabilities in what the locks name, and what is careless in the workflows.
+# Known vulnerabilities in what the locks name (what cannot be looked up fails, too),
+# and what is careless in the workflows.
 audit: $(AUDIT)/.ready
 	for lock in requirements/*.txt; do \
-		$(AUDIT)/bin/pip-audit --require-hashes --disable-pip --requirement $$lock || exit 1; \
+		$(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --requirement $$lock || exit 1; \
 	done
 	$(AUDIT)/bin/zizmor --offline --persona pedantic .github
 

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import uvicorn
 
@@ -75,7 +75,7 @@ class StandInServer:
     @property
     def url(self) -> str:
         """The base URL, for `api_url=`."""
-        host, port = self._socket.getsockname()[:2]
+        host, port = cast("tuple[str, int]", self._socket.getsockname()[:2])
         # All addresses are none to connect to; this machine's own is among them.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
