@@ -75,8 +75,9 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         max_image_pixels: pixels; a file with more that `max_side` would have to decode is an
             `ImageError`. Decoding takes up to 4 bytes for each, in some formats a multiple; one
             large picture is decoded at a time.
-        platform_url: the platform API's base URL, for operations on the workspace. Default:
-            RF_API_BASE_URL, else that of the region of `api_url`.
+        platform_url: the platform API's base URL, for operations on the workspace, which gets
+            the key. Default: RF_API_BASE_URL, else that of the region of `api_url`. Where `api_url`
+            is a server of your own there is none, unless it is named in one of these ways.
 
     Raises:
         ConfigurationError: an argument or an environment variable is wrong.
@@ -139,6 +140,8 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             http_client=http_client,
             trust_env=trust_env,
         )
+        self._platform_url = platform.api_url
+        self._platform_is_named = settings.names_platform(platform_url)
         self._platform_runtime: RuntimeHolder | None = None
         self._closed = False
         self._platform_key = KeyPlacement(platform.api_key, platform.api_key_transport)
@@ -190,6 +193,12 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         if self._closed:
             raise ConfigurationError(
                 "this client is closed: make a new one, and keep it open while it is used."
+            )
+        if not self._platform_is_named:
+            raise ConfigurationError(
+                f"operations on a workspace would send the API key to {self._platform_url}, and "
+                f"api_url is a server of your own ({self._settings.api_url}): if the key may go "
+                f"there, give platform_url={self._platform_url!r}."
             )
         if self._platform_runtime is None:
             # Not before it is asked for: reading the certificates takes 20 ms, and few need it.

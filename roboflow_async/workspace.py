@@ -82,7 +82,9 @@ _PREFLIGHT: Final = pydantic.TypeAdapter(Preflight)
 class WorkspaceOperations(ABC):
     """The part of `RoboflowClient` that asks the platform API, with the same key.
 
-    Each call raises `APIError` as all others do, and `ConfigurationError` when there is no key.
+    The key goes to the platform's host. Each call raises `APIError` as all others do, and
+    `ConfigurationError` when there is no key, or when `api_url` is a server of the user's own and
+    nobody named the platform: `platform_url=`.
     """
 
     _platform_key: KeyPlacement

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import warnings
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -35,6 +36,16 @@ def serve(
         list[str],
         typer.Option(help="A fault, and the share of requests it strikes: unavailable=0.1"),
     ] = [],  # noqa: B006 - typer copies it
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen on. Other than by default, other machines can use it."
+        ),
+    ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str],
+        typer.Option(help="A name by which other machines know this one, for the Host header."),
+    ] = [],  # noqa: B006 - typer copies it
     seed: Annotated[int, typer.Option(help="Of all that happens at random.")] = 0,
 ) -> None:
     """Run a stand-in for the Roboflow API on this machine, with its limits and its faults."""
@@ -47,16 +58,20 @@ def serve(
         from roboflow_async.testing import StandInServer  # noqa: PLC0415 - an extra
 
         try:
-            server = StandInServer(
-                port=port, requests_per_second=rps or None, retry_after=retry_after,
-                latency=latency, latency_jitter=latency_jitter, cold_start=cold_start,
-                api_key=api_key, seed=seed,
-            )  # fmt: skip
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                server = StandInServer(
+                    port=port, host=host, allowed_hosts=allow_host,
+                    requests_per_second=rps or None, retry_after=retry_after,
+                    latency=latency, latency_jitter=latency_jitter, cold_start=cold_start,
+                    api_key=api_key, seed=seed,
+                )  # fmt: skip
             for text in fail:
                 name, _, share = text.partition("=")
                 server.fail(name, share=float(share or 1))
         except OSError as error:
-            raise ConfigurationError(f"port {port} cannot be used: {error.strerror}.") from None
+            what = f"port {port}" if host == "127.0.0.1" else f"port {port} of {host!r}"
+            raise ConfigurationError(f"{what} cannot be used: {error.strerror}.") from None
         except ValueError as error:
             raise ConfigurationError(f"--fail: {error}.") from None
     stopped = threading.Event()
@@ -66,6 +81,8 @@ def serve(
 
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, stop)
+    for one in warned:
+        stderr.print(f"Warning: {one.message}", style="yellow", markup=False, soft_wrap=True)
     with server:
         stderr.print(f"Serving on {server.url}; Ctrl-C stops.", soft_wrap=True)
         stopped.wait()
