@@ -2,9 +2,9 @@
 
     python tests/fuzz/fuzz.py [--minutes 10] [--only name]
 
-A target is a test of hypothesis in a `test_fuzz_*.py` here. In the suite it has a few examples, by
-this program thousands in each round. At the end it says how many each had; it stops at the first
-finding, which hypothesis has made small, and keeps for the next run.
+A target is a test of hypothesis in a `test_fuzz_*.py` here, or one that stands with its kin. In the
+suite it has a few examples, by this program thousands in each round. At the end it says how many
+each had; it stops at the first finding, which hypothesis has made small and keeps for the next run.
 """
 
 import argparse
@@ -17,6 +17,13 @@ from collections import Counter
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+REDIS, HOSTS = FOLDER.parent / "test_hostile_redis.py", FOLDER.parent / "test_host_header.py"
+TARGETS = [
+    f"{FOLDER}",
+    f"{REDIS}::test_whatever_is_in_the_hash_redis_answers_soon_and_waits_are_bounded",
+    f"{REDIS}::test_of_any_reply_the_waits_are_bounded",
+    f"{HOSTS}::test_no_text_is_ours_by_accident",
+]
 # As `--hypothesis-show-statistics` writes them: the test, and then its phases.
 TARGET = re.compile(r"^(\S+::\S+):$")
 EXAMPLES = re.compile(r"(\d+) passing(?: examples)?, \d+ failing")
@@ -25,7 +32,7 @@ EXAMPLES = re.compile(r"(\d+) passing(?: examples)?, \d+ failing")
 def one_round(seed: int, only: str) -> tuple[int, Counter[str], str]:
     """The exit code of pytest, examples by target, and all that it wrote."""
     command = [
-        sys.executable, "-m", "pytest", "-q", "-x", "--show-capture=no", str(FOLDER), "-k", only,
+        sys.executable, "-m", "pytest", "-q", "-x", "--show-capture=no", *TARGETS, "-k", only,
         f"--hypothesis-seed={seed}", "--hypothesis-show-statistics",
     ]  # fmt: skip
     environment = {**os.environ, "HYPOTHESIS_PROFILE": "fuzz"}
