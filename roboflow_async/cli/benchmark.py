@@ -28,6 +28,7 @@ from roboflow_async.cli.keys import APIKeyFile, read_key
 from roboflow_async.cli.options import APIKey, Host, connect, errors_told, stderr
 from roboflow_async.cli.plots import check_plot, draw_plot
 from roboflow_async.cli.sources import Source
+from roboflow_async.jsontypes import read_json_text
 from roboflow_async.predictions import Prediction
 from roboflow_async.regions import is_roboflow_host
 
@@ -173,7 +174,7 @@ def _parsed(text: str | None, name: str) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(Path(text).read_text() if Path(text).is_file() else text)
+        return read_json_text(Path(text).read_text() if Path(text).is_file() else text)
     except (ValueError, OSError, RecursionError) as error:
         raise ConfigurationError(f"{name} is not JSON: {error}.") from None
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, Self
 
 from roboflow_async import ConfigurationError
 from roboflow_async.cli.files import open_journal, read_small, written_whole
-from roboflow_async.jsontypes import is_object
+from roboflow_async.jsontypes import is_object, read_json_text
 
 __all__ = ["Journal", "json_line"]
 
@@ -102,7 +102,7 @@ class Journal:
         assert self._file is not None
         self._file.seek(0)
         while line := self._file.readline(_LONGEST_LINE):
-            yield json.loads(line)
+            yield read_json_text(line)
 
     def _check_run(self, file: BinaryIO) -> None:
         content = read_small(self._run_path, _LARGEST_RUN)
@@ -116,7 +116,7 @@ class Journal:
                 fresh.write(json.dumps(self._run, indent=2).encode())
             return
         try:
-            run: object = json.loads(content)
+            run: object = read_json_text(content)
         except (ValueError, RecursionError):
             run = None
         if not is_object(run):
@@ -141,7 +141,7 @@ class Journal:
             try:
                 if not line.endswith(b"\n"):
                     raise ValueError
-                image, error = _image_of(json.loads(line))
+                image, error = _image_of(read_json_text(line))
             except (ValueError, RecursionError):
                 if file.read(1):
                     raise ConfigurationError(
@@ -160,7 +160,7 @@ class Journal:
         # Beside the old one, then in its place: killed in between, one of them is whole.
         with written_whole(self.path) as fresh:
             for line in file:
-                image, failed = _image_of(json.loads(line))
+                image, failed = _image_of(read_json_text(line))
                 if not failed:
                     fresh.write(line)
                     done.add(image)

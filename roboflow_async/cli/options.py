@@ -1,6 +1,5 @@
 """What several commands take, and how they end."""
 
-import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from roboflow_async import (
     RoboflowError,
 )
 from roboflow_async.cli.keys import APIKey, APIKeyFile, stderr
+from roboflow_async.jsontypes import read_json_text
 from roboflow_async.plain_text import plain_text
 
 __all__ = [
@@ -102,7 +102,7 @@ def parameters(given: list[str], name: str = "--param") -> dict[str, Any]:
         if not equals or not key:
             raise ConfigurationError(f"{name} {pair!r:.80}: give it as name=value.")
         try:
-            found[key] = json.loads(text)
+            found[key] = read_json_text(text)
         except (ValueError, RecursionError):
             found[key] = text
     return found
@@ -111,6 +111,6 @@ def parameters(given: list[str], name: str = "--param") -> dict[str, Any]:
 def read_json(path: Path, name: str) -> Any:
     """A JSON file that an option names."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json_text(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{name} {str(path)!r:.200} cannot be read: {error}.") from None
