@@ -30,7 +30,7 @@ NAME = "attacked"
 BOOKED_UNDER = f"roboflow-async:ceiling:{NAME}"
 FIELDS = (
     "seen", "turns", "valid", "cold", "next", "last", "cool", "low", "knee", "climb",
-    "began", "ring",
+    "began", "ring", "passed", "since",
 )  # fmt: skip
 # A day, in seconds; a turn comes after two hours at the very most, and where the ceiling is low
 # after the time of a hundred.
