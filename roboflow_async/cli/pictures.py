@@ -12,17 +12,12 @@ from roboflow_async.cli.files import write_below
 from roboflow_async.cli.sources import is_url
 from roboflow_async.file_names import cut_name, safe_name, tag
 from roboflow_async.jsontypes import is_array, is_object
+from roboflow_async.signatures import suffix_of
 
 __all__ = ["ItemNames", "save_pictures"]
 
 # Shorter texts are no pictures.
 _LEAST: Final = 100
-_SIGNATURES: Final = (
-    (re.compile(rb"\xff\xd8\xff"), ".jpg"),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), ".png"),
-    (re.compile(rb"GIF8[79]a"), ".gif"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), ".webp"),
-)
 _DEEPEST: Final = 16  # folders below that of all pictures
 
 
@@ -105,9 +100,8 @@ def _picture(value: Any) -> tuple[bytes, str] | None:
         data = decode_image(value)
     except RoboflowError:
         return None
-    return next(
-        ((data, suffix) for signature, suffix in _SIGNATURES if signature.match(data)), None
-    )
+    suffix = suffix_of(data)
+    return None if suffix is None else (data, suffix)
 
 
 def _below(item: str) -> list[str]:
