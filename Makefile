@@ -4,11 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SDK := .venv-sdk
+AUDIT := .venv-audit
+# Nothing is installed whose hash is not in the lock. (A wheel runs nothing when it is installed.)
+INSTALL := -m pip install --quiet --prefer-binary --require-hashes --requirement
+LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --custom-compile-command "make lock" --quiet $(UPGRADE)
 # Without compiled files each of the many processes that the tests start compiles everything anew,
 # and the time of an import is not that of its users.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test sdk bench mutants lint types build coverage clean
+.PHONY: demo test fuzz sdk bench mutants lint types build coverage audit lock clean
 
 demo: $(READY)
 	$(BIN)/python -m roboflow_async demo
@@ -19,12 +24,17 @@ test: $(READY)
 
 # Needs nginx; under five minutes.
 bench: $(READY) $(SDK)/.ready
-	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python $(INSTALL) requirements/bench.txt
 	$(BIN)/python benchmarks/lost_images.py
 	$(BIN)/python benchmarks/throughput.py --rounds 2 --requests 1280
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/large_responses.py
 	$(BIN)/python benchmarks/pace.py --rates 20,500 --seconds 5
+
+# Ten minutes of hostile input to each parser of what comes from outside; says what it ran.
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz/fuzz.py --minutes 10
 
 coverage: $(READY)
 	$(BIN)/python -m coverage run -m pytest
@@ -44,23 +54,44 @@ types: $(READY)
 
 build: $(READY)
 	rm -rf dist
-	$(BIN)/python -m build
+	$(BIN)/python -m build --no-isolation
 	$(BIN)/python -m zipfile --list dist/*.whl
 
 clean:
-	rm -rf $(VENV) $(SDK) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
+	rm -rf $(VENV) $(SDK) $(AUDIT) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
 
-# pip 25.1 is the first that reads [dependency-groups].
-$(READY): pyproject.toml
+$(READY): pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
+	$(BIN)/python $(INSTALL) requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
 sdk: $(SDK)/.ready
 
 # Roboflow's official client, to compare with. Apart: it pins its own versions of much.
-$(SDK)/.ready: benchmarks/inference-sdk.txt
+$(SDK)/.ready: requirements/inference-sdk.txt
 	$(PYTHON) -m venv $(SDK)
-	$(SDK)/bin/python -m pip install --quiet --requirement benchmarks/inference-sdk.txt
+	$(SDK)/bin/python $(INSTALL) requirements/inference-sdk.txt
 	touch $(SDK)/.ready
+
+# Known vulnerabilities in what the locks name (what cannot be looked up fails, too),
+# and what is careless in the workflows.
+audit: $(AUDIT)/.ready
+	for lock in requirements/*.txt; do \
+		$(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --requirement $$lock || exit 1; \
+	done
+	$(AUDIT)/bin/zizmor --offline --persona pedantic .github
+
+# Writes the locks anew: what pyproject.toml says changed, and the newest of everything with
+# UPGRADE=--upgrade, which a workflow does once a week.
+lock: $(AUDIT)/.ready
+	$(AUDIT)/bin/uv $(LOCK) pyproject.toml --extra all --group dev --output-file requirements/dev.txt
+	$(AUDIT)/bin/uv $(LOCK) --group bench --constraint requirements/dev.txt \
+		--output-file requirements/bench.txt
+	$(AUDIT)/bin/uv $(LOCK) --group audit --output-file requirements/audit.txt
+	$(AUDIT)/bin/uv $(LOCK) benchmarks/inference-sdk.txt --output-file requirements/inference-sdk.txt
+
+$(AUDIT)/.ready: requirements/audit.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python $(INSTALL) requirements/audit.txt
+	touch $(AUDIT)/.ready

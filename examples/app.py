@@ -6,6 +6,7 @@ Without a key, on the stand-in API, in two terminals:
     ROBOFLOW_API_URL=http://127.0.0.1:9001 uvicorn --app-dir examples app:app
 
 and then http://127.0.0.1:8000. With a key: set ROBOFLOW_API_KEY, and MODEL_ID to your detector.
+It is for this machine's own browser. Behind a name, set ALLOWED_HOSTS=app.example.com,...
 With more than one worker (`--workers 4`): set REDIS_URL, so that all of them share one ceiling.
 """
 
@@ -23,6 +24,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from roboflow_async import Model, RedisRateLimiter, RoboflowClient, RoboflowError
 from roboflow_async.fastapi import (
     CancelOnDisconnect,
+    CheckedHost,
     RoboflowDep,
     StreamsDep,
     add_error_handlers,
@@ -33,6 +35,7 @@ from roboflow_async.predictions import ObjectDetection
 
 MODEL_ID: Final = os.environ.get("MODEL_ID", "shapes/1")
 REDIS_URL: Final = os.environ.get("REDIS_URL")
+ALLOWED_HOSTS: Final = os.environ.get("ALLOWED_HOSTS", "").split(",")
 PAGE: Final = Path(__file__).parent / "page.html"
 MOST_IMAGES: Final = 200  # in one request: streams wait on purpose, and are not refused by a queue
 
@@ -46,6 +49,8 @@ app = FastAPI(
     ),
 )
 add_error_handlers(app)
+# Else any page in the browser could use it, by a name of its own for 127.0.0.1.
+app.add_middleware(CheckedHost, allowed=ALLOWED_HOSTS)
 
 
 async def some_images(images: list[UploadFile]) -> list[UploadFile]:

@@ -6,11 +6,13 @@ field that a newer server adds is kept, and found in `model_extra`. Coordinates 
 image that was given, from its top left corner; `x` and `y` of a box are its center.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 __all__ = [
+    "FAIL_FAST",
     "BoundingBox",
     "DetectedObject",
     "ImageInference",
@@ -24,6 +26,10 @@ __all__ = [
 ]
 
 
+FAIL_FAST: Final = Field(fail_fast=True)
+"""Of a list: the first item that is wrong ends it. Else a megabyte of them makes gigabytes."""
+
+
 class ServerModel(BaseModel):
     """A part of an answer: frozen, and forgiving to fields that are new."""
 
@@ -33,6 +39,7 @@ class ServerModel(BaseModel):
         populate_by_name=True,
         hide_input_in_errors=True,
         protected_namespaces=(),
+        allow_inf_nan=False,
         coerce_numbers_to_str=True,  # names of classes and ids are numbers in some answers
         defer_build=True,  # few of them are used by one program
     )
@@ -93,9 +100,9 @@ class ImageInference(Inference):
             the server told none.
     """
 
-    image: Annotated[ImageSize | list[ImageSize], BeforeValidator(_none_as_empty)] = Field(
-        default_factory=list[ImageSize]
-    )
+    image: Annotated[
+        ImageSize | Annotated[list[ImageSize], FAIL_FAST], BeforeValidator(_none_as_empty)
+    ] = Field(default_factory=list[ImageSize])
 
 
 class BoundingBox(ServerModel):
@@ -144,8 +151,9 @@ class DetectedObject(ScoredBox):
     tracker_id: int | None = None
 
 
-class Point(ServerModel):
-    """Pixels."""
+@dataclass(frozen=True, slots=True, config=ConfigDict(allow_inf_nan=False))
+class Point:
+    """Pixels. An outline may have thousands, so that a point is as small as can be."""
 
     x: float
     y: float

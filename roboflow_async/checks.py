@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping
+from traceback import clear_frames
 from typing import NoReturn, cast
 
-from roboflow_async.errors import ConfigurationError
+from roboflow_async.errors import ConfigurationError, RoboflowError
 from roboflow_async.priority import PRIORITIES
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "check_mapping",
     "check_number",
     "check_priority",
+    "forget_locals",
     "refuse_copy",
     "shown",
 ]
@@ -70,6 +72,27 @@ def check_priority(value: object) -> None:
         raise ConfigurationError(
             f"priority={shown(value)} does not do: give 'interactive' or 'bulk'."
         )
+
+
+def forget_locals(error: Exception) -> None:
+    """Take the variables of the frames behind an error away, which hold what a client is made of.
+
+    Error trackers send those home, and the key, the password of a proxy or of a URL would be among
+    them. Raise it again with a bare `raise`.
+
+    Args:
+        error: one of ours says all there is to know, and loses what it was made of. Another, of
+            what a user wrote, keeps the lines that it passed.
+    """
+    if isinstance(error, RoboflowError):
+        error.__cause__ = error.__context__ = error.__traceback__ = None
+        return
+    one: BaseException | None = error
+    seen: set[int] = set()
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        clear_frames(one.__traceback__)
+        one = one.__cause__ or one.__context__
 
 
 def refuse_copy(value: object) -> NoReturn:

@@ -3,10 +3,10 @@
 import asyncio
 from functools import partial
 from types import TracebackType
-from typing import NoReturn, Self, SupportsIndex, TypeVar
+from typing import Any, NoReturn, Self, SupportsIndex, TypeVar
 
 from roboflow_async.calls import Calls
-from roboflow_async.checks import refuse_copy
+from roboflow_async.checks import forget_locals, refuse_copy
 from roboflow_async.config import (
     APIKeyTransport,
     RetryPolicy,
@@ -78,8 +78,9 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         adaptive_concurrency: whether the number of requests in flight follows what the server can
             do, below `max_concurrency`: a slow one is kept busy and not drowned. False: always
             up to `max_concurrency`.
-        platform_url: the platform API's base URL, for operations on the workspace. Default:
-            RF_API_BASE_URL, else that of the region of `api_url`.
+        platform_url: the platform API's base URL, for operations on the workspace, which gets
+            the key. Default: RF_API_BASE_URL, else that of the region of `api_url`. Where `api_url`
+            is a server of your own there is none, unless it is named in one of these ways.
 
     Raises:
         ConfigurationError: an argument or an environment variable is wrong.
@@ -109,31 +110,33 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         platform_url: str | None = None,
         adaptive_concurrency: bool = True,
     ) -> None:
-        settings = Settings.resolve(
-            api_key=api_key,
-            api_url=api_url,
-            api_key_transport=api_key_transport,
-            requests_per_second=requests_per_second,
-            max_concurrency=max_concurrency,
-            timeout=timeout,
-            queue_timeout=queue_timeout,
-            max_waiting=max_waiting,
-            retry=retry,
-            allow_paths=allow_paths,
-            allow_urls=allow_urls,
-            max_response_bytes=max_response_bytes,
-            max_image_bytes=max_image_bytes,
-            max_image_pixels=max_image_pixels,
-            adaptive_concurrency=adaptive_concurrency,
-        )
-        parts = Parts.of(
-            settings,
-            limiter=limiter,
-            transport=transport,
-            http_client=http_client,
-            trust_env=trust_env,
-        )
-        platform = settings.for_platform(platform_url)
+        try:
+            settings, platform, parts = _assembled(
+                platform_url,
+                limiter=limiter,
+                transport=transport,
+                http_client=http_client,
+                trust_env=trust_env,
+                api_key=api_key,
+                api_url=api_url,
+                api_key_transport=api_key_transport,
+                requests_per_second=requests_per_second,
+                max_concurrency=max_concurrency,
+                timeout=timeout,
+                queue_timeout=queue_timeout,
+                max_waiting=max_waiting,
+                retry=retry,
+                allow_paths=allow_paths,
+                allow_urls=allow_urls,
+                max_response_bytes=max_response_bytes,
+                max_image_bytes=max_image_bytes,
+                max_image_pixels=max_image_pixels,
+                adaptive_concurrency=adaptive_concurrency,
+            )
+        except Exception as error:
+            api_key = api_url = platform_url = None
+            forget_locals(error)
+            raise
         self._platform_parts = partial(
             Parts.of,
             platform,
@@ -142,6 +145,8 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             http_client=http_client,
             trust_env=trust_env,
         )
+        self._platform_url = platform.api_url
+        self._platform_is_named = settings.names_platform(platform_url)
         self._platform_runtime: RuntimeHolder | None = None
         self._closed = False
         self._platform_key = KeyPlacement(platform.api_key, platform.api_key_transport)
@@ -162,7 +167,9 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         )
 
     def __repr__(self) -> str:
-        return f"<RoboflowClient for {self._settings.api_url}>"
+        # Whoever looks into a constructor that has failed finds one without settings.
+        settings: Settings | None = getattr(self, "_settings", None)
+        return f"<RoboflowClient {f'for {settings.api_url}' if settings else 'that is not made'}>"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         refuse_copy(self)
@@ -193,9 +200,19 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             raise ConfigurationError(
                 "this client is closed: make a new one, and keep it open while it is used."
             )
+        if not self._platform_is_named:
+            raise ConfigurationError(
+                f"operations on a workspace would send the API key to {self._platform_url}, and "
+                f"api_url is a server of your own ({self._settings.api_url}): if the key may go "
+                f"there, give platform_url={self._platform_url!r}."
+            )
         if self._platform_runtime is None:
             # Not before it is asked for: reading the certificates takes 20 ms, and few need it.
-            self._platform_runtime = RuntimeHolder(self._platform_parts())
+            try:
+                self._platform_runtime = RuntimeHolder(self._platform_parts())
+            except Exception as error:
+                forget_locals(error)
+                raise
         return self._platform_runtime
 
     @property
@@ -221,3 +238,24 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             outage=dispatcher.outage,
             limited_by=dispatcher.limited_by,
         )
+
+
+def _assembled(
+    platform_url: str | None,
+    *,
+    limiter: RateLimiter | None,
+    transport: TransportName,
+    http_client: HTTPClient | None,
+    trust_env: bool,
+    **arguments: Any,
+) -> tuple[Settings, Settings, Parts]:
+    """The settings, those for the platform API, and the parts that a client is made of."""
+    settings = Settings.resolve(**arguments)
+    parts = Parts.of(
+        settings,
+        limiter=limiter,
+        transport=transport,
+        http_client=http_client,
+        trust_env=trust_env,
+    )
+    return settings, settings.for_platform(platform_url), parts

@@ -114,6 +114,18 @@ class Settings:
         """Whether this is one of the APIs that Roboflow runs for everybody."""
         return serves_everybody(httpx.URL(self.api_url).host)
 
+    def names_platform(self, platform_url: str | None) -> bool:
+        """Whether the key may go to the platform API: it has to be named, or go with the API's URL.
+
+        A key that was given for a server of the user's own goes nowhere else unasked. (API_BASE_URL
+        is no such name: other software has one.)
+
+        Args:
+            platform_url: as for `for_platform`.
+        """
+        named = platform_url is not None or bool(os.environ.get("RF_API_BASE_URL"))
+        return named or is_roboflow_host(httpx.URL(self.api_url).host)
+
     def for_platform(self, platform_url: str | None) -> "Settings":
         """The same for the platform API, which reads the key from the header.
 

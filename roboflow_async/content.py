@@ -1,5 +1,6 @@
 """Reads a response's content: decompressed, and never more of it than allowed."""
 
+import asyncio
 import zlib
 from collections.abc import Iterator
 from typing import Final, cast
@@ -8,14 +9,17 @@ import httpx
 
 from roboflow_async.errors import ResponseError
 
-__all__ = ["read_content", "read_error_content"]
+__all__ = ["Content", "read_content", "read_error_content"]
 
+Content = bytes | bytearray
+
+_MUCH: Final = 1 << 20  # bytes
 _INFLATE_STEP: Final = 1 << 20  # bytes
 _ERROR_LIMIT: Final = 64 * 1024  # bytes
 _ENCODINGS: Final = ("gzip", "x-gzip", "deflate")
 
 
-async def read_content(response: httpx.Response, limit: int, request_id: str | None) -> bytes:
+async def read_content(response: httpx.Response, limit: int, request_id: str | None) -> Content:
     """The body, decompressed, of at most `limit` bytes in memory at any moment."""
 
     def refusal(what: str) -> ResponseError:
@@ -29,24 +33,48 @@ async def read_content(response: httpx.Response, limit: int, request_id: str | N
     if encoding and encoding not in _ENCODINGS:
         raise refusal("is compressed in a way that was not asked for")
     inflate = _decompressor() if encoding else None
-    pieces: list[bytes] = []
-    size = 0
+    content = _Content()
     # The stream itself: httpx's iterators around it cost more than reading a small answer.
     async for raw in cast("httpx.AsyncByteStream", response.stream):
         try:
             for piece in (raw,) if inflate is None else _inflated(inflate, raw):
-                size += len(piece)
-                if size > limit:
+                if content.size + len(piece) > limit:
                     raise refusal(
                         f"is larger than max_response_bytes={limit}: leave image outputs out "
                         "(excluded_fields=), or allow more"
                     )
-                pieces.append(piece)
+                content.add(piece)
+                if len(piece) == _INFLATE_STEP:  # 32 KB may unfold into all that is allowed
+                    await asyncio.sleep(0)
         except zlib.error:
             raise refusal(f"is not the {encoding} that it says") from None
     if inflate is not None and not inflate.eof:
         raise refusal(f"is {encoding} that is cut off")
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return content.whole()
+
+
+class _Content:
+    """What has come; to join many megabytes would hold up the event loop, and take them twice."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._pieces: list[bytes] = []
+        self._much = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self.size <= _MUCH:
+            self._pieces.append(piece)
+            return
+        if self._pieces:
+            self._much += b"".join(self._pieces)
+            self._pieces.clear()
+        self._much += piece
+
+    def whole(self) -> Content:
+        if self._much:
+            return self._much
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
 
 async def read_error_content(response: httpx.Response, content: bytearray) -> bool:

@@ -23,13 +23,14 @@ from roboflow_async.errors import (
     RoboflowError,
     is_fatal,
 )
+from roboflow_async.output_reader import OutputReader
 from roboflow_async.pacing import Pacer, Turn
 from roboflow_async.patience import Patience
 from roboflow_async.priority import PRIORITIES, Priority
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.queue_bounds import QueueBounds, warn_of_cooldown
 from roboflow_async.refusals import Refusals
-from roboflow_async.responses import Answer, output_of
+from roboflow_async.responses import Answer
 from roboflow_async.results import LimitedBy
 from roboflow_async.retry import (
     GiveUp,
@@ -76,7 +77,8 @@ class Dispatcher:
         self._transport = transport
         self._quota = quota
         self._counters = counters
-        self._key = KeyPlacement(settings.api_key, settings.api_key_transport)
+        key = KeyPlacement(settings.api_key, settings.api_key_transport)
+        self._reader = OutputReader(key)
         self._patience = Patience(settings)
         self._clock = asyncio.get_running_loop().time
         most, pace = settings.max_concurrency, pacer.requests_per_second
@@ -172,7 +174,7 @@ class Dispatcher:
                     record.excuse()
                 try:
                     response = await self._attempt(request, record, turn, circuit, retry=retry)
-                    output = output_of(parse, response, self._key)
+                    output = await self._reader.output_of(parse, response)
                     self._counters.succeeded += 1
                     return output
                 except APIError as failure:

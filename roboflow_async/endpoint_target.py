@@ -16,7 +16,7 @@ from roboflow_async.responses import Answer, parse_object
 from roboflow_async.results import Result, WarmUpReport
 from roboflow_async.stream import ResultStream
 from roboflow_async.targets import Prepared, Target, TargetContext, load_all
-from roboflow_async.validation import validated_answer, validated_arguments
+from roboflow_async.validation import adapter_of, validated_answer, validated_arguments
 
 __all__ = ["EndpointTarget"]
 
@@ -50,7 +50,7 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
         self._endpoint = endpoint
         self._fields = dict(fields)
         self._requests = pydantic.TypeAdapter(endpoint.request)
-        self._answers = pydantic.TypeAdapter(endpoint.answer)
+        self._answers = adapter_of(endpoint.answer)
 
     def __repr__(self) -> str:
         return f"<Endpoint {self._endpoint.path}>"

@@ -19,10 +19,13 @@ RoboflowError
         ├── RateLimitError        429
         └── ServerError           500 to 599
 
-None of them ever holds the API key.
+None of them ever holds the API key, nor a control character: whatever they are made of, their text
+may go to a terminal or a log as it is.
 """
 
 from typing import Any, Final, Literal
+
+from roboflow_async.plain_text import plain_text
 
 __all__ = [
     "FATAL_STATUS_CODES",
@@ -54,10 +57,12 @@ class RoboflowError(Exception):
     """The base of every error that this library raises on purpose.
 
     Attributes:
-        message: what happened and what to do about it, at most about 2,000 characters.
+        message: what happened and what to do about it, in one line of at most about 2,000
+            characters.
     """
 
     def __init__(self, message: str) -> None:
+        message = plain_text(message)
         super().__init__(message)
         self.message = message
 
@@ -172,8 +177,8 @@ class ResponseError(APIError):
     ) -> None:
         super().__init__(message, attempts=attempts)
         self.status_code = status_code
-        self.request_id = request_id
-        self.body = body
+        self.request_id = None if request_id is None else plain_text(request_id)
+        self.body = plain_text(body)
 
 
 class APIStatusError(APIError):
@@ -198,9 +203,9 @@ class APIStatusError(APIError):
     ) -> None:
         super().__init__(message, attempts=attempts)
         self.status_code = status_code
-        self.request_id = request_id
+        self.request_id = None if request_id is None else plain_text(request_id)
         self.retry_after = retry_after
-        self.body = body
+        self.body = plain_text(body)
 
 
 class BadRequestError(APIStatusError):

@@ -11,13 +11,12 @@ What comes in here is a stranger's. A string is never read as a path; it is take
 with `allow_urls=True`, and then only if its host is public.
 """
 
-import asyncio
 import inspect
 import logging
 import math
 import re
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, cast
 
@@ -42,10 +41,19 @@ from roboflow_async import (
     RoboflowError,
     ServerError,
 )
+from roboflow_async.checks import check_number, forget_locals
+from roboflow_async.disconnects import (
+    LONGEST_BODY,
+    LONGEST_BODY_NAME,
+    CancelOnDisconnect,
+    cancel_on_disconnect,
+)
+from roboflow_async.host_header import CheckedHost
 from roboflow_async.transport import HTTPClient
 
 __all__ = [
     "CancelOnDisconnect",
+    "CheckedHost",
     "ClientOptions",
     "ErrorAnswer",
     "RoboflowDep",
@@ -60,6 +68,9 @@ __all__ = [
 _log: Final = logging.getLogger(__name__)
 
 _NAME: Final = "roboflow_client"  # in the app's state, and in that of the lifespan
+# Of an image that `max_side` makes smaller: 200 MB while it is decoded. A file of 0.7 MB may have
+# the 179 million of `RoboflowClient`.
+_MOST_PIXELS: Final = 50_000_000
 _CLIENT_CLOSED_REQUEST: Final = 499  # nginx's; nobody is there to read it
 
 
@@ -69,6 +80,7 @@ class ClientOptions(TypedDict, total=False):
     Attributes:
         allow_urls: default: False. True is `RoboflowClient(allow_urls="public")`.
         limiter: closed with the app.
+        max_image_pixels: default: 50 million.
     """
 
     api_key: str | None
@@ -93,28 +105,39 @@ class ClientOptions(TypedDict, total=False):
 
 
 def lifespan(
-    **options: Unpack[ClientOptions],
-) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, RoboflowClient]]]:
+    *, max_body_bytes: int = LONGEST_BODY, **options: Unpack[ClientOptions]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     """The life of one client, which is that of the app: `FastAPI(lifespan=lifespan(...))`.
 
     In a lifespan of your own: `async with lifespan(...)(app): yield`.
 
     Args:
+        max_body_bytes: bytes of a request's body that `CancelOnDisconnect` reads for a handler that
+            takes the `Request`; a larger one is a 413. Default: 32 MiB.
         **options: of the client, see `ClientOptions`. Wrong ones, and a missing key, are told
             when the app starts.
     """
+    limiter = options.get("limiter")
+
+    def make_client() -> RoboflowClient:
+        safe: dict[str, Any] = {"max_image_pixels": _MOST_PIXELS, **options, "allow_paths": False}
+        safe["allow_urls"] = "public" if options.get("allow_urls") else False
+        return RoboflowClient(**safe)
 
     @asynccontextmanager
-    async def live(app: FastAPI) -> AsyncGenerator[dict[str, RoboflowClient]]:
-        safe: dict[str, Any] = {**options, "allow_paths": False}
-        safe["allow_urls"] = "public" if options.get("allow_urls") else False
+    async def live(app: FastAPI) -> AsyncGenerator[dict[str, Any]]:
+        check_number("max_body_bytes", max_body_bytes, at_least=0, whole=True)
         async with AsyncExitStack() as stack:
-            limiter = options.get("limiter")
             if isinstance(limiter, AbstractAsyncContextManager):
                 await stack.enter_async_context(limiter)
-            client = await stack.enter_async_context(RoboflowClient(**safe))
+            try:
+                client = await stack.enter_async_context(make_client())
+            except Exception as error:
+                forget_locals(error)
+                raise
             setattr(app.state, _NAME, client)
-            yield {_NAME: client}
+            setattr(app.state, LONGEST_BODY_NAME, max_body_bytes)
+            yield {_NAME: client, LONGEST_BODY_NAME: max_body_bytes}
 
     return live
 
@@ -153,50 +176,6 @@ StreamsDep = Annotated[AsyncExitStack, Depends(_streams)]
 A handler that streams is cancelled with its client, but not always inside its loop: then it stays
 suspended until the collector finds it. `await streams.enter_async_context(model.stream(...))`
 does not depend on that.
-"""
-
-
-async def _while_connected(connection: HTTPConnection) -> AsyncGenerator[None]:
-    if not isinstance(connection, Request):
-        yield  # the handler of a WebSocket is told by its own `receive`
-        return
-    with suppress(RuntimeError):  # it was read as a form already
-        await connection.body()  # else the watcher below would take it away from the handler
-    connected = asyncio.timeout(None)
-    try:
-        # PEP 789 forbids an open scope across a `yield`, but not in context managers.
-        async with connected:
-            watcher = asyncio.create_task(_watch(connection, connected))
-            try:
-                yield
-            finally:
-                watcher.cancel()
-                await asyncio.gather(watcher, return_exceptions=True)
-    except TimeoutError:
-        if connected.expired():
-            raise ClientDisconnect from None
-        raise
-
-
-async def _watch(request: Request, connected: asyncio.Timeout) -> None:
-    # The body is read: what comes now says that the client left, or is the body once more, from a
-    # middleware that gives it to all who ask, and who tells nobody when the client leaves.
-    if (await request.receive())["type"] == "http.disconnect":
-        connected.reschedule(0)  # the past
-
-
-# Until the handler ends, and not until its response is sent: after that a server says
-# "disconnected" to everybody.
-CancelOnDisconnect: Final = Depends(_while_connected, scope="function")
-"""Cancels a handler, and so its calls, when its client leaves: `dependencies=[...]` of a route.
-
-uvicorn and Starlette do that for streaming responses alone. The body is read first.
-"""
-
-cancel_on_disconnect: Final = asynccontextmanager(_while_connected)
-"""The same for a part of a handler: `async with cancel_on_disconnect(request):`.
-
-Raises `starlette.requests.ClientDisconnect` at its end, which `add_error_handlers` handles.
 """
 
 

@@ -71,7 +71,8 @@ class CeilingSource(RateLimiter, Protocol):
         """The limiter of one ceiling.
 
         Args:
-            scope: what it belongs to: host and a hash of the key.
+            scope: what it belongs to: host, a colon, and a hash of the key. The hash is a fast one:
+                where others may read it, store a slow hash of it (scrypt).
             requests_per_second: the ceiling.
         """
         ...

@@ -1,5 +1,6 @@
 """`Model`: a trained model to run, without a Workflow around it."""
 
+import binascii
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, Final, Literal, TypeVar, Unpack, cast
 
@@ -19,6 +20,7 @@ from roboflow_async.model_options import (
     path_parameters,
     task_fields,
 )
+from roboflow_async.picture_size import size_in_head
 from roboflow_async.predictions import Stub, Task, prediction_type, task_told_by
 from roboflow_async.priority import Priority
 from roboflow_async.protocol import PreparedRequest, check_segment, image_request, json_request
@@ -26,6 +28,7 @@ from roboflow_async.responses import Answer, parse_object, unexpected
 from roboflow_async.results import Result, WarmUpReport
 from roboflow_async.scaling import scaled_back
 from roboflow_async.stream import ResultStream
+from roboflow_async.supervision import remember_given_size
 from roboflow_async.targets import Prepared, Target, TargetContext
 from roboflow_async.validation import validated_answer
 
@@ -167,7 +170,9 @@ class Model(Target[Output]):
         else:
             assert task is not None
             request = self._to_task(task, options, image, warm_up=warm_up)
-        return Prepared(request, image.resizing if isinstance(image, EncodedImage) else None)
+        if not isinstance(image, EncodedImage):
+            return Prepared(request, None)
+        return Prepared(request, image.resizing, _size_of(image))
 
     def _by_path(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
         """Path and query of `POST /{project}/{version}`, if that is the way to ask."""
@@ -222,7 +227,23 @@ class Model(Target[Output]):
         adapter = _ADAPTERS.get(kind)
         if adapter is None:
             adapter = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
-        return validated_answer(output, adapter, answer, kind.__name__)
+        prediction = validated_answer(output, adapter, answer, kind.__name__)
+        if prepared.given_size is not None:
+            remember_given_size(prediction, prepared.given_size)
+        return prediction
+
+
+def _size_of(image: EncodedImage) -> tuple[int, int] | None:
+    """Width and height in pixels of the image that was given, if its head tells."""
+    if image.resizing is not None:
+        return image.resizing.original_size
+    start = image.chunks[0]
+    # A JPEG's thumbnail and colours may come before; of most files the first bytes are enough.
+    for count in (128, len(start)):
+        size = size_in_head(binascii.a2b_base64(start[:count]))
+        if size is not None or start[:3] != b"/9j":
+            return size
+    return None
 
 
 def parse_json_prediction(prepared: Prepared, answer: Answer) -> JSONObject:

@@ -11,8 +11,9 @@ from roboflow_async.checks import check_mapping
 from roboflow_async.errors import APIError, ConfigurationError
 from roboflow_async.jsontypes import JSONObject
 from roboflow_async.model_aliases import resolve_alias
+from roboflow_async.plain_text import PlainText
 from roboflow_async.protocol import PreparedRequest, get_request, json_request
-from roboflow_async.responses import Answer, parse_json
+from roboflow_async.responses import Answer, Headers, parse_json
 from roboflow_async.targets import TargetContext
 from roboflow_async.task_lookup import RegisteredModels, parse_registry
 from roboflow_async.validation import validated_answer
@@ -24,6 +25,7 @@ __all__ = [
     "WorkflowBlocks",
     "WorkflowInterface",
     "WorkflowValidation",
+    "info_with_headers",
     "read",
 ]
 
@@ -33,9 +35,9 @@ Output = TypeVar("Output")
 class ServerInfo(ServerModel):
     """A server's name, version, and what tells it from others."""
 
-    name: str
-    version: str
-    uuid: str
+    name: PlainText
+    version: PlainText
+    uuid: PlainText
 
 
 class WorkflowInterface(ServerModel):
@@ -57,7 +59,7 @@ class WorkflowInterface(ServerModel):
 class WorkflowValidation(ServerModel):
     """The server's verdict on a specification: "ok"."""
 
-    status: str
+    status: PlainText
 
 
 class WorkflowBlocks(ServerModel):
@@ -189,6 +191,14 @@ class ServerOperations:
         except APIError:
             return False
         return True
+
+
+async def info_with_headers(operations: ServerOperations) -> tuple[ServerInfo, Headers]:
+    """As `server_info`, with the headers of the response: they tell the server's clock."""
+    context, ask = operations._context, operations._ask  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - this module's
+    parse = read(_INFO, "server info")
+    request = get_request("/info", context.key)
+    return await ask(request, lambda response: (parse(response), response.headers))
 
 
 def _checked_id(model_id: object) -> str:

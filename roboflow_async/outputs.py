@@ -1,12 +1,13 @@
 """Image outputs of a Workflow, which arrive as base64 text."""
 
 import binascii
-import io
 from typing import TYPE_CHECKING, Any
 
+from roboflow_async.checks import check_number
 from roboflow_async.errors import ImageError
 from roboflow_async.jsontypes import is_object
-from roboflow_async.pillow import load_pillow
+from roboflow_async.pillow import load_pillow, open_picture
+from roboflow_async.signatures import check_content
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -41,20 +42,33 @@ def decode_image(output: Any) -> bytes:
         ) from None
 
 
-def open_image(output: Any) -> "PIL.Image.Image":
+def open_image(output: Any, *, max_pixels: int = 50_000_000) -> "PIL.Image.Image":
     """An image output as a PIL image (extra `images`).
 
     Args:
         output: as for `decode_image`.
+        max_pixels: an image with more is refused from its head, before anything is decoded: each
+            takes up to 4 bytes of memory, in some formats a multiple.
 
     Raises:
-        ImageError: it is no image.
-        ConfigurationError: Pillow is not installed.
+        ImageError: it is no image, or has more pixels.
+        ConfigurationError: Pillow is not installed, or `max_pixels` is no number from 1 up.
     """
-    pillow = load_pillow("Image")
+    check_number("max_pixels", max_pixels, at_least=1, whole=True)
+    load_pillow("Image")
+    data = decode_image(output)
     try:
-        image = pillow.open(io.BytesIO(decode_image(output)))
-        image.load()
-    except (OSError, ValueError, pillow.DecompressionBombError):
+        # Before Pillow sees it, which runs what an EPS says.
+        check_content(data, "the output", converted=True)
+        image = open_picture(data)
+        width, height = image.size
+        if width * height <= max_pixels:
+            image.load()
+    except Exception:  # noqa: BLE001 - each format has errors of its own
         raise ImageError("the output is not an image that Pillow can read.") from None
+    if width * height > max_pixels:
+        raise ImageError(
+            f"the output is an image of {width} x {height} pixels, more than "
+            f"max_pixels={max_pixels}: take its bytes (decode_image), or allow more."
+        )
     return image

@@ -24,7 +24,7 @@ from roboflow_async.errors import ConfigurationError
 from roboflow_async.limiters import RateLimiter, SentTurn, ToldRateLimiter
 from roboflow_async.pace_law import PaceLaw
 
-__all__ = ["LEAST_DISTANCE", "Pacer", "Turn", "turns_to_remember"]
+__all__ = ["LEAST_DISTANCE", "LONGEST_COOLDOWN", "Pacer", "Turn", "turns_to_remember"]
 
 # The share of every second that is given up, so that the ceiling holds where it is counted: of 21
 # requests the first may arrive late and the last early by some milliseconds.
@@ -55,7 +55,7 @@ _USUAL_OF: Final = 8
 _LONGEST_USUAL: Final = 0.005
 
 _WINDOW: Final = 1.0  # seconds; the API counts requests in a rolling second
-_LONGEST_COOLDOWN: Final = 3600.0  # seconds
+LONGEST_COOLDOWN: Final = 3600.0  # seconds
 
 
 def turns_to_remember(ceiling: float) -> int:
@@ -355,7 +355,7 @@ class Pacer:
             self._waves += 1
             wait = backoff(self._waves)
         if retry_after is not None:
-            wait = min(retry_after, _LONGEST_COOLDOWN)
+            wait = min(retry_after, LONGEST_COOLDOWN)
         self._cooldown_until = max(self._cooldown_until, now + wait)
         if self._told is not None:
             self._told.rejected(sent_ago=now - sent_at, wait=wait)

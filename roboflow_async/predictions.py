@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from roboflow_async.answers import (
+    FAIL_FAST,
     DetectedObject,
     ImageInference,
     ImageSize,
@@ -58,7 +59,7 @@ class SegmentedObject(ScoredBox):
     """An object in its outline, a polygon."""
 
     class_confidence: float | None = None
-    points: list[Point]
+    points: Annotated[list[Point], FAIL_FAST]
     mask_format: Literal["polygon"] = "polygon"
 
 
@@ -74,6 +75,18 @@ class RLEObject(ScoredBox):
     mask_format: Literal["rle"] = "rle"
 
 
+def _kind_of_segment(item: object) -> str:
+    """Which of the two it is: tried in turn, both would list what is wrong."""
+    has_mask = "rle" in item if is_object(item) else isinstance(item, RLEObject)
+    return "rle" if has_mask else "polygon"
+
+
+Segment = Annotated[
+    Annotated[SegmentedObject, Tag("polygon")] | Annotated[RLEObject, Tag("rle")],
+    Discriminator(_kind_of_segment),
+]
+
+
 class Keypoint(ServerModel):
     """A point of an object's pose, in pixels; `confidence` is 0 to 1."""
 
@@ -87,13 +100,13 @@ class Keypoint(ServerModel):
 class KeypointsObject(DetectedObject):
     """An object with its pose."""
 
-    keypoints: list[Keypoint]
+    keypoints: Annotated[list[Keypoint], FAIL_FAST]
 
 
 class ObjectDetection(ImageInference):
     """Objects in boxes."""
 
-    predictions: list[DetectedObject]
+    predictions: Annotated[list[DetectedObject], FAIL_FAST]
 
     def to_supervision(self) -> "supervision.Detections":
         """As `supervision.Detections` (extra `supervision`)."""
@@ -113,7 +126,7 @@ class MaskCoordinates(ServerModel):
 class InstanceSegmentation(ImageInference):
     """Objects in outlines, or with masks."""
 
-    predictions: list[SegmentedObject | RLEObject]
+    predictions: Annotated[list[Segment], FAIL_FAST]
     original_image: ImageSize | None = None
     mask_metadata: MaskCoordinates | None = None
 
@@ -125,7 +138,7 @@ class InstanceSegmentation(ImageInference):
 class KeypointsDetection(ImageInference):
     """Objects in boxes, with their poses."""
 
-    predictions: list[KeypointsObject]
+    predictions: Annotated[list[KeypointsObject], FAIL_FAST]
 
     def to_supervision(self) -> "supervision.Detections":
         """As `supervision.Detections`: the boxes (extra `supervision`)."""
@@ -196,7 +209,7 @@ class Classification(ImageInference):
         confidence: its confidence, 0 to 1.
     """
 
-    predictions: Annotated[list[ClassifiedAs], BeforeValidator(_as_list)]
+    predictions: Annotated[list[ClassifiedAs], FAIL_FAST, BeforeValidator(_as_list)]
     top: str = ""
     confidence: float = 0.0
     parent_id: str | None = None

@@ -107,7 +107,7 @@ class KeyPlacement:
         return text
 
     def digest(self) -> str:
-        """Tells keys apart; the key cannot be found from it."""
+        """Tells keys apart, within this process: a short key would be guessed from it."""
         key = (self.api_key or "").encode()
         return hashlib.blake2b(key, digest_size=16, person=b"roboflow_async").hexdigest()
 

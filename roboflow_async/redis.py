@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 from roboflow_async.checks import check_number
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.ledger import Grant
+from roboflow_async.key_stretching import stretched
+from roboflow_async.ledger import Grant, LedgerLostError
 from roboflow_async.pace_law import CONSTANTS
-from roboflow_async.pacing import LEAST_DISTANCE, turns_to_remember
+from roboflow_async.pacing import LEAST_DISTANCE, LONGEST_COOLDOWN, turns_to_remember
 from roboflow_async.shared_ceiling import SharedCeiling
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _COLD: Final = 0.045
 _LATE_WAKE_UP: Final = 0.020
 _KEPT_FOR: Final = 60.0  # seconds after its last use in which nothing is forgotten
 _MICROSECONDS: Final = 1_000_000
+_MOST_TURNS: Final = 10**15  # as in the script
 
 
 class RedisRateLimiter:
@@ -42,7 +44,8 @@ class RedisRateLimiter:
     The ceiling is the clients' `requests_per_second`. Turns are booked by one Lua script on
     Redis's clock, so that the hosts' clocks do not matter, and in small batches, which each
     process waits for on its own timer. A 429 lets all of them pause, and lowers the pace of all.
-    The booking is kept under the API's host and a hash of the key; the key itself is not stored.
+    The booking is kept under the API's host and a slow hash (scrypt) of the key, which is made
+    once, in a thread; the key itself is not stored.
 
     It may be made anywhere, and serves one event loop at a time.
 
@@ -53,7 +56,7 @@ class RedisRateLimiter:
             have one of their own (`rediss+...` likewise). Redis 5 or later, or what speaks as it
             does, with the commands EVAL, TIME, HMGET, HSET and PEXPIRE.
         name: what the ceiling belongs to. Default: the API's host and a hash of the client's key.
-            Give a name if several keys share one ceiling.
+            It is readable in Redis. Give a name if several keys share one ceiling.
         fallback_share: of the ceiling, more than 0 and at most 1, at which this process goes on
             alone while Redis cannot be reached. With n processes, 1/n, rounded down to whole
             requests a second, keeps the ceiling (20 for 6 processes: 3/20). None: calls wait for
@@ -107,8 +110,9 @@ class RedisRateLimiter:
         scope = self._name or scope
         found = self._ceilings.get((scope, requests_per_second))
         if found is None:
+            is_secret = self._name is None
             found = self._ceilings[scope, requests_per_second] = SharedCeiling(
-                _RedisLedger(self._connection, scope, requests_per_second),
+                _RedisLedger(self._connection, scope, requests_per_second, is_secret=is_secret),
                 requests_per_second,
                 fallback_share=self._fallback_share,
                 patience=self._patience,
@@ -152,10 +156,19 @@ class _RedisLedger:
     """The schedule of one ceiling, which one script reads and writes."""
 
     def __init__(
-        self, connection: "RedisConnection", scope: str, requests_per_second: float
+        self,
+        connection: "RedisConnection",
+        scope: str,
+        requests_per_second: float,
+        *,
+        is_secret: bool = True,
     ) -> None:
         self._connection = connection
-        self._key = _PREFIX + scope
+        self._scope = scope
+        self._is_secret = is_secret
+        self._highest_pace = requests_per_second
+        # How far the script may book ahead of its clock.
+        self._farthest = LONGEST_COOLDOWN + max(LONGEST_COOLDOWN, 100 / requests_per_second)
         self._constants = (
             requests_per_second,
             turns_to_remember(requests_per_second),
@@ -172,16 +185,33 @@ class _RedisLedger:
         self, turns: int, *, known: int = -1, lead: float = 0.0, afresh: bool = False
     ) -> Grant:
         """Book turns."""
-        now, pace, cooldown, first, *due = await self._run(
-            "reserve", turns, known, round(lead * _MICROSECONDS), int(afresh)
-        )
-        return Grant(
+        reply = await self._run("reserve", turns, known, round(lead * _MICROSECONDS), int(afresh))
+        return self._checked_grant(reply, turns, lead)
+
+    def _checked_grant(self, reply: object, turns: int, lead: float) -> Grant:
+        """A grant as the script gives it; what somebody else put there may not stop us for ever."""
+        numbers = cast("list[object]", reply) if isinstance(reply, list) else []
+        whole = [number for number in numbers if type(number) is int and 0 <= number < 2**63]
+        if not len(whole) == len(numbers) == 4 + turns:
+            raise LedgerLostError("a reply that is not the script's")
+        now, pace, cooldown, first, *due = whole
+        grant = Grant(
             now / _MICROSECONDS,
             pace / 1000,
             cooldown / _MICROSECONDS,
             first,
             [moment / _MICROSECONDS for moment in due],
         )
+        # A turn more at each: the last of a batch is due after what was there before it.
+        latest = grant.now + lead + self._farthest + turns * 100 / min(self._highest_pace, 1)
+        if (
+            not 0 <= grant.pace <= self._highest_pace + 0.001
+            or not 0 <= grant.cooldown <= LONGEST_COOLDOWN + 1
+            or not 0 <= first <= _MOST_TURNS + turns
+            or not all(grant.now - 1 <= moment <= latest for moment in grant.due)
+        ):
+            raise LedgerLostError("a reply with numbers out of bounds")
+        return grant
 
     async def late(self, turns: Sequence[tuple[int, float]]) -> None:
         """Say that requests went out late."""
@@ -192,6 +222,7 @@ class _RedisLedger:
         """Let everybody pause."""
         await self._run("reject", round(sent_at * _MICROSECONDS), round(wait * _MICROSECONDS))
 
-    async def _run(self, operation: str, *arguments: int) -> list[int]:
-        reply = await self._connection.evaluate(self._key, operation, *self._constants, *arguments)
-        return cast("list[int]", reply)
+    async def _run(self, operation: str, *arguments: int) -> object:
+        name = await stretched(self._scope) if self._is_secret else self._scope
+        key = _PREFIX + name
+        return await self._connection.evaluate(key, operation, *self._constants, *arguments)

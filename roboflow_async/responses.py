@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from math import isfinite
+from math import inf
 from typing import Any, Final, TypeVar
 
 import pydantic_core
@@ -22,12 +22,15 @@ from roboflow_async.errors import (
     ResponseError,
     status_error_class,
 )
-from roboflow_async.jsontypes import JSONObject, is_array, is_object
+from roboflow_async.jsontypes import JSONObject, is_array, is_container, is_object
+from roboflow_async.large_json import Weight, parse_in_pieces
+from roboflow_async.plain_text import plain_text
 from roboflow_async.protocol import KeyPlacement
 
 __all__ = [
     "Answer",
     "Headers",
+    "is_large",
     "output_of",
     "parse_json",
     "parse_object",
@@ -49,6 +52,12 @@ _UNPARSED_BODY_LIMIT: Final = 500
 # need, even where each of the first of them is a key that a short text takes the place of.
 _LOOKED_AT: Final = 256 * 1024
 _ENOUGH_FOR_WORDS: Final = 64 * 1024  # bytes; a response that is larger is no message
+# Bytes. The heaviest of this size takes some 10 ms to parse and to check; what is larger is parsed
+# in a thread, and in pieces unless it is light.
+_LARGE: Final = 128 * 1024
+# Seconds. "Never again" is told so, and then fails a call; what holds back is bounded elsewhere.
+_LONGEST_WAIT: Final = 1e36
+_LONGEST_WORK: Final = 86_400.0  # seconds; no server works on one request for longer than a day
 # In the forms of the Inference Server, the hosted API, the platform and FastAPI.
 _FIELDS_OF_ERRORS: Final = {
     "message", "error", "hint", "detail", "error_type", "context", "inner_error_type",
@@ -63,7 +72,9 @@ class Answer:
 
     status_code: int
     headers: Headers
-    content: bytes
+    content: bytes | bytearray
+    allowed: int = 32 * 1024 * 1024
+    """`max_response_bytes`, which bounds the number of values, too."""
 
     def __repr__(self) -> str:
         # The content may be megabytes long, and the headers repeat what was sent.
@@ -77,13 +88,19 @@ class Answer:
     @property
     def processing_time(self) -> float | None:
         """Seconds that the server says it worked."""
-        return _seconds(self.headers.get("x-processing-time"))
+        seconds = _seconds(self.headers.get("x-processing-time"))
+        return seconds if seconds is not None and 0 <= seconds <= _LONGEST_WORK else None
 
     @property
     def cold_start(self) -> bool | None:
         """Whether the server says that it had to load a model."""
         text = self.headers.get("x-model-cold-start", "").strip().lower()
         return {"true": True, "false": False}.get(text)
+
+
+def is_large(response: Answer) -> bool:
+    """Whether it is to be parsed in another thread than the event loop's."""
+    return len(response.content) > _LARGE
 
 
 def output_of(parse: Callable[[Answer], Output], response: Answer, key: KeyPlacement) -> Output:
@@ -112,7 +129,7 @@ def output_of(parse: Callable[[Answer], Output], response: Answer, key: KeyPlace
     if words:
         failure.message = f"{failure.message.removesuffix('.')}; the server says: {words}"
     failure.args = (failure.message,)
-    text = response.content[:_LOOKED_AT].decode("utf-8", "replace")
+    text = plain_text(response.content[:_LOOKED_AT].decode("utf-8", "replace"))
     failure.body = key.without_key(text)[:_UNPARSED_BODY_LIMIT]
     try:
         # Without what was raised first: a user's exception may hold the whole response.
@@ -123,7 +140,7 @@ def output_of(parse: Callable[[Answer], Output], response: Answer, key: KeyPlace
 
 def _told(error: Exception) -> str:
     try:
-        text = " ".join(str(error)[:_MESSAGE_LIMIT].split())
+        text = " ".join(plain_text(str(error)[:_MESSAGE_LIMIT]).split())
     except Exception:  # noqa: BLE001 - of a class that a user wrote
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -144,15 +161,45 @@ def parse_json(answer: Answer) -> Any:
     """The answer's JSON.
 
     Raises:
-        ResponseError: it is none. NaN and Infinity are none either (RFC 8259, section 6).
+        ResponseError: it is none, or holds more values than a response of its size may. NaN and
+            Infinity are none either (RFC 8259, section 6), nor are numbers as large as that.
     """
-    try:
-        return pydantic_core.from_json(
-            answer.content.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False
+    content = answer.content
+    if content[:3] == codecs.BOM_UTF8:  # removeprefix would copy a bytearray without one, too
+        content = content[3:]
+    weight = Weight(content) if len(content) > _LARGE else None
+    if weight is not None and (too_much := weight.too_much(answer.allowed)):
+        raise ResponseError(
+            f"the response (HTTP {answer.status_code}, {len(content):,} bytes) holds {too_much}: "
+            "leave outputs out (excluded_fields=), ask for masks instead of polygons "
+            "(response_mask_format='rle'), or allow more (max_response_bytes=).",
+            status_code=answer.status_code,
+            request_id=answer.request_id,
         )
+    try:
+        if weight is None or weight.is_light:
+            value: Any = pydantic_core.from_json(content, allow_inf_nan=False)
+        else:
+            value = parse_in_pieces(content)
+        _check_finite(value)
+        return value
     except ValueError as error:
         kind = "HTML" if "html" in answer.headers.get("content-type", "") else str(error)[:120]
         raise unexpected(answer, f"it is not JSON ({kind})") from None
+
+
+def _check_finite(value: Any) -> None:
+    """Raise `ValueError` if a number in it is infinite: the parser makes that of 1e999."""
+    containers: list[Any] = [[value]]
+    while containers:
+        container = containers.pop()
+        items: Any = container.values() if is_object(container) else container
+        for item in items:
+            if isinstance(item, float):
+                if not -inf < item < inf:
+                    raise ValueError("a number that is larger than numbers can be")
+            elif is_container(item):
+                containers.append(item)
 
 
 def parse_object(response: Answer) -> JSONObject:
@@ -188,18 +235,28 @@ def parse_workflow_outputs(answer: Answer) -> list[JSONObject]:
         raise unexpected(answer, 'it has no "outputs" that are a list of objects')
     # Looking for the word in the bytes costs less than walking through what was parsed.
     if b'"base64"' in answer.content:
-        return [_plain_images(item) for item in outputs]
+        for output in outputs:
+            _make_images_plain(output)
     return outputs
 
 
-def _plain_images(value: Any) -> Any:
-    if is_object(value):
-        if value.get("type") == "base64" and "value" in value:
-            return value["value"]
-        return {key: _plain_images(item) for key, item in value.items()}
-    if is_array(value):
-        return [_plain_images(item) for item in value]
-    return value
+def _make_images_plain(output: JSONObject) -> None:
+    """Put the text of each image in its place.
+
+    In what was parsed itself: a copy of everything else would take as much memory again.
+    """
+    containers: list[Any] = [output]
+    while containers:
+        container = containers.pop()
+        items: Any = container.items() if is_object(container) else enumerate(container)
+        images: list[tuple[Any, Any]] = []
+        for place, item in items:
+            if is_object(item) and item.get("type") == "base64" and "value" in item:
+                images.append((place, item["value"]))
+            elif is_container(item):
+                containers.append(item)
+        for place, text in images:
+            container[place] = text
 
 
 def unexpected(answer: Answer, what: str) -> ResponseError:
@@ -220,8 +277,10 @@ def status_error(answer: Answer, key: KeyPlacement, *, now: datetime) -> APIStat
         key: the API key, which the server may have repeated.
         now: the time, for a `Retry-After` that is a date and comes without a `Date`.
     """
-    text = key.without_key(answer.content.decode("utf-8", "replace"))
-    message = f"HTTP {answer.status_code}: {_server_message(answer.content, key) or 'no message'}"
+    content = answer.content[:_ENOUGH_FOR_WORDS]  # all that is read of an error
+    # In this order: a key with something invisible in it is none before.
+    text = key.without_key(plain_text(content.decode("utf-8", "replace")))
+    message = f"HTTP {answer.status_code}: {_server_message(content, key) or 'no message'}"
     kind = status_error_class(answer.status_code)
     if kind is AuthenticationError:
         message += f" (the API key was {_sent_as(key)})"
@@ -248,7 +307,7 @@ def _sent_as(key: KeyPlacement) -> str:
     return f"sent {advice[key.where]}"
 
 
-def _server_message(content: bytes, key: KeyPlacement) -> str:
+def _server_message(content: bytes | bytearray, key: KeyPlacement) -> str:
     """What the server says in one of its forms.
 
     Inference Server `{message, error_type, inner_error_message}`, hosted `{status, message}`,
@@ -274,7 +333,7 @@ def _server_words(body: JSONObject, key: KeyPlacement) -> str:
 
 
 def _clean(text: str, key: KeyPlacement) -> str:
-    text = " ".join(key.without_key(text)[: _BODY_LIMIT * 2].split())
+    text = " ".join(key.without_key(plain_text(text))[: _BODY_LIMIT * 2].split())
     return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 3] + "..."
 
 
@@ -283,7 +342,7 @@ def parse_retry_after(headers: Headers, now: datetime) -> float | None:
 
     Fractions of a second are taken too, which some proxies send. A date is read against the
     answer's own `Date`, so that this machine's clock does not matter. None for a wait that is
-    missing, negative, zero, not finite or not readable.
+    missing, negative, zero, not finite, not readable, or beyond all measure.
     """
     text = headers.get("retry-after", "").strip()
     seconds = _seconds(text)
@@ -294,7 +353,7 @@ def parse_retry_after(headers: Headers, now: datetime) -> float | None:
             seconds = (moment - (_http_date(sent) if sent else now)).total_seconds()
         except (ValueError, TypeError, OverflowError):
             return None
-    return seconds if seconds is not None and seconds > 0 else None
+    return seconds if seconds is not None and 0 < seconds <= _LONGEST_WAIT else None
 
 
 def _http_date(text: str) -> datetime:
@@ -304,7 +363,6 @@ def _http_date(text: str) -> datetime:
 
 def _seconds(text: str | None) -> float | None:
     # float() also takes "1_0", "infinity" and the digits of every script.
-    if text is None or not re.fullmatch(r"[+-]?[0-9]{1,40}(\.[0-9]{0,20})?", text.strip()):
-        return None
-    value = float(text)
-    return value if isfinite(value) else None
+    # And it refuses some of what strip() takes for space: what it reads is what was matched.
+    found = re.fullmatch(r"[ \t]*([+-]?[0-9]{1,40}(?:\.[0-9]{0,20})?)[ \t]*", text or "")
+    return float(found[1]) if found is not None else None

@@ -4,7 +4,7 @@ from math import isfinite
 from typing import Any, Final
 
 from roboflow_async.encoding import Resizing
-from roboflow_async.jsontypes import JSONObject, is_array, is_object
+from roboflow_async.jsontypes import JSONObject, is_array, is_container, is_object
 
 __all__ = ["scaled_back"]
 
@@ -13,27 +13,32 @@ _POINT_LISTS: Final = ("points", "keypoints")
 
 
 def scaled_back(value: Any, resizing: Resizing) -> Any:
-    """A copy of an output in which pixel coordinates are those of the original image.
+    """An output in which pixel coordinates are those of the original image.
 
     Scaled are predictions that the server made on the whole image that it was sent: objects
     `{"image": {"width", "height"}, "predictions": [...]}` of its size, with their boxes, points
     and keypoints. Predictions on crops have coordinates of the crop, and stay as they are.
 
     Args:
-        value: the output, JSON.
+        value: the output, JSON. What is in it is changed: a copy would take as much memory again.
         resizing: how the image was made smaller.
 
     Raises:
         OverflowError: a coordinate is no number that this machine can scale.
     """
-    if is_object(value):
-        if _is_of_whole_image(value, resizing):
-            return _scale_predictions(value, resizing)
-        if _is_on_a_grid(value, resizing):
-            return _scale_grid(value, resizing)
-        return {key: scaled_back(item, resizing) for key, item in value.items()}
-    if is_array(value):
-        return [scaled_back(item, resizing) for item in value]
+    containers: list[Any] = [value]
+    while containers:
+        container = containers.pop()
+        if is_array(container):
+            containers.extend(item for item in container if is_container(item))
+        elif is_object(container):
+            if _is_of_whole_image(container, resizing):
+                _scale_predictions(container, resizing)
+            elif _is_on_a_grid(container, resizing):
+                _scale_grid(container, resizing)
+            else:
+                inner = container.values()
+                containers.extend(item for item in inner if is_container(item))
     return value
 
 
@@ -79,15 +84,18 @@ def _scaled(value: object, factor: float) -> object:
     return scaled
 
 
-def _scale_grid(value: JSONObject, resizing: Resizing) -> JSONObject:
+def _scale_grid(value: JSONObject, resizing: Resizing) -> None:
     """Predictions stay on the grid; its factors lead to the original."""
     (across, down), (width, height) = resizing.scale, resizing.original_size
-    grid: JSONObject = dict(value["mask_metadata"])
+    grid: JSONObject = value["mask_metadata"]
     for name, factor in (("scale_x", across), ("scale_y", down)):
         if name in grid:
             grid[name] = _scaled(grid[name], factor)
-    original = {**_fields(value["original_image"]), "width": width, "height": height}
-    return {**value, "original_image": original, "mask_metadata": grid}
+    value["original_image"] = {
+        **_fields(value["original_image"]),
+        "width": width,
+        "height": height,
+    }
 
 
 def _fields(size: object) -> JSONObject:
@@ -95,27 +103,23 @@ def _fields(size: object) -> JSONObject:
     return size if is_object(size) else {}
 
 
-def _scale_predictions(value: JSONObject, resizing: Resizing) -> JSONObject:
+def _scale_predictions(value: JSONObject, resizing: Resizing) -> None:
     width, height = resizing.original_size
     predictions = value["predictions"]
     if is_array(predictions):
-        predictions = [_scale(item, resizing.scale) for item in predictions]
-    return {
-        **value,
-        "image": {**_fields(value["image"]), "width": width, "height": height},
-        "predictions": predictions,
-    }
+        for item in predictions:
+            _scale(item, resizing.scale)
+    value["image"] = {**_fields(value["image"]), "width": width, "height": height}
 
 
-def _scale(prediction: Any, scale: tuple[float, float]) -> Any:
+def _scale(prediction: Any, scale: tuple[float, float]) -> None:
     if not is_object(prediction):
-        return prediction
-    scaled: JSONObject = {}
-    for key, item in prediction.items():
-        if key in _AXES:
-            scaled[key] = _scaled(item, scale[_AXES[key]])
-        elif key in _POINT_LISTS and is_array(item):
-            scaled[key] = [_scale(point, scale) for point in item]
-        else:
-            scaled[key] = item
-    return scaled
+        return
+    for axis, direction in _AXES.items():
+        if axis in prediction:
+            prediction[axis] = _scaled(prediction[axis], scale[direction])
+    for name in _POINT_LISTS:
+        points: object = prediction.get(name)
+        if is_array(points):
+            for point in points:
+                _scale(point, scale)

@@ -10,8 +10,15 @@
 --   reject   when the request was sent, cooldown   -> nothing
 --   late     pairs: number of a turn, when its request really went out -> nothing
 -- Times are microseconds, moments are of this server's clock; the pace comes back in thousandths.
+--
+-- Whoever may write to the hash may write anything, and all of Redis waits while a script runs: what
+-- is read counts only within bounds, and nothing loops over a number that was read.
 
 local SECOND = 1000000
+local HOUR = 3600 * SECOND
+local MOST_TURNS = 1e15  -- exact, also when one is added; at 100,000 a second they last 300 years
+local MOST_AT_ONCE = 1000  -- turns that one reply has
+local LARGEST_RING, HIGHEST_PACE = 100000, 100000
 local CONSTANTS = {
   'ceiling', 'remembered', 'window', 'cold', 'spacing', 'least_distance', 'tolerance', 'kept_for',
   'cut', 'deepest_cut', 'knee', 'unsure_knee', 'let_through', 'held', 'held_cut', 'far_above',
@@ -39,9 +46,28 @@ local FIELDS = {
 }
 local stored = redis.call('HMGET', KEYS[1], unpack(FIELDS))
 local is_new = not stored[1]
-local s = {}
+-- A number from `least` to `most`, or nil: also for nan, which is neither.
+local function within(text, least, most)
+  local number = tonumber(text or 0)
+  return number and number >= least and number <= most and number or nil
+end
+local function whole(number)
+  return number and number == math.floor(number) and number or nil
+end
+local s, is_ours = {}, true
 for index, name in ipairs(FIELDS) do
-  s[name] = tonumber(stored[index] or 0)
+  s[name] = within(stored[index], -1e16, 1e16)
+end
+for name, most in pairs({turns = MOST_TURNS, valid = 2 * MOST_TURNS, cold = 2 * MOST_TURNS, ring = LARGEST_RING}) do
+  s[name] = whole(within(s[name], 0, most))
+end
+for _, name in ipairs(FIELDS) do
+  is_ours = is_ours and s[name] ~= nil
+end
+if not is_ours then  -- none of it can be trusted: as if it had been forgotten by a restart
+  for _, name in ipairs(FIELDS) do
+    s[name] = 0
+  end
 end
 if is_new and operation == 'late' then
   return {}  -- what was booked is forgotten
@@ -60,11 +86,23 @@ if back > 0 then
 end
 s.seen = now
 
+-- No pause is longer than an hour; and turns may be booked for as long again, or for a hundred.
+local farthest = now + HOUR + math.max(HOUR, 100 * SECOND / ceiling)
+for name, latest in pairs({next = farthest, last = farthest, cool = now + HOUR, began = now}) do
+  s[name] = math.max(math.min(s[name], latest), 0)
+end
+s.valid = math.min(s.valid, s.turns)
+if s.low ~= 0 then
+  s.low = math.min(math.max(s.low, math.min(c.lowest, ceiling)), HIGHEST_PACE)
+  s.knee = math.min(math.max(s.knee, s.low), HIGHEST_PACE)
+  s.climb = math.min(math.max(s.climb, 0), HOUR + 100 * SECOND / s.low)
+end
+
 -- As many as one second may have.
 local kept = math.max(math.floor(ceiling), 1)
 
 -- There is room for as many as the caller with the largest ceiling wants to be remembered.
-local has_moved = s.ring > 0 and c.remembered > s.ring  -- they are sought elsewhere from now on
+local has_moved = not is_ours or s.ring > 0 and c.remembered > s.ring  -- they are sought elsewhere from now on
 s.ring = math.max(s.ring, c.remembered)
 
 local is_unknown, is_new_here = back > SECOND / 20 or has_moved, false
@@ -72,7 +110,9 @@ if operation == 'reserve' then
   local known, afresh = arguments[2], arguments[4] == 1
   is_unknown = is_unknown or known >= s.turns or afresh
   is_new_here = known < 0
-  s.turns = math.max(s.turns, known + 1)
+  if known < MOST_TURNS then
+    s.turns = math.max(s.turns, known + 1)
+  end
 end
 if is_unknown or is_new_here or s.next < now - SECOND then
   s.cold = s.turns + kept  -- until then connections are opened, here and at the server
@@ -92,7 +132,7 @@ local function went_out_at(number)
   if number < s.valid then
     return 0
   end
-  return turns_of_now[number] or tonumber(redis.call('HMGET', KEYS[1], place(number))[1] or 0)
+  return turns_of_now[number] or within(redis.call('HMGET', KEYS[1], place(number))[1], 0, farthest) or 0
 end
 
 local function went_out(number, at)
@@ -189,7 +229,7 @@ end
 
 local reply = {}
 if operation == 'reserve' then
-  local turns, lead = arguments[1], arguments[3]
+  local turns, lead = math.min(arguments[1], MOST_AT_ONCE), arguments[3]
   local pace = pace_at(now)
   local interval, least = SECOND * c.spacing / pace, SECOND * c.least_distance / pace
   reply = {now, pace * 1000, math.max(s.cool - now, 0), s.turns}
@@ -203,7 +243,7 @@ if operation == 'reserve' then
     s.turns, s.last, earliest = s.turns + 1, due, due
   end
 elseif operation == 'reject' then
-  local sent_at, wait = arguments[1], arguments[2]
+  local sent_at, wait = arguments[1], math.min(arguments[2], HOUR)
   local is_new = sent_at > s.began  -- else it was sent before this wave of 429s came back
   if is_new then
     fall(sent_at)

@@ -14,7 +14,7 @@ from typing import Final
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.ledger import BookedTurn, Grant, Ledger, LedgerClock, LedgerLostError
 from roboflow_async.outage import Outage
-from roboflow_async.pacing import Pacer
+from roboflow_async.pacing import LONGEST_COOLDOWN, Pacer
 
 __all__ = ["SharedCeiling"]
 
@@ -276,8 +276,9 @@ class SharedCeiling:
 
         Args:
             sent_ago: seconds since that request was sent.
-            wait: seconds to pause.
+            wait: seconds to pause, an hour at most.
         """
+        wait = min(wait, LONGEST_COOLDOWN)
         # A turn is used up to so much after its time without a word: this one is not meant to be
         # counted among those before it.
         sent_at = self._clock() - sent_ago - 2 * _TOLD_LATE

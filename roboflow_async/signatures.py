@@ -5,7 +5,7 @@ from typing import Final
 
 from roboflow_async.errors import ImageError
 
-__all__ = ["check_content", "is_heic", "refuse_heic"]
+__all__ = ["check_content", "is_heic", "refuse_heic", "suffix_of"]
 
 # The first bytes of what the Inference Server decodes (OpenCV).
 _SIGNATURES: Final = re.compile(
@@ -19,6 +19,13 @@ _SIGNATURES: Final = re.compile(
     rb"|....ftyp(?:avif|avis|mif1|msf1|miaf)"
     rb"|P[1-7][\s#]",  # PNM
     re.DOTALL,
+)
+# Of what Workflows give, to the last byte: what is written to a disk is to be nothing else.
+_SUFFIXES: Final = (
+    (re.compile(rb"\xff\xd8\xff"), ".jpg"),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), ".png"),
+    (re.compile(rb"GIF8[79]a"), ".gif"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), ".webp"),
 )
 _HEIF_BRANDS: Final = (b"mif1", b"msf1", b"miaf")
 _HEIC_BRANDS: Final = (*(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"),)
@@ -42,6 +49,11 @@ def check_content(data: bytes, name: str, *, converted: bool = False) -> None:
             f"{name} is not an image: it starts with none of the signatures of JPEG, PNG, WebP, "
             "GIF, BMP, TIFF, JPEG 2000, AVIF or PNM."
         )
+
+
+def suffix_of(data: bytes) -> str | None:
+    """The suffix for a file with these bytes: a JPEG, PNG, GIF or WebP; None if it is none."""
+    return next((suffix for signature, suffix in _SUFFIXES if signature.match(data)), None)
 
 
 def is_heic(data: bytes) -> bool:

@@ -61,6 +61,8 @@ class Prepared:
 
     request: PreparedRequest
     resizing: Resizing | None
+    given_size: tuple[int, int] | None = None
+    """Width and height in pixels of the image that was given, where it is known."""
 
 
 class Target(ABC, Generic[Output]):

@@ -22,6 +22,7 @@ from roboflow_async.errors import (
     is_fatal,
 )
 from roboflow_async.model_options import TASK_PATHS
+from roboflow_async.plain_text import PlainText
 from roboflow_async.predictions import Task
 from roboflow_async.protocol import KeyPlacement, PreparedRequest, get_request, json_request
 from roboflow_async.responses import Answer, parse_json
@@ -45,14 +46,14 @@ class RegisteredModel(ServerModel):
         request_paths: where it answers.
     """
 
-    model_id: str
-    task_type: str
+    model_id: PlainText
+    task_type: PlainText
     batch_size: int | str | None = None
     input_height: int | None = None
     input_width: int | None = None
     vram_bytes: int | None = None
-    request_aliases: list[str] = Field(default_factory=list)
-    request_paths: list[str] = Field(default_factory=list)
+    request_aliases: list[PlainText] = Field(default_factory=list)
+    request_paths: list[PlainText] = Field(default_factory=list)
 
 
 class RegisteredModels(ServerModel):

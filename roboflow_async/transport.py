@@ -27,6 +27,7 @@ from roboflow_async.errors import (
 )
 from roboflow_async.lanes import Lane, Lanes, RawHeaders
 from roboflow_async.leftovers import end_if_more_came
+from roboflow_async.plain_text import plain_text
 from roboflow_async.protocol import KeyPlacement, PreparedRequest
 from roboflow_async.responses import Answer, status_error
 
@@ -278,6 +279,7 @@ class HTTPTransport:
             await read_content(
                 response, self._settings.max_response_bytes, self._request_id_of(response)
             ),
+            self._settings.max_response_bytes,
         ), True
 
     def _error_answer(self, attempt: _Attempt, response: httpx.Response) -> Answer:
@@ -312,9 +314,9 @@ class HTTPTransport:
         return headers
 
     def _request_id_of(self, response: httpx.Response) -> str | None:
-        """What errors carry, without the key."""
+        """What errors carry, without the key and without control characters."""
         text = response.headers.get("x-request-id")
-        return text and self._key.without_key(text)[:_REQUEST_ID_LIMIT]
+        return text and self._key.without_key(plain_text(text))[:_REQUEST_ID_LIMIT]
 
     def close_free(self) -> None:
         """Close the connections that nothing is sent over now; not those of an `http_client`."""

@@ -1,11 +1,13 @@
 """Checks what was given and what was answered against pydantic types; errors in our words."""
 
 import reprlib
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import pydantic
 import pydantic_core
 
+from roboflow_async.bounded_validation import MORE, bounded_validation, problem_count
 from roboflow_async.errors import ConfigurationError, ResponseError
 from roboflow_async.responses import Answer
 
@@ -21,12 +23,17 @@ def adapter_of(output_type: type[Output]) -> pydantic.TypeAdapter[Output]:
         ConfigurationError: pydantic cannot validate it.
     """
     try:
-        return pydantic.TypeAdapter(output_type)
+        return _adapter_of(output_type)
     except Exception as error:  # noqa: BLE001 - pydantic raises NameError and others besides its own
         raise ConfigurationError(
             f"output_type={output_type!r:.120} does not do ({type(error).__name__}): "
             "give a pydantic model."
         ) from None
+
+
+@lru_cache(maxsize=128)  # a handler may make its Workflow for each request
+def _adapter_of(output_type: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(output_type)
 
 
 def validated_answer(
@@ -44,7 +51,7 @@ def validated_answer(
         ResponseError: it does not fit.
     """
     try:
-        return adapter.validate_python(value)
+        return bounded_validation(adapter, value)
     except pydantic.ValidationError as error:
         problems = _problems(error)
     # Raised outside of the handler: pydantic's error holds the input, and would hang on ours. So
@@ -86,10 +93,11 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 def _problems(error: pydantic.ValidationError) -> str:
     """The places and what is wrong there, not the input, which may be megabytes long."""
-    count = error.error_count()
+    count = problem_count(error)
     if count > 1000:
-        return f"{count} problems"  # listing 60,000 of them would hold up the loop for 60 ms
+        return f"{count} problems"  # nobody reads so many
     details = error.errors(include_url=False, include_context=False, include_input=False)
+    details = [problem for problem in details if problem["type"] != MORE]
     problems = [f"{_place(problem['loc'])}: {problem['msg'][:120]}" for problem in details[:5]]
     more = f" and {count - 5} more" if count > 5 else ""
     return "; ".join(problems) + more

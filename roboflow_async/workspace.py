@@ -15,6 +15,7 @@ from roboflow_async.answers import ServerModel
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.jsontypes import is_array, is_object
 from roboflow_async.operations import read
+from roboflow_async.plain_text import PlainText, plain_text
 from roboflow_async.protocol import KeyPlacement, check_segment, get_request
 from roboflow_async.responses import Answer, parse_json, unexpected
 from roboflow_async.runtime import RuntimeHolder
@@ -39,9 +40,9 @@ class WorkspaceWorkflow(ServerModel):
         status: such as "published", or None.
     """
 
-    name: str
-    workflow_id: str = Field(validation_alias=AliasChoices("url", "id", "workflow_id"))
-    status: str | None = None
+    name: PlainText
+    workflow_id: PlainText = Field(validation_alias=AliasChoices("url", "id", "workflow_id"))
+    status: PlainText | None = None
 
 
 class WorkspaceModel(ServerModel):
@@ -52,8 +53,8 @@ class WorkspaceModel(ServerModel):
         name: as people read it, or None.
     """
 
-    model_id: str = Field(validation_alias=AliasChoices("id", "model_id", "url", "modelId"))
-    name: str | None = None
+    model_id: PlainText = Field(validation_alias=AliasChoices("id", "model_id", "url", "modelId"))
+    name: PlainText | None = None
 
 
 class Preflight(ServerModel):
@@ -65,8 +66,8 @@ class Preflight(ServerModel):
         under_cap: whether the workspace's usage is below its limit.
     """
 
-    workspace: str | None = None
-    workspace_id: str | None = Field(
+    workspace: PlainText | None = None
+    workspace_id: PlainText | None = Field(
         default=None, validation_alias=AliasChoices("workspaceId", "workspace_id")
     )
     under_cap: bool = Field(validation_alias=AliasChoices("underCap", "under_cap"))
@@ -81,7 +82,9 @@ _PREFLIGHT: Final = pydantic.TypeAdapter(Preflight)
 class WorkspaceOperations(ABC):
     """The part of `RoboflowClient` that asks the platform API, with the same key.
 
-    Each call raises `APIError` as all others do, and `ConfigurationError` when there is no key.
+    The key goes to the platform's host. Each call raises `APIError` as all others do, and
+    `ConfigurationError` when there is no key, or when `api_url` is a server of the user's own and
+    nobody named the platform: `platform_url=`.
     """
 
     _platform_key: KeyPlacement
@@ -99,7 +102,7 @@ class WorkspaceOperations(ABC):
             name = body.get("workspace") if is_object(body) else None
             if not isinstance(name, str) or not name:
                 raise unexpected(answer, "it names no workspace")
-            return name
+            return plain_text(name)
 
         return await self._get("/", parse)
 

@@ -1,8 +1,11 @@
 """`roboflow-async doctor`: says what is wrong, and what to do about it."""
 
+import gzip
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -111,3 +114,116 @@ def test_a_host_that_is_not_there(examine: Examine) -> None:
 def test_settings_that_are_wrong_are_told(examine: Examine) -> None:
     code, said = examine("--host", "https://serverless.roboflow.com", key=None)
     assert (code, "needs an API key" in said) == (1, True)
+
+
+# A server that means no good
+
+
+def redirect(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response_only(302)
+    handler.send_header("Location", handler.path)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def bomb(handler: BaseHTTPRequestHandler) -> None:
+    content = gzip.compress(bytes(200_000_000))
+    handler.send_response_only(200)
+    handler.send_header("Content-Encoding", "gzip")
+    handler.send_header("Content-Length", str(len(content)))
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+def drip(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response_only(200)
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    for _ in range(300):
+        handler.wfile.write(b" ")
+        time.sleep(0.1)
+
+
+def drip_head(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    for _ in range(300):
+        handler.wfile.write(b"X-A: b\r\n")
+        time.sleep(0.1)
+
+
+def busy(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response_only(429)
+    handler.send_header("Retry-After", "2")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def closed(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
+
+
+@pytest.fixture
+def hostile() -> Iterator[Callable[[Any], str]]:
+    """Makes the URL of a server whose handler is given; what it writes may be left unread."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def serve(respond: Callable[[BaseHTTPRequestHandler], None]) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                with suppress(OSError):
+                    respond(self)
+
+            def log_message(self, *_: object) -> None: ...
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        Thread(target=server.serve_forever).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("respond", [redirect, bomb, drip, drip_head, busy, closed])
+def test_a_server_that_means_no_good_holds_it_for_five_seconds_at_most(
+    examine: Examine, hostile: Callable[[Any], str], respond: Any
+) -> None:
+    url = hostile(respond)
+    began = time.monotonic()
+    code, said = examine("--host", url, "--platform-url", url)
+    # Five seconds, and a wide margin for a busy machine; the drips go on for thirty.
+    assert time.monotonic() - began < 15
+    assert code == 1
+    assert "FAIL" in said
+
+
+@pytest.mark.parametrize(
+    ("info", "date"),
+    [
+        ({**INFO, "version": "1.\u00b2"}, None),
+        ({**INFO, "version": "9" * 5000 + "." + "9" * 5000}, None),
+        ({**INFO, "version": "\u0661.\u0662"}, None),
+        ({**INFO, "version": ""}, None),
+        ({**INFO, "name": "\x1b]0;title\x07" * 1000, "version": "\x1b[2J\x9b1\u202e"}, None),
+        ({"name": "a", "version": 7, "uuid": 1}, None),
+        (INFO, "Mon, 01 Jan 0001 00:00:00 +1400"),
+        (INFO, "Fri, 31 Dec 9999 23:59:59 -1400"),
+        (INFO, "Mon, 01 Jan 2001 00:00:00 +999999999999"),
+        (INFO, "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"),
+        (INFO, "nonsense"),
+        (INFO, "1" * 5000),
+        (INFO, "Mon, 01 Jan 2001 00:00:00 -0000"),
+    ],
+)
+def test_odd_versions_names_and_dates_are_shown_or_passed_over(
+    examine: Examine, platform: tuple[str, Answers], info: Any, date: str | None
+) -> None:
+    url, answers = platform
+    answers["/info"] = (200, info, date)
+    code, said = examine("--host", url, "--platform-url", url)
+    assert code in (0, 1)
+    assert "reachable: answers in" in said
+    assert said.replace("\n", "").isprintable()
+    assert max(map(len, said.splitlines())) < 500

@@ -373,7 +373,7 @@ def test_sources_are_found_and_told_apart(tmp_path: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_pictures_stay_below_their_folder(tmp_path: Path, item: str, path: str) -> None:
-    picture = base64.b64encode(b"\xff\xd8" + bytes(100)).decode()
+    picture = base64.b64encode(b"\xff\xd8\xff" + bytes(100)).decode()
     saved = save_pictures({"out": picture, "text": "x" * 200, "list": [1]}, item, tmp_path)
     assert saved == {"out": str(tmp_path / path), "text": "x" * 200, "list": [1]}
     assert (tmp_path / path).read_bytes()[:2] == b"\xff\xd8"

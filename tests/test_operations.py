@@ -4,9 +4,10 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
-from conftest import KEY, MakeClient
+from conftest import KEY, MakeClient, picture
 from loopback import Arrival, Reply, Server
 
 from roboflow_async import (
@@ -260,3 +261,58 @@ async def test_a_closed_client_asks_the_platform_nothing(
     with pytest.raises(ConfigurationError, match="closed"):
         await client.workspace()
     assert not server.arrivals
+
+
+PLATFORM_CALLS: list[Any] = [
+    lambda client: client.workspace(),
+    lambda client: client.list_workflows("my-ws"),
+    lambda client: client.list_workflows(),
+    lambda client: client.list_project_models("pets", "my-ws"),
+    lambda client: client.preflight(),
+]
+
+
+@pytest.mark.parametrize("call", PLATFORM_CALLS)
+@pytest.mark.parametrize(
+    "api_url",
+    ["http://localhost:9001", "https://roboflow.example.com", "http://evilroboflow.com"],
+)
+async def test_the_key_of_a_server_of_ones_own_goes_to_no_platform_unless_it_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch, api_url: str, call: Any
+) -> None:
+    monkeypatch.setenv("ROBOFLOW_REGION", "eu")
+    monkeypatch.setenv("API_BASE_URL", "https://api.roboflow.com")  # other software has one, too
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(lambda _: pytest.fail("sent"))) as http,
+        RoboflowClient(KEY, api_url=api_url, http_client=http) as client,
+    ):
+        with pytest.raises(ConfigurationError, match="give platform_url=") as caught:
+            await call(client)
+    assert "https://api.roboflow" in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+async def test_a_platform_that_is_named_gets_the_key_of_a_server_of_ones_own(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.handler = answering(root={"workspace": "my-ws"})
+    async with RoboflowClient(KEY, api_url="http://localhost:1", platform_url=server.url) as client:
+        assert await client.workspace() == "my-ws"
+    monkeypatch.setenv("RF_API_BASE_URL", server.url)
+    async with RoboflowClient(KEY, api_url="http://localhost:1") as client:
+        assert await client.workspace() == "my-ws"
+
+
+async def test_what_a_model_does_is_asked_of_the_server_that_runs_it_alone(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = answering(
+        model_registry={"models": [{"model_id": "pets/3", "task_type": "object-detection"}]},
+        infer_object_detection={"image": {"width": 1, "height": 1}, "predictions": []},
+    )
+    async with make_client() as client:
+        await client.model("pets/3").run(picture(0))
+        await client.list_models()
+    assert {arrival.headers["host"] for arrival in server.arrivals} == {
+        server.url.removeprefix("http://")
+    }

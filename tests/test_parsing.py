@@ -63,7 +63,7 @@ async def test_an_odd_response_is_the_error_of_its_image_and_the_stream_goes_on(
     assert [result.ok for result in results] == [True, False, True]
     error = results[1].error
     assert isinstance(error, ResponseError)
-    assert error.body == body[:500]
+    assert error.body == body.replace("\0", "")[:500]  # no control character
     assert error.status_code == 200
     assert pickle.loads(pickle.dumps(error)).body == error.body
     assert results[1].attempts == 1

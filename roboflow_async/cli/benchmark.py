@@ -22,9 +22,12 @@ from roboflow_async import (
 )
 from roboflow_async.checks import check_number
 from roboflow_async.cli.concurrency import levels, levels_remarks, levels_table
+from roboflow_async.cli.files import written_whole
+from roboflow_async.cli.keys import APIKeyFile, read_key
 from roboflow_async.cli.options import APIKey, Host, connect, errors_told, stderr
 from roboflow_async.cli.plots import check_plot, draw_plot
 from roboflow_async.cli.sources import Source
+from roboflow_async.jsontypes import read_json_text
 from roboflow_async.predictions import Prediction
 from roboflow_async.regions import is_roboflow_host
 
@@ -73,6 +76,7 @@ def api_speed(
         typer.Option("--concurrency", help="So many at once, several to compare: 1,2,4,8,16,32."),
     ] = None,
     api_key: APIKey = None,
+    api_key_file: APIKeyFile = None,
     output_location: Annotated[
         Path | None, typer.Option("--output_location", "-o", help="A file or folder for JSON.")
     ] = None,
@@ -86,6 +90,8 @@ def api_speed(
 ) -> None:
     """Send requests at a constant rate or so many at once; time each from when it was due."""
     with errors_told():
+        taken = "the images" if dataset_reference == "-" else ""
+        api_key = read_key(api_key, api_key_file, stdin=taken)
         loads = _loads(rps, concurrency, clients)
         check_plot(plot)
         images = _images(dataset_reference)
@@ -161,8 +167,8 @@ def _parsed(text: str | None, name: str) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(Path(text).read_text() if Path(text).is_file() else text)
-    except (ValueError, OSError) as error:
+        return read_json_text(Path(text).read_text() if Path(text).is_file() else text)
+    except (ValueError, OSError, RecursionError) as error:
         raise ConfigurationError(f"{name} is not JSON: {error}.") from None
 
 
@@ -310,5 +316,6 @@ def _save(
         },
         "samples": samples,
     }  # fmt: skip
-    path.write_text(json.dumps(content, indent=2))
+    with written_whole(path) as file:
+        file.write(json.dumps(content, indent=2, allow_nan=False).encode())
     stderr.print(f"Saved to {path}", soft_wrap=True, markup=False)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from roboflow_async import Result, RoboflowClient, Stats, decode_image
+from roboflow_async.cli.files import written_whole
 
 if TYPE_CHECKING:
     from roboflow_async.testing import StandInServer
@@ -45,7 +46,8 @@ def demo(
         _console.print(_summary(len(results), len(done), rps, stats, server))
     if done:
         best = max(done, key=lambda result: result.output["count"])
-        output.write_bytes(decode_image(best.output["visualization"]))
+        with written_whole(output) as file:
+            file.write(decode_image(best.output["visualization"]))
         _console.print(f"{best.output['count']} shapes found in {best.input.name}: see {output}")
     if len(done) < images:
         raise typer.Exit(4)

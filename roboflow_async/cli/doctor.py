@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -10,14 +12,41 @@ from typing import Annotated, Any, Final
 import httpx
 import typer
 
-from roboflow_async import AuthenticationError, RoboflowClient, RoboflowError, UsageLimitError
+from roboflow_async import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    RetryPolicy,
+    RoboflowClient,
+    RoboflowError,
+    UsageLimitError,
+)
+from roboflow_async.cli.keys import APIKeyFile, read_key
 from roboflow_async.cli.options import AUTHENTICATION, FAILED, APIKey, Host, connect, stderr
+from roboflow_async.operations import ServerInfo, info_with_headers
 from roboflow_async.regions import is_roboflow_host
+from roboflow_async.responses import Headers
 
 __all__ = ["doctor"]
 
 _WRONG_CLOCK: Final = 60.0  # seconds
 _HEADER_SINCE: Final = (1, 5)  # the first server that reads the key from the header
+_VERSION: Final = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})")
+_LONGEST_NAME: Final = 60  # characters that are shown
+_LONGEST_DATE: Final = 60  # characters that are looked at
+_SECONDS: Final = 5.0  # for all that is asked
+_LARGEST: Final = 1024 * 1024  # bytes of a response: a name and a version
+# Nothing is hidden by being tried again.
+_ONCE: Final = RetryPolicy(max_attempts=1, max_elapsed=_SECONDS, max_outage=0)
+_ADVICE: Final = {
+    "network": "Is the host spelled right, the server running, a firewall or proxy between?",
+    "outage": "Is the host spelled right, the server running, a firewall or proxy between?",
+    "timeout": "The host takes connections and does not answer: is it a Roboflow server?",
+    "host_name": "The name is not known here: check --host, and the network's DNS.",
+    "certificate": "Set SSL_CERT_FILE to the certificates of your proxy or your own server.",
+    "proxy_authentication": "Give the proxy's login in HTTPS_PROXY, or list the host in NO_PROXY.",
+}
 
 
 @dataclass
@@ -42,18 +71,25 @@ def _wrong(name: str, seen: str, advice: str = "", code: int = FAILED) -> Findin
 def doctor(
     host: Host = None,
     api_key: APIKey = None,
+    api_key_file: APIKeyFile = None,
     platform_url: Annotated[
         str | None, typer.Option(help="The platform API, which knows the key.", hidden=True)
     ] = None,
 ) -> None:
     """Check the key, the host, the way there, the clock and the server's version."""
     more: dict[str, Any] = {"platform_url": platform_url} if platform_url is not None else {}
+    source = "ROBOFLOW_API_KEY" if os.environ.get("ROBOFLOW_API_KEY") else None
+    if api_key is not None or api_key_file is not None:
+        source = "--api-key" if api_key_file is None else "--api-key-file"
     try:
-        client = connect(api_key, host, **more)
+        client = connect(
+            read_key(api_key, api_key_file), host, timeout=_SECONDS,
+            max_response_bytes=_LARGEST, retry=_ONCE, **more,
+        )  # fmt: skip
     except RoboflowError as error:
         findings = [_wrong("settings", str(error))]
     else:
-        findings = asyncio.run(_examine(client, api_key, platform_url is not None))
+        findings = asyncio.run(_examine(client, source, platform_url is not None))
     for finding in findings:
         mark, style = ("ok  ", "green") if finding.fine else ("FAIL", "red")
         stderr.print(mark, style=style, end=" ")
@@ -66,54 +102,57 @@ def doctor(
     stderr.print("All is well.")
 
 
-async def _examine(client: RoboflowClient, api_key: str | None, platform: bool) -> list[Finding]:
+async def _examine(client: RoboflowClient, source: str | None, platform: bool) -> list[Finding]:
     url = client.api_url
-    source = "--api-key" if api_key else "ROBOFLOW_API_KEY"
-    given = bool(api_key or os.environ.get("ROBOFLOW_API_KEY"))
-    findings = [
-        _fine("host", url),
-        _fine("key", f"given by {source}" if given else "none; this host needs none"),
-    ]
+    given = f"given by {source}" if source else "none; this host needs none"
+    findings = [_fine("host", url), _fine("key", given)]
+    key_is_known = source is not None and (platform or is_roboflow_host(httpx.URL(url).host))
     async with client:
-        answer = await _reach(url, findings)
-        if answer is not None:
-            findings.append(_clock(answer))
-            findings += await _version(client)
-        if given and (platform or is_roboflow_host(httpx.URL(url).host)):
-            findings.append(await _key(client))
+        # Both at once, and each finding as it comes: what is slow takes nothing from the other.
+        server = asyncio.create_task(_server(client))
+        key = asyncio.create_task(_key(client)) if key_is_known else None
+        asked: set[asyncio.Task[Any]] = {server} | ({key} if key is not None else set())
+        await asyncio.wait(asked, timeout=_SECONDS)
+        for task in asked:
+            task.cancel()
+        await asyncio.wait(asked)
+        late = f"no complete answer within {_SECONDS:g} s"
+        if server.cancelled():
+            findings.append(_wrong("reachable", late, _ADVICE["timeout"]))
+        else:
+            findings += server.result()
+        if key is not None:
+            findings.append(_wrong("key works", late) if key.cancelled() else key.result())
     return findings
 
 
-async def _reach(url: str, findings: list[Finding]) -> httpx.Response | None:
+async def _server(client: RoboflowClient) -> list[Finding]:
+    """Whether it can be reached, its clock, and its version."""
+    began = time.monotonic()
     try:
-        async with httpx.AsyncClient(timeout=5) as http:
-            answer = await http.get(f"{url}/info")
-    except httpx.ConnectError as error:
-        reason = str(error) or "no connection"
-        advice = "Is the host spelled right, the server running, a firewall or proxy between?"
-        if "CERTIFICATE" in reason:
-            advice = "Set SSL_CERT_FILE to the certificates of your proxy or your own server."
-        elif "resolution" in reason or "Name or service" in reason:
-            advice = "The name is not known here: check --host, and the network's DNS."
-        findings.append(_wrong("reachable", reason[:300], advice))
-    except httpx.HTTPError as error:
-        findings.append(
-            _wrong("reachable", f"no answer ({type(error).__name__})",
-                "The host takes connections and does not answer: is it a Roboflow server?",
-            )
-        )  # fmt: skip
-    else:
-        took = answer.elapsed.total_seconds() * 1000
-        findings.append(_fine("reachable", f"answers in {took:.0f} ms"))
-        return answer
-    return None
+        info, headers = await info_with_headers(client)
+    except (APIConnectionError, APITimeoutError) as error:
+        fault = error.fault if isinstance(error, APIConnectionError) else "timeout"
+        return [_wrong("reachable", error.message[:300], _ADVICE.get(fault, _ADVICE["network"]))]
+    except APIError as error:
+        return [
+            _fine("reachable", _took(began)),
+            _wrong("server", error.message[:300],
+                "This host does not answer as an Inference Server does: check --host.",
+            ),
+        ]  # fmt: skip
+    return [_fine("reachable", _took(began)), _clock(headers), _version(info)]
 
 
-def _clock(answer: httpx.Response) -> Finding:
+def _took(began: float) -> str:
+    return f"answers in {(time.monotonic() - began) * 1000:.0f} ms"
+
+
+def _clock(headers: Headers) -> Finding:
     try:
-        there = parsedate_to_datetime(answer.headers["date"])
+        there = parsedate_to_datetime(headers["date"][:_LONGEST_DATE])
         off = (datetime.now(UTC) - there).total_seconds()
-    except (KeyError, ValueError, TypeError):
+    except Exception:  # noqa: BLE001 - whatever a parser of such dates makes of an odd one
         return _fine("clock", "the server tells no time")
     if abs(off) > _WRONG_CLOCK:
         return _wrong("clock", f"{off:+.0f} s off the server's",
@@ -122,22 +161,13 @@ def _clock(answer: httpx.Response) -> Finding:
     return _fine("clock", "agrees with the server's")
 
 
-async def _version(client: RoboflowClient) -> list[Finding]:
-    try:
-        info = await client.server_info()
-    except RoboflowError as error:
-        return [
-            _wrong("server", str(error)[:300],
-                "This host does not answer as an Inference Server does: check --host.",
-            )
-        ]  # fmt: skip
-    seen = f"{info.name} {info.version}"
-    parts = info.version.split(".")
-    number = tuple(int(part) for part in parts[:2] if part.isdigit())
-    if len(number) == 2 and number < _HEADER_SINCE:
+def _version(info: ServerInfo) -> Finding:
+    seen = f"{info.name[:_LONGEST_NAME]} {info.version[:_LONGEST_NAME]}"
+    number = _VERSION.match(info.version)
+    if number is not None and (int(number[1]), int(number[2])) < _HEADER_SINCE:
         advice = "It reads no key from the header: give RoboflowClient api_key_transport='body'."
-        return [_wrong("server", seen, advice)]
-    return [_fine("server", seen)]
+        return _wrong("server", seen, advice)
+    return _fine("server", seen)
 
 
 async def _key(client: RoboflowClient) -> Finding:

@@ -1,7 +1,6 @@
 """The work of `run`: images in, lines out, also when it is interrupted."""
 
 import asyncio
-import json
 import signal
 import time
 from collections.abc import Generator
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from roboflow_async import ConfigurationError, Model, Result, RoboflowClient, Workflow
-from roboflow_async.cli.journal import Journal
+from roboflow_async.cli.files import written_whole
+from roboflow_async.cli.journal import Journal, json_line
 from roboflow_async.cli.options import stderr
-from roboflow_async.cli.pictures import save_pictures
+from roboflow_async.cli.pictures import ItemNames, save_pictures
 from roboflow_async.cli.progress import RunProgress
 from roboflow_async.cli.sources import Source
 from roboflow_async.predictions import Prediction
@@ -61,6 +61,7 @@ class Job:
         self._journal = journal
         self._limit = limit
         self._save_images = save_images
+        self._names = ItemNames({*images.listed, *journal.done} if save_images is not None else ())
         self._skipped = len(journal.done)
         self._began = time.monotonic()
         self.stopped = False
@@ -101,7 +102,7 @@ class Job:
             if not isinstance(output, dict):
                 output = output.model_dump(mode="json", by_alias=True, exclude_none=True)
             if self._save_images is not None:
-                output = save_pictures(output, result.input, self._save_images)
+                output = save_pictures(output, result.input, self._save_images, self._names)
             line["output"] = output
         else:
             line["error"] = {"type": type(result.error).__name__, "message": str(result.error)}
@@ -109,7 +110,12 @@ class Job:
         line["latency"] = round(result.latency, 4)
         if result.processing_time is not None:
             line["processing_time"] = result.processing_time
-        self._journal.write(line)
+        try:
+            self._journal.write(line)
+        except ValueError:  # nothing has been written yet
+            del line["output"]
+            told = "the output holds a number that is not finite, for which JSON has no word."
+            self._journal.write({**line, "error": {"type": "ResponseError", "message": told}})
 
     @contextmanager
     def _interruptible(self, stopping: asyncio.Event) -> Generator[None]:
@@ -166,8 +172,8 @@ def write_failures(journal: Journal) -> Path | None:
     if not journal.failed:
         path.unlink(missing_ok=True)
         return None
-    with path.open("w", encoding="utf-8") as file:
+    with written_whole(path) as file:
         for line in journal.lines():
             if "error" in line:
-                file.write(json.dumps({"image": line["image"], **line["error"]}) + "\n")
+                file.write(json_line({"image": line["image"], **line["error"]}))
     return path

@@ -1,13 +1,11 @@
 """What several commands take, and how they end."""
 
-import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from roboflow_async import (
     AuthenticationError,
@@ -16,6 +14,9 @@ from roboflow_async import (
     RoboflowClient,
     RoboflowError,
 )
+from roboflow_async.cli.keys import APIKey, APIKeyFile, stderr
+from roboflow_async.jsontypes import read_json_text
+from roboflow_async.plain_text import plain_text
 
 __all__ = [
     "AUTHENTICATION",
@@ -23,6 +24,7 @@ __all__ = [
     "SOME_FAILED",
     "STOPPED",
     "APIKey",
+    "APIKeyFile",
     "Host",
     "Rps",
     "Seconds",
@@ -41,12 +43,6 @@ _NOT_FOUND: Final = 3
 SOME_FAILED: Final = 4
 STOPPED: Final = 130
 
-stderr = Console(stderr=True, highlight=False)
-
-APIKey = Annotated[
-    str | None,
-    typer.Option("--api-key", help="Default: ROBOFLOW_API_KEY.", show_default=False),
-]
 Host = Annotated[
     str | None,
     typer.Option("--host", help="The API's base URL. Default: ROBOFLOW_API_URL, else Roboflow's."),
@@ -91,6 +87,11 @@ def errors_told() -> Generator[None]:
         elif isinstance(error, NotFoundError):
             code = _NOT_FOUND
         raise typer.Exit(code) from None
+    except OSError as error:  # of the files that are written: a full disk, no right to do it
+        file = f": {error.filename!r:.200}" if error.filename is not None else ""
+        said = f"error: {plain_text(error.strerror or type(error).__name__)}{file}."
+        stderr.print(said, style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(FAILED) from None
 
 
 def parameters(given: list[str], name: str = "--param") -> dict[str, Any]:
@@ -101,8 +102,8 @@ def parameters(given: list[str], name: str = "--param") -> dict[str, Any]:
         if not equals or not key:
             raise ConfigurationError(f"{name} {pair!r:.80}: give it as name=value.")
         try:
-            found[key] = json.loads(text)
-        except ValueError:
+            found[key] = read_json_text(text)
+        except (ValueError, RecursionError):
             found[key] = text
     return found
 
@@ -110,6 +111,6 @@ def parameters(given: list[str], name: str = "--param") -> dict[str, Any]:
 def read_json(path: Path, name: str) -> Any:
     """A JSON file that an option names."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_json_text(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{name} {str(path)!r:.200} cannot be read: {error}.") from None

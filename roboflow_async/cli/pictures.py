@@ -1,69 +1,123 @@
 """Image outputs as files (`--save-images`)."""
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from roboflow_async import RoboflowError, decode_image
+from roboflow_async.cli.files import write_below
 from roboflow_async.cli.sources import is_url
+from roboflow_async.file_names import cut_name, safe_name, tag
 from roboflow_async.jsontypes import is_array, is_object
+from roboflow_async.signatures import suffix_of
 
-__all__ = ["save_pictures"]
+__all__ = ["ItemNames", "save_pictures"]
 
 # Shorter texts are no pictures.
-_LEAST = 100
-_SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp"}
+_LEAST: Final = 100
+_DEEPEST: Final = 16  # folders below that of all pictures
 
 
-def save_pictures(output: Any, item: str, folder: Path, name: str = "") -> Any:
+class ItemNames:
+    """Where the pictures of each image go: a path that no other image has.
+
+    Paths and URLs that become the same, or differ by case alone, which is the same on some disks,
+    have a tag that tells them apart.
+
+    Args:
+        items: paths and URLs that are known already.
+    """
+
+    def __init__(self, items: Iterable[str] = ()) -> None:
+        self._first: dict[str, str] = {}
+        self._shared: set[str] = set()
+        for item in items:
+            self._note(item)
+
+    def parts(self, item: str) -> list[str]:
+        """The names of the folders and the beginning of that of the file."""
+        folded = self._note(item)
+        parts = _below(item)
+        # Of those that were not known from the beginning, the first one has no tag.
+        if folded in self._shared:
+            parts[-1] = cut_name(parts[-1], f"-{tag(item)}")
+        return parts
+
+    def _note(self, item: str) -> str:
+        folded = unicodedata.normalize("NFC", "/".join(_below(item))).casefold()
+        if self._first.setdefault(folded, item) != item:
+            self._shared.add(folded)
+        return folded
+
+
+def save_pictures(output: Any, item: str, folder: Path, names: ItemNames | None = None) -> Any:
     """Write the pictures of an output to files; return it with their paths in their place.
 
     Args:
-        output: JSON.
+        output: JSON. Its names are the server's, or the Workflow's author's: they are made fit for
+            a file's name.
         item: the image's path or URL: its pictures go to the same path below the folder.
-        folder: of all pictures.
-        name: of the output, in the file's name.
+        folder: of all pictures. Nothing is written outside of it.
+        names: of all images.
     """
-    if is_object(output):
-        return {
-            key: save_pictures(value, item, folder, f"{name}.{key}" if name else str(key))
-            for key, value in output.items()
-        }
-    if is_array(output):
-        return [
-            save_pictures(value, item, folder, f"{name}.{index}")
-            for index, value in enumerate(output)
-        ]
-    picture = _picture(output)
-    if picture is None:
-        return output
-    path = folder / _below(item, name + _SUFFIXES[picture[:2]])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(picture)
-    return str(path)
+    return _Saving(folder, (names or ItemNames()).parts(item)).of(output, "")
 
 
-def _picture(value: Any) -> bytes | None:
+class _Saving:
+    def __init__(self, folder: Path, parts: list[str]) -> None:
+        self._folder = folder
+        self._parts = parts
+        self._used: set[str] = set()
+
+    def of(self, output: Any, name: str) -> Any:
+        if is_object(output):
+            return {
+                key: self.of(value, f"{name}.{key}" if name else key)
+                for key, value in output.items()
+            }
+        if is_array(output):
+            return [self.of(value, f"{name}.{index}") for index, value in enumerate(output)]
+        found = _picture(output)
+        if found is None:
+            return output
+        picture, suffix = found
+        ending = f".{safe_name(name)}"
+        beginning = cut_name(self._parts[-1], ending)
+        if f"{beginning}{suffix}".casefold() in self._used:
+            beginning = cut_name(self._parts[-1], f"{ending[:60]}-{tag(name)}")
+        self._used.add(f"{beginning}{suffix}".casefold())
+        path = write_below(self._folder, [*self._parts[:-1], beginning + suffix], picture)
+        return str(path)
+
+
+def _picture(value: Any) -> tuple[bytes, str] | None:
     if not isinstance(value, str) or len(value) < _LEAST:
         return None
     try:
         data = decode_image(value)
     except RoboflowError:
         return None
-    return data if data[:2] in _SUFFIXES else None
+    suffix = suffix_of(data)
+    return None if suffix is None else (data, suffix)
 
 
-def _below(item: str, ending: str) -> Path:
-    """A relative path that no other image has, and that leads out of no folder."""
+def _below(item: str) -> list[str]:
+    """A relative path that leads out of no folder."""
     text = item
     if is_url(item):
-        url = urlsplit(item)
-        text = f"{url.netloc}{url.path}" + (f"?{url.query}" if url.query else "")
+        try:
+            url = urlsplit(item)
+            text = f"{url.netloc}{url.path}" + (f"?{url.query}" if url.query else "")
+        except ValueError:  # such as http://[
+            text = item.partition("//")[2]
     parts = [
-        re.sub(r"[^\w.()+=@ -]", "_", part)
+        "_up" if part == ".." else safe_name(part)
         for part in re.split(r"[\\/]", text)
         if part not in ("", ".")
-    ]
-    parts = ["_up" if part == ".." else part for part in parts]
-    return Path(*parts[:-1], f"{parts[-1]}.{ending}")
+    ] or ["_"]
+    if len(parts) > _DEEPEST:
+        parts = [*parts[: _DEEPEST - 2], tag("/".join(parts[:-1])), parts[-1]]
+    return parts

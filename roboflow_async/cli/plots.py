@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from roboflow_async import BenchmarkReport, ConfigurationError
+from roboflow_async.cli.files import written_whole
 
 __all__ = ["check_plot", "draw_plot"]
 
@@ -60,9 +61,13 @@ def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
         drawing = picture.getvalue()
         drawing = drawing[drawing.index("<svg") :]
         page = f"<!doctype html><meta charset=utf-8><title>Benchmark</title>{drawing}"
-        path.write_text(page, encoding="utf-8")
+        content = page.encode()
     else:
-        figure.savefig(str(path), dpi=150)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=150, format=path.suffix[1:])
+        content = drawn.getvalue()
+    with written_whole(path) as file:
+        file.write(content)
 
 
 def _draw_curve(curve: Any, reports: list[BenchmarkReport]) -> None:

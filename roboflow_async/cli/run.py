@@ -11,10 +11,12 @@ import typer
 from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
 from roboflow_async.cli.job import FailureLimit, Job, write_failures
 from roboflow_async.cli.journal import Journal
+from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import (
     SOME_FAILED,
     STOPPED,
     APIKey,
+    APIKeyFile,
     Host,
     Rps,
     Seconds,
@@ -27,6 +29,7 @@ from roboflow_async.cli.options import (
 )
 from roboflow_async.cli.sources import Source
 from roboflow_async.cli.tables import check_format, write_table
+from roboflow_async.plain_text import plain_text
 from roboflow_async.predictions import Prediction
 
 __all__ = ["run"]
@@ -40,6 +43,7 @@ def run(
             "or '-' for such lines from stdin."
         ),
     ],
+    *,
     workflow: Annotated[str | None, typer.Option(help="WORKSPACE/ID of a Workflow.")] = None,
     spec: Annotated[Path | None, typer.Option(help="A Workflow in a JSON file.")] = None,
     model: Annotated[str | None, typer.Option(help="PROJECT/VERSION of a model.")] = None,
@@ -52,6 +56,9 @@ def run(
         "results.jsonl"
     ),
     format: Annotated[str, typer.Option(help="jsonl, csv or parquet.")] = "jsonl",  # noqa: A002
+    csv_formulas: Annotated[
+        bool, typer.Option("--csv-formulas", help="CSV: leave cells that begin as a formula does.")
+    ] = False,
     save_images: Annotated[Path | None, typer.Option(help="A folder for image outputs.")] = None,
     max_failures: Annotated[str | None, typer.Option(help="Stop after N, or N%, failed.")] = None,
     retry_failed: Annotated[bool, typer.Option(help="Do those again that failed.")] = False,
@@ -62,6 +69,7 @@ def run(
     transport: TransportOption = "httpx",
     host: Host = None,
     api_key: APIKey = None,
+    api_key_file: APIKeyFile = None,
     json_summary: Annotated[
         bool, typer.Option("--json", help="Summary as JSON, to stdout.")
     ] = False,
@@ -72,6 +80,7 @@ def run(
     Ctrl-C finishes what is in flight; a second one stops at once.
     """
     with errors_told():
+        api_key = read_key(api_key, api_key_file, stdin="the images" if source == "-" else "")
         check_format(format)
         limit = FailureLimit(max_failures)
         images = Source(source)
@@ -96,10 +105,10 @@ def run(
             job = Job(client, target, images, journal, limit, save_images)
             asyncio.run(job.run(warm_up))
             if format != "jsonl":
-                write_table(journal.lines(), output, format)
+                write_table(journal.lines(), output, format, formulas=csv_formulas)
             summary = job.summary(output, write_failures(journal))
     if json_summary:
-        print(json.dumps(summary))
+        print(json.dumps(summary, allow_nan=False))
     _tell(summary)
     if job.stopped:
         raise typer.Exit(STOPPED)
@@ -148,9 +157,10 @@ def _tell(summary: dict[str, Any]) -> None:
         f"{summary['seconds']:.1f} s, {summary['rejected']} rejected with 429.",
         soft_wrap=True,
     )
-    stderr.print(f"Results: {summary['output']}", soft_wrap=True, markup=False)
+    stderr.print(f"Results: {plain_text(summary['output'])}", soft_wrap=True, markup=False)
     if summary["failures"]:
-        stderr.print(f"Failures, with the reason for each: {summary['failures']}", soft_wrap=True)
+        told = f"Failures, with the reason for each: {plain_text(summary['failures'])}"
+        stderr.print(told, soft_wrap=True, markup=False)
     if summary["too_many_failures"]:
         stderr.print("Stopped early: --max-failures is reached.", style="red")
     if summary["interrupted"]:

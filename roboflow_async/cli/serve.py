@@ -2,12 +2,14 @@
 
 import signal
 import threading
+import warnings
 from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from roboflow_async import ConfigurationError
+from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import errors_told, stderr
 
 __all__ = ["serve"]
@@ -20,10 +22,29 @@ def serve(
     latency: Annotated[float, typer.Option(min=0, help="Seconds for each request.")] = 0.05,
     latency_jitter: Annotated[float, typer.Option(min=0, help="Seconds more, at random.")] = 0.0,
     cold_start: Annotated[float, typer.Option(min=0, help="Seconds to load the model.")] = 0.0,
-    api_key: Annotated[str | None, typer.Option(help="The only key that is let in.")] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            help="The only key that is let in. Not safe for a real one: everybody on this machine "
+            "sees it in the list of processes."
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        str | None, typer.Option(help="A file that holds it, or '-' for stdin. Safe.")
+    ] = None,
     fail: Annotated[
         list[str],
         typer.Option(help="A fault, and the share of requests it strikes: unavailable=0.1"),
+    ] = [],  # noqa: B006 - typer copies it
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen on. Other than by default, other machines can use it."
+        ),
+    ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str],
+        typer.Option(help="A name by which other machines know this one, for the Host header."),
     ] = [],  # noqa: B006 - typer copies it
     seed: Annotated[int, typer.Option(help="Of all that happens at random.")] = 0,
 ) -> None:
@@ -33,19 +54,24 @@ def serve(
             raise ConfigurationError(
                 "serve needs an extra: pip install 'roboflow-async[cli,testing]'."
             )
+        api_key = read_key(api_key, api_key_file)
         from roboflow_async.testing import StandInServer  # noqa: PLC0415 - an extra
 
         try:
-            server = StandInServer(
-                port=port, requests_per_second=rps or None, retry_after=retry_after,
-                latency=latency, latency_jitter=latency_jitter, cold_start=cold_start,
-                api_key=api_key, seed=seed,
-            )  # fmt: skip
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                server = StandInServer(
+                    port=port, host=host, allowed_hosts=allow_host,
+                    requests_per_second=rps or None, retry_after=retry_after,
+                    latency=latency, latency_jitter=latency_jitter, cold_start=cold_start,
+                    api_key=api_key, seed=seed,
+                )  # fmt: skip
             for text in fail:
                 name, _, share = text.partition("=")
                 server.fail(name, share=float(share or 1))
         except OSError as error:
-            raise ConfigurationError(f"port {port} cannot be used: {error.strerror}.") from None
+            what = f"port {port}" if host == "127.0.0.1" else f"port {port} of {host!r}"
+            raise ConfigurationError(f"{what} cannot be used: {error.strerror}.") from None
         except ValueError as error:
             raise ConfigurationError(f"--fail: {error}.") from None
     stopped = threading.Event()
@@ -55,6 +81,8 @@ def serve(
 
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, stop)
+    for one in warned:
+        stderr.print(f"Warning: {one.message}", style="yellow", markup=False, soft_wrap=True)
     with server:
         stderr.print(f"Serving on {server.url}; Ctrl-C stops.", soft_wrap=True)
         stopped.wait()

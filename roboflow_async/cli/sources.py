@@ -31,6 +31,7 @@ IMAGE_SUFFIXES: Final = frozenset(
         ".pgm",
     ]
 )
+_LONGEST_LINE: Final = 65_536  # characters
 
 
 def is_url(item: str) -> bool:
@@ -51,6 +52,10 @@ class Source:
 
     def __init__(self, text: str) -> None:
         self._stdin: TextIO | None = sys.stdin if text == "-" else None
+        # As the operating system's own names of files: they need be no UTF-8.
+        take_any_bytes = getattr(self._stdin, "reconfigure", None)
+        if take_any_bytes is not None:
+            take_any_bytes(errors="surrogateescape")
         self._items: list[str] = []
         if self._stdin is None:
             self._items = list(dict.fromkeys(_found(text)))
@@ -86,7 +91,8 @@ class Source:
         if self._stdin is not None:
             seen: set[str] = set()
             # A thread waits for the next line: whoever writes may take their time.
-            while line := await asyncio.to_thread(self._stdin.readline):
+            while line := await asyncio.to_thread(self._stdin.readline, _LONGEST_LINE + 1):
+                _check_length(line, "stdin")
                 item = line.strip()
                 if item and item not in seen:
                     seen.add(item)
@@ -123,11 +129,21 @@ def _in_folder(folder: Path) -> Iterator[str]:
 
 def _in_list(path: Path) -> Iterator[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(): it also ends a line where a name has U+2028 or a form feed.
+        with path.open(encoding="utf-8-sig") as file:
+            while line := file.readline(_LONGEST_LINE + 1):
+                _check_length(line, str(path))
+                if line.strip() and not line.startswith("#"):
+                    yield line.strip()
     except UnicodeDecodeError:
         raise ConfigurationError(
             f"{str(path)!r:.200} is neither an image nor a list of paths and URLs."
         ) from None
-    for line in lines:
-        if line.strip() and not line.startswith("#"):
-            yield line.strip()
+
+
+def _check_length(line: str, source: str) -> None:
+    if len(line) > _LONGEST_LINE:
+        raise ConfigurationError(
+            f"a line of {source!r:.200} has more than {_LONGEST_LINE} characters: it is no path "
+            "and no URL."
+        )

@@ -2,17 +2,26 @@
 
 import csv
 import importlib
+import io
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from roboflow_async import ConfigurationError
+from roboflow_async.cli.files import written_whole
 from roboflow_async.jsontypes import is_object
+from roboflow_async.plain_text import plain_text
 
 __all__ = ["check_format", "write_table"]
 
+# What makes a formula of a cell, also in the wide forms that are read in Japan; and what stands
+# before such a sign and is taken out by some programs (https://owasp.org/www-community/attacks/CSV_Injection).
+_SIGNS: Final = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+_LEADS: Final = frozenset("\t\r\n")
 _CELL: Final = 32_767  # characters, of spreadsheets; Python's own reader takes 131,072
+_LARGEST_WHOLE: Final = 2**53  # that a column of 64-bit numbers, whole or not, holds exactly
 
 
 def check_format(name: str) -> None:
@@ -28,32 +37,36 @@ def check_format(name: str) -> None:
             ) from None
 
 
-def write_table(lines: Iterable[dict[str, Any]], path: Path, name: str) -> None:
+def write_table(
+    lines: Iterable[dict[str, Any]], path: Path, name: str, *, formulas: bool = False
+) -> None:
     """Write result lines as a table: a column for each output, nested ones as JSON.
 
     Args:
         lines: of the journal.
         path: of the table; it is there as a whole, or not at all.
         name: "csv" or "parquet".
+        formulas: whether cells of a CSV that a spreadsheet would run stay as they are; else they
+            begin with an apostrophe, as a spreadsheet has it for text.
     """
     rows = [_row(line) for line in lines]
-    if name == "csv":
-        rows = [{key: _short(value) for key, value in row.items()} for row in rows]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    fresh = path.with_name(path.name + ".new")
-    if name == "csv":
-        with fresh.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-    else:
-        arrow: Any = importlib.import_module("pyarrow")
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-        table = {
-            column: arrow.array(_alike([row.get(column) for row in rows])) for column in columns
-        }
-        parquet.write_table(arrow.table(table), str(fresh))
-    fresh.replace(path)
+    with written_whole(path) as file:
+        if name == "csv":
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+            writer = csv.writer(text)
+            writer.writerow(_cell(column, formulas=formulas) for column in columns)
+            for row in rows:
+                writer.writerow(_cell(row.get(column, ""), formulas=formulas) for column in columns)
+            text.detach()
+        else:
+            arrow: Any = importlib.import_module("pyarrow")
+            parquet: Any = importlib.import_module("pyarrow.parquet")
+            table = {
+                _utf8(column): arrow.array(_alike([row.get(column) for row in rows]))
+                for column in columns
+            }
+            parquet.write_table(arrow.table(table), file)
 
 
 def _row(line: dict[str, Any]) -> dict[str, Any]:
@@ -69,19 +82,34 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (dict, list)) else value
+    return json.dumps(value, allow_nan=False) if isinstance(value, (dict, list)) else value
 
 
-def _short(value: Any) -> Any:
-    """What fits into a cell of the usual readers; the JSON lines beside have all of it."""
-    if isinstance(value, str) and len(value) > _CELL:
+def _cell(value: Any, *, formulas: bool) -> Any:
+    """What the usual readers show, and no more than that; the JSON lines beside have all of it."""
+    if not isinstance(value, str):
+        return value
+    if len(value) > _CELL:
         return f"({len(value)} characters: see the .jsonl beside, or give --save-images)"
-    return value
+    # Ends of lines, which recognised text has, may stay: they are within quotes.
+    text = "\n".join(map(plain_text, re.split("\r\n|\r|\n", value)))
+    # As they were, since a reader may take out itself what stands before the sign.
+    if not formulas and (value[:1] in _LEADS or text.lstrip()[:1] in _SIGNS):
+        text = f"'{text}"
+    return text
 
 
 def _alike(values: list[Any]) -> list[Any]:
     """A column has one type: where there are several, they become text."""
     kinds: set[type[object]] = {type(value) for value in values if value is not None}
-    if len(kinds) <= 1 or kinds <= {int, float}:
-        return values
-    return [None if value is None else str(value) for value in values]
+    too_large = int in kinds and any(
+        isinstance(value, int) and abs(value) > _LARGEST_WHOLE for value in values
+    )
+    if kinds == {str} or (len(kinds) > 1 and not kinds <= {int, float}) or too_large:
+        return [None if value is None else _utf8(str(value)) for value in values]
+    return values
+
+
+def _utf8(text: str) -> str:
+    """Without halves of characters, which file names have, and no UTF-8."""
+    return text.encode("utf-8", "replace").decode()

@@ -3,11 +3,14 @@
 import socket
 import threading
 import time
+import warnings
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import uvicorn
 
+from roboflow_async.host_header import CheckedHost, is_loopback
 from roboflow_async.testing.app import make_app
 from roboflow_async.testing.knobs import Fault, Knobs
 from roboflow_async.testing.meter import Meter
@@ -21,23 +24,42 @@ class StandInServer:
         with StandInServer(requests_per_second=20, latency=0.3) as server:
             client = RoboflowClient(api_key="any", api_url=server.url)
 
+    It listens on this machine alone, and answers only requests whose `Host` header says so: it is
+    no business of the pages that a browser shows.
+
     Args:
         port: to listen on; 0: a free one.
+        host: the address to listen on. Any other than loopback lets every machine that reaches it
+            use it, which is warned of; "0.0.0.0" or "::" is all addresses.
+        allowed_hosts: names, besides, that the `Host` header may have: those by which other
+            machines know this one.
         **knobs: see `Knobs`; they can be changed while it runs: `server.knobs.latency = 1.0`.
     """
 
-    def __init__(self, *, port: int = 0, **knobs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        allowed_hosts: Sequence[str] = (),
+        **knobs: Any,
+    ) -> None:
         self.knobs = Knobs(**knobs)
         self.meter = Meter()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind(("127.0.0.1", port))
-        except OSError:
-            self._socket.close()
-            raise
+        host = host.strip("[]")
+        is_private = is_loopback(host)
+        if not is_private:
+            warnings.warn(
+                f"the stand-in API listens on {host!r}: whoever reaches this machine can use it.",
+                stacklevel=2,
+            )
+        self._socket = _listener(host, port)
         config = uvicorn.Config(
-            make_app(self.knobs, self.meter),
+            CheckedHost(
+                make_app(self.knobs, self.meter),
+                [host, *allowed_hosts],
+                addresses=not is_private,
+            ),
             log_level="critical",
             lifespan="off",
             loop="asyncio",
@@ -53,7 +75,10 @@ class StandInServer:
     @property
     def url(self) -> str:
         """The base URL, for `api_url=`."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        host, port = cast("tuple[str, int]", self._socket.getsockname()[:2])
+        # All addresses are none to connect to; this machine's own is among them.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def fail(
         self,
@@ -94,3 +119,17 @@ class StandInServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener

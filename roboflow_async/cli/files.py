@@ -1,0 +1,157 @@
+"""Files that the commands write: whole or not at all, for their owner alone, through no link.
+
+Others may write into the same folder (`/tmp`, a share). What they put there under our names, a
+symbolic link, a pipe or a device, is replaced, or refused; it never decides where something is
+written. New files are 0600, or less where the umask wants less; new folders below a folder of
+pictures 0700.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from roboflow_async import ConfigurationError
+
+__all__ = ["open_journal", "read_small", "write_below", "written_whole"]
+
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+# Else opening a pipe waits for whoever is at its other end.
+_NO_WAITING: Final = getattr(os, "O_NONBLOCK", 0)
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY
+
+
+@contextmanager
+def written_whole(path: Path) -> Generator[BinaryIO]:
+    """A file that takes the place of `path` when the block ends, and is gone if it fails.
+
+    Its name meanwhile is random, in the same folder: nobody can put anything there before.
+    """
+    fresh = path.with_name(_random_name(path.name))
+    descriptor = os.open(fresh, _NEW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        fresh.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def open_journal(path: Path) -> BinaryIO:
+    """A file to be read and added to; made if there is none.
+
+    Raises:
+        ConfigurationError: what is there is a symbolic link, or no file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_FOLLOW | _NO_WAITING | _BINARY
+    return os.fdopen(_opened(path, flags), "ab+")
+
+
+def read_small(path: Path, most: int) -> bytes | None:
+    """The content of a file of at most so many bytes; None: there is none.
+
+    Raises:
+        ConfigurationError: what is there is a symbolic link, no file, or larger.
+    """
+    try:
+        descriptor = _opened(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAITING | _BINARY)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ConfigurationError(f"{path} is larger than {most} bytes: it is none of ours.")
+    return content
+
+
+def _opened(path: Path, flags: int) -> int:
+    if path.is_symlink():
+        raise ConfigurationError(
+            f"{path} is a symbolic link, which is not followed: give the path that it leads to."
+        )
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # also a link that was made since (ELOOP), a socket, a folder
+        raise ConfigurationError(f"{path} cannot be used: {error.strerror}.") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigurationError(f"{path} is no file: give another path.")
+    return descriptor
+
+
+def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
+    """Write a file below a folder; folders are made on the way, and links are not followed.
+
+    Args:
+        folder: that a user named; it may be a link itself.
+        parts: names of folders, and the file's: each one name.
+        data: of the file, which takes the place of one that is there.
+
+    Returns:
+        Its path.
+
+    Raises:
+        ConfigurationError: the path would lead out of the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder.joinpath(*parts)
+    if any(part in ("", ".", "..") or set(part) & set("/\\\0") for part in parts):
+        raise ConfigurationError(f"{str(path)!r:.200} is not below {str(folder)!r:.200}.")
+    if os.open not in os.supports_dir_fd or os.rename not in os.supports_dir_fd:  # Windows
+        _check_below(folder, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_below(folder, path)
+        with written_whole(path) as file:
+            file.write(data)
+        return path
+    # From folder to folder, each held open: nobody can put a link in its place meanwhile.
+    parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            with suppress(FileExistsError):
+                os.mkdir(part, 0o700, dir_fd=parent)
+            try:
+                child = os.open(part, os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW, dir_fd=parent)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{str(path)!r:.200} cannot be written: {part!r:.80} in it is no folder, or a "
+                    f"symbolic link, which is not followed ({error.strerror})."
+                ) from None
+            os.close(parent)
+            parent = child
+        _write_in(parent, parts[-1], data)
+    finally:
+        os.close(parent)
+    return path
+
+
+def _write_in(parent: int, name: str, data: bytes) -> None:
+    fresh = _random_name(name)
+    try:
+        with os.fdopen(os.open(fresh, _NEW, 0o600, dir_fd=parent), "wb") as file:
+            file.write(data)
+        os.rename(fresh, name, src_dir_fd=parent, dst_dir_fd=parent)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(fresh, dir_fd=parent)
+        raise
+
+
+def _check_below(folder: Path, path: Path) -> None:
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigurationError(f"{str(path)!r:.200} leads out of {str(folder)!r:.200}.")
+
+
+def _random_name(name: str) -> str:
+    # No longer than 255 bytes with it, whatever the name.
+    return (
+        f".{name.encode('utf-8', 'replace')[:120].decode('utf-8', 'ignore')}.{secrets.token_hex(8)}"
+    )

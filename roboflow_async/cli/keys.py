@@ -1,0 +1,92 @@
+"""The API key, from where others on the machine cannot read it (`--api-key-file`)."""
+
+import getpass
+import os
+import stat
+import sys
+from typing import Annotated, BinaryIO, Final
+
+import typer
+from rich.console import Console
+
+from roboflow_async import ConfigurationError
+
+__all__ = ["APIKey", "APIKeyFile", "read_key", "stderr"]
+
+stderr = Console(stderr=True, highlight=False)
+
+_LARGEST: Final = 4096  # bytes; a key has 512 at most
+
+APIKey = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key",
+        help="Default: ROBOFLOW_API_KEY. Not safe: everybody on this machine sees it in the list "
+        "of processes. Safe: --api-key-file, the variable, or '-' for stdin.",
+        show_default=False,
+    ),
+]
+APIKeyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key-file",
+        help="A file that holds the key, or '-' for stdin. Safe: it is in no list of processes.",
+        show_default=False,
+    ),
+]
+
+
+def read_key(api_key: str | None, api_key_file: str | None, *, stdin: str = "") -> str | None:
+    """The key that the options give; None: neither does.
+
+    Args:
+        api_key: the key itself, or "-" for stdin.
+        api_key_file: a file, which may be a pipe, or "-" for stdin. A line end after the key is
+            not part of it.
+        stdin: what else is read from stdin, or "".
+
+    Raises:
+        ConfigurationError: both are given, or there is no key to be read.
+    """
+    if api_key is not None and api_key_file is not None:
+        raise ConfigurationError("give one of --api-key and --api-key-file.")
+    name = "--api-key" if api_key == "-" else "--api-key-file"
+    if api_key_file is None and api_key != "-":
+        return api_key
+    if api_key_file not in (None, "-"):
+        try:
+            with open(api_key_file, "rb") as file:  # noqa: PTH123 - a text, as it was typed
+                _warn_if_readable(file, api_key_file)
+                return _key_in(file, f"{name} {api_key_file!r:.200}")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "the path is not valid"
+            raise ConfigurationError(
+                f"{name} {api_key_file!r:.200} cannot be read: {reason}."
+            ) from None
+    if stdin:
+        raise ConfigurationError(
+            f"{name} '-' reads the key from stdin, and {stdin} are read from there already: "
+            "give the key in a file."
+        )
+    if sys.stdin.isatty():
+        return getpass.getpass("API key: ")
+    return _key_in(sys.stdin.buffer, f"{name} '-'")
+
+
+def _key_in(file: BinaryIO, source: str) -> str:
+    content = file.read(_LARGEST + 1)
+    text = content.decode("utf-8", "replace").removeprefix("\ufeff")
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text or len(content) > _LARGEST:
+        raise ConfigurationError(f"{source} holds no API key: give a file with the key alone.")
+    return text
+
+
+def _warn_if_readable(file: BinaryIO, name: str) -> None:
+    status = os.fstat(file.fileno())
+    if os.name == "posix" and stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH:
+        stderr.print(
+            f"warning: everybody on this machine can read {name!r:.200}, which holds the API key: "
+            "chmod 600 it.",
+            style="yellow", markup=False, soft_wrap=True,
+        )  # fmt: skip

@@ -1,0 +1,40 @@
+"""Names of files that are made of what comes from outside: a name decides no path."""
+
+import hashlib
+import re
+from typing import Final
+
+__all__ = ["cut_name", "safe_name", "tag"]
+
+_LONGEST: Final = 200  # bytes: file systems take 255, and a temporary file's name has some more
+# Of Windows, with any ending; the digits may also be superscript there.
+_RESERVED: Final = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE
+)
+
+
+def tag(text: str) -> str:
+    """Some letters that tell texts apart."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+
+
+def safe_name(text: str) -> str:
+    """A name of one file or folder, in every operating system, for whatever text there is.
+
+    It has no separator, control character or NUL, is none of `.` and `..`, none that Windows
+    reserves, and at most 200 bytes long. Texts that differ may become the same name.
+    """
+    name = re.sub(r"[^\w.()+=@ -]", "_", text)
+    name = re.sub(r"[. ]+$", lambda found: "_" * len(found[0]), name) or "_"
+    if _RESERVED.fullmatch(name.partition(".")[0].rstrip(" ")):
+        name = f"_{name}"
+    return cut_name(name)
+
+
+def cut_name(name: str, ending: str = "") -> str:
+    """The name with its ending, cut to 200 bytes in all; what was cut is told apart by a tag."""
+    if len((name + ending).encode()) <= _LONGEST:
+        return name + ending
+    ending = f"-{tag(name + ending)}{ending if len(ending.encode()) <= _LONGEST // 4 else ''}"
+    room = _LONGEST - len(ending.encode())
+    return name.encode()[:room].decode("utf-8", "ignore") + ending

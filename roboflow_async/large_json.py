@@ -1,0 +1,224 @@
+"""JSON of many megabytes: weighed before it is parsed, and parsed in pieces.
+
+One call of a parser written in C or Rust holds Python's global lock until it returns, in whatever
+thread it runs: the event loop stands still meanwhile. So no call here is given more than a piece.
+"""
+
+import re
+from typing import Any, Final
+
+import pydantic_core
+
+__all__ = ["Weight", "parse_in_pieces"]
+
+_PIECE: Final = 64 * 1024  # bytes; 22,000 empty lists take 5 ms
+_COUNTED_AT_ONCE: Final = 1 << 20  # bytes; a millisecond for each character that is counted
+_DEEPEST: Final = 100  # containers larger than a piece in one another; the parser itself takes 200
+_LONGEST_SCALAR: Final = 16 * 1024  # characters of a number, which are taken in one piece
+
+_BYTES_OF_OBJECT: Final = 200  # in CPython, with up to five keys
+_BYTES_OF_ARRAY: Final = 80
+_BYTES_OF_VALUE: Final = 40  # its place in a list, and a number
+_BYTES_OF_STRING: Final = 40  # besides
+_BYTES_OF_KEY: Final = 150  # beyond five in each object
+_TIMES_ITS_SIZE: Final = 10
+_FEW: Final = 20_000  # arrays and objects, 4 MB at most
+_SMALLEST_CONTAINER: Final = 6  # bytes for each on the average: `[1,2],`
+
+# Possessive: what cannot match fails at once, and nothing is tried a second time.
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_CONTAINER: Final = rb'[\[{](?:[^\[\]{}"]++|%b|%b)*+[\]}]'
+_FLAT: Final = _CONTAINER % (_STRING, rb"(?!)")
+_NESTED: Final = _CONTAINER % (_STRING, _CONTAINER % (_STRING, _CONTAINER % (_STRING, _FLAT)))
+# Values that are small and not deep, each with its comma. Whether they are JSON, the parser says:
+# if it takes such a piece as the whole of a list, then the piece ends between two items of it.
+_ITEMS: Final = re.compile(
+    rb'(?:\s*+(?:%b|[^\[\]{}",\s:]++|%b)\s*+,)++' % (_STRING, _NESTED), re.DOTALL
+)
+_MEMBERS: Final = re.compile(
+    rb'(?:\s*+%b\s*+:\s*+(?:%b|[^\[\]{}",\s:]++|%b)\s*+,)++' % (_STRING, _STRING, _NESTED),
+    re.DOTALL,
+)
+_SPACE: Final = re.compile(rb"[ \t\r\n]*+")
+_SCALAR: Final = re.compile(rb'[^\[\]{}",\s:]++')
+# Ends where a string can be cut: not within an escape, nor between the halves of a surrogate pair.
+_PART_OF_STRING: Final = re.compile(
+    rb'(?:[^"\\]++|\\u[dD][89abAB]..\\u....|\\u(?![dD][89abAB])....|\\[^u])*+', re.DOTALL
+)
+
+
+class Weight:
+    """What a JSON text becomes in memory, told by its punctuation.
+
+    Text in strings is counted with the rest: it makes a response seem heavier, never lighter.
+
+    Args:
+        content: the text.
+    """
+
+    __slots__ = ("arrays", "colons", "commas", "objects", "quotes", "size")
+
+    def __init__(self, content: bytes | bytearray) -> None:
+        def count(character: bytes) -> int:
+            return sum(
+                content.count(character, start, start + _COUNTED_AT_ONCE)
+                for start in range(0, len(content), _COUNTED_AT_ONCE)
+            )
+
+        self.size = len(content)
+        self.arrays = count(b"[")
+        self.objects = count(b"{")
+        self.commas = count(b",")
+        self.colons = count(b":")
+        self.quotes = count(b'"')
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """An upper bound, for all that is parsed and the text itself."""
+        keys = max(self.colons - 5 * self.objects, 0)
+        strings = max(self.quotes // 2 - self.colons, 0)
+        return (
+            self.size
+            + self.objects * _BYTES_OF_OBJECT
+            + self.arrays * _BYTES_OF_ARRAY
+            + self.commas * _BYTES_OF_VALUE
+            + strings * _BYTES_OF_STRING
+            + keys * _BYTES_OF_KEY
+        )
+
+    @property
+    def is_light(self) -> bool:
+        """Whether one call of the parser takes a few milliseconds at most."""
+        return (
+            self.size <= 8 << 20
+            and self.arrays + self.objects + self.commas + self.quotes // 2 <= 20_000
+        )
+
+    def too_much(self, allowed: int) -> str:
+        """What there is too much of, or "".
+
+        Args:
+            allowed: bytes that a response may have, which bound the rest, too.
+        """
+        containers = self.arrays + self.objects
+        if containers > _FEW and containers * _SMALLEST_CONTAINER > self.size:
+            return f"{containers:,} arrays and objects with next to nothing in them"
+        # The collector of garbage walks through all of them at once, as instances of their types,
+        # too, and holds the lock as long: 40 ms for 200,000.
+        most = max(allowed // 160, 50_000)
+        if self.arrays > most or self.objects > most:
+            return f"more than {most:,} arrays or objects"
+        values = max(allowed // 10, 800_000)
+        if self.commas > values:
+            return f"more than {values:,} values"
+        room = max(_TIMES_ITS_SIZE * self.size, 2 * allowed, 16 << 20)
+        if self.bytes_in_memory > room:
+            return f"so many values that they would take {self.bytes_in_memory >> 20} MiB of memory"
+        return ""
+
+
+def parse_in_pieces(content: bytes | bytearray) -> Any:
+    """What `pydantic_core.from_json` makes of it, without holding the lock for long.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    parser = _Parser(content)
+    value, at = parser.value(parser.skip_space(0), 0)
+    if parser.skip_space(at) != len(content):
+        raise ValueError(f"trailing characters after byte {at}")
+    return value
+
+
+def _parse(piece: bytes | bytearray) -> Any:
+    return pydantic_core.from_json(piece, allow_inf_nan=False)
+
+
+class _Parser:
+    """Positions are bytes of the content from its beginning."""
+
+    def __init__(self, content: bytes | bytearray) -> None:
+        self._content = content
+
+    def skip_space(self, at: int) -> int:
+        match = _SPACE.match(self._content, at)
+        assert match is not None
+        return match.end()
+
+    def value(self, at: int, depth: int) -> tuple[Any, int]:
+        """The value that begins there, and where it ends."""
+        if depth > _DEEPEST:
+            raise ValueError("recursion limit exceeded")
+        first = self._content[at : at + 1]
+        if first == b'"':
+            return self._string(at)
+        if first == b"[":
+            return self._array(at + 1, depth)
+        if first == b"{":
+            return self._object(at + 1, depth)
+        match = _SCALAR.match(self._content, at, at + _LONGEST_SCALAR)
+        if match is None:
+            raise ValueError(f"expected value at byte {at}")
+        return _parse(match[0]), match.end()
+
+    def _array(self, at: int, depth: int) -> tuple[list[Any], int]:
+        items: list[Any] = []
+        end = self.skip_space(at)
+        if self._content[end : end + 1] == b"]":
+            return items, end + 1
+        while True:
+            run = _ITEMS.match(self._content, at, at + _PIECE)
+            if run is not None:
+                items += _parse(b"[" + self._content[at : run.end() - 1] + b"]")
+                at = run.end()
+            item, at = self.value(self.skip_space(at), depth + 1)
+            items.append(item)
+            at, is_last = self._next(at, b"]")
+            if is_last:
+                return items, at
+
+    def _object(self, at: int, depth: int) -> tuple[dict[str, Any], int]:
+        members: dict[str, Any] = {}
+        end = self.skip_space(at)
+        if self._content[end : end + 1] == b"}":
+            return members, end + 1
+        while True:
+            run = _MEMBERS.match(self._content, at, at + _PIECE)
+            if run is not None:
+                members |= _parse(b"{" + self._content[at : run.end() - 1] + b"}")
+                at = run.end()
+            at = self.skip_space(at)
+            if self._content[at : at + 1] != b'"':
+                raise ValueError(f"expected a key at byte {at}")
+            key, at = self._string(at)
+            at = self.skip_space(at)
+            if self._content[at : at + 1] != b":":
+                raise ValueError(f"expected `:` at byte {at}")
+            members[key], at = self.value(self.skip_space(at + 1), depth + 1)
+            at, is_last = self._next(at, b"}")
+            if is_last:
+                return members, at
+
+    def _next(self, at: int, closing: bytes) -> tuple[int, bool]:
+        """The position after what follows a value, and whether that closes its container."""
+        at = self.skip_space(at)
+        found = self._content[at : at + 1]
+        if found not in (closing, b","):
+            raise ValueError(f"expected `,` or `{closing.decode()}` at byte {at}")
+        return at + 1, found == closing
+
+    def _string(self, at: int) -> tuple[str, int]:
+        parts: list[str] = []
+        at += 1
+        while True:
+            end = min(at + _PIECE, len(self._content))
+            while end < len(self._content) and self._content[end] & 0xC0 == 0x80:
+                end -= 1  # not within a character
+            part = _PART_OF_STRING.match(self._content, at, max(end, at))
+            assert part is not None
+            parts.append(_parse(b'"' + part[0] + b'"'))
+            at = part.end()
+            if self._content[at : at + 1] == b'"':
+                return "".join(parts), at + 1
+            if not part[0]:
+                raise ValueError(f"invalid string at byte {at}")

@@ -1,0 +1,153 @@
+"""A client that cannot be made tells nobody the key, nor the password of a proxy."""
+
+import gc
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from roboflow_async import ConfigurationError, RoboflowClient
+from roboflow_async.fastapi import lifespan
+
+KEY = "rf_MARKEDkey0123456789"
+PASSWORD = "pa55word-MARKED"
+
+
+def frames(error: BaseException) -> Iterator[FrameType]:
+    """Of all the tracebacks behind an error, but those of this file."""
+    pending, seen = [error], set[int]()
+    while pending:
+        one = pending.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        pending += [other for other in (one.__cause__, one.__context__) if other is not None]
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if frame.f_code.co_filename != __file__:
+                yield frame
+
+
+def holds(value: object, depth: int = 4) -> bool:
+    """Whether a secret is in a value, in what it shows, or in what it is made of."""
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    with suppress(RecursionError):
+        if any(secret in repr(value) for secret in (KEY, PASSWORD)):
+            return True
+    if depth == 0 or isinstance(value, type) or type(value).__name__ == "module":
+        return False
+    inner = list(getattr(value, "__dict__", {}).values())
+    for kind in type(value).__mro__:
+        slots = getattr(kind, "__slots__", ())
+        names = [slots] if isinstance(slots, str) else slots
+        inner += [getattr(value, name, None) for name in names]
+    if isinstance(value, (list, tuple, set)):
+        inner += list(value)
+    elif isinstance(value, dict):
+        inner += list(value.values())
+    elif callable(value) and hasattr(value, "keywords"):
+        inner += [value.keywords, value.args]
+    return any(holds(one, depth - 1) for one in inner)
+
+
+def search(error: BaseException) -> None:
+    assert not holds(error.args)
+    for frame in frames(error):
+        for name, value in frame.f_locals.items():
+            assert not holds(value), f"{frame.f_code.co_qualname}: {name}"
+    text = "".join(
+        traceback.TracebackException.from_exception(error, capture_locals=False).format()
+    )
+    assert KEY not in text
+    assert PASSWORD not in text
+
+
+class Broken:
+    def ceiling(self, name: str, requests_per_second: float) -> Any:
+        raise ZeroDivisionError
+
+    async def acquire(self) -> None: ...
+
+
+WRONG: list[dict[str, Any]] = [
+    {"timeout": -1},
+    {"transport": "pigeon"},
+    {"http_client": "none"},
+    {"retry": 3},
+    {"api_url": f"http://user:{PASSWORD}@x/"},
+    {"api_url": f"http://x/?api_key={PASSWORD}"},
+    {"api_url": "ftp://x"},
+    {"platform_url": f"http://user:{PASSWORD}@x/"},
+    {"api_key": f"{KEY}\n"},
+    {"api_key": [KEY]},
+    {"requests_per_second": None, "limiter": Broken()},
+    {"limiter": Broken()},
+    {"trust_env": "yes"},
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=lambda arguments: next(iter(arguments)))
+def test_no_frame_of_a_failed_construction_holds_a_secret(
+    arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:{PASSWORD}@proxy.example")
+    with pytest.raises((ConfigurationError, ZeroDivisionError)) as raised:
+        RoboflowClient(**{"api_key": KEY, "api_url": "http://host.example", **arguments})
+    search(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTP_PROXY", f"foo://user:{PASSWORD}@proxy.example"),
+        ("HTTP_PROXY", f"socks4://user:{PASSWORD}@proxy"),
+        ("HTTP_PROXY", f"http://\u0441:{PASSWORD}@\u0441" + "x" * 70),
+        ("ROBOFLOW_API_URL", f"http://user:{PASSWORD}@x"),
+        ("RF_API_BASE_URL", f"http://user:{PASSWORD}@x"),
+        ("ROBOFLOW_API_KEY", f"{KEY} \n"),
+    ],
+)
+def test_nor_does_one_that_the_environment_spoils(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    arguments = {"api_key": KEY, "api_url": "http://host.example"}
+    if variable.startswith("ROBOFLOW"):
+        del arguments["api_url" if variable.endswith("URL") else "api_key"]
+    with pytest.raises(ConfigurationError) as raised:
+        RoboflowClient(**arguments)
+    search(raised.value)
+
+
+def test_what_a_user_wrote_keeps_its_lines() -> None:
+    with pytest.raises(ZeroDivisionError) as raised:
+        RoboflowClient(KEY, api_url="http://host.example", limiter=Broken())
+    assert Path(traceback.extract_tb(raised.value.__traceback__)[-1].filename) == Path(__file__)
+
+
+@pytest.mark.anyio
+async def test_nor_does_an_app_whose_client_cannot_be_made() -> None:
+    app = FastAPI()
+    with pytest.raises(ConfigurationError) as raised:
+        async with lifespan(api_key=KEY, timeout=-1)(app):
+            pass
+    search(raised.value)
+
+
+def test_a_client_that_is_half_made_has_a_repr() -> None:
+    class Half(RoboflowClient):
+        def __init__(self) -> None:
+            seen.append(repr(self))
+            super().__init__(KEY, timeout=-1)
+
+    seen: list[str] = []
+    with pytest.raises(ConfigurationError):
+        Half()
+    assert seen == ["<RoboflowClient that is not made>"]
+    assert repr(RoboflowClient.__new__(RoboflowClient)) == seen[0]
+    gc.collect()
