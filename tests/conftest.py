@@ -21,12 +21,12 @@ from loopback import Server
 
 from roboflow_async import RetryPolicy, RoboflowClient
 
-# HYPOTHESIS_PROFILE=mutants: few examples, for the many runs of `make mutants`; fuzz: thousands,
+# HYPOTHESIS_PROFILE=mutants: few examples, for the many runs of `make mutants`; fuzz: a thousand,
 # for `make fuzz`.
 settings.register_profile("tests", max_examples=40, deadline=None)
 settings.register_profile("mutants", max_examples=4, deadline=None, derandomize=True)
 settings.register_profile(
-    "fuzz", max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck)
+    "fuzz", max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 

@@ -3,7 +3,7 @@
     python tests/fuzz/fuzz.py [--minutes 10] [--only name]
 
 A target is a test of hypothesis in a `test_fuzz_*.py` here, or one that stands with its kin. In the
-suite it has a few examples, by this program thousands in each round. At the end it says how many
+suite it has a few examples, by this program a thousand in each round. At the end it says how many
 each had; it stops at the first finding, which hypothesis has made small and keeps for the next run.
 """
 
