@@ -193,8 +193,9 @@ class ConcurrencyLaw:
         level.add(now - sent_at, in_flight)
         level.timeouts += 1
         if level.timeouts >= max(_TIMEOUTS, _SHARE_OF_TIMEOUTS * level.count):
-            # The server still works on what nobody waits for.
-            self._settle(min(level.most // 2, self._brake(now) // 2), now)
+            # The server still works on what nobody waits for. What it bears is found anew.
+            self._settle(1, now)
+            self._is_starting = True
             self._by_itself = 0.0
             self._lowest = min(self._lowest, self._timeout / 4)
 

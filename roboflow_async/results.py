@@ -141,7 +141,7 @@ class Stats:
         succeeded: calls that ended with an answer.
         failed: calls that ended with an error after something was sent.
         retried: attempts beyond the first of their call.
-        rejected: attempts answered with 429.
+        rejected: attempts that a limiter rejected: with 429, or with a 5xx that is handled as one.
         timed_out: attempts that got no whole answer within `timeout`.
         in_flight: attempts sent and not yet answered.
         waiting: calls that wait for a slot, a turn, a cooldown or their next attempt.

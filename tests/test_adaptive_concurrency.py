@@ -261,6 +261,18 @@ def test_after_timeouts_fewer_are_in_flight_and_what_is_tried_again_waits_for_th
     run_on_fake_clock(main())
 
 
+def test_a_server_that_hangs_for_a_while_gets_all_again_soon_after() -> None:
+    async def main() -> None:
+        server = Server(lambda at: 0 if 20 < at < 40 else inf, lambda: 0.3)
+        client = Client(server, 20)
+        with running(client.stream()):
+            await asyncio.sleep(90)
+        assert server.rate(60, 90) >= 0.97 * 20
+        assert client.lost == 0
+
+    run_on_fake_clock(main())
+
+
 def test_a_latency_that_is_long_by_itself_holds_nothing_back() -> None:
     """As long as it stays below the timeout; fewer in flight would not make it shorter."""
 
