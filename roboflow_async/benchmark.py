@@ -110,8 +110,9 @@ async def benchmark(
     """Send requests at a constant rate, and report how long they took.
 
     Each is sent once: there are no retries, and a 429 is counted and holds nothing back. Make
-    the client with `requests_per_second=None`, else its own pace is measured as well, and with
-    a `max_concurrency` of the rate times the longest latency at least.
+    the client with `requests_per_second=None` and `adaptive_concurrency=False`, else its own pace
+    is measured as well, and with a `max_concurrency` of the rate times the longest latency at
+    least.
 
     Args:
         target: a Workflow, a model or an endpoint.

@@ -46,7 +46,8 @@ async def test_its_figures_are_those_of_the_servers_own_record() -> None:
     assert p90 is not None
     assert p90 * 950 <= (report.p90_inference_latency_ms or 0) <= p90 * 3000
     assert (report.inferences_made, report.error_rate, report.requests_sent) == (120, 0, 120)
-    assert report.credits == pytest.approx(120 * 0.1 / 500)
+    # A tenth of a second is billed at least; on a busy machine some take longer.
+    assert 120 * 0.1 / 500 <= (report.credits or 0) * (1 + 1e-9) <= 120 * 2 / 500
     assert report.cold_starts == 0
 
 
