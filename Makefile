@@ -89,7 +89,7 @@ lock: $(AUDIT)/.ready
 	$(AUDIT)/bin/uv $(LOCK) --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt
 	$(AUDIT)/bin/uv $(LOCK) --group audit --output-file requirements/audit.txt
-	$(AUDIT)/bin/uv $(LOCK) benchmarks/inference-sdk.txt --output-file requirements/inference-sdk.txt
+	$(AUDIT)/bin/uv $(LOCK) benchmarks/harness/inference-sdk.txt --output-file requirements/inference-sdk.txt
 
 $(AUDIT)/.ready: requirements/audit.txt
 	$(PYTHON) -m venv $(AUDIT)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
-from process import server_process
+from harness.process import server_process
 
 from roboflow_async import RoboflowClient
 from roboflow_async.testing import StandInServer, draw_scene

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from process import peak_memory_mb, server_process
+from harness.process import peak_memory_mb, server_process
 
 KEY = "a-key-that-is-none"
 CEILING = 20

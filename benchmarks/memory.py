@@ -12,8 +12,8 @@ import multiprocessing
 from collections.abc import Iterator
 
 import psutil
-from fast_server import fast_server
-from process import peak_memory_mb
+from harness.fast_server import fast_server
+from harness.process import peak_memory_mb
 
 from roboflow_async import RoboflowClient
 

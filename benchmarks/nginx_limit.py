@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import time
 
-from nginx import nginx
+from harness.nginx import nginx
 
 from roboflow_async import RoboflowClient
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from process import server_process
+from harness.process import server_process
 
 from roboflow_async import RetryPolicy, RoboflowClient
 

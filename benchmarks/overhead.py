@@ -18,17 +18,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import httpx
-from nginx import nginx
+from harness.nginx import nginx
 
 from roboflow_async import RoboflowClient
-from roboflow_async.body import Body
-from roboflow_async.content import read_content
-from roboflow_async.images import ImageLoader
-from roboflow_async.lanes import RawHeaders
-from roboflow_async.protocol import KeyPlacement
-from roboflow_async.responses import Answer, parse_workflow_outputs
-from roboflow_async.runtime import RuntimeHolder
-from roboflow_async.workflow_request import WorkflowOptions, workflow_request
+from roboflow_async._engine.api.requests import KeyPlacement
+from roboflow_async._engine.api.responses import Answer, parse_workflow_outputs
+from roboflow_async._engine.http.bodies import Body
+from roboflow_async._engine.http.connections import RawHeaders
+from roboflow_async._engine.http.content import read_content
+from roboflow_async._engine.images.loader import ImageLoader
+from roboflow_async._engine.runtime import RuntimeHolder
+from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
 
 IMAGE = b"\xff\xd8\xff\xe0" + bytes(1000)
 ANSWER = b'{"outputs":[{"predictions":[{"x":1.5,"class":"a"}]}]}'

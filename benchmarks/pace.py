@@ -6,7 +6,7 @@ python benchmarks/pace.py [--rates 5,20,100,500] [--seconds 10]
 import argparse
 import asyncio
 
-from fast_server import FastServer, fast_server
+from harness.fast_server import FastServer, fast_server
 
 from roboflow_async import RoboflowClient
 from roboflow_async.testing.meter import busiest_window

@@ -26,8 +26,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Protocol
 
-from roboflow_async.pace_law import PaceLaw
-from roboflow_async.pacing import turns_to_remember
+from roboflow_async._engine.pace.pace_law import PaceLaw
+from roboflow_async._engine.pace.pacer import turns_to_remember
 
 MARGIN = 1.012  # by so much the pacer stays below the pace
 JITTER = 0.003  # seconds, at most, of each request's way

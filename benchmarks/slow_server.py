@@ -31,9 +31,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.scenario_server import Record, Seen, image, scenario_server
+from harness.scenarios import STEP, Scenario, scenarios
 from lost_images import KEY, guide, infer_async
-from scenario_server import Record, Seen, image, scenario_server
-from scenarios import STEP, Scenario, scenarios
 
 AT_ONCE = 32
 PACE = 20.0

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nginx import nginx
-from peers import PEERS
+from harness.nginx import nginx
+from harness.peers import PEERS
 
-PROGRAM = Path(__file__).with_name("peers.py")
+FOLDER = Path(__file__).parent
 OURS, OURS_AIOHTTP = "roboflow-async", "roboflow-async[aiohttp]"
 BY_HAND, THREADS = "aiohttp by hand", "inference_sdk, thread pool"
 INFER_ASYNC = "inference_sdk, infer_async"
@@ -39,9 +39,9 @@ class Cell:
 
 
 def measure(python: str, name: str, url: str, concurrency: int, requests: int) -> Any:
-    command = [python, "-W", "ignore", str(PROGRAM), name, url]
+    command = [python, "-W", "ignore", "-m", "harness.peers", name, url]
     command += ["--concurrency", str(concurrency), "--requests", str(requests)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
     measured = json.loads(done.stdout)
@@ -116,7 +116,11 @@ def main() -> None:
     with nginx(core=0) as url:
         if options.profile:
             for name in (OURS, OURS_AIOHTTP):
-                subprocess.run([sys.executable, str(PROGRAM), name, url, "--profile"], check=True)
+                subprocess.run(
+                    [sys.executable, "-m", "harness.peers", name, url, "--profile"],
+                    cwd=FOLDER,
+                    check=True,
+                )
             return
         cells = run_all(names, options.at_once, options, url)
     print_table(names, options.at_once, cells)

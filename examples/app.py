@@ -31,7 +31,7 @@ from roboflow_async.fastapi import (
     error_answer,
     lifespan,
 )
-from roboflow_async.predictions import ObjectDetection
+from roboflow_async.types.predictions import ObjectDetection
 
 MODEL_ID: Final = os.environ.get("MODEL_ID", "shapes/1")
 REDIS_URL: Final = os.environ.get("REDIS_URL")

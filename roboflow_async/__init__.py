@@ -1,9 +1,18 @@
 """An asyncio-native client for Roboflow inference: at the API's rate, losing nothing."""
 
-from roboflow_async.benchmark import BenchmarkReport, benchmark
-from roboflow_async.client import RoboflowClient
-from roboflow_async.config import RetryPolicy
-from roboflow_async.endpoint_target import EndpointTarget
+from roboflow_async._client.client import RoboflowClient
+from roboflow_async._engine.images.decode import decode_image, open_image
+from roboflow_async._engine.images.loader import Image, ImageInput
+from roboflow_async._engine.pace.pacer import Pacer
+from roboflow_async._engine.pace.protocols import RateLimiter
+from roboflow_async._engine.pace.redis_limiter import RedisRateLimiter
+from roboflow_async._engine.settings import RetryPolicy
+from roboflow_async._targets.endpoint import EndpointTarget
+from roboflow_async._targets.load_test import BenchmarkReport, benchmark
+from roboflow_async._targets.model import Model
+from roboflow_async._targets.results import Result, Stats, WarmUpReport
+from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.workflow import Workflow
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
@@ -24,15 +33,6 @@ from roboflow_async.errors import (
     ServerError,
     UsageLimitError,
 )
-from roboflow_async.images import Image, ImageInput
-from roboflow_async.limiters import RateLimiter
-from roboflow_async.model import Model
-from roboflow_async.outputs import decode_image, open_image
-from roboflow_async.pacing import Pacer
-from roboflow_async.redis import RedisRateLimiter
-from roboflow_async.results import Result, Stats, WarmUpReport
-from roboflow_async.stream import ResultStream
-from roboflow_async.workflow import Workflow
 
 __all__ = [
     "APIConnectionError",

@@ -25,7 +25,7 @@ may go to a terminal or a log as it is.
 
 from typing import Any, Final, Literal
 
-from roboflow_async.plain_text import plain_text
+from roboflow_async._engine.plain_text import plain_text
 
 __all__ = [
     "FATAL_STATUS_CODES",

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import CommandLine
-from event_loops import WatchedLoop
 from hypothesis import HealthCheck, settings
-from loopback import Server
+from support.command_line import CommandLine
+from support.event_loops import WatchedLoop
+from support.loopback import Server
 
 from roboflow_async import RetryPolicy, RoboflowClient
 
@@ -119,7 +119,7 @@ def picture(index: int) -> bytes:
 @pytest.fixture(scope="session")
 def openapi() -> Any:
     """The contract of Roboflow's Inference Server, version 1.8.3."""
-    return json.loads((Path(__file__).parent / "openapi.json").read_text())
+    return json.loads((Path(__file__).parent / "support" / "openapi.json").read_text())
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def full_listener() -> Iterator[str]:
 @pytest.fixture
 def fast_server() -> Iterator[str]:
     """The URL of a server in a process of its own that reads everything and answers at once."""
-    program = Path(__file__).parent / "reading_server.py"
+    program = Path(__file__).parent / "support" / "reading_server.py"
     with subprocess.Popen(
         [sys.executable, str(program)], stdout=subprocess.PIPE, text=True
     ) as process:

@@ -4,7 +4,13 @@ Use one as `client.endpoint(endpoints.CLIP_EMBED_IMAGE)`: it has `run`, `stream`
 Workflows and models have.
 """
 
-from roboflow_async.endpoint import Endpoint, EndpointRequest
+from roboflow_async.endpoints.action_recognition import (
+    ACTION_RECOGNITION,
+    Action,
+    Actions,
+    VideoRequest,
+)
+from roboflow_async.endpoints.base import Endpoint, EndpointRequest
 from roboflow_async.endpoints.clip import (
     CLIP_COMPARE,
     CLIP_EMBED_IMAGE,
@@ -82,7 +88,6 @@ from roboflow_async.endpoints.sam import (
     SegmentedConcepts,
     SegmentedPrompts,
 )
-from roboflow_async.endpoints.video import ACTION_RECOGNITION, Action, Actions, VideoRequest
 
 __all__ = [
     "CLIP_COMPARE",

@@ -4,8 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from roboflow_async.answers import ServerAnswer
-from roboflow_async.endpoint import (
+from roboflow_async._engine.images.loader import ImageInput
+from roboflow_async._engine.jsonvalues import is_array, is_object
+from roboflow_async.endpoints.base import (
     AsGiven,
     Endpoint,
     EndpointRequest,
@@ -14,8 +15,7 @@ from roboflow_async.endpoint import (
     ImagesField,
     TextRequest,
 )
-from roboflow_async.images import ImageInput
-from roboflow_async.jsontypes import is_array, is_object
+from roboflow_async.types.base import ServerAnswer
 
 __all__ = [
     "CLIP_COMPARE",

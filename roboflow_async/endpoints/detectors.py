@@ -1,7 +1,7 @@
 """YOLO-World and Grounding DINO: objects that are named in words."""
 
-from roboflow_async.endpoint import Endpoint, ImageRequest
-from roboflow_async.predictions import ObjectDetection
+from roboflow_async.endpoints.base import Endpoint, ImageRequest
+from roboflow_async.types.predictions import ObjectDetection
 
 __all__ = ["GROUNDING_DINO", "YOLO_WORLD", "GroundingDINORequest", "YOLOWorldRequest"]
 

@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from roboflow_async.answers import ImageSize, ServerAnswer, ServerModel
-from roboflow_async.endpoint import Endpoint, ImageRequest, ImagesField
+from roboflow_async.endpoints.base import Endpoint, ImageRequest, ImagesField
+from roboflow_async.types.base import ImageSize, ServerAnswer, ServerModel
 
 __all__ = [
     "DEPTH_ESTIMATION",

@@ -1,7 +1,7 @@
 """OCR: the text in an image."""
 
-from roboflow_async.answers import DetectedObject, ImageSize, ServerAnswer
-from roboflow_async.endpoint import Endpoint, ImageRequest
+from roboflow_async.endpoints.base import Endpoint, ImageRequest
+from roboflow_async.types.base import DetectedObject, ImageSize, ServerAnswer
 
 __all__ = [
     "OCR_DOCTR",

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from roboflow_async.jsontypes import is_array
+from roboflow_async._engine.jsonvalues import is_array
 
 __all__ = ["Box", "CornerBox", "PromptPoint", "Sam2Prompt", "Sam2Prompts", "Sam3Prompt"]
 

@@ -2,9 +2,9 @@
 
 from typing import Any, Literal
 
-from roboflow_async.answers import ServerAnswer, ServerModel
-from roboflow_async.endpoint import Endpoint, ImageRequest
+from roboflow_async.endpoints.base import Endpoint, ImageRequest
 from roboflow_async.endpoints.prompts import Sam2Prompts, Sam3Prompt
+from roboflow_async.types.base import ServerAnswer, ServerModel
 
 __all__ = [
     "SAM2_EMBED_IMAGE",

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from roboflow_async.jsontypes import JSONObject
+from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.testing.knobs import STATUS_FAULTS, Fault, Knobs
 from roboflow_async.testing.meter import Meter
 from roboflow_async.testing.models import run_by_path, run_by_task

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
-from roboflow_async.downsizing import read_upright
+from roboflow_async._engine.images.downsizing import read_upright
 from roboflow_async.errors import ImageError
 
 __all__ = ["UnreadableImageError", "detect", "draw_boxes", "open_base64"]

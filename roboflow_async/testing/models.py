@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from roboflow_async.jsontypes import JSONObject, is_object
+from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async.testing.detection import (
     UnreadableImageError,
     detect,

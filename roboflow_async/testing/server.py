@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 
 import uvicorn
 
-from roboflow_async.host_header import CheckedHost, is_loopback
+from roboflow_async._engine.http.host_header import CheckedHost, is_loopback
 from roboflow_async.testing.app import make_app
 from roboflow_async.testing.knobs import Fault, Knobs
 from roboflow_async.testing.meter import Meter

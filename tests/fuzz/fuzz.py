@@ -17,7 +17,8 @@ from collections import Counter
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-REDIS, HOSTS = FOLDER.parent / "test_hostile_redis.py", FOLDER.parent / "test_host_header.py"
+ENGINE = FOLDER.parent / "engine"
+REDIS, HOSTS = ENGINE / "pace/test_hostile_redis.py", ENGINE / "http/test_host_header.py"
 TARGETS = [
     f"{FOLDER}",
     f"{REDIS}::test_whatever_is_in_the_hash_redis_answers_soon_and_waits_are_bounded",

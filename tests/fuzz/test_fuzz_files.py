@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roboflow_async import ConfigurationError
-from roboflow_async.cli.job import write_failures
-from roboflow_async.cli.journal import Journal
 from roboflow_async.cli.options import read_json
-from roboflow_async.cli.pictures import save_pictures
-from roboflow_async.cli.sources import Source
-from roboflow_async.cli.tables import write_table
+from roboflow_async.cli.run.job import write_failures
+from roboflow_async.cli.run.journal import Journal
+from roboflow_async.cli.run.pictures import save_pictures
+from roboflow_async.cli.run.sources import Source
+from roboflow_async.cli.run.tables import write_table
 
 # One folder for all examples: what is in it is written anew for each.
 ONE_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from json_texts import valid
 
 from roboflow_async import ConfigurationError, ResponseError
-from roboflow_async.encoding import Resizing
-from roboflow_async.predictions import (
+from roboflow_async._engine.api.responses import Answer, parse_json
+from roboflow_async._engine.api.validation import adapter_of, validated_answer
+from roboflow_async._engine.images.encoded import Resizing
+from roboflow_async._engine.images.rescale import scaled_back
+from roboflow_async.types.predictions import (
     AnomalyDetection,
     Classification,
     InstanceSegmentation,
@@ -21,9 +24,6 @@ from roboflow_async.predictions import (
     SemanticSegmentation,
     prediction_type,
 )
-from roboflow_async.responses import Answer, parse_json
-from roboflow_async.scaling import scaled_back
-from roboflow_async.validation import adapter_of, validated_answer
 
 pytestmark = pytest.mark.filterwarnings("ignore:OpenCV")
 KINDS = [

@@ -12,9 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from json_texts import contents, encoded, numbers, valid
 
-from roboflow_async import RoboflowError, large_json, responses
-from roboflow_async.protocol import KeyPlacement
-from roboflow_async.responses import Answer, output_of, parse_json, parse_workflow_outputs
+from roboflow_async import RoboflowError
+from roboflow_async._engine.api import large_json, responses
+from roboflow_async._engine.api.requests import KeyPlacement
+from roboflow_async._engine.api.responses import (
+    Answer,
+    output_of,
+    parse_json,
+    parse_workflow_outputs,
+)
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 KEY = KeyPlacement("rf_SECRETkey0123456789", "header")

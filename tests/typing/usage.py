@@ -40,7 +40,7 @@ from roboflow_async.fastapi import (
     error_answer,
     lifespan,
 )
-from roboflow_async.predictions import InstanceSegmentation, ObjectDetection, Prediction
+from roboflow_async.types.predictions import InstanceSegmentation, ObjectDetection, Prediction
 
 
 class Count(BaseModel):

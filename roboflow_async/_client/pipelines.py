@@ -1,0 +1,153 @@
+"""Inference pipelines: videos that a self-hosted server processes by itself.
+
+The requests are those of `inference_sdk` 1.8.3; a server has these endpoints when its stream
+manager is on. What they answer is passed on as JSON.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from roboflow_async._client.server import ServerOperations
+from roboflow_async._engine.api.requests import check_segment, json_request
+from roboflow_async._engine.api.responses import Answer, parse_json, unexpected
+from roboflow_async._engine.jsonvalues import JSONObject, is_object
+from roboflow_async._targets.workflow_requests import WorkflowOptions
+
+__all__ = ["PipelineOperations"]
+
+_ROOT = "/inference_pipelines"
+
+
+class PipelineOperations(ServerOperations):
+    """The part of `RoboflowClient` that steers video pipelines on a server."""
+
+    async def start_pipeline(
+        self,
+        video_reference: str | int | Sequence[str | int],
+        workspace_name: str | None = None,
+        workflow_id: str | None = None,
+        *,
+        specification: dict[str, Any] | None = None,
+        image_input: str = "image",
+        parameters: Mapping[str, Any] | None = None,
+        max_fps: float | None = None,
+        results_buffer_size: int = 64,
+        source_buffer_filling_strategy: str | None = "DROP_OLDEST",
+        source_buffer_consumption_strategy: str | None = "EAGER",
+        video_source_properties: Mapping[str, float | str] | None = None,
+        batch_collection_timeout: float | None = None,
+        video_metadata_input_name: str = "video_metadata",
+        workflows_thread_pool_workers: int = 4,
+        cancel_thread_pool_tasks_on_exit: bool = True,
+    ) -> JSONObject:
+        """Have a server run a Workflow on videos, by itself. Sent once: it is never retried.
+
+        Args:
+            video_reference: a video's path on the server, its URL, a camera's number, or a list.
+            workspace_name: as for `workflow`.
+            workflow_id: likewise.
+            specification: likewise.
+            image_input: likewise.
+            parameters: likewise.
+            max_fps: frames per second at most.
+            results_buffer_size: results that the server keeps until they are consumed.
+            source_buffer_filling_strategy: what happens to frames that come too fast.
+            source_buffer_consumption_strategy: "EAGER" or "LAZY".
+            video_source_properties: of a camera.
+            batch_collection_timeout: seconds to wait for a frame of each video.
+            video_metadata_input_name: what the Workflow calls the frame's metadata.
+            workflows_thread_pool_workers: of the server.
+            cancel_thread_pool_tasks_on_exit: of the server.
+
+        Returns:
+            What the server says; `context.pipeline_id` names the pipeline.
+        """
+        WorkflowOptions.checked(
+            workspace_name, workflow_id, specification, None, None,
+            use_cache=True, disable_sinks=False,
+        )  # fmt: skip
+        self._context.check_parameters(parameters or {})
+        fields: JSONObject = {
+            "video_configuration": {
+                "type": "VideoConfiguration",
+                "video_reference": video_reference,
+                "max_fps": max_fps,
+                "source_buffer_filling_strategy": source_buffer_filling_strategy,
+                "source_buffer_consumption_strategy": source_buffer_consumption_strategy,
+                "video_source_properties": video_source_properties,
+                "batch_collection_timeout": batch_collection_timeout,
+            },
+            "processing_configuration": {
+                "type": "WorkflowConfiguration",
+                "workflow_specification": specification,
+                "workspace_name": workspace_name,
+                "workflow_id": workflow_id,
+                "image_input_name": image_input,
+                "workflows_parameters": dict(parameters) if parameters is not None else None,
+                "workflows_thread_pool_workers": workflows_thread_pool_workers,
+                "cancel_thread_pool_tasks_on_exit": cancel_thread_pool_tasks_on_exit,
+                "video_metadata_input_name": video_metadata_input_name,
+            },
+            "sink_configuration": {
+                "type": "MemorySinkConfiguration",
+                "results_buffer_size": results_buffer_size,
+            },
+        }
+        return await self._pipeline("initialise", fields, retry=False)
+
+    async def list_pipelines(self) -> JSONObject:
+        """The pipelines that the server runs."""
+        return await self._pipeline("list", {}, "GET")
+
+    async def pipeline_status(self, pipeline_id: str) -> JSONObject:
+        """How a pipeline is doing."""
+        return await self._pipeline(_of(pipeline_id, "status"), {}, "GET")
+
+    async def pause_pipeline(self, pipeline_id: str) -> JSONObject:
+        """Let a pipeline rest."""
+        return await self._pipeline(_of(pipeline_id, "pause"), {})
+
+    async def resume_pipeline(self, pipeline_id: str) -> JSONObject:
+        """Let a paused pipeline go on."""
+        return await self._pipeline(_of(pipeline_id, "resume"), {})
+
+    async def terminate_pipeline(self, pipeline_id: str) -> JSONObject:
+        """End a pipeline."""
+        return await self._pipeline(_of(pipeline_id, "terminate"), {})
+
+    async def consume_pipeline(
+        self, pipeline_id: str, excluded_fields: Sequence[str] = ()
+    ) -> JSONObject:
+        """Take the next results of a pipeline. Sent once: a retry would skip what got lost.
+
+        Args:
+            pipeline_id: which pipeline.
+            excluded_fields: outputs that the server leaves out.
+        """
+        fields = {"excluded_fields": list(excluded_fields)}
+        return await self._pipeline(_of(pipeline_id, "consume"), fields, "GET", retry=False)
+
+    async def _pipeline(
+        self,
+        path: str,
+        fields: JSONObject,
+        method: Literal["GET", "POST"] = "POST",
+        *,
+        retry: bool = True,
+    ) -> JSONObject:
+        request = json_request(
+            f"{_ROOT}/{path}", fields, self._context.key, "the pipeline's fields", method=method
+        )
+        return await self._ask(request, _parse, retry=retry)
+
+
+def _of(pipeline_id: str, operation: str) -> str:
+    check_segment("pipeline_id", pipeline_id)
+    return f"{pipeline_id}/{operation}"
+
+
+def _parse(answer: Answer) -> JSONObject:
+    body: object = parse_json(answer)
+    if not is_object(body):
+        raise unexpected(answer, "it is no object")
+    return body

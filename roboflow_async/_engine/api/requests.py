@@ -1,0 +1,251 @@
+"""Builds requests. Pure: no I/O.
+
+The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/support/openapi.json).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import quote, urlencode
+
+from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
+from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
+from roboflow_async.errors import ConfigurationError
+
+__all__ = [
+    "KeyPlacement",
+    "PreparedRequest",
+    "check_segment",
+    "common_headers",
+    "get_request",
+    "image_request",
+    "json_request",
+]
+
+_SHORTEST_KEY: Final = 8
+# What a workspace, Workflow or project is called in a URL. Everything else would change the
+# URL's meaning: slashes, dots alone, `?`, `#`, `%`, line ends.
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """One request, ready to be sent any number of times.
+
+    Attributes:
+        path: from the API's base URL on, with its query.
+        body: in pieces, so that a large image is never copied into one.
+        method: GET or POST.
+        content_type: of the body.
+    """
+
+    path: str
+    body: tuple[bytes, ...] = ()
+    method: Literal["GET", "POST"] = "POST"
+    content_type: bytes = b"application/json"
+
+    def __repr__(self) -> str:
+        # Both may hold the key, and the body megabytes.
+        return f"<request of {self.length} bytes>"
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body."""
+        return sum(map(len, self.body))
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of this request, besides those of all requests."""
+        if self.method == "GET" and not self.body:
+            return []
+        return [(b"Content-Type", self.content_type), (b"Content-Length", b"%d" % self.length)]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlacement:
+    """The API key, and where it goes in a request.
+
+    Servers from 1.5.0 read `Authorization: Bearer`; older ones the JSON body; the first
+    hosted API (`detect.roboflow.com` and its siblings) the query alone.
+    """
+
+    api_key: str | None
+    where: Literal["header", "body", "query"]
+
+    def __repr__(self) -> str:
+        return f"<API key in the {self.where}>"
+
+    def headers(self) -> dict[str, str]:
+        """The headers that carry the key."""
+        if self.api_key is None or self.where != "header":
+            return {}
+        return {"Authorization": f"Bearer {self.api_key}"}
+
+    def body_fields(self) -> dict[str, str]:
+        """The fields of a JSON body that carry the key."""
+        return {"api_key": self.api_key} if self.api_key and self.where == "body" else {}
+
+    def query(self, parameters: Mapping[str, str] | None = None, *, json_body: bool = True) -> str:
+        """A query, with its question mark, that carries the key where nothing else does.
+
+        Args:
+            parameters: what else is in it.
+            json_body: whether the request has one, which the key may be in.
+        """
+        named = dict(parameters or {})
+        in_query = self.where == "query" or (self.where == "body" and not json_body)
+        if self.api_key is not None and in_query:
+            named["api_key"] = self.api_key
+        return "?" + urlencode(named, quote_via=quote, safe="") if named else ""
+
+    def without_key(self, text: str) -> str:
+        """A server's text, in case that it repeats the key."""
+        for form in self.forms():
+            text = text.replace(form, "[API key]")
+        return text
+
+    def digest(self) -> str:
+        """Tells keys apart, within this process: a short key would be guessed from it."""
+        key = (self.api_key or "").encode()
+        return hashlib.blake2b(key, digest_size=16, person=b"roboflow_async").hexdigest()
+
+    def forms(self) -> set[str]:
+        """The key as it may stand in a text: as it is, and as a URL has it.
+
+        None of a key of a few letters, which stand in every text: those of Roboflow have 20.
+        """
+        if self.api_key is None or len(self.api_key) < _SHORTEST_KEY:
+            return set()
+        return {self.api_key, quote(self.api_key, safe=""), json.dumps(self.api_key)[1:-1]}
+
+
+def common_headers(key: KeyPlacement, *, user_agent: str, host: str) -> dict[str, str]:
+    """The headers of every request."""
+    return {
+        "Host": host,
+        "Accept": "application/json",
+        # An answer that is not compressed cannot unfold into gigabytes; answers are small.
+        "Accept-Encoding": "identity",
+        "User-Agent": user_agent,
+        **key.headers(),
+    }
+
+
+def check_segment(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless `value` is a name that may stand in a URL's path."""
+    if not isinstance(value, str) or not _SEGMENT.fullmatch(value):
+        shown = repr(value)[:80]
+        raise ConfigurationError(
+            f"{name}={shown} does not do: give the name as the app's URL shows it: "
+            "letters, digits, '-', '_' and '.', at most 200 of them."
+        )
+
+
+def json_request(
+    path: str,
+    fields: JSONObject,
+    key: KeyPlacement,
+    what: str,
+    parameters: Mapping[str, str] | None = None,
+    *,
+    method: Literal["GET", "POST"] = "POST",
+) -> PreparedRequest:
+    """A request with a JSON object.
+
+    Args:
+        path: from the API's base URL on.
+        fields: of the object; images anywhere in them as `EncodedImage` or `ImageURL`.
+        key: the API key and its place.
+        what: for messages: what the fields are.
+        parameters: the query.
+        method: POST; some of the server's GETs have an object, too.
+
+    Raises:
+        ConfigurationError: a field cannot be written as JSON.
+    """
+    pieces: list[bytes] = []
+    try:
+        _write({**fields, **key.body_fields()}, what, pieces)
+    except RecursionError:
+        raise ConfigurationError(
+            f"{what} cannot be written as JSON: they are nested too deep, or in themselves."
+        ) from None
+    return PreparedRequest(path + key.query(parameters), _joined(pieces), method)
+
+
+def image_request(
+    path: str, parameters: Mapping[str, str], image: EncodedImage | ImageURL, key: KeyPlacement
+) -> PreparedRequest:
+    """A POST of a bare image, as base64 text or as its URL, with its parameters in the query."""
+    if isinstance(image, ImageURL):
+        parameters, body = {**parameters, "image": image.url}, ()
+    else:
+        body = image.chunks
+    return PreparedRequest(
+        path + key.query(parameters, json_body=False),
+        body,
+        content_type=b"application/x-www-form-urlencoded",
+    )
+
+
+def get_request(
+    path: str, key: KeyPlacement, parameters: Mapping[str, str] | None = None
+) -> PreparedRequest:
+    """A GET."""
+    return PreparedRequest(path + key.query(parameters or {}, json_body=False), method="GET")
+
+
+_JOIN_BELOW: Final = 512 * 1024
+
+
+def _joined(pieces: list[bytes]) -> tuple[bytes, ...]:
+    """One piece when it is small (fewer writes to the socket), else all of them, uncopied."""
+    if sum(map(len, pieces)) <= _JOIN_BELOW:
+        return (b"".join(pieces),)
+    return tuple(pieces)
+
+
+def _write(value: object, name: str, pieces: list[bytes]) -> None:
+    """Append `value` as JSON. Images are spliced in: base64 has nothing to escape."""
+    if isinstance(value, EncodedImage):
+        pieces += [b'{"type":"base64","value":"', *value.chunks, b'"}']
+    elif isinstance(value, ImageURL):
+        pieces.append(_dump({"type": "url", "value": value.url}, name))
+    elif is_object(value) and _holds_image(value.values()):
+        for position, (key, item) in enumerate(value.items()):
+            pieces += [b"," if position else b"{", _dump(str(key), name), b":"]
+            _write(item, str(key), pieces)
+        pieces.append(b"}")
+    elif is_array(value) and _holds_image(value):
+        for position, item in enumerate(value):
+            pieces.append(b"," if position else b"[")
+            _write(item, name, pieces)
+        pieces.append(b"]")
+    else:
+        pieces.append(_dump(value, name))
+
+
+def _holds_image(values: Iterable[object]) -> bool:
+    """Whether an image is among the values, or in the batches and objects among them."""
+    return any(
+        isinstance(value, (EncodedImage, ImageURL))
+        or (is_object(value) and _holds_image(value.values()))
+        or (is_array(value) and _holds_image(value))
+        for value in values
+    )
+
+
+# Made once: json.dumps makes an encoder for each call that differs from its defaults.
+_encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+def _dump(value: object, name: str) -> bytes:
+    try:
+        return _encode(value).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{name} cannot be written as JSON ({str(error)[:200]}): give numbers (finite), "
+            "strings, booleans, None, lists and dicts."
+        ) from None

@@ -1,0 +1,368 @@
+"""Parses responses. Pure: no I/O, and no clock but the time that it is given.
+
+The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/support/openapi.json);
+headers and the forms of error bodies are those of its source.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import inf
+from typing import Any, Final, TypeVar
+
+import pydantic_core
+
+from roboflow_async._engine.api.large_json import Weight, parse_in_pieces
+from roboflow_async._engine.api.requests import KeyPlacement
+from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_container, is_object
+from roboflow_async._engine.plain_text import plain_text
+from roboflow_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ResponseError,
+    status_error_class,
+)
+
+__all__ = [
+    "Answer",
+    "Headers",
+    "is_large",
+    "output_of",
+    "parse_json",
+    "parse_object",
+    "parse_retry_after",
+    "parse_workflow_outputs",
+    "status_error",
+    "unexpected",
+]
+
+Headers = Mapping[str, str]
+"""Response headers; names are looked up in lower case."""
+
+Output = TypeVar("Output")
+
+_MESSAGE_LIMIT: Final = 500
+_BODY_LIMIT: Final = 2000
+_UNPARSED_BODY_LIMIT: Final = 500
+# Bytes of a response that was not understood which are looked at: more than 500 characters of it
+# need, even where each of the first of them is a key that a short text takes the place of.
+_LOOKED_AT: Final = 256 * 1024
+_ENOUGH_FOR_WORDS: Final = 64 * 1024  # bytes; a response that is larger is no message
+# Bytes. The heaviest of this size takes some 10 ms to parse and to check; what is larger is parsed
+# in a thread, and in pieces unless it is light.
+_LARGE: Final = 128 * 1024
+# Seconds. "Never again" is told so, and then fails a call; what holds back is bounded elsewhere.
+_LONGEST_WAIT: Final = 1e36
+_LONGEST_WORK: Final = 86_400.0  # seconds; no server works on one request for longer than a day
+# In the forms of the Inference Server, the hosted API, the platform and FastAPI.
+_FIELDS_OF_ERRORS: Final = {
+    "message", "error", "hint", "detail", "error_type", "context", "inner_error_type",
+    "inner_error_message", "blocks_errors", "help_url", "status", "statusCode", "status_code",
+    "code", "type", "time",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One complete answer: an HTTP status below 300 and its content."""
+
+    status_code: int
+    headers: Headers
+    content: bytes | bytearray
+    allowed: int = 32 * 1024 * 1024
+    """`max_response_bytes`, which bounds the number of values, too."""
+
+    def __repr__(self) -> str:
+        # The content may be megabytes long, and the headers repeat what was sent.
+        return f"<answer {self.status_code} of {len(self.content)} bytes>"
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's name for this request."""
+        return self.headers.get("x-request-id")
+
+    @property
+    def processing_time(self) -> float | None:
+        """Seconds that the server says it worked."""
+        seconds = _seconds(self.headers.get("x-processing-time"))
+        return seconds if seconds is not None and 0 <= seconds <= _LONGEST_WORK else None
+
+    @property
+    def cold_start(self) -> bool | None:
+        """Whether the server says that it had to load a model."""
+        text = self.headers.get("x-model-cold-start", "").strip().lower()
+        return {"true": True, "false": False}.get(text)
+
+
+def is_large(response: Answer) -> bool:
+    """Whether it is to be parsed in another thread than the event loop's."""
+    return len(response.content) > _LARGE
+
+
+def output_of(parse: Callable[[Answer], Output], response: Answer, key: KeyPlacement) -> Output:
+    """The output in a response; whatever goes wrong in parsing is one kind of error.
+
+    Args:
+        parse: makes the output, or raises anything: types that users give are validated in it.
+        response: what came.
+        key: the API key, which the server may have repeated.
+
+    Raises:
+        ResponseError: with the start of the response, and what the server says in it.
+    """
+    try:
+        return parse(response)
+    except ResponseError as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001 - huge numbers, deep nesting, code of users
+        failure = ResponseError(
+            f"the response (HTTP {response.status_code}) cannot be parsed: {_told(error)}.",
+            status_code=response.status_code,
+            request_id=response.request_id,
+        )
+    failure.message = key.without_key(failure.message)
+    words = _words_in_place_of_an_output(response, key)
+    if words:
+        failure.message = f"{failure.message.removesuffix('.')}; the server says: {words}"
+    failure.args = (failure.message,)
+    text = plain_text(response.content[:_LOOKED_AT].decode("utf-8", "replace"))
+    failure.body = key.without_key(text)[:_UNPARSED_BODY_LIMIT]
+    try:
+        # Without what was raised first: a user's exception may hold the whole response.
+        raise failure from None
+    finally:
+        del failure  # its traceback holds this frame
+
+
+def _told(error: Exception) -> str:
+    try:
+        text = " ".join(plain_text(str(error)[:_MESSAGE_LIMIT]).split())
+    except Exception:  # noqa: BLE001 - of a class that a user wrote
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _words_in_place_of_an_output(response: Answer, key: KeyPlacement) -> str:
+    """What the server says in a successful response that holds nothing else, or ""."""
+    if len(response.content) > _ENOUGH_FOR_WORDS:
+        return ""
+    try:
+        body: object = pydantic_core.from_json(response.content)
+    except ValueError:
+        return ""
+    return _server_words(body, key) if is_object(body) else ""
+
+
+def parse_json(answer: Answer) -> Any:
+    """The answer's JSON.
+
+    Raises:
+        ResponseError: it is none, or holds more values than a response of its size may. NaN and
+            Infinity are none either (RFC 8259, section 6), nor are numbers as large as that.
+    """
+    content = answer.content
+    if content[:3] == codecs.BOM_UTF8:  # removeprefix would copy a bytearray without one, too
+        content = content[3:]
+    weight = Weight(content) if len(content) > _LARGE else None
+    if weight is not None and (too_much := weight.too_much(answer.allowed)):
+        raise ResponseError(
+            f"the response (HTTP {answer.status_code}, {len(content):,} bytes) holds {too_much}: "
+            "leave outputs out (excluded_fields=), ask for masks instead of polygons "
+            "(response_mask_format='rle'), or allow more (max_response_bytes=).",
+            status_code=answer.status_code,
+            request_id=answer.request_id,
+        )
+    try:
+        if weight is None or weight.is_light:
+            value: Any = pydantic_core.from_json(content, allow_inf_nan=False)
+        else:
+            value = parse_in_pieces(content)
+        _check_finite(value)
+        return value
+    except ValueError as error:
+        kind = "HTML" if "html" in answer.headers.get("content-type", "") else str(error)[:120]
+        raise unexpected(answer, f"it is not JSON ({kind})") from None
+
+
+def _check_finite(value: Any) -> None:
+    """Raise `ValueError` if a number in it is infinite: the parser makes that of 1e999."""
+    containers: list[Any] = [[value]]
+    while containers:
+        container = containers.pop()
+        items: Any = container.values() if is_object(container) else container
+        for item in items:
+            if isinstance(item, float):
+                if not -inf < item < inf:
+                    raise ValueError("a number that is larger than numbers can be")
+            elif is_container(item):
+                containers.append(item)
+
+
+def parse_object(response: Answer) -> JSONObject:
+    """The JSON object of a response about one input, also if it is in a list of one.
+
+    Raises:
+        ResponseError: it is none, or one that holds nothing but the words of an error.
+    """
+    output: object = parse_json(response)
+    while is_array(output) and len(output) == 1:
+        output = output[0]
+    if not is_object(output):
+        raise unexpected(response, "it is no JSON object")
+    if output and output.keys() <= _FIELDS_OF_ERRORS:
+        raise unexpected(response, "it is an error")
+    return output
+
+
+def parse_workflow_outputs(answer: Answer) -> list[JSONObject]:
+    """The outputs of a Workflow, one dict for each image of the batch.
+
+    An image output `{"type": "base64", "value": ...}` becomes its base64 text, as the official
+    client returns it.
+
+    Raises:
+        ResponseError: the answer holds no such thing.
+    """
+    body = parse_json(answer)
+    outputs: object = body.get("outputs") if is_object(body) else None
+    if is_object(outputs) and outputs:
+        outputs = [outputs]
+    if not is_array(outputs) or not all(map(is_object, outputs)):
+        raise unexpected(answer, 'it has no "outputs" that are a list of objects')
+    # Looking for the word in the bytes costs less than walking through what was parsed.
+    if b'"base64"' in answer.content:
+        for output in outputs:
+            _make_images_plain(output)
+    return outputs
+
+
+def _make_images_plain(output: JSONObject) -> None:
+    """Put the text of each image in its place.
+
+    In what was parsed itself: a copy of everything else would take as much memory again.
+    """
+    containers: list[Any] = [output]
+    while containers:
+        container = containers.pop()
+        items: Any = container.items() if is_object(container) else enumerate(container)
+        images: list[tuple[Any, Any]] = []
+        for place, item in items:
+            if is_object(item) and item.get("type") == "base64" and "value" in item:
+                images.append((place, item["value"]))
+            elif is_container(item):
+                containers.append(item)
+        for place, text in images:
+            container[place] = text
+
+
+def unexpected(answer: Answer, what: str) -> ResponseError:
+    """The error for an answer that is not what was asked for."""
+    return ResponseError(
+        f"the answer (HTTP {answer.status_code}) is not what was asked for: {what}. "
+        "Check that api_url is that of a Roboflow server.",
+        status_code=answer.status_code,
+        request_id=answer.request_id,
+    )
+
+
+def status_error(answer: Answer, key: KeyPlacement, *, now: datetime) -> APIStatusError:
+    """The error for an answer with an HTTP status of 300 or more.
+
+    Args:
+        answer: what the server said.
+        key: the API key, which the server may have repeated.
+        now: the time, for a `Retry-After` that is a date and comes without a `Date`.
+    """
+    content = answer.content[:_ENOUGH_FOR_WORDS]  # all that is read of an error
+    # In this order: a key with something invisible in it is none before.
+    text = key.without_key(plain_text(content.decode("utf-8", "replace")))
+    message = f"HTTP {answer.status_code}: {_server_message(content, key) or 'no message'}"
+    kind = status_error_class(answer.status_code)
+    if kind is AuthenticationError:
+        message += f" (the API key was {_sent_as(key)})"
+    elif answer.status_code < 400:
+        message += " (a redirect, which is never followed: give the api_url that it leads to)"
+    return kind(
+        message,
+        status_code=answer.status_code,
+        request_id=answer.request_id,
+        retry_after=parse_retry_after(answer.headers, now),
+        body=text[:_BODY_LIMIT],
+    )
+
+
+def _sent_as(key: KeyPlacement) -> str:
+    if key.api_key is None:
+        return "not given: set api_key or ROBOFLOW_API_KEY"
+    advice = {
+        "header": "as 'Authorization: Bearer'; a server older than 1.5.0 needs "
+        "api_key_transport='body', or 'query'",
+        "body": "in the JSON body; try api_key_transport='header', or 'query'",
+        "query": "in the query; try api_key_transport='header', or 'body'",
+    }
+    return f"sent {advice[key.where]}"
+
+
+def _server_message(content: bytes | bytearray, key: KeyPlacement) -> str:
+    """What the server says in one of its forms.
+
+    Inference Server `{message, error_type, inner_error_message}`, hosted `{status, message}`,
+    platform `{error, hint}`, FastAPI `{detail}`, Dedicated Deployments plain text.
+    """
+    try:
+        body: Any = pydantic_core.from_json(content)
+    except ValueError:
+        body = None
+    if not is_object(body):
+        return _clean(content.decode("utf-8", "replace"), key)
+    return _server_words(body, key)
+
+
+def _server_words(body: JSONObject, key: KeyPlacement) -> str:
+    """What the server says in an object: its message, error, hint and so on, or ""."""
+    parts = [
+        value if isinstance(value, str) else json.dumps(value)
+        for name in ("message", "error", "hint", "detail", "inner_error_message")
+        if (value := body.get(name)) and value != "None"
+    ]
+    return _clean(" - ".join(parts), key)
+
+
+def _clean(text: str, key: KeyPlacement) -> str:
+    text = " ".join(key.without_key(plain_text(text))[: _BODY_LIMIT * 2].split())
+    return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 3] + "..."
+
+
+def parse_retry_after(headers: Headers, now: datetime) -> float | None:
+    """Seconds of `Retry-After`: a number or an HTTP date (RFC 9110, section 10.2.3).
+
+    Fractions of a second are taken too, which some proxies send. A date is read against the
+    answer's own `Date`, so that this machine's clock does not matter. None for a wait that is
+    missing, negative, zero, not finite, not readable, or beyond all measure.
+    """
+    text = headers.get("retry-after", "").strip()
+    seconds = _seconds(text)
+    if seconds is None and text:
+        try:
+            moment = _http_date(text)
+            sent = headers.get("date")
+            seconds = (moment - (_http_date(sent) if sent else now)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return seconds if seconds is not None and 0 < seconds <= _LONGEST_WAIT else None
+
+
+def _http_date(text: str) -> datetime:
+    moment = parsedate_to_datetime(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _seconds(text: str | None) -> float | None:
+    # float() also takes "1_0", "infinity" and the digits of every script.
+    # And it refuses some of what strip() takes for space: what it reads is what was matched.
+    found = re.fullmatch(r"[ \t]*([+-]?[0-9]{1,40}(?:\.[0-9]{0,20})?)[ \t]*", text or "")
+    return float(found[1]) if found is not None else None

@@ -1,0 +1,103 @@
+"""Checks what was given and what was answered against pydantic types; errors in our words."""
+
+import reprlib
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import pydantic
+import pydantic_core
+
+from roboflow_async._engine.api.bounded_validation import MORE, bounded_validation, problem_count
+from roboflow_async._engine.api.responses import Answer
+from roboflow_async.errors import ConfigurationError, ResponseError
+
+__all__ = ["adapter_of", "validated_answer", "validated_arguments"]
+
+Output = TypeVar("Output")
+
+
+def adapter_of(output_type: type[Output]) -> pydantic.TypeAdapter[Output]:
+    """What validates a type that a user gave.
+
+    Raises:
+        ConfigurationError: pydantic cannot validate it.
+    """
+    try:
+        return _adapter_of(output_type)
+    except Exception as error:  # noqa: BLE001 - pydantic raises NameError and others besides its own
+        raise ConfigurationError(
+            f"output_type={output_type!r:.120} does not do ({type(error).__name__}): "
+            "give a pydantic model."
+        ) from None
+
+
+@lru_cache(maxsize=128)  # a handler may make its Workflow for each request
+def _adapter_of(output_type: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(output_type)
+
+
+def validated_answer(
+    value: object, adapter: pydantic.TypeAdapter[Output], answer: Answer, what: str
+) -> Output:
+    """A part of an answer as the type that it should have.
+
+    Args:
+        value: the part.
+        adapter: of the type.
+        answer: for the error.
+        what: for the error: the type.
+
+    Raises:
+        ResponseError: it does not fit.
+    """
+    try:
+        return bounded_validation(adapter, value)
+    except pydantic.ValidationError as error:
+        problems = _problems(error)
+    # Raised outside of the handler: pydantic's error holds the input, and would hang on ours. So
+    # would this frame's.
+    del value
+    raise ResponseError(
+        f"the output does not fit {what}: {problems}.",
+        status_code=answer.status_code,
+        request_id=answer.request_id,
+    )
+
+
+def validated_arguments(value: object, adapter: pydantic.TypeAdapter[Output], what: str) -> Output:
+    """Arguments as the type that they should have.
+
+    Raises:
+        ConfigurationError: they do not fit; it names each that does not, and its value.
+    """
+    try:
+        return adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)[:5]
+    problems = "; ".join(
+        f"{_place(problem['loc'])}{_given(problem)}: {problem['msg'][:120]}" for problem in details
+    )
+    raise ConfigurationError(f"{what}: {problems}.")
+
+
+def _given(problem: pydantic_core.ErrorDetails) -> str:
+    # Where something is missing, the input is all the rest, images included; where something is
+    # not known, it may be a key that was given in the wrong place.
+    hidden = problem["type"] in ("missing", "extra_forbidden") or "secret" in _place(problem["loc"])
+    return "" if hidden else f"={reprlib.repr(problem['input'])}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location))[:80] or "value"
+
+
+def _problems(error: pydantic.ValidationError) -> str:
+    """The places and what is wrong there, not the input, which may be megabytes long."""
+    count = problem_count(error)
+    if count > 1000:
+        return f"{count} problems"  # nobody reads so many
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    details = [problem for problem in details if problem["type"] != MORE]
+    problems = [f"{_place(problem['loc'])}: {problem['msg'][:120]}" for problem in details[:5]]
+    more = f" and {count - 5} more" if count > 5 else ""
+    return "; ".join(problems) + more

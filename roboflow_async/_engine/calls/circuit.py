@@ -1,0 +1,298 @@
+"""The circuit: whether the API is away, so that inputs wait for it instead of being lost.
+
+It opens when nothing but failures comes back: no connection, no response in time, 5xx. Then
+single calls fail at once, and streams are held: a few of their calls, the probes, are let through
+to see whether the API is back. The first response that is none of these failures closes it.
+
+Knows nothing of HTTP, slots or turns; works on the running loop's clock (seconds).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+from roboflow_async._engine.calls.fair_queue import Flow
+from roboflow_async._engine.calls.retry import may_be_its_own, probe_wait
+from roboflow_async._engine.settings import RetryPolicy
+from roboflow_async.errors import APIConnectionError, APIError, APIStatusError
+
+__all__ = ["Circuit", "Circuits"]
+
+_log: Final = logging.getLogger("roboflow_async.circuit")
+
+# What opens it: so many failures of so many calls, and no other response between them. Where a
+# third of all attempts fails by chance, that is one in 59,000.
+_FAILURES: Final = 10
+_CALLS: Final = 3
+# Of so many inputs not all are to blame for a 500 or a timeout.
+_CERTAIN_CALLS: Final = 8
+_MOST_PROBES: Final = 3  # in flight: one that is never answered does not hold up the next
+_FORGOTTEN: Final = 60.0  # seconds after the last failure, when nobody has asked since
+_MOST_KEPT: Final = 256
+
+
+class Circuit:
+    """Whether one part of an API is away.
+
+    Args:
+        policy: says for how long streams wait (`max_outage`).
+        wake: called when a held flow may go on.
+        reject: called with an error for single calls that wait, when it opens.
+
+    Attributes:
+        openings: how often it has opened.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        *,
+        wake: Callable[[], None],
+        reject: Callable[["Circuit", APIConnectionError], None],
+    ) -> None:
+        self._max_outage = inf if policy.max_outage is None else policy.max_outage
+        self._wake = wake
+        self._reject = reject
+        self._loop = asyncio.get_running_loop()
+        self.openings = 0
+        self._failures = 0  # in a row
+        self._calls: set[int] = set()  # which had them
+        self._first_failure = self._last_failure = -inf
+        self._answered_until = -inf  # when the newest request was sent that had a response
+        self._reason = ""
+        self._since: float | None = None  # while it is open: its first failure
+        self._closed_at = -inf
+        self._flows: dict[Flow, int] = {}  # streams, and how many of their calls there are
+        self._probe_at = 0.0
+        self._probes = 0  # in flight
+        self._sent = 0  # while it was open
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the API is known to be away."""
+        return self._since is not None
+
+    @property
+    def outage(self) -> float:
+        """Seconds since it went away; 0: it is there."""
+        return self._loop.time() - self._since if self._since is not None else 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to remember."""
+        is_old = self._loop.time() - self._last_failure > _FORGOTTEN
+        return is_old and not (self._flows or self._probes)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether so many calls have failed since then that it is not because of their inputs."""
+        return len(self._calls) >= _CERTAIN_CALLS
+
+    def was_open_after(self, moment: float) -> bool:
+        """Whether it is open, or was at some time after that."""
+        return self.is_open or self._closed_at > moment
+
+    def join(self, flow: Flow) -> None:
+        """Say that a call of a stream begins, which will be held while this is open."""
+        if flow.joined_at is None:
+            flow.joined_at = self._loop.time()
+        calls = self._flows.get(flow, 0)
+        self._flows[flow] = calls + 1
+        if not calls and self.is_open:
+            flow.permits = 0
+            self._schedule()
+
+    def is_nearly_done(self, flow: Flow) -> bool:
+        """Whether only one or two calls of a stream are left."""
+        return self._flows.get(flow, 0) < _CALLS
+
+    def part(self, flow: Flow) -> None:
+        """Say that a call of a stream has ended."""
+        self._flows[flow] -= 1
+        if self._flows[flow]:
+            return
+        del self._flows[flow]
+        flow.permits = None
+        if not self._flows and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def admit(self) -> None:
+        """Let a single call send; raises `APIConnectionError` while the API is known to be away."""
+        now = self._loop.time()
+        if self._since is None:
+            return
+        if now - self._last_failure > _FORGOTTEN and not (self._probes or self._flows):
+            self._forget()
+        elif now < self._probe_at or self._probes >= _MOST_PROBES:
+            raise self.error(
+                "nothing was sent", retry_after=max(self._probe_at - now, 0.1), attempts=0
+            )
+        else:
+            self._probe_at = now + probe_wait(self.outage)  # this call is the probe
+
+    def error(
+        self, then: str, *, retry_after: float | None = None, attempts: int = 1
+    ) -> APIConnectionError:
+        """What calls fail with because of the outage; `then` says what was done about it."""
+        return APIConnectionError(
+            f"the API has given nothing but failures for {self.outage:.3g} s ({self._reason}); "
+            f"{then}.",
+            fault="outage",
+            retry_after=retry_after,
+            attempts=attempts,
+        )
+
+    def begin_attempt(self) -> bool:
+        """Say that a request goes out; returns whether it is a probe, for `end_attempt`."""
+        self._probes += self.is_open
+        self._sent += self.is_open
+        return self.is_open
+
+    def end_attempt(self, *, is_probe: bool) -> None:
+        """Say that it has ended in any way; `is_probe` is what `begin_attempt` returned."""
+        self._probes -= is_probe
+
+    def answered(self, sent_at: float) -> None:
+        """Say that a response came that is no failure of the API, to a request of that moment.
+
+        What was sent before the API went away may still be answered when nothing else is: a
+        server that goes down carefully does so.
+        """
+        self._answered_until = max(self._answered_until, sent_at)
+        if self._failures and (self._since is None or sent_at > self._since):
+            self._forget()
+
+    def failed(self, call: int, error: APIError) -> None:
+        """Say that a request failed as it does when the API is away.
+
+        Args:
+            call: which call it belongs to.
+            error: how it failed.
+        """
+        now = self._loop.time()
+        if not self._failures:
+            self._first_failure = now
+        self._failures += 1
+        self._last_failure = now
+        if len(self._calls) < _CERTAIN_CALLS:
+            self._calls.add(call)
+        self._reason = error.message.rstrip(".")[:200]
+        if self._since is not None:
+            asked = error.retry_after if isinstance(error, APIStatusError) else None
+            self._probe_at = max(self._probe_at, now + min(asked or 0.0, self._max_outage))
+        elif self._failures >= _FAILURES and len(self._calls) >= _CALLS:
+            self._open()
+
+    def suspect(self, error: APIError, failing_since: float) -> None:
+        """Say that one call has failed as often as it may: the API's fault, or that of its input.
+
+        Args:
+            error: its last failure.
+            failing_since: when its first one came.
+        """
+        has_answered = self._answered_until > failing_since
+        if not (self.is_open or has_answered or may_be_its_own(error)):
+            self._open()
+
+    def _open(self) -> None:
+        self._since = self._first_failure
+        self.openings += 1
+        self._sent = 0
+        _log.warning(
+            "the API is away (%s): nothing but probes is sent until it is back", self._reason
+        )
+        for flow in self._flows:
+            flow.permits = 0
+        self._probe_at = self._loop.time() + probe_wait(self.outage)
+        self._reject(self, self.error("nothing was sent", attempts=0))
+        self._schedule()
+
+    def _forget(self) -> None:
+        """Nothing has failed since the last response; whoever was held goes on."""
+        self._failures = 0
+        self._calls.clear()
+        if self._since is None:
+            return
+        if self._answered_until > self._since:
+            message = "the API is back after %.3g s; %d requests were sent meanwhile"
+            _log.warning(message, self.outage, self._sent)
+        self._since = None
+        self._closed_at = self._loop.time()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for flow in self._flows:
+            flow.permits = None
+        self._wake()
+
+    def _schedule(self) -> None:
+        """Have the next probe, or the end of somebody's patience, come at its time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        # One that was closed waits no more, but has a request in flight.
+        patient = [flow for flow in self._flows if flow.error is None]
+        if patient:
+            moment = min(self._probe_at, *map(self._patience_ends, patient))
+            self._timer = self._loop.call_at(moment, self._tick)
+
+    def _patience_ends(self, flow: Flow) -> float:
+        assert self._since is not None
+        assert flow.joined_at is not None
+        return max(self._since, flow.joined_at) + self._max_outage
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for flow in tuple(self._flows):
+            if flow.error is None and now >= self._patience_ends(flow):
+                flow.close(self.error(f"max_outage={self._max_outage:g} s have passed"))
+        if now >= self._probe_at:
+            waiting = [flow for flow in self._flows if flow.has_waiting and flow.error is None]
+            if waiting and self._probes < _MOST_PROBES:
+                waiting[0].permits = 1
+                # Another stream's turn next time.
+                self._flows[waiting[0]] = self._flows.pop(waiting[0])
+                self._wake()
+            self._probe_at = now + probe_wait(self.outage)
+        self._schedule()
+
+
+class Circuits:
+    """The circuits of one client: one for each path of its API, made when it is asked for.
+
+    Args:
+        policy: as for `Circuit`.
+        wake: as for `Circuit`.
+        reject: as for `Circuit`.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        *,
+        wake: Callable[[], None],
+        reject: Callable[[Circuit, APIConnectionError], None],
+    ) -> None:
+        self._make = lambda: Circuit(policy, wake=wake, reject=reject)
+        self._circuits: dict[str, Circuit] = {}
+
+    def of(self, path: str) -> Circuit:
+        """The circuit of a path; its query does not matter."""
+        path = path.partition("?")[0]
+        circuit = self._circuits.get(path)
+        if circuit is None:
+            if len(self._circuits) >= _MOST_KEPT:
+                kept = {name: one for name, one in self._circuits.items() if not one.is_idle}
+                self._circuits = kept
+            circuit = self._circuits[path] = self._make()
+        return circuit
+
+    @property
+    def outage(self) -> float:
+        """Seconds since the part that is away longest went away; 0: all is there."""
+        return max((circuit.outage for circuit in self._circuits.values()), default=0.0)

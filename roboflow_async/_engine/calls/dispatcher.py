@@ -1,0 +1,397 @@
+"""One call: slot, turn, attempt, and again where that makes sense."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from math import inf
+from typing import Final, TypeVar
+
+from roboflow_async._engine.api.requests import KeyPlacement, PreparedRequest
+from roboflow_async._engine.api.responses import Answer
+from roboflow_async._engine.calls.call_record import CallRecord
+from roboflow_async._engine.calls.circuit import Circuit, Circuits
+from roboflow_async._engine.calls.concurrency import Concurrency, Outcome, outcome_of
+from roboflow_async._engine.calls.concurrency_law import ConcurrencyLaw
+from roboflow_async._engine.calls.fair_queue import Admission, Flow
+from roboflow_async._engine.calls.output_reader import OutputReader
+from roboflow_async._engine.calls.patience import Patience
+from roboflow_async._engine.calls.priority import PRIORITIES, Priority
+from roboflow_async._engine.calls.queue_bounds import QueueBounds, warn_of_cooldown
+from roboflow_async._engine.calls.refusals import Refusals
+from roboflow_async._engine.calls.retry import (
+    GiveUp,
+    RetryQuota,
+    cooldown_wait,
+    decide,
+    is_transient,
+    may_be_a_refusal,
+    may_be_its_own,
+)
+from roboflow_async._engine.calls.stats import Counters
+from roboflow_async._engine.http.transport import Transport
+from roboflow_async._engine.pace.pacer import Pacer, Turn
+from roboflow_async._engine.settings import Settings
+from roboflow_async._targets.results import LimitedBy
+from roboflow_async.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    RateLimitError,
+    RoboflowError,
+    is_fatal,
+)
+
+__all__ = ["Dispatcher"]
+
+Output = TypeVar("Output")
+
+_CLOSED: Final = "the client was closed before the next attempt"
+
+
+class Dispatcher:
+    """Makes calls: everything of one client on one event loop goes through here.
+
+    Args:
+        settings: the client's.
+        pacer: gives turns; may be shared with other clients.
+        transport: sends attempts.
+        quota: what retries are paid from.
+        counters: counts.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        pacer: Pacer,
+        transport: Transport,
+        quota: RetryQuota,
+        counters: Counters,
+    ) -> None:
+        self._settings = settings
+        self._policy = settings.retry
+        self._pacer = pacer
+        self._refusals = Refusals(pacer.restore)
+        self._transport = transport
+        self._quota = quota
+        self._counters = counters
+        key = KeyPlacement(settings.api_key, settings.api_key_transport)
+        self._reader = OutputReader(key)
+        self._patience = Patience(settings)
+        self._clock = asyncio.get_running_loop().time
+        most, pace = settings.max_concurrency, pacer.requests_per_second
+        law = ConcurrencyLaw(most, timeout=settings.timeout, pace=pace)
+        self._concurrency = Concurrency(most, law if settings.adaptive_concurrency else None)
+        self._admission = Admission(settings.max_concurrency, pacer, self._concurrency)
+        self._bounds = QueueBounds(settings, pacer, counters, self._concurrency)
+        self._single_calls = {name: Flow(name, waits_on_purpose=False) for name in PRIORITIES}
+        self._circuits = Circuits(
+            settings.retry, wake=self._admission.wake, reject=self._reject_single_calls
+        )
+        self._is_closed = False
+        self._has_been_reached = False
+        self._cooldown_wait = partial(cooldown_wait, policy=settings.retry)
+
+    def new_record(self) -> CallRecord:
+        """The record of a call that is submitted now."""
+        return CallRecord(submitted=asyncio.get_running_loop().time())
+
+    def single_calls(self, priority: Priority) -> Flow:
+        """The flow of all single calls of a priority."""
+        return self._single_calls[priority]
+
+    @contextmanager
+    def preparing(self, flow: Flow) -> Generator[None]:
+        """Around all that is done for a call before it queues: it counts as waiting.
+
+        Raises:
+            QueueTimeoutError: it would wait in vain. Nothing has been loaded for it.
+        """
+        self._bounds.check(flow)
+        with self._counted_as_waiting(flow, is_queued=False):
+            yield
+
+    @property
+    def outage(self) -> float:
+        """Seconds for which the API, or a part of it, has been away; 0: it is there."""
+        return self._circuits.outage
+
+    @property
+    def concurrency_limit(self) -> int:
+        """How many requests may be in flight at present."""
+        return self._concurrency.limit
+
+    @property
+    def limited_by(self) -> LimitedBy | None:
+        """What holds back more requests right now; None: there is nothing to do."""
+        if self.outage:
+            return "outage"
+        held = self._admission.limited_by
+        if held is None and self._counters.full_streams:
+            return "consumer"
+        return held or ("input" if self._counters.in_flight else None)
+
+    async def call(
+        self,
+        request: PreparedRequest,
+        parse: Callable[[Answer], Output],
+        record: CallRecord,
+        flow: Flow | None = None,
+        *,
+        retry: bool = True,
+    ) -> Output:
+        """Send a request until it is answered, or until that makes no sense any more.
+
+        Args:
+            request: what to send.
+            parse: makes the output of a response; whatever it raises is a `ResponseError`.
+            record: filled in on the way.
+            flow: what it belongs to: a stream's own, or one of `single_calls`. None: an
+                interactive single call.
+            retry: False: the first attempt is the only one, and a 429 holds nobody else back.
+
+        Raises:
+            APIError: the last attempt's error.
+            QueueTimeoutError: no turn within `queue_timeout`, or too many wait already; nothing
+                was sent.
+        """
+        flow = flow if flow is not None else self._single_calls["interactive"]
+        circuit = self._circuits.of(request.path)
+        order = self._admission.next_order()
+        error: APIError | None = None
+        is_held = retry and self._patience.has(flow)
+        if is_held:
+            circuit.join(flow)
+        try:
+            self._bounds.check(flow)
+            if retry and not flow.waits_on_purpose:
+                circuit.admit()
+            while True:
+                turn = await self._enter(flow, order, record, circuit, error)
+                if is_held and circuit.was_open_after(record.failed_from):
+                    record.excuse()
+                try:
+                    response = await self._attempt(request, record, turn, circuit, retry=retry)
+                    output = await self._reader.output_of(parse, response)
+                    self._counters.succeeded += 1
+                    return output
+                except APIError as failure:
+                    error = failure
+                finally:
+                    self._admission.leave()
+                if not retry:
+                    raise record.given_up(error, "")
+                await self._wait_to_retry(error, record, flow, circuit)
+                if circuit.is_open:
+                    # Each of those that wait is a probe in turn: one may fail because of its input.
+                    order = self._admission.next_order()
+        except APIError:
+            self._counters.failed += record.attempts > 0
+            raise
+        finally:
+            if is_held:
+                circuit.part(flow)
+            record.ended = self._clock()
+            error = None  # its traceback holds this frame: a cycle that only the collector ends
+
+    def close(self) -> None:
+        """Let no further attempt be sent: calls that wait or come back to retry fail."""
+        self._is_closed = True
+        self._admission.close(APIConnectionError("the client was closed.", attempts=0))
+
+    async def _enter(
+        self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None
+    ) -> Turn:
+        """Wait for a slot and a turn, no longer than this call may."""
+        limit: float | None = None
+        if not flow.waits_on_purpose:
+            limit = self._settings.queue_timeout if error is None else self._time_left(record)
+        queued_at = self._clock()
+        try:
+            with self._counted_as_waiting(flow):
+                # What has been sent once keeps its deadline; what has not fails with its circuit.
+                subject = circuit if error is None else None
+                async with asyncio.timeout(limit):
+                    turn = await self._admission.enter(flow, order, subject)
+        except TimeoutError:
+            if error is not None:
+                raise record.given_up(error, self._deadline_passed()) from None
+            raise self._bounds.no_turn(flow) from None
+        except APIError as ended:
+            raise self._why_it_ends(ended, error, record, flow) from None
+        if flow.waits_on_purpose:
+            record.waited_in_queue(self._clock() - queued_at)
+        return turn
+
+    def _why_it_ends(
+        self, ended: APIError, error: APIError | None, record: CallRecord, flow: Flow
+    ) -> APIError:
+        """What a call fails with that waited, and was told to stop; its own error if it has one."""
+        if error is None or flow.error is not None:
+            return ended
+        reason = _CLOSED if self._is_closed else ended.message.removesuffix(".")
+        return record.given_up(error, reason)
+
+    def _counted_as_waiting(
+        self, flow: Flow, *, is_queued: bool = True
+    ) -> AbstractContextManager[None]:
+        return self._counters.count_waiting(
+            flow.priority, single_call=not flow.waits_on_purpose, is_queued=is_queued
+        )
+
+    async def _attempt(
+        self,
+        request: PreparedRequest,
+        record: CallRecord,
+        turn: Turn,
+        circuit: Circuit,
+        *,
+        retry: bool,
+    ) -> Answer:
+        counters = self._counters
+        sent_at = turn.at
+        counters.sent(record, sent_at, again=record.attempts > 0)
+        record.sent(sent_at)
+        left = self._time_left(record)
+        timeout = self._settings.timeout if left is None else min(self._settings.timeout, left)
+        is_probe = circuit.begin_attempt()
+        outcome: Outcome = "nothing"
+        self._concurrency.sent(turn, sent_at)
+        try:
+            answer = await self._transport.attempt(
+                request, timeout, turn.sent, fresh=record.failures > 0
+            )
+        except APIError as error:
+            record.was_rejected = self._is_rejection(error, sent_at, retry=retry)
+            if record.was_rejected and isinstance(error, APIStatusError):
+                counters.rejected += 1
+                circuit.answered(sent_at)
+                if retry:
+                    self._rejected(error, sent_at)
+                if not may_be_its_own(error):
+                    raise
+                record.was_rejected = False  # it may be its input's fault all the same
+            record.failed(self._clock(), sent_at, circuit.openings, in_outage=circuit.is_open)
+            # No response before the deadline of its call, soon after it was sent, tells nothing.
+            longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
+            was_cut = timeout < longest and isinstance(error, APITimeoutError)
+            outcome = "nothing" if was_cut else outcome_of(error)
+            self._tell_circuit(circuit, error, record, sent_at, counts=retry and not was_cut)
+            raise
+        else:
+            outcome = "cold start" if answer.cold_start else "response"
+        finally:
+            now = self._clock()
+            record.latency = now - sent_at
+            counters.ended(record, record.latency)
+            circuit.end_attempt(is_probe=is_probe)
+            self._concurrency.ended(turn, now, outcome)
+        circuit.answered(sent_at)
+        self._has_been_reached = True
+        record.processing_time = answer.processing_time
+        record.cold_start = answer.cold_start
+        counters.answered(record.latency, answer.processing_time)
+        self._pacer.succeeded()
+        self._refusals.succeeded(sent_at)
+        self._quota.refill(record.failures)
+        return answer
+
+    def _is_rejection(self, error: APIError, sent_at: float, *, retry: bool) -> bool:
+        """Whether a limiter said it: a 429, or a 5xx of one that says those instead."""
+        if isinstance(error, RateLimitError):
+            return True
+        return retry and may_be_a_refusal(error) and self._refusals.refused(sent_at, self._clock())
+
+    def _tell_circuit(
+        self,
+        circuit: Circuit,
+        error: APIError,
+        record: CallRecord,
+        sent_at: float,
+        *,
+        counts: bool,
+    ) -> None:
+        """Say whether a failure may mean that the API is away.
+
+        Args:
+            circuit: is told.
+            error: the failure.
+            record: of the call.
+            sent_at: when the request was sent.
+            counts: False: it does not say that the API is away.
+        """
+        if isinstance(error, APIConnectionError) and error.fault == "host_name":
+            # A name that was known before is known again when the network is back.
+            error.fault = "network" if self._has_been_reached else "host_name"
+        if isinstance(error, APIConnectionError) and error.was_kept_alive:
+            return  # a server closes many at once, and is there all the same
+        timed_out = isinstance(error, APITimeoutError)
+        self._counters.timed_out += timed_out
+        if not (timed_out or isinstance(error, APIConnectionError) or is_transient(error)):
+            circuit.answered(sent_at)
+        elif counts and not is_fatal(error):
+            circuit.failed(id(record), error)
+
+    def _rejected(self, error: APIStatusError, sent_at: float) -> None:
+        """Let all sending pause after a rejection; a long pause is told."""
+        before = self._pacer.cooldown
+        self._pacer.rejected(
+            sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
+        )
+        if self._pacer.cooldown > self._policy.max_wait >= before:
+            warn_of_cooldown(self._pacer.cooldown, error.status_code)
+        refusal = self._bounds.refusal_of_cooldown()
+        if refusal is not None:
+            for flow in self._single_calls.values():
+                flow.reject(refusal)
+
+    def _reject_single_calls(self, circuit: Circuit, error: RoboflowError) -> None:
+        for flow in self._single_calls.values():
+            flow.reject(error, circuit)
+
+    async def _wait_to_retry(
+        self, error: APIError, record: CallRecord, flow: Flow, circuit: Circuit
+    ) -> None:
+        """Wait until the next attempt may queue, or raise the error for good."""
+        if self._is_closed:
+            raise record.given_up(error, "")
+        if flow.error is not None:
+            raise flow.error
+        is_patient = self._patience.has(flow)
+        cooldown, now = self._pacer.cooldown, self._clock()
+        verdict = decide(
+            error,
+            policy=self._policy,
+            failures=record.failures - record.excused,
+            elapsed=record.elapsed(now),
+            cooldown=cooldown,
+            quota=None if is_patient else self._quota,
+            was_rejected=record.was_rejected,
+        )
+        if is_patient and record.was_rejected and isinstance(error, APIStatusError):
+            self._patience.with_rate_limit(error, record, flow, circuit, wait=cooldown, now=now)
+            return
+        is_over = isinstance(verdict, GiveUp)
+        if is_patient and self._patience.with_outage(
+            error, record, flow, circuit, is_over=is_over, now=now
+        ):
+            return  # to the queue, where its flow is held
+        if isinstance(verdict, GiveUp):
+            raise record.given_up(error, verdict.reason)
+        if record.was_rejected:
+            return  # the pacer holds everybody back; the oldest call is the first to go on
+        try:
+            with self._counted_as_waiting(flow, is_queued=False):
+                await self._admission.rest(flow, verdict.seconds)
+        except APIError as ended:
+            raise self._why_it_ends(ended, error, record, flow) from None
+
+    def _time_left(self, record: CallRecord) -> float | None:
+        """Seconds until `max_elapsed` has passed; None: no deadline."""
+        longest = self._policy.max_elapsed
+        return None if longest is None else max(longest - record.elapsed(self._clock()), 0.0)
+
+    def _deadline_passed(self) -> str:
+        return f"max_elapsed={self._policy.max_elapsed:g} s passed before the next attempt"

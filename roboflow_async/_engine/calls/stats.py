@@ -1,0 +1,190 @@
+"""The counters behind `client.stats`."""
+
+import math
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from roboflow_async._engine.calls.priority import BULK_SHARE, PRIORITIES, Priority
+from roboflow_async._engine.pace.pacer import Pacer
+from roboflow_async._targets.results import LimitedBy, Stats
+
+__all__ = ["Counters", "percentile"]
+
+_LATENCIES_KEPT: Final = 4096
+_RATE_WINDOW: Final = 10.0  # seconds
+_BIN: Final = 0.1  # seconds
+_NEWEST: Final = 0.1  # weight of the last attempt in what is typical
+
+
+def percentile(ordered: Sequence[float], share: float) -> float | None:
+    """The smallest of the ordered values that `share` (0 to 1) of them do not exceed.
+
+    The nearest-rank definition, which always names a value that was seen.
+    """
+    if not ordered:
+        return None
+    return ordered[max(math.ceil(share * len(ordered)), 1) - 1]
+
+
+class Counters:
+    """What a client has done so far."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.succeeded = 0
+        self.failed = 0
+        self.retried = 0
+        self.rejected = 0
+        self.timed_out = 0
+        self._in_flight: dict[int, float] = {}  # calls, and when their attempt was sent
+        self._typical_duration = 0.0  # seconds that a slot is in use, lately
+        self.waiting: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
+        self.full_streams = 0  # that read no further input before a result is taken
+        # Of those, single calls: the ones that `queue_timeout` and `max_waiting` are for.
+        self.single_calls_waiting: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
+        # Of those, the ones that may have the next slot and turn. The others are ahead of nobody
+        # yet: their image is loaded, or they wait for their next attempt.
+        self.single_calls_queued: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
+        self.processing_time = 0.0
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+        self._first_sent: float | None = None
+        # Sends are counted in bins of a tenth of a second: memory stays flat at any rate.
+        self._bins: deque[tuple[int, int]] = deque(maxlen=round(_RATE_WINDOW / _BIN) + 1)
+
+    @contextmanager
+    def count_waiting(
+        self, priority: Priority, *, single_call: bool, is_queued: bool
+    ) -> Generator[None]:
+        """Around a wait: for a slot and a turn (`is_queued`), or for something else."""
+
+        def add(one: int) -> None:
+            self.waiting[priority] += one
+            self.single_calls_waiting[priority] += one * single_call
+            self.single_calls_queued[priority] += one * (single_call and is_queued)
+
+        add(1)
+        try:
+            yield
+        finally:
+            add(-1)
+
+    def count_full_streams(self, change: int) -> None:
+        """Say that so many more streams (or fewer) wait for their results to be taken."""
+        self.full_streams += change
+
+    def _ahead_of(self, priority: Priority) -> int:
+        """Single calls that get their turn before a new one."""
+        interactive, bulk = (self.single_calls_queued[name] for name in PRIORITIES)
+        if priority == "interactive":
+            return interactive
+        # Of BULK_SHARE turns one is for bulk, while both wait.
+        return bulk + min(interactive, (bulk + 1) * (BULK_SHARE - 1))
+
+    def expected_wait(
+        self, priority: Priority, pacer: Pacer, *, slots: int, now: float | None
+    ) -> float:
+        """Seconds until a single call that is made now gets its turn, as far as is known.
+
+        Args:
+            priority: of that call.
+            pacer: knows the pace and the cooldown.
+            slots: requests in flight at most.
+            now: the loop's clock; None: no event loop runs.
+        """
+        ahead = self._ahead_of(priority)
+        wait = pacer.expected_wait(ahead)
+        return wait if now is None else max(wait, self._slot_wait(ahead, slots, now))
+
+    def _slot_wait(self, ahead: int, slots: int, now: float) -> float:
+        """Seconds until a slot is free after so many others have had one."""
+        ages = [now - sent_at for sent_at in self._in_flight.values()]
+        rounds, place = divmod(ahead, slots)
+        if place < slots - len(ages) and not rounds:
+            return 0.0
+        # Those in flight may take longer than what was answered lately: they have already.
+        typical = max(self._typical_duration, sum(ages) / len(ages) if ages else 0.0)
+        free_in = [0.0] * (slots - len(ages)) + sorted(max(typical - age, 0.0) for age in ages)
+        return free_in[min(place, len(free_in) - 1)] + rounds * typical
+
+    def sent(self, call: object, now: float, *, again: bool) -> None:
+        """Count an attempt of a call that leaves at `now` (the loop's clock)."""
+        self.attempts += 1
+        self._in_flight[id(call)] = now
+        self.retried += again
+        if self._first_sent is None:
+            self._first_sent = now
+        index = int(now / _BIN)
+        if self._bins and self._bins[-1][0] == index:
+            self._bins[-1] = (index, self._bins[-1][1] + 1)
+        else:
+            self._bins.append((index, 1))
+
+    def ended(self, call: object, duration: float) -> None:
+        """Count the end of that attempt, whatever it was, after so many seconds."""
+        del self._in_flight[id(call)]
+        weight = _NEWEST if self._typical_duration else 1.0
+        self._typical_duration += weight * (duration - self._typical_duration)
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts sent and not yet answered."""
+        return len(self._in_flight)
+
+    def answered(self, latency: float, processing_time: float | None) -> None:
+        """Count the answer to an attempt that succeeded."""
+        self._latencies.append(latency)
+        self.processing_time += processing_time or 0.0
+
+    def snapshot(
+        self,
+        now: float | None,
+        pacer: Pacer,
+        *,
+        slots: int,
+        outage: float = 0.0,
+        limited_by: LimitedBy | None = None,
+    ) -> Stats:
+        """The counters at `now` (None: no event loop has been used yet), and the pacer's state.
+
+        Args:
+            now: the loop's clock.
+            pacer: the client's.
+            slots: requests in flight at most, at present.
+            outage: seconds for which the API has been away.
+            limited_by: what holds back more requests.
+        """
+        ordered = sorted(self._latencies)
+        return Stats(
+            attempts=self.attempts,
+            succeeded=self.succeeded,
+            failed=self.failed,
+            retried=self.retried,
+            rejected=self.rejected,
+            timed_out=self.timed_out,
+            in_flight=self.in_flight,
+            waiting=sum(self.waiting.values()),
+            waiting_interactive=self.waiting["interactive"],
+            waiting_bulk=self.waiting["bulk"],
+            expected_wait=self.expected_wait("interactive", pacer, slots=slots, now=now),
+            cooldown=pacer.cooldown,
+            outage=outage,
+            concurrency_limit=slots,
+            limited_by=limited_by,
+            pace=pacer.pace,
+            achieved_rps=self._achieved(now),
+            latency_p50=percentile(ordered, 0.5),
+            latency_p75=percentile(ordered, 0.75),
+            latency_p90=percentile(ordered, 0.9),
+            latency_p99=percentile(ordered, 0.99),
+            processing_time=self.processing_time,
+        )
+
+    def _achieved(self, now: float | None) -> float:
+        if now is None or self._first_sent is None:
+            return 0.0
+        oldest = int((now - _RATE_WINDOW) / _BIN)
+        sends = sum(count for index, count in self._bins if index > oldest)
+        # Less than a second of history says nothing about a second.
+        return sends / min(max(now - self._first_sent, 1.0), _RATE_WINDOW)

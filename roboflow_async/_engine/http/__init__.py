@@ -1,0 +1,1 @@
+"""One attempt, from a connection to a response."""

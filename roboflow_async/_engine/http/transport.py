@@ -1,0 +1,333 @@
+"""One attempt: sends one request and returns its whole answer. The only file that sends."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import httpx
+
+from roboflow_async._engine.api.requests import KeyPlacement, PreparedRequest
+from roboflow_async._engine.api.responses import Answer, status_error
+from roboflow_async._engine.cancellation import as_child
+from roboflow_async._engine.http.bodies import Body
+from roboflow_async._engine.http.connection_errors import (
+    connection_error,
+    is_connection_error,
+    proxy_asks_for_login,
+)
+from roboflow_async._engine.http.connections import Lane, Lanes, RawHeaders
+from roboflow_async._engine.http.content import read_content, read_error_content
+from roboflow_async._engine.http.leftovers import end_if_more_came
+from roboflow_async._engine.plain_text import plain_text
+from roboflow_async._engine.settings import Settings
+from roboflow_async.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    ConfigurationError,
+)
+
+if TYPE_CHECKING:
+    import httpx2
+
+    HTTPClient = httpx.AsyncClient | httpx2.AsyncClient
+else:
+    HTTPClient = httpx.AsyncClient  # httpx2 is imported by whoever has a client of it
+
+__all__ = ["HTTPClient", "HTTPTransport", "Transport", "check_http_client"]
+
+_REQUEST_ID_LIMIT: Final = 200  # characters
+_ERROR_BODY: Final = 1.0  # seconds that the body of an error is waited for
+# A server may send these before it has read the request: what it reads later would be taken for
+# the next one (RFC 9112, section 9.6). The others are sent for what was read, or close by
+# themselves.
+_BEFORE_THE_BODY: Final = frozenset({400, 408, 411, 413, 414, 417, 431, 501, 505})
+
+
+def check_http_client(http_client: object, settings: Settings) -> None:
+    """Raise `ConfigurationError` unless it is None or can send with these settings."""
+    if http_client is None:
+        return
+    httpx2 = sys.modules.get("httpx2")
+    if not isinstance(http_client, httpx.AsyncClient) and not (
+        httpx2 is not None and isinstance(http_client, httpx2.AsyncClient)
+    ):
+        raise ConfigurationError(
+            f"http_client is of type {type(http_client).__name__}: give an httpx.AsyncClient, or "
+            "an httpx2.AsyncClient."
+        )
+    if settings.api_key_transport == "query":
+        raise ConfigurationError(
+            "api_key_transport='query' does not go with http_client: httpx logs the URLs of its "
+            "clients, and the key would be in them. Give 'header' or 'body'."
+        )
+
+
+class Transport(Protocol):
+    """Sends attempts."""
+
+    async def attempt(
+        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
+    ) -> Answer:
+        """Send the request and return its whole answer.
+
+        Args:
+            request: what to send.
+            seconds: the deadline of all of it: connect, send, wait, read.
+            on_sent: called when the request goes out, after connecting.
+            fresh: over a new connection: one that was kept alive has just failed this call.
+
+        Raises:
+            APIError: anything but an answer with a status below 300.
+        """
+        ...
+
+    def close_free(self) -> None:
+        """Close the connections that nothing is sent over now."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection; attempts in flight fail with `APIConnectionError`."""
+        ...
+
+
+class _Attempt:
+    """What is known of one attempt while it runs."""
+
+    __slots__ = ("deadline", "error_content", "failed", "kept_alive")
+
+    def __init__(self, deadline: asyncio.Timeout) -> None:
+        self.deadline = deadline
+        self.failed: httpx.Response | None = None  # what its head says is final
+        self.error_content: bytearray
+        # Whether the connection has been used before, and has not responded this time.
+        self.kept_alive = False
+
+
+class HTTPTransport:
+    """Attempts over lanes, or over an injected `http_client`.
+
+    Args:
+        settings: the client's.
+        key: the API key and its place.
+        make_lane: makes lanes, which are not used if there is an `http_client`.
+        http_client: sends everything instead, if given. It is not closed here.
+        headers: of every request that the `http_client` sends.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        key: KeyPlacement,
+        *,
+        make_lane: Callable[[], Lane],
+        http_client: HTTPClient | None,
+        headers: RawHeaders,
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        # One interface for both: what is sent is built by the client itself.
+        self._client: Any = http_client
+        self._lanes = Lanes(make_lane)
+        self._headers = headers
+        self._urls: dict[str, httpx.URL] = {}
+        self._host = httpx.URL(settings.api_url).host
+        self._running: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    async def attempt(
+        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
+    ) -> Answer:
+        """Send the request and return its whole answer."""
+        if self._closed:
+            raise APIConnectionError("the client was closed.")
+        deadline = asyncio.timeout(seconds)
+        attempt = _Attempt(deadline)
+        failure: APIError | ConfigurationError
+        try:
+            async with deadline:
+                self._running.add(deadline)
+                if self._client is None:
+                    answer = await self._send(request, on_sent, attempt, fresh=fresh)
+                else:
+                    # Its pool would lose a connection to each native cancellation.
+                    # (Which connection its pool gives is not known; later, most of those that
+                    # the server has closed are gone.)
+                    attempt.kept_alive = not fresh
+                    answer = await as_child(
+                        partial(self._send_with_client, request, on_sent, attempt)
+                    )
+            if answer.status_code < 300:
+                return answer
+            failure = self._failure(answer)
+        except (APIError, ConfigurationError):
+            raise
+        except TimeoutError as error:
+            failure = self._failure_in_time(error, attempt, seconds)
+        except Exception as error:
+            if not is_connection_error(error, own=self._client is None):
+                raise
+            failure = connection_error(
+                error, self._host, own=self._client is None, kept_alive=attempt.kept_alive
+            )
+        finally:
+            self._running.discard(deadline)
+        # Outside of the handlers: what was caught holds the request, and would hang on ours.
+        try:
+            raise failure
+        finally:
+            del failure  # else the error's traceback holds this frame, which holds the error
+
+    async def _send(
+        self,
+        prepared: PreparedRequest,
+        on_sent: Callable[[], None],
+        attempt: _Attempt,
+        *,
+        fresh: bool,
+    ) -> Answer:
+        lane = self._lanes.take()
+        reusable = False
+        try:
+            if fresh:
+                lane = await self._lanes.renew(lane)
+            body = Body(prepared.body, on_sent)
+            attempt.kept_alive = kept_alive = not lane.is_new()
+            response = await lane.send(
+                prepared.method, self._url(prepared.path), prepared.headers(), body
+            )
+            try:
+                if response.status_code < 300 and kept_alive and not body.is_whole:
+                    # No output is made of half an image: a copy of the last response came late.
+                    raise APIConnectionError(
+                        "the response to an earlier request came again, in place of this one's.",
+                        was_kept_alive=True,
+                    )
+                answer, whole = await self._read(response, attempt)
+            finally:
+                await response.aclose()
+            reusable = whole and lane.is_clean()
+        finally:
+            if reusable:
+                self._lanes.give_back(lane)
+            else:
+                await self._lanes.throw_away(lane)
+        return answer
+
+    async def _send_with_client(
+        self, prepared: PreparedRequest, on_sent: Callable[[], None], attempt: _Attempt
+    ) -> Answer:
+        client = self._client
+        request = client.build_request(
+            prepared.method,
+            str(self._url(prepared.path)),
+            headers=[*self._headers, *prepared.headers()],
+            # httpx would send an empty one in chunks, which some servers take for a next request.
+            content=Body(prepared.body, on_sent) if prepared.body else None,
+            timeout=None,
+        )
+        if not prepared.body:
+            on_sent()
+        try:
+            response = await client.send(request, stream=True, follow_redirects=False)
+        except RuntimeError:  # of httpx when it is closed, of asyncio when its loop is
+            raise ConfigurationError(
+                "the http_client cannot be used any more: it was closed, or belongs to an event "
+                "loop that has ended. Make it where the client is used."
+            ) from None
+        whole = False
+        try:
+            answer, whole = await self._read(response, attempt)
+        finally:
+            # What was not read to its end, httpx closes itself.
+            if whole or response.status_code in _BEFORE_THE_BODY:
+                await end_if_more_came(
+                    response.stream, response.extensions.get("network_stream"), reusable=whole
+                )
+            await response.aclose()
+        return answer
+
+    def _url(self, path: str) -> httpx.URL:
+        url = self._urls.get(path)
+        if url is None:
+            if len(self._urls) >= 256:  # inline Workflows and models by path are few
+                self._urls.clear()
+            url = self._urls[path] = httpx.URL(self._settings.api_url + path)
+        return url
+
+    async def _read(self, response: httpx.Response, attempt: _Attempt) -> tuple[Answer, bool]:
+        """The answer, and whether its connection may carry another request."""
+        attempt.kept_alive = False
+        if response.status_code >= 300:
+            attempt.failed, attempt.error_content = response, bytearray()
+            deadline = attempt.deadline.when()
+            soon = asyncio.get_running_loop().time() + _ERROR_BODY
+            if deadline is not None and soon < deadline:
+                attempt.deadline.reschedule(soon)
+            whole = await read_error_content(response, attempt.error_content)
+            return self._error_answer(attempt, response), (
+                whole and response.status_code not in _BEFORE_THE_BODY
+            )
+        # In no variables: a traceback shows those, and the server may have repeated the key.
+        return Answer(
+            response.status_code,
+            self._headers_of(response),
+            await read_content(
+                response, self._settings.max_response_bytes, self._request_id_of(response)
+            ),
+            self._settings.max_response_bytes,
+        ), True
+
+    def _error_answer(self, attempt: _Attempt, response: httpx.Response) -> Answer:
+        return Answer(
+            response.status_code, self._headers_of(response), bytes(attempt.error_content)
+        )
+
+    def _failure(self, answer: Answer) -> APIError:
+        if answer.status_code == 407:
+            return proxy_asks_for_login()
+        return status_error(answer, self._key, now=datetime.now(UTC))
+
+    def _failure_in_time(
+        self, error: TimeoutError, attempt: _Attempt, seconds: float
+    ) -> APIError | ConfigurationError:
+        if self._closed:
+            return APIConnectionError("the client was closed before the answer came.")
+        if attempt.failed is not None:
+            return self._failure(self._error_answer(attempt, attempt.failed))
+        if not attempt.deadline.expired():  # the operating system's: ETIMEDOUT
+            return connection_error(error, self._host, own=self._client is None)
+        return APITimeoutError(f"no complete answer within {seconds:.4g} s.")
+
+    def _headers_of(self, response: httpx.Response) -> dict[str, str]:
+        # A plain dict: httpx's looks at each of its headers for each question.
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in response.headers.raw
+        }
+        if "x-request-id" in headers:
+            headers["x-request-id"] = self._request_id_of(response) or ""
+        return headers
+
+    def _request_id_of(self, response: httpx.Response) -> str | None:
+        """What errors carry, without the key and without control characters."""
+        text = response.headers.get("x-request-id")
+        return text and self._key.without_key(plain_text(text))[:_REQUEST_ID_LIMIT]
+
+    def close_free(self) -> None:
+        """Close the connections that nothing is sent over now; not those of an `http_client`."""
+        self._lanes.close_free()
+
+    async def aclose(self) -> None:
+        """Close every connection; attempts in flight fail with `APIConnectionError`."""
+        self._closed = True
+        try:
+            for deadline in tuple(self._running):
+                with suppress(RuntimeError):  # it has just passed by itself
+                    deadline.reschedule(0)  # the past
+        finally:
+            await self._lanes.aclose()

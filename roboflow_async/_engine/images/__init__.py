@@ -1,0 +1,1 @@
+"""Images of every kind, checked, made smaller, and encoded."""

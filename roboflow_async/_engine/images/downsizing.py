@@ -1,0 +1,169 @@
+"""Smaller copies of image files (extra `images`), in little memory.
+
+Runs in a worker thread.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from roboflow_async._engine.images.eight_bits import check_depth, eight_bit_reading
+from roboflow_async._engine.images.formats import is_heic, refuse_heic
+from roboflow_async._engine.images.pillow import load_pillow, open_picture
+from roboflow_async._engine.images.pixel_budget import decoding
+from roboflow_async._engine.images.pixels import to_jpeg
+from roboflow_async._engine.images.png_strips import parse_png
+from roboflow_async.errors import ImageError
+
+__all__ = ["Resized", "downsize", "read_upright"]
+
+_LONGEST_SIDE: Final = 2**20  # pixels; OpenCV's limit (CV_IO_MAX_IMAGE_WIDTH and _HEIGHT)
+_STRIP: Final = 1_000_000  # pixels that are converted at a time
+_LARGE: Final = 4_000_000  # pixels of a PNG that is decoded in strips
+
+_ORIENTATION: Final = 0x0112  # tag of EXIF
+_TURNS: Final = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_SIDEWAYS: Final = (5, 6, 7, 8)
+
+_Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """A smaller copy of an image; sizes are (width, height) in pixels."""
+
+    data: bytes
+    size: _Size
+    original_size: _Size
+
+
+def downsize(
+    data: bytes, max_side: int, *, max_pixels: int, name: str = "the image"
+) -> Resized | None:
+    """A smaller copy of an image file; None when its longer side has `max_side` pixels or fewer.
+
+    A HEIC becomes a JPEG whatever its size, since the server does not decode it.
+
+    Args:
+        data: the image file.
+        max_side: pixels of the longer side.
+        max_pixels: more than this are not decoded.
+        name: says in errors whose file it is.
+
+    Raises:
+        ImageError: it has too many pixels, or cannot be decoded.
+    """
+    image = open_picture(data)
+    if image is None:
+        if is_heic(data):
+            refuse_heic(name)
+        raise ImageError(
+            f"{name} cannot be read by Pillow, which max_side= needs: it is broken, or of a kind "
+            "that Pillow does not know."
+        )
+    with image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ImageError(
+                f"{name} has {width} x {height} pixels, more than max_image_pixels={max_pixels}: "
+                "decoded it would take too much memory. Make it smaller, or raise the limit."
+            )
+        if max(width, height) > _LONGEST_SIDE:
+            # Pillow would take 12 bytes for each row beside its pixels.
+            raise ImageError(
+                f"{name} has {width} x {height} pixels: a side of more than {_LONGEST_SIDE} is "
+                "refused by the server, too."
+            )
+        if max(width, height) <= max_side and not is_heic(data):
+            return None
+        check_depth(data, image, name)
+        # A JPEG is decoded at a half, a quarter or an eighth, whichever is still large enough.
+        image.draft(None, _fitting((width, height), max_side))
+        with decoding(image.width * image.height):
+            png = parse_png(data) if width * height > _LARGE else None
+            if png is not None:
+                strips = png.strips(load_pillow("Image"), _rows(width))
+                turned = _orientation(png.exif)
+            else:
+                image.load()
+                if image.format == "TIFF":
+                    width, height = image.size  # turned as its tag says when it is loaded
+                strips = _strips(image)
+                turned = _orientation(_exif(image))
+            size = _fitting((width, height), max_side)
+            small = _turn(_shrink(strips, height if png else image.height, size), turned)
+    full = (height, width) if turned in _SIDEWAYS else (width, height)
+    return Resized(to_jpeg(small), small.size, full)
+
+
+def read_upright(image: Any) -> Any:
+    """A PIL image as the server's OpenCV reads its file: of mode L or RGB, and upright.
+
+    Raises:
+        ImageError: the server would refuse the file.
+    """
+    image.load()
+    return _turn(eight_bit_reading(image)(image), _orientation(_exif(image)))
+
+
+def _fitting(size: _Size, max_side: int) -> _Size:
+    factor = min(max_side / max(size), 1)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def _rows(width: int) -> int:
+    return max(1, _STRIP // width)
+
+
+def _strips(image: Any) -> Iterator[tuple[int, Any]]:
+    """Pieces of mode L or RGB from top to bottom, each with the number of its first row."""
+    read, rows = eight_bit_reading(image), _rows(image.width)
+    for top in range(0, image.height, rows):
+        box = 0, top, image.width, min(top + rows, image.height)
+        yield top, read(image.crop(box))
+
+
+def _shrink(strips: Iterator[tuple[int, Any]], height: int, size: _Size) -> Any:
+    """What `PIL.Image.resize` makes of the whole: each row is made shorter, then each column."""
+    narrow: Any = None
+    for top, strip in strips:
+        piece = strip.resize((size[0], strip.height))
+        if narrow is None:
+            narrow = load_pillow("Image").new(piece.mode, (size[0], height))
+        narrow.paste(piece, (0, top))
+    return narrow.resize(size)
+
+
+def _exif(image: Any) -> bytes:
+    # OpenCV (4.12) turns these alone, and TIFF by a tag of its own: no WebP, no AVIF.
+    known = image.format in ("JPEG", "MPO", "PNG")
+    data: object = image.info.get("exif") if known else None
+    return data if isinstance(data, bytes) else b""
+
+
+def _orientation(exif: bytes) -> int:
+    """From 1 to 8, as EXIF counts them; 1 is upright."""
+    if not exif:
+        return 1
+    parsed = load_pillow("Image").Exif()
+    try:
+        parsed.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
+        found: object = parsed.get(_ORIENTATION)
+    except Exception:  # noqa: BLE001 - what a camera wrote may be anything; OpenCV ignores it
+        return 1
+    return found if isinstance(found, int) and found in _TURNS else 1
+
+
+def _turn(image: Any, turned: int) -> Any:
+    """The picture made upright: the server turns what it gets, and this loses its EXIF data."""
+    if turned not in _TURNS:
+        return image
+    return image.transpose(getattr(load_pillow("Image").Transpose, _TURNS[turned]))

@@ -1,0 +1,347 @@
+"""Inputs: what may be given as an image, how it is checked, and how it becomes base64.
+
+Everything that touches a disk, and everything that takes long, happens in a worker thread,
+before a turn is taken.
+"""
+
+import asyncio
+import binascii
+import os
+import threading
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeGuard, cast
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from roboflow_async._engine.images.encoded import (
+    CHUNK,
+    EncodedImage,
+    ImageURL,
+    Resizing,
+    base64_chunks,
+)
+from roboflow_async._engine.images.file_objects import (
+    BytesLike,
+    SupportsAsyncRead,
+    SupportsRead,
+    is_bytes_like,
+    read_file_object,
+)
+from roboflow_async._engine.images.formats import check_content
+from roboflow_async._engine.images.pixels import encode_array, encode_pillow, is_array, is_pillow
+from roboflow_async._engine.images.shortages import ShortageError, is_shortage, lacks_descriptors
+from roboflow_async._engine.images.url_policy import AllowURLs, check_image_url, is_url
+from roboflow_async.errors import ImageError, RoboflowError
+
+__all__ = ["Image", "ImageInput", "ImageLoader", "SupportsRead", "is_image"]
+
+_MAX_PIXELS: Final = 178_956_970  # where Pillow stops, too, as it comes
+_LARGEST_FILE: Final = 256 * 1024 * 1024  # bytes; of an image that is made smaller here
+
+
+class SupportsArrayInterface(Protocol):
+    """A numpy array or a PIL image (neither is needed to import this library)."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """As in https://numpy.org/doc/stable/reference/arrays.interface.html."""
+        ...
+
+
+class Image:
+    """An image given as base64 text, which a plain `str` (a path or a URL) never is.
+
+    Make it with `Image.from_base64`.
+    """
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __repr__(self) -> str:
+        return f"<Image of {len(self._data)} bytes>"
+
+    @property
+    def data(self) -> bytes:
+        """The encoded image file's bytes."""
+        return self._data
+
+    @classmethod
+    def from_base64(cls, text: str | bytes) -> "Image":
+        """Take an image from base64 text, with or without a `data:image/...;base64,` prefix.
+
+        Args:
+            text: the base64 of an image file.
+
+        Raises:
+            ImageError: it is not base64, or not of an image.
+        """
+        raw = text.encode("ascii", "replace") if isinstance(text, str) else bytes(text)
+        raw = raw.lstrip()
+        if raw[:5].lower() == b"data:":
+            raw = raw.partition(b",")[2].lstrip()
+        raw = _without_line_ends(raw)
+        try:
+            data = binascii.a2b_base64(raw + b"=" * (-len(raw) % 4), strict_mode=True)
+        except binascii.Error:
+            raise ImageError(
+                "Image.from_base64 was given something that is not base64: give the base64 "
+                "of an image file, or the file's bytes as they are."
+            ) from None
+        check_content(data, "Image.from_base64", converted=True)
+        return cls(data)
+
+
+def _without_line_ends(raw: bytes) -> bytes:
+    """Base64 without what it was wrapped with; refused where a blank may have been a "+"."""
+    ended = raw.rstrip()
+    # What comes after the last group of four is no more than a blank.
+    lost_at_end = b" " in raw[len(ended) :] and len(b"".join(ended.split())) % 4 != 0
+    if b" " in ended or lost_at_end:
+        raise ImageError(
+            "Image.from_base64 was given text with blanks in it: a form makes a blank of each "
+            "'+' that is not sent as %2B. Encode the text for the form; or, if nothing else can "
+            "have made them, give text.replace(' ', '+')."
+        )
+    return b"".join(ended.split())
+
+
+ImageInput = (
+    str
+    | PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | SupportsRead
+    | SupportsAsyncRead
+    | httpx.URL
+    | Image
+    | SupportsArrayInterface
+)
+"""What may be given as an image; see `ImageLoader.load`."""
+
+
+def is_image(value: object) -> bool:
+    """Whether `value` is of a type that can be given as an image (its content is not read)."""
+    plain = (str, PathLike, bytes, bytearray, memoryview, httpx.URL, Image)
+    if isinstance(value, plain):
+        return True
+    try:
+        return hasattr(value, "read") or is_array(value) or is_pillow(value)
+    except Exception:  # noqa: BLE001 - an object whose attributes cannot be looked at
+        return False
+
+
+class ImageLoader:
+    """Loads, checks and encodes inputs for one client on one event loop.
+
+    Args:
+        allow_paths: whether files are read.
+        allow_urls: which URLs are passed on to the server.
+        max_bytes: the largest image file in bytes.
+        max_pixels: the largest picture that is decoded here, in pixels.
+        retry_wait: seconds until an input is read again after so many shortages of this machine
+            (too many open files, for example), or None for no more.
+        free_descriptors: closes connections that are kept alive and idle. Called when no file can
+            be opened, since they would keep the descriptors for as long as nothing is sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_paths: bool,
+        allow_urls: AllowURLs,
+        max_bytes: int,
+        max_pixels: int = _MAX_PIXELS,
+        retry_wait: Callable[[int], float | None] = lambda _: None,
+        free_descriptors: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._allow_paths = allow_paths
+        self._allow_urls: AllowURLs = allow_urls
+        self._max_bytes = max_bytes
+        self._max_pixels = max_pixels
+        self._retry_wait = retry_wait
+        self._free_descriptors = free_descriptors
+        # Few threads, and one large image at a time: more of them would fight the event loop
+        # for the interpreter lock.
+        self._threads = anyio.CapacityLimiter(4)
+        self._large = threading.Lock()
+
+    async def load(
+        self, value: object, *, max_side: int | None = None, kind: str = "image"
+    ) -> EncodedImage | ImageURL:
+        """Return what to send for an input.
+
+        Args:
+            value: a path, URL, bytes-like object, binary file object (also one that is
+                awaited), `Image`, numpy array (BGR or grey, uint8, shape (height, width[, 3 or
+                4])) or PIL image.
+            max_side: pixels; a larger image is made smaller until its longer side has this many.
+            kind: "video" for a path, URL or bytes of a video, whose content is not looked at.
+
+        Raises:
+            ImageError: it cannot be read or is not an image.
+        """
+        shortages = 0
+        while True:
+            try:
+                return await self._load(value, max_side, kind)
+            except RoboflowError:
+                raise
+            except Exception as error:  # noqa: BLE001 - objects of any library are read and encoded here
+                unreadable = _unreadable(value, error)
+                if not is_shortage(error):
+                    raise unreadable from None
+                if lacks_descriptors(error):
+                    self._free_descriptors()
+            shortages += 1
+            wait = self._retry_wait(shortages)
+            if wait is None:
+                raise ImageError(
+                    f"{unreadable} That is a shortage of this machine, and it lasted for "
+                    f"{shortages} attempts: keep fewer files and connections open "
+                    "(max_concurrency=), or raise the limit (ulimit -n)."
+                )
+            await asyncio.sleep(wait)
+
+    async def _load(
+        self, value: object, max_side: int | None, kind: str
+    ) -> EncodedImage | ImageURL:
+        if isinstance(value, httpx.URL):
+            return self._url(str(value))
+        if isinstance(value, str) and is_url(value):
+            return self._url(value)
+        name = "the given data"
+        if isinstance(value, Image):
+            value = value.data
+        elif _is_file_object(value):
+            name, most = "the given file object", self._most(max_side)
+            value = _not_too_large(await read_file_object(value, most, self._threads), most, name)
+        if _is_small(value) and max_side is None:
+            return self._encode(bytes(value), name, None, kind)
+        loaded = await anyio.to_thread.run_sync(
+            self._load_in_thread,
+            value,
+            name,
+            max_side,
+            kind,
+            limiter=self._threads,
+            abandon_on_cancel=True,
+        )
+        return loaded if isinstance(loaded, EncodedImage) else self._encode(*loaded, None, kind)
+
+    def _url(self, url: str) -> ImageURL:
+        check_image_url(url, self._allow_urls)
+        return ImageURL(url)
+
+    def _most(self, max_side: int | None) -> int:
+        """Bytes that are read at most: more, of what is made smaller before it is sent."""
+        return self._max_bytes if max_side is None else max(self._max_bytes, _LARGEST_FILE)
+
+    def _load_in_thread(
+        self, value: object, name: str, max_side: int | None, kind: str
+    ) -> EncodedImage | tuple[bytes, str]:
+        data, name = self._read(value, name, self._most(max_side))
+        if len(data) <= CHUNK and max_side is None:
+            # A thread that encodes it would cost three times as much: it and the event loop
+            # would take the interpreter lock from each other.
+            return data, name
+        return self._encode(data, name, max_side, kind)
+
+    def _read(self, value: object, name: str, most: int) -> tuple[bytes, str]:
+        if isinstance(value, (str, PathLike)):
+            return self._read_file(cast("str | PathLike[str]", value), most)
+        if is_bytes_like(value):
+            return bytes(value), name
+        if is_array(value):
+            return encode_array(value), "the given array"
+        if is_pillow(value):
+            return encode_pillow(value), "the given PIL image"
+        raise ImageError(
+            f"an image cannot be of type {type(value).__name__}: give a path, a URL, bytes, a "
+            "binary file object, Image.from_base64(...), a numpy array or a PIL image."
+        )
+
+    def _read_file(self, value: str | PathLike[str], most: int) -> tuple[bytes, str]:
+        if not self._allow_paths:
+            raise ImageError(
+                "an image was given as a path, and this client has allow_paths=False: "
+                "give the image's bytes."
+            )
+        name = repr(str(value)[:200])
+        if isinstance(value, str):
+            if not value.strip():
+                raise ImageError("an image was given as an empty string: give a path or a URL.")
+            if value[:5].lower() == "data:":
+                raise ImageError("a data: URL is not a path: give Image.from_base64(...).")
+        try:
+            with Path(value).open("rb") as file:
+                # One byte more than allowed tells that it is too large, whatever its size says:
+                # a pipe has none, and a file may grow. (Python makes room for all that is asked.)
+                expected = min(os.fstat(file.fileno()).st_size, most)
+                data = file.read(expected + 1)
+                if len(data) > expected:
+                    data += file.read(most - expected)
+        except FileNotFoundError:
+            raise ImageError(f"there is no file {name}.") from None
+        except IsADirectoryError:
+            raise ImageError(f"{name} is a folder: give its files, one by one.") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "the path is not valid"
+            told = f"{name} cannot be read: {reason}."
+            if isinstance(error, OSError) and is_shortage(error):
+                raise ShortageError(error.errno, told) from None
+            raise ImageError(told) from None
+        return _not_too_large(data, most, name), name
+
+    def _encode(self, data: bytes, name: str, max_side: int | None, kind: str) -> EncodedImage:
+        if kind == "image":
+            check_content(data, name, converted=max_side is not None)
+        resized = None
+        if max_side is not None:
+            # Few need it, and its modules would take a fiftieth of the time of our import.
+            from roboflow_async._engine.images.downsizing import downsize  # noqa: PLC0415
+
+            resized = downsize(data, max_side, max_pixels=self._max_pixels, name=name)
+        if resized is not None:
+            data = resized.data
+        _not_too_large(data, self._max_bytes, name)
+        if len(data) <= CHUNK:
+            chunks = tuple(base64_chunks(data))
+        else:
+            with self._large:
+                chunks = tuple(base64_chunks(data))
+        return EncodedImage(
+            chunks,
+            Resizing(resized.size, resized.original_size) if resized is not None else None,
+        )
+
+
+def _is_file_object(value: object) -> bool:
+    known = (str, PathLike, bytes, bytearray, memoryview)
+    return not isinstance(value, known) and hasattr(value, "read") and not is_array(value)
+
+
+def _is_small(value: object) -> TypeGuard[BytesLike]:
+    return is_bytes_like(value) and memoryview(value).nbytes <= CHUNK
+
+
+def _not_too_large(data: bytes, most: int, name: str) -> bytes:
+    if len(data) > most:
+        raise ImageError(
+            f"{name} is larger than {most / 1e6:.4g} MB, more than the API takes in one request: "
+            "make it smaller, with max_side= for example."
+        )
+    return data
+
+
+def _unreadable(value: object, error: Exception) -> ImageError:
+    if isinstance(error, ShortageError):
+        return ImageError(error.strerror or "")
+    reason = str(error)[:200] or type(error).__name__
+    return ImageError(f"an image of type {type(value).__name__} cannot be read: {reason}.")

@@ -1,0 +1,1 @@
+"""When the next attempt may leave: the pace, its law, and how processes share it."""

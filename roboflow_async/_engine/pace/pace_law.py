@@ -1,0 +1,128 @@
+"""The law by which the pace falls after a 429 and climbs back. Times and counts in, a pace out.
+
+It remembers the pace that was last known to work, the knee. After a cut it climbs back to the
+knee, fast at first and flat close to it, stays there, and then looks what is above, carefully at
+first: a curve on both sides, as CUBIC has for TCP (RFC 9438). The longer a knee has held, the
+longer the law stays at it before it looks again. A limit that goes on rejecting after a cooldown
+counts for longer than a second: then the knee falls to what it let through on average.
+
+`redis_ledger.lua` holds the same law, for many processes; a test runs both on the same times.
+"""
+
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+__all__ = ["CONSTANTS", "LOWEST_PACE", "PaceLaw"]
+
+LOWEST_PACE: Final = 0.1  # requests per second
+_WINDOW: Final = 1.0  # seconds in which APIs count; for a pace below one: of one request
+
+# What follows a 429, in parts of the pace at which its request was sent:
+_CUT: Final = 0.9  # one that comes alone may be a stray, and costs little
+_DEEPEST_CUT: Final = 0.5  # one wave of 429s proves no more
+_KNEE: Final = 0.97  # the pace was a little too high
+_UNSURE_KNEE: Final = 0.93  # it was too high for longer than its first second: credit hid it
+# In parts of what was let through in the window before it: a limit that counts in a window, or
+# fills a bucket, has let through just what it allows.
+_LET_THROUGH: Final = 0.95
+_HELD: Final = 0.4  # of the climb: a pace that was kept for so long was about right
+_HELD_CUT: Final = 0.98  # of a knee that has held: the limit is about there
+_FAR_ABOVE: Final = 1.3  # times the knee: what is rejected there says nothing of the knee
+# Requests per second. Where somebody else has used up what there was, little passes for long: that
+# proves no lower limit than this, and the pace is to be back soon.
+_LEAST_AVERAGE: Final = 1.0
+
+# Seconds, or seconds that so many requests take at the knee if those are more: what a 429 costs,
+# a cooldown, is to be a few percent of them, and a slow pace needs longer to be tried.
+_SHORTEST_CLIMB: Final = (5.0, 15.0)
+_LONGEST_CLIMB: Final = (20.0, 60.0)
+_PROBE: Final = (10.0, 50.0)  # from the knee to the ceiling
+
+CONSTANTS: Final = (
+    _CUT, _DEEPEST_CUT, _KNEE, _UNSURE_KNEE, _LET_THROUGH, _HELD, _HELD_CUT,
+    _FAR_ABOVE, _LEAST_AVERAGE, *_SHORTEST_CLIMB, *_LONGEST_CLIMB, *_PROBE, LOWEST_PACE,
+)  # fmt: skip
+"""As `redis_ledger.lua` takes them."""
+
+
+def _lasting(time: tuple[float, float], pace: float) -> float:
+    seconds, requests = time
+    return max(seconds, requests / pace)
+
+
+class PaceLaw:
+    """The pace at each moment, given the waves of 429s so far. Moments are of any one clock.
+
+    Args:
+        ceiling: requests per second, which the pace never exceeds.
+
+    Attributes:
+        resume_at: when sending goes on after the last wave: from then on the pace climbs.
+    """
+
+    def __init__(self, ceiling: float) -> None:
+        self._ceiling = ceiling
+        self._low: float | None = None  # the pace after the cooldown; None: there was no 429
+        self._knee = ceiling
+        self._climb = 0.0  # seconds from there to the knee
+        # What was let through before sending was last blocked, and since when it was sent.
+        self._passed = inf
+        self._passed_since = -inf
+        self.resume_at = -inf
+
+    def pace(self, moment: float) -> float:
+        """Requests per second."""
+        if self._low is None:
+            return self._ceiling
+        elapsed = max(moment - self.resume_at, 0.0)
+        if elapsed < self._climb:
+            return self._knee - (self._knee - self._low) * (1 - elapsed / self._climb) ** 5
+        probed = min((elapsed - self._climb) / _lasting(_PROBE, self._knee), 1.0)
+        return self._knee + (self._ceiling - self._knee) * probed**3
+
+    def rejected(self, sent_at: float, sent_between: Callable[[float, float], float]) -> None:
+        """Take the first 429 of a wave into account; then set `resume_at`.
+
+        Args:
+            sent_at: when that request was sent.
+            sent_between: how many were sent from one moment on until just before another;
+                infinite, if that is not known any more.
+        """
+        pace = self.pace(sent_at)
+        elapsed = max(sent_at - self.resume_at, 0.0)
+        window = max(_WINDOW, 1 / pace)
+        sent = sent_between(self.resume_at, sent_at)
+        is_alone = self._low is None or elapsed >= self._climb + _lasting(_PROBE, self._knee)
+        is_blocked = self._low is not None and not is_alone and not sent
+        if not is_blocked:
+            self._passed = min(sent, pace * elapsed)
+            self._passed_since = sent_at - self._passed / pace
+
+        def let_through() -> float:
+            return sent_between(sent_at - window, sent_at) / window
+
+        def cut(pace: float) -> float:
+            return min(max(let_through() * _LET_THROUGH, pace * _DEEPEST_CUT), pace * _CUT)
+
+        climb = 0.0
+        if self._low is not None and is_blocked:  # the first one after the cooldown
+            low, knee = cut(self._low), self._knee
+            if 1 <= self._passed < inf:
+                average = self._passed / (sent_at - self._passed_since)
+                knee = min(knee, max(average, _LEAST_AVERAGE))
+                low = min(max(low, knee * _DEEPEST_CUT), knee * _LET_THROUGH)
+        elif is_alone or pace > self._knee * _FAR_ABOVE:
+            low, knee = pace * _CUT, pace * _KNEE
+        elif elapsed >= self._climb * _HELD:  # the knee has held
+            knee = pace * _KNEE if pace <= self._knee else self._knee
+            low = knee * _HELD_CUT
+            climb = min(2 * self._climb, _lasting(_LONGEST_CLIMB, knee))
+        elif elapsed >= window:
+            low, knee = pace * _CUT, pace * _UNSURE_KNEE
+        else:
+            knee = min(let_through(), pace * _KNEE)
+            low = cut(pace)
+        self._low = min(max(low, LOWEST_PACE), pace)
+        self._knee = max(knee, self._low)
+        self._climb = max(climb, _lasting(_SHORTEST_CLIMB, self._knee))

@@ -1,0 +1,245 @@
+"""Redis itself: URLs of all kinds, one script at a time, and what each of its errors means.
+
+The only file that imports redis.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
+from importlib import resources
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from roboflow_async._engine.asyncio_tools import close_with_loop
+from roboflow_async._engine.pace.ledger import LedgerLostError
+from roboflow_async.errors import ConfigurationError
+
+try:
+    from redis import maint_notifications
+except ImportError:  # an earlier redis-py, which has none
+    maint_notifications = None
+
+__all__ = ["RedisConnection"]
+
+_SCHEMES: Final = ("redis", "rediss", "unix", *(
+    f"{scheme}+{kind}" for scheme in ("redis", "rediss") for kind in ("cluster", "sentinel")
+))  # fmt: skip
+_ADVICE: Final = (
+    "give redis://host:port/0, rediss://..., unix:///path, redis+cluster://host:port,host:port or "
+    "redis+sentinel://host:port,host:port/service-name"
+)
+# What no waiting mends: the password, the rights.
+_REFUSALS: Final = (
+    exceptions.AuthenticationError,
+    exceptions.AuthorizationError,
+    exceptions.NoPermissionError,
+)
+# Of a cluster whose nodes have gone elsewhere.
+_UNREACHABLE: Final = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.RedisClusterException,
+    OSError,
+)
+# How a command that the user may not give shows inside of a script (Redis 6, 7).
+_MISSING_RIGHT: Final = re.compile(
+    r"NOPERM|ACL failure|no permissions|can't run this command", re.IGNORECASE
+)
+
+
+class RedisConnection:
+    """The connection to one Redis, made anew on each event loop.
+
+    Args:
+        url: see `RedisRateLimiter`.
+        timeout: seconds for one exchange.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._timeout = timeout
+        self._url = _Url(url)
+        self._script = (
+            resources.files("roboflow_async._engine.pace").joinpath("redis_ledger.lua").read_text()
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: Any = None
+        self._life: AsyncGenerator[None, None] | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return self._url.shown
+
+    def _connect(self) -> Any:
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ConfigurationError(
+                "this rate limiter is closed: keep it open while its clients are used."
+            )
+        if loop is not self._loop or self._life is None:
+            if self._loop is not None and loop is not self._loop and not self._loop.is_closed():
+                raise ConfigurationError(
+                    "this rate limiter is in use on another event loop: make one for each."
+                )
+            self._loop = loop
+            opened = self._url.connect(self._timeout)
+            self._client = opened[0]
+            self._life = close_with_loop(partial(_close_all, opened))
+        return self._client
+
+    async def evaluate(self, key: str, *arguments: object) -> object:
+        """Run the script on a key, once: run again, it books again.
+
+        Raises:
+            LedgerLostError: there is no answer now.
+            ConfigurationError: there will be none.
+        """
+        try:
+            client = self._connect()
+            async with asyncio.timeout(self._timeout):
+                return await client.eval(self._script, 1, key, *arguments)
+        except _REFUSALS as error:
+            failure: Exception = _refusal(error)
+        except exceptions.MovedError:
+            failure = ConfigurationError(
+                "this Redis is a node of a cluster: give its URL as redis+cluster://."
+            )
+        except TypeError as error:  # redis-py hands what stands in the URL to its connections
+            failure = ConfigurationError(f"the URL of Redis has a wrong option: {error}.")
+        except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
+            # (Before Redis 7, a script's own error is but text.)
+            is_replica = isinstance(error, exceptions.ReadOnlyError) or "-READONLY" in str(error)
+            if is_replica or (self._url.is_cluster and isinstance(error, _UNREACHABLE)):
+                # The server is a replica now: its name may lead to another, if it is asked. And a
+                # cluster's nodes are sought at their last addresses alone (`NodesManager` of
+                # redis-py): begun anew, at those of the URL, whose names may lead elsewhere.
+                await self._disconnect()
+            # Of its text the code alone (READONLY, OOM, ...): the rest may name an address.
+            code = re.match(r"[A-Z]{3,}\b", str(error))
+            failure = LedgerLostError(f"{type(error).__name__}{f' {code[0]}' if code else ''}")
+            if _MISSING_RIGHT.search(str(error)):
+                failure = _refusal(error)
+        raise failure
+
+    async def _disconnect(self) -> None:
+        life, self._life = self._life, None
+        if life is not None and self._loop is asyncio.get_running_loop():
+            await life.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections, if they belong to this event loop."""
+        self._closed = True
+        await self._disconnect()
+
+    def reopen(self) -> None:
+        """Let it be used again."""
+        self._closed = False
+
+
+async def _close_all(clients: Sequence[Any]) -> None:
+    for client in clients:
+        await client.aclose()
+
+
+def _refusal(error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"Redis does not accept us ({type(error).__name__}): check the user name and the "
+        "password in its URL, and the user's rights."
+    )
+
+
+class _Url:
+    """A URL in its parts: redis-py's own know neither clusters nor Sentinels."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            credentials, _, hosts = parts.netloc.rpartition("@")
+            beyond = parts.path + parts.fragment + parts.query
+            if "@" in beyond and parts.scheme != "unix":
+                raise ValueError("a password with a /, # or ? in it that is not %2F, %23 or %3F")
+            query = dict(parse_qsl(parts.query))
+            self._sentinel_password = query.pop("sentinel_password", None)
+            service, _, database = parts.path.strip("/").partition("/")
+            scheme, _, self._kind = parts.scheme.partition("+")
+            self._nodes = [_host_and_port(node) for node in hosts.split(",")] if hosts else []
+            self._service = unquote(service)
+            first = hosts.split(",")[0]
+            path = parts.path if not self._kind else (f"/{database}" if database else "")
+            self._plain = f"{scheme}://{credentials}{'@' if credentials else ''}{first}{path}"
+            self._plain += f"?{urlencode(query)}" if query else ""
+            self._options: dict[str, Any] = {**parse_url(self._plain)}
+        except (ValueError, AttributeError, TypeError):
+            # The value itself is not shown: it may hold a password.
+            raise ConfigurationError(f"the URL of Redis is none: {_ADVICE}.") from None
+        if parts.scheme not in _SCHEMES:
+            raise ConfigurationError(f"the URL of Redis has another scheme: {_ADVICE}.")
+        if self._kind and not hosts:
+            raise ConfigurationError(f"the URL of Redis names no host: {_ADVICE}.")
+        if self._kind == "sentinel" and not service:
+            raise ConfigurationError(
+                "the URL of Redis names Sentinels, but no service: give "
+                "redis+sentinel://host:port,host:port/service-name."
+            )
+        nodes = ",".join(f"{host}:{port}" for host, port in self._nodes)
+        self.shown = f"{parts.scheme}://{nodes}{parts.path}"
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it names nodes of a cluster."""
+        return self._kind == "cluster"
+
+    def connect(self, timeout: float) -> Sequence[Any]:
+        """Clients that connect when they are used; the first is the one to use."""
+        options: dict[str, Any] = {
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+            # A script that is run again books again; and what is lost, we ask again ourselves.
+            "retry": Retry(NoBackoff(), 0),
+            # With notifications, redis-py 8 does not replace a connection that was closed while it
+            # was idle: see `ConnectionPool.ensure_connection`.
+            **_without_notifications(),
+        }
+        if not self._kind:
+            plain: Any = redis.asyncio.Redis  # its types are half unknown
+            return [plain.from_url(self._plain, **options)]
+        if self._kind == "cluster":
+            nodes = [ClusterNode(host, port) for host, port in self._nodes]
+            return [RedisCluster.from_url(self._plain, startup_nodes=nodes, **options)]
+        # A Sentinel that does not answer leaves time for the others, and for the server itself.
+        share = timeout / (len(self._nodes) + 1)
+        asking = options | {"socket_timeout": share, "socket_connect_timeout": share}
+        if self._sentinel_password:
+            asking["password"] = self._sentinel_password
+        server = {
+            name: value
+            for name, value in self._options.items()
+            if name not in ("host", "port", "connection_class")
+        }
+        if self._plain.startswith("rediss:"):
+            server["ssl"] = True
+        asking |= {name: value for name, value in server.items() if name.startswith("ssl")}
+        sentinel: Any = Sentinel(self._nodes, sentinel_kwargs=asking, **{**options, **server})
+        return [sentinel.master_for(self._service), *sentinel.sentinels]
+
+
+def _without_notifications() -> dict[str, Any]:
+    if maint_notifications is None:
+        return {}
+    config = maint_notifications.MaintNotificationsConfig(enabled=False)
+    return {"maint_notifications_config": config}
+
+
+def _host_and_port(node: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{node}")
+    if not parts.hostname:
+        raise ValueError("no host")
+    return parts.hostname, parts.port or 6379

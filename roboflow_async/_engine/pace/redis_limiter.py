@@ -1,0 +1,228 @@
+"""`RedisRateLimiter`: one ceiling for many processes and hosts (extra `redis`)."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import chain
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, cast
+
+from roboflow_async._engine.checks import check_number
+from roboflow_async._engine.pace.key_stretching import stretched
+from roboflow_async._engine.pace.ledger import Grant, LedgerLostError
+from roboflow_async._engine.pace.pace_law import CONSTANTS
+from roboflow_async._engine.pace.pacer import LEAST_DISTANCE, LONGEST_COOLDOWN, turns_to_remember
+from roboflow_async._engine.pace.shared_pacer import SharedCeiling
+from roboflow_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from roboflow_async._engine.pace.redis_connection import RedisConnection
+
+__all__ = ["RedisRateLimiter"]
+
+_PREFIX: Final = "roboflow-async:ceiling:"
+# The share of the ceiling that is given up: by so much of a second may a request arrive late, next
+# to those of other hosts a second later.
+_MARGIN: Final = 0.020
+# Seconds in which the API counts, and what is kept free where a request went out late. Less than
+# the margin, so that what a late one costs is caught up with.
+_WINDOW: Final = 1.014
+# Of a process that was idle, connections are opened: who knows when its first requests arrive.
+_COLD: Final = 0.045
+# By more than this no wake-up is late: a request that went out so late had to connect.
+_LATE_WAKE_UP: Final = 0.020
+_KEPT_FOR: Final = 60.0  # seconds after its last use in which nothing is forgotten
+_MICROSECONDS: Final = 1_000_000
+_MOST_TURNS: Final = 10**15  # as in the script
+
+
+class RedisRateLimiter:
+    """Shares one ceiling between all clients that use the same Redis: `limiter=` of each.
+
+        async with RedisRateLimiter("redis://localhost") as limiter:
+            async with RoboflowClient(limiter=limiter) as client: ...
+
+    The ceiling is the clients' `requests_per_second`. Turns are booked by one Lua script on
+    Redis's clock, so that the hosts' clocks do not matter, and in small batches, which each
+    process waits for on its own timer. A 429 lets all of them pause, and lowers the pace of all.
+    The booking is kept under the API's host and a slow hash (scrypt) of the key, which is made
+    once, in a thread; the key itself is not stored.
+
+    It may be made anywhere, and serves one event loop at a time.
+
+    Args:
+        url: `redis://`, `rediss://` (TLS) or `unix://`, as redis-py takes them. A cluster:
+            `redis+cluster://host:port,host:port`; behind Sentinels:
+            `redis+sentinel://host:port,host:port/service-name`, and `?sentinel_password=` if they
+            have one of their own (`rediss+...` likewise). Redis 5 or later, or what speaks as it
+            does, with the commands EVAL, TIME, HMGET, HSET and PEXPIRE.
+        name: what the ceiling belongs to. Default: the API's host and a hash of the client's key.
+            It is readable in Redis. Give a name if several keys share one ceiling.
+        fallback_share: of the ceiling, more than 0 and at most 1, at which this process goes on
+            alone while Redis cannot be reached. With n processes, 1/n, rounded down to whole
+            requests a second, keeps the ceiling (20 for 6 processes: 3/20). None: calls wait for
+            Redis, and then fail.
+        unavailable_timeout: seconds that calls wait for Redis before they fail with
+            `RateLimiterUnavailableError`.
+        timeout: seconds for one exchange with Redis, connecting included.
+
+    Raises:
+        ConfigurationError: the URL or another argument is wrong, or the extra is missing.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str | None = None,
+        fallback_share: float | None = None,
+        unavailable_timeout: float = 10.0,
+        timeout: float = 1.0,
+    ) -> None:
+        if fallback_share is not None:
+            check_number("fallback_share", fallback_share, above=0, at_most=1)
+        check_number("unavailable_timeout", unavailable_timeout, at_least=0, at_most=86_400)
+        check_number("timeout", timeout, above=0, at_most=3600)
+        if name is not None and not (isinstance(name, str) and name):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"name={name!r:.80} does not do: give some text.")
+        try:
+            from roboflow_async._engine.pace.redis_connection import RedisConnection  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise ConfigurationError(
+                "RedisRateLimiter needs an extra: pip install 'roboflow-async[redis]'."
+            ) from None
+        self._connection = RedisConnection(url, timeout)
+        self._name = name
+        self._fallback_share = fallback_share
+        self._patience = unavailable_timeout
+        self._ceilings: dict[tuple[str, float], SharedCeiling] = {}
+
+    def __repr__(self) -> str:
+        return f"<RedisRateLimiter on {self._connection}>"
+
+    def ceiling(self, scope: str, requests_per_second: float) -> SharedCeiling:
+        """The limiter of one ceiling; a `RoboflowClient` asks for its own.
+
+        Args:
+            scope: what it belongs to, if the limiter has no name.
+            requests_per_second: the ceiling, more than 0.
+        """
+        check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
+        scope = self._name or scope
+        found = self._ceilings.get((scope, requests_per_second))
+        if found is None:
+            is_secret = self._name is None
+            found = self._ceilings[scope, requests_per_second] = SharedCeiling(
+                _RedisLedger(self._connection, scope, requests_per_second, is_secret=is_secret),
+                requests_per_second,
+                fallback_share=self._fallback_share,
+                patience=self._patience,
+            )
+        return found
+
+    async def acquire(self) -> None:
+        """Return when one request may be sent, for what no `RoboflowClient` sends: 20 a second.
+
+        Raises:
+            ConfigurationError: the limiter has no name.
+        """
+        if self._name is None:
+            raise ConfigurationError(
+                "this limiter does not know whose ceiling it is to keep: give it as limiter= to a "
+                "RoboflowClient, or give it a name=."
+            )
+        await self.ceiling(self._name, 20).acquire()
+
+    async def __aenter__(self) -> Self:
+        self._connection.reopen()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections to Redis. Close the clients first; who waits gets an error."""
+        try:
+            await asyncio.gather(*(ceiling.aclose() for ceiling in self._ceilings.values()))
+        finally:
+            await self._connection.aclose()
+
+
+class _RedisLedger:
+    """The schedule of one ceiling, which one script reads and writes."""
+
+    def __init__(
+        self,
+        connection: "RedisConnection",
+        scope: str,
+        requests_per_second: float,
+        *,
+        is_secret: bool = True,
+    ) -> None:
+        self._connection = connection
+        self._scope = scope
+        self._is_secret = is_secret
+        self._highest_pace = requests_per_second
+        # How far the script may book ahead of its clock.
+        self._farthest = LONGEST_COOLDOWN + max(LONGEST_COOLDOWN, 100 / requests_per_second)
+        self._constants = (
+            requests_per_second,
+            turns_to_remember(requests_per_second),
+            _WINDOW * _MICROSECONDS,
+            _COLD * _MICROSECONDS,
+            1 + _MARGIN,
+            LEAST_DISTANCE,
+            _LATE_WAKE_UP * _MICROSECONDS,
+            _KEPT_FOR * _MICROSECONDS,
+            *CONSTANTS,
+        )
+
+    async def reserve(
+        self, turns: int, *, known: int = -1, lead: float = 0.0, afresh: bool = False
+    ) -> Grant:
+        """Book turns."""
+        reply = await self._run("reserve", turns, known, round(lead * _MICROSECONDS), int(afresh))
+        return self._checked_grant(reply, turns, lead)
+
+    def _checked_grant(self, reply: object, turns: int, lead: float) -> Grant:
+        """A grant as the script gives it; what somebody else put there may not stop us for ever."""
+        numbers = cast("list[object]", reply) if isinstance(reply, list) else []
+        whole = [number for number in numbers if type(number) is int and 0 <= number < 2**63]
+        if not len(whole) == len(numbers) == 4 + turns:
+            raise LedgerLostError("a reply that is not the script's")
+        now, pace, cooldown, first, *due = whole
+        grant = Grant(
+            now / _MICROSECONDS,
+            pace / 1000,
+            cooldown / _MICROSECONDS,
+            first,
+            [moment / _MICROSECONDS for moment in due],
+        )
+        # A turn more at each: the last of a batch is due after what was there before it.
+        latest = grant.now + lead + self._farthest + turns * 100 / min(self._highest_pace, 1)
+        if (
+            not 0 <= grant.pace <= self._highest_pace + 0.001
+            or not 0 <= grant.cooldown <= LONGEST_COOLDOWN + 1
+            or not 0 <= first <= _MOST_TURNS + turns
+            or not all(grant.now - 1 <= moment <= latest for moment in grant.due)
+        ):
+            raise LedgerLostError("a reply with numbers out of bounds")
+        return grant
+
+    async def late(self, turns: Sequence[tuple[int, float]]) -> None:
+        """Say that requests went out late."""
+        pairs = ((number, round(at * _MICROSECONDS)) for number, at in turns)
+        await self._run("late", *chain.from_iterable(pairs))
+
+    async def reject(self, *, sent_at: float, wait: float) -> None:
+        """Let everybody pause."""
+        await self._run("reject", round(sent_at * _MICROSECONDS), round(wait * _MICROSECONDS))
+
+    async def _run(self, operation: str, *arguments: int) -> object:
+        name = await stretched(self._scope) if self._is_secret else self._scope
+        key = _PREFIX + name
+        return await self._connection.evaluate(key, operation, *self._constants, *arguments)

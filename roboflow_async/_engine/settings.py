@@ -1,0 +1,266 @@
+"""Settings: what the constructor's arguments and the environment mean, checked once."""
+
+import math
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
+
+import httpx
+
+from roboflow_async._engine.api.regions import is_roboflow_host, serves_everybody, services_for
+from roboflow_async._engine.checks import check_flag, check_number, shown
+from roboflow_async._engine.images.url_policy import AllowURLs
+from roboflow_async.errors import ConfigurationError
+
+__all__ = [
+    "APIKeyTransport",
+    "RetryPolicy",
+    "Settings",
+    "TransportName",
+    "default_max_concurrency",
+]
+
+APIKeyTransport = Literal["auto", "header", "body", "query"]
+TransportName = Literal["httpx", "aiohttp"]
+
+# The first hosted API, which reads the key from the query alone:
+# https://docs.roboflow.com/deploy/legacy/hosted-api
+QUERY_KEY_HOSTS: Final = frozenset(
+    {"detect.roboflow.com", "outline.roboflow.com", "classify.roboflow.com"}
+)
+
+# Enough that 20 requests per second are reached at 1.5 s of latency (30 in flight), with the
+# request that is about to leave and the one that has just come back.
+_DEFAULT_LATENCY_BUDGET: Final = 1.6
+_DEFAULT_CONCURRENCY_RANGE: Final = (32, 256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When a failed attempt is made again, and for how long.
+
+    A 429 is not counted by `max_attempts`: being told to wait is not a failure of the image.
+    It is bounded by `max_elapsed`.
+
+    Args:
+        max_attempts: attempts for one call at most, the first included (1 = never again).
+        base: seconds; the wait before attempt n+1 is drawn from 0 to `base * 2**(n-1)`
+            ("full jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+        max_wait: seconds; the longest wait of our own choosing. A server's `Retry-After`
+            is never shortened to it.
+        max_elapsed: seconds from the first send of a call to its last answer, all waits
+            included, or None for no deadline. A `Retry-After` beyond it fails at once. In a
+            stream the waits for a turn do not count.
+        max_outage: seconds for which a stream waits for an API that cannot be reached, gives
+            nothing but 5xx or timeouts, or asks to wait; then the stream ends with one error that
+            says so. Its inputs wait meanwhile, and go on afterwards as if the time had not
+            passed. None: for ever; 0: not at all, each input fails by itself.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    max_attempts: int = 6
+    base: float = 0.5
+    max_wait: float = 30.0
+    max_elapsed: float | None = 120.0
+    max_outage: float | None = 600.0
+
+    def __post_init__(self) -> None:
+        check_number("max_attempts", self.max_attempts, at_least=1, at_most=1000, whole=True)
+        check_number("base", self.base, at_least=0, at_most=3600)
+        check_number("max_wait", self.max_wait, at_least=0, at_most=86_400)
+        if self.max_elapsed is not None:
+            check_number("max_elapsed", self.max_elapsed, above=0, at_most=86_400 * 30)
+        if self.max_outage is not None:
+            check_number("max_outage", self.max_outage, at_least=0, at_most=86_400 * 30)
+
+
+def default_max_concurrency(requests_per_second: float | None) -> int:
+    """Requests in flight at most, when the user names no number."""
+    low, high = _DEFAULT_CONCURRENCY_RANGE
+    if requests_per_second is None:
+        return low
+    return min(max(low, math.ceil(requests_per_second * _DEFAULT_LATENCY_BUDGET)), high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a client was configured with: resolved, checked, and never changed."""
+
+    api_key: str | None
+    api_url: str
+    api_key_transport: Literal["header", "body", "query"]
+    requests_per_second: float | None
+    max_concurrency: int
+    timeout: float
+    queue_timeout: float | None
+    max_waiting: int | None
+    retry: RetryPolicy
+    allow_paths: bool
+    allow_urls: AllowURLs
+    max_response_bytes: int
+    max_image_bytes: int
+    max_image_pixels: int
+    adaptive_concurrency: bool
+
+    def __repr__(self) -> str:
+        # The generated one would print the key.
+        return f"<Settings of {self.api_url}>"
+
+    @property
+    def hosted(self) -> bool:
+        """Whether this is one of the APIs that Roboflow runs for everybody."""
+        return serves_everybody(httpx.URL(self.api_url).host)
+
+    def names_platform(self, platform_url: str | None) -> bool:
+        """Whether the key may go to the platform API: it has to be named, or go with the API's URL.
+
+        A key that was given for a server of the user's own goes nowhere else unasked. (API_BASE_URL
+        is no such name: other software has one.)
+
+        Args:
+            platform_url: as for `for_platform`.
+        """
+        named = platform_url is not None or bool(os.environ.get("RF_API_BASE_URL"))
+        return named or is_roboflow_host(httpx.URL(self.api_url).host)
+
+    def for_platform(self, platform_url: str | None) -> "Settings":
+        """The same for the platform API, which reads the key from the header.
+
+        Args:
+            platform_url: its base URL; None: that of the region that the API's URL belongs to.
+        """
+        source = "platform_url"
+        if platform_url is None:
+            # Only a variable of the environment can be wrong there.
+            source = "RF_API_BASE_URL"
+            platform_url = services_for(httpx.URL(self.api_url)).platform
+        return replace(
+            self,
+            api_url=str(resolve_api_url(platform_url, source=source)).rstrip("/"),
+            api_key_transport="header",
+            requests_per_second=self.requests_per_second or 20,
+        )
+
+    @classmethod
+    def resolve(
+        cls,
+        *,
+        api_key: str | None,
+        api_url: str | None,
+        api_key_transport: APIKeyTransport,
+        requests_per_second: float | None,
+        max_concurrency: int | None,
+        timeout: float,
+        queue_timeout: float | None,
+        max_waiting: int | None,
+        retry: RetryPolicy,
+        allow_paths: bool,
+        allow_urls: AllowURLs,
+        max_response_bytes: int,
+        max_image_bytes: int,
+        max_image_pixels: int,
+        adaptive_concurrency: bool,
+    ) -> "Settings":
+        """Check every argument, and fill in what the environment gives."""
+        url = resolve_api_url(api_url)
+        host = url.host
+        key = _resolve_api_key(api_key, host)
+        if api_key_transport not in get_args(APIKeyTransport):
+            raise ConfigurationError(
+                f"api_key_transport={shown(api_key_transport)} does not do: "
+                "give 'auto', 'header', 'body' or 'query'."
+            )
+        if api_key_transport == "auto":
+            api_key_transport = "query" if host in QUERY_KEY_HOSTS else "header"
+        if requests_per_second is not None:
+            check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
+        if max_concurrency is None:
+            max_concurrency = default_max_concurrency(requests_per_second)
+        check_number("max_concurrency", max_concurrency, at_least=1, at_most=10_000, whole=True)
+        check_number("timeout", timeout, above=0, at_most=86_400)
+        if queue_timeout is not None:
+            check_number("queue_timeout", queue_timeout, above=0, at_most=86_400)
+        if max_waiting is not None:
+            check_number("max_waiting", max_waiting, at_least=1, at_most=10_000_000, whole=True)
+        # Checked because a wrong one would otherwise fail at the first retry, far from its cause.
+        if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"retry={shown(retry)} does not do: give a RetryPolicy.")
+        check_flag("allow_paths", allow_paths)
+        if not isinstance(allow_urls, bool) and allow_urls != "public":  # pyright: ignore[reportUnnecessaryComparison]
+            raise ConfigurationError(
+                f"allow_urls={shown(allow_urls)} does not do: give True, False or 'public'."
+            )
+        check_number("max_response_bytes", max_response_bytes, at_least=1, whole=True)
+        check_number("max_image_bytes", max_image_bytes, at_least=1, whole=True)
+        check_number("max_image_pixels", max_image_pixels, at_least=1, whole=True)
+        check_flag("adaptive_concurrency", adaptive_concurrency)
+        return cls(
+            api_key=key,
+            api_url=str(url).rstrip("/"),
+            api_key_transport=api_key_transport,
+            requests_per_second=requests_per_second,
+            max_concurrency=max_concurrency,
+            timeout=timeout,
+            queue_timeout=queue_timeout,
+            max_waiting=max_waiting,
+            retry=retry,
+            allow_paths=allow_paths,
+            allow_urls=allow_urls,
+            max_response_bytes=max_response_bytes,
+            max_image_bytes=max_image_bytes,
+            max_image_pixels=max_image_pixels,
+            adaptive_concurrency=adaptive_concurrency,
+        )
+
+
+def resolve_api_url(api_url: str | None, source: str = "api_url") -> httpx.URL:
+    """The API's base URL: the argument, else ROBOFLOW_API_URL, else that of the region."""
+    if api_url is None:
+        source = "ROBOFLOW_API_URL"
+        api_url = os.environ.get("ROBOFLOW_API_URL") or None
+    if api_url is None:
+        api_url = services_for().serverless
+    # The value itself is not shown: people paste URLs with `?api_key=` in them.
+    advice = "give a base URL such as 'https://serverless.roboflow.com' or 'http://localhost:9001'"
+    if not isinstance(api_url, (str, httpx.URL)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"{source} must be a string: {advice}.")
+    try:
+        url = httpx.URL(str(api_url).strip())
+        port = url.port  # parsed on access; a bad one raises here
+    except (httpx.InvalidURL, ValueError, UnicodeError):
+        raise ConfigurationError(f"{source} is not a URL: {advice}.") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigurationError(f"{source} needs http:// or https:// and a host: {advice}.")
+    if port is not None and not 1 <= port <= 65_535:
+        raise ConfigurationError(f"{source} has the port {port}: give one from 1 to 65535.")
+    if url.userinfo or url.query or url.fragment:
+        raise ConfigurationError(
+            f"{source} must hold no user name, password, query or fragment "
+            f"(the key goes into api_key): {advice}."
+        )
+    return url
+
+
+def _resolve_api_key(api_key: str | None, host: str) -> str | None:
+    source = "api_key"
+    if api_key is None:
+        source = "ROBOFLOW_API_KEY"
+        api_key = os.environ.get("ROBOFLOW_API_KEY") or None
+    if api_key is None:
+        if is_roboflow_host(host):
+            raise ConfigurationError(
+                f"{host} needs an API key: give api_key, or set ROBOFLOW_API_KEY "
+                "(https://docs.roboflow.com/api-reference/authentication)."
+            )
+        return None
+    # A key goes into a header: anything but visible ASCII would be refused there with its
+    # value in the message (h11), so it is refused here without it.
+    if not isinstance(api_key, str) or not re.fullmatch(r"[\x21-\x7e]{1,512}", api_key):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            f"{source} is not an API key: it must be 1 to 512 visible ASCII characters "
+            "without spaces or line ends (the value is not shown on purpose)."
+        )
+    return api_key

@@ -1,0 +1,237 @@
+"""What a call runs: what to send for an input, and what comes back."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
+
+from roboflow_async._engine.api.requests import KeyPlacement, PreparedRequest
+from roboflow_async._engine.api.responses import Answer
+from roboflow_async._engine.calls.fair_queue import Flow
+from roboflow_async._engine.calls.priority import Priority
+from roboflow_async._engine.checks import check_number, check_priority, refuse_copy
+from roboflow_async._engine.images.encoded import Resizing
+from roboflow_async._engine.images.loader import ImageLoader
+from roboflow_async._engine.images.many_images import check_many
+from roboflow_async._engine.images.url_policy import AllowURLs, check_parameter
+from roboflow_async._engine.runtime import Runtime
+from roboflow_async._targets.model_tasks import TaskLookup
+from roboflow_async._targets.results import Result, WarmUpReport
+from roboflow_async._targets.stream import ResultStream
+from roboflow_async.errors import ImageError, RoboflowError, is_fatal
+
+__all__ = ["Prepared", "Target", "TargetContext", "load_all"]
+
+Output = TypeVar("Output")
+
+_DEEPEST_BATCH: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TargetContext:
+    """What a target needs of its client."""
+
+    runtime: Callable[[], Runtime]
+    key: KeyPlacement
+    max_concurrency: int
+    on_full: Callable[[int], None]  # as `ResultStream` takes it
+    tasks: TaskLookup
+    hosted: bool  # by Roboflow's Serverless API, not a server of one's own
+    allow_urls: AllowURLs
+    allow_paths: bool
+
+    def check_parameters(
+        self, parameters: Mapping[str, object], *, are_texts: bool = False
+    ) -> None:
+        """Raise `ImageError` if one may hold an image that the client does not pass on."""
+        for name, value in parameters.items():
+            check_parameter(
+                name, value, self.allow_urls, allow_paths=self.allow_paths, is_text=are_texts
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request, and how the image was made smaller that its coordinates belong to.
+
+    Not the image itself: its base64 is in the request's body, and twice is too much of it.
+    """
+
+    request: PreparedRequest
+    resizing: Resizing | None
+    given_size: tuple[int, int] | None = None
+    """Width and height in pixels of the image that was given, where it is known."""
+
+
+class Target(ABC, Generic[Output]):
+    """Something that calls run on. Subclasses say what is sent and what comes back."""
+
+    def __init__(self, context: TargetContext, *, priority: Priority | None) -> None:
+        check_priority(priority)
+        self._context = context
+        self._priority: Priority | None = priority
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_copy(self)
+
+    @abstractmethod
+    async def _prepare(
+        self,
+        loader: ImageLoader,
+        value: object,
+        parameters: Mapping[str, Any],
+        *,
+        warm_up: bool = False,
+        patient: bool = False,
+    ) -> Prepared:
+        """Load, check and encode the input, and build its request.
+
+        Args:
+            loader: of the client.
+            value: the input.
+            parameters: of this call.
+            warm_up: True: nothing is notified or collected because of it.
+            patient: True: what must be asked of the server first waits for one that is away.
+        """
+        ...
+
+    @abstractmethod
+    def _parse(self, prepared: Prepared, answer: Answer) -> Output:
+        """The output in an answer."""
+        ...
+
+    async def _run(self, value: object, parameters: Mapping[str, Any]) -> Output:
+        runtime = self._context.runtime()
+        dispatcher = runtime.dispatcher
+        flow = dispatcher.single_calls(self._priority or "interactive")
+        with dispatcher.preparing(flow):
+            prepared = await self._prepare(runtime.loader, value, parameters)
+        parse = partial(self._parse, prepared)
+        return await dispatcher.call(prepared.request, parse, dispatcher.new_record(), flow)
+
+    def _stream(
+        self,
+        images: Iterable[Any] | AsyncIterable[Any],
+        *,
+        ordered: bool,
+        priority: Priority | None,
+        retry: bool = True,
+    ) -> ResultStream[Result[Output]]:
+        check_many(images)
+        check_priority(priority)
+        flow = self._new_flow(priority)
+
+        async def call(index: int, value: object) -> Result[Output]:
+            loader = self._context.runtime().loader
+            preparation = self._prepare(loader, value, {}, patient=retry)
+            return await self._result(index, value, flow, preparation, retry=retry)
+
+        return ResultStream(
+            call,
+            images,
+            limit=self._context.max_concurrency,
+            ordered=ordered,
+            on_full=self._context.on_full,
+        )
+
+    def _new_flow(self, priority: Priority | None = None) -> Flow:
+        return Flow(priority or self._priority or "bulk")
+
+    async def _result(
+        self,
+        index: int,
+        value: object,
+        flow: Flow,
+        preparation: Awaitable[Prepared],
+        *,
+        retry: bool = True,
+    ) -> Result[Output]:
+        """One input of a stream: a `Result`, also of a failure, unless that ends the stream."""
+        dispatcher = self._context.runtime().dispatcher
+        record = dispatcher.new_record()
+        output: Output | None = None
+        failure: RoboflowError | None = None
+        try:
+            prepared = await preparation
+            parse = partial(self._parse, prepared)
+            output = await dispatcher.call(prepared.request, parse, record, flow, retry=retry)
+        except RoboflowError as error:
+            if (retry and is_fatal(error)) or flow.error is not None:
+                # No call of this stream that still waits for a turn is sent, or billed.
+                flow.close(error)
+                raise
+            failure = error
+        try:
+            return Result(
+                input=value,
+                index=index,
+                output=output,
+                error=failure,
+                # Those of a preparation that failed (a model's task was asked for) count, too.
+                attempts=record.attempts or getattr(failure, "attempts", 0),
+                latency=record.latency,
+                waited=record.waited,
+                processing_time=record.processing_time,
+                cold_start=record.cold_start,
+            )
+        finally:
+            del failure  # its traceback holds this frame
+
+    def once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Output]]:
+        """As `stream`, but each request is sent once and nothing ends the stream: to measure."""
+        return self._stream(images, ordered=False, priority=None, retry=False)
+
+    async def _warm_up(
+        self, value: object, requests: int, parameters: Mapping[str, Any]
+    ) -> WarmUpReport:
+        check_number("requests", requests, at_least=1, at_most=10_000, whole=True)
+        runtime = self._context.runtime()
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        prepared = await self._prepare(
+            runtime.loader, value, parameters, warm_up=True, patient=True
+        )
+        flow = self._new_flow()
+
+        async def call(index: int, _: int) -> Result[Output]:
+            return await self._result(index, value, flow, _ready(prepared))
+
+        async with ResultStream(
+            call, range(requests), limit=self._context.max_concurrency, ordered=True
+        ) as results:
+            seen = [result async for result in results]
+        latencies = [result.latency for result in seen if result.ok]
+        return WarmUpReport(
+            requests=requests,
+            succeeded=len(latencies),
+            attempts=sum(result.attempts for result in seen),
+            first_latency=latencies[0] if latencies else None,
+            last_latency=latencies[-1] if latencies else None,
+            cold_starts=sum(result.cold_start is True for result in seen),
+            errors=tuple(result.error for result in seen if result.error is not None),
+            elapsed=clock() - began,
+        )
+
+
+async def _ready(prepared: Prepared) -> Prepared:
+    return prepared
+
+
+async def load_all(
+    loader: ImageLoader, value: object, *, kind: str = "image", depth: int = 0
+) -> Any:
+    """Load an image, or all of those in lists and dicts."""
+    if depth > _DEEPEST_BATCH:
+        raise ImageError(f"images are nested deeper than {_DEEPEST_BATCH} lists or dicts.")
+    if isinstance(value, (list, tuple)):
+        items = cast("list[object]", value)
+        return [await load_all(loader, item, kind=kind, depth=depth + 1) for item in items]
+    if isinstance(value, dict):
+        named = cast("dict[str, object]", value)
+        return {
+            name: await load_all(loader, item, kind=kind, depth=depth + 1)
+            for name, item in named.items()
+        }
+    return await loader.load(value, kind=kind)

@@ -1,0 +1,165 @@
+"""`EndpointTarget`: one of the server's other endpoints to run."""
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+import pydantic
+
+from roboflow_async._engine.api.requests import check_segment, json_request
+from roboflow_async._engine.api.responses import Answer, parse_object
+from roboflow_async._engine.api.validation import adapter_of, validated_answer, validated_arguments
+from roboflow_async._engine.calls.priority import Priority
+from roboflow_async._engine.images.loader import ImageInput, ImageLoader
+from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
+from roboflow_async._targets.results import Result, WarmUpReport
+from roboflow_async._targets.stream import ResultStream
+from roboflow_async.endpoints.base import Endpoint, EndpointRequest
+from roboflow_async.errors import ConfigurationError
+from roboflow_async.types.base import ServerAnswer
+
+__all__ = ["EndpointTarget"]
+
+RequestT = TypeVar("RequestT", bound=EndpointRequest)
+AnswerT = TypeVar("AnswerT", bound=ServerAnswer)
+
+
+class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
+    """An endpoint to run. Made by `RoboflowClient.endpoint`; frozen."""
+
+    def __init__(
+        self,
+        context: TargetContext,
+        endpoint: Endpoint[RequestT, AnswerT],
+        fields: Mapping[str, Any],
+        *,
+        priority: Priority | None,
+    ) -> None:
+        if not isinstance(endpoint, Endpoint):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"endpoint is of type {type(endpoint).__name__}: give one of "
+                "roboflow_async.endpoints, such as endpoints.CLIP_EMBED_IMAGE."
+            )
+        super().__init__(context, priority=priority)
+        unknown = fields.keys() - endpoint.request.model_fields.keys()
+        if unknown:
+            raise ConfigurationError(
+                f"{', '.join(sorted(unknown))}: {endpoint.request.__name__} has no such field: "
+                f"it has {', '.join(endpoint.request.model_fields)}."
+            )
+        self._endpoint = endpoint
+        self._fields = dict(fields)
+        self._requests = pydantic.TypeAdapter(endpoint.request)
+        self._answers = adapter_of(endpoint.answer)
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self._endpoint.path}>"
+
+    async def run(
+        self, value: RequestT | ImageInput | str | list[str], **fields: object
+    ) -> AnswerT:
+        """Send one request.
+
+        Args:
+            value: the request, or only what it is about (an image, or a text).
+            **fields: its other fields; they go before those of `client.endpoint`.
+
+        Returns:
+            The answer.
+
+        Raises:
+            ImageError: the image cannot be sent; nothing was.
+            ConfigurationError: a field is wrong; nothing was sent.
+            QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
+            APIError: the call failed for good.
+        """
+        return await self._run(value, fields)
+
+    def stream(
+        self,
+        values: Iterable[RequestT | ImageInput | str | list[str]]
+        | AsyncIterable[RequestT | ImageInput | str | list[str]],
+        *,
+        ordered: bool = False,
+        priority: Priority | None = None,
+    ) -> ResultStream[Result[AnswerT]]:
+        """Send many requests, in parallel, at the pace that the API allows.
+
+        As `Workflow.stream` in all respects.
+
+        Args:
+            values: as for `run`; any iterable or async iterable, also endless.
+            ordered: results in the order of the inputs instead of as they complete.
+            priority: as for `Workflow.stream`.
+
+        Returns:
+            An async generator with one `Result` for each input.
+        """
+        return self._stream(values, ordered=ordered, priority=priority)
+
+    async def warm_up(
+        self,
+        value: RequestT | ImageInput | str | list[str],
+        requests: int = 24,
+        **fields: object,
+    ) -> WarmUpReport:
+        """Send a few dozen paced requests, so that the model is loaded before the real work.
+
+        Args:
+            value: as for `run`.
+            requests: how many, 1 to 10,000; they are metered like all others.
+            **fields: as for `run`.
+
+        Returns:
+            What was seen. Failures are in its `errors`, and are not raised.
+        """
+        return await self._warm_up(value, requests, fields)
+
+    async def _prepare(
+        self,
+        loader: ImageLoader,
+        value: object,
+        parameters: Mapping[str, Any],
+        *,
+        warm_up: bool = False,  # noqa: ARG002 - it is the same request
+        patient: bool = False,  # noqa: ARG002 - nothing is asked before it
+    ) -> Prepared:
+        request = self._request(value, parameters)
+        media = request.media()
+        try:
+            fields: JSONObject = request.model_dump(
+                mode="json", by_alias=True, exclude_none=True, exclude=set(media)
+            )
+        except ValueError as error:  # pydantic's own is one, too
+            raise ConfigurationError(
+                f"the fields of {self._endpoint.request.__name__} cannot be written as JSON "
+                f"({str(error)[:120]})."
+            ) from None
+        self._context.check_parameters(fields, are_texts=True)
+        for name, kind in media.items():
+            given = getattr(request, name)
+            if given is not None:
+                fields[name] = await load_all(loader, given, kind=kind)
+        path = self._endpoint.path
+        if "{" in path:
+            for segment in str(fields.get("model_id", "")).split("/"):
+                check_segment("model_id", segment)
+            path = path.format(**fields)
+        what = f"the fields of {self._endpoint.request.__name__}"
+        return Prepared(json_request(path, fields, self._context.key, what), None)
+
+    def _request(self, value: object, parameters: Mapping[str, Any]) -> EndpointRequest:
+        kind = self._endpoint.request
+        given = {**self._fields, **parameters}
+        if isinstance(value, EndpointRequest):
+            # What the request leaves open is filled in.
+            given |= {name: getattr(value, name) for name in value.model_fields_set}
+        elif kind.first in given:
+            raise ConfigurationError(f"{kind.first}: given twice; give it once.")
+        else:
+            given[kind.first] = value
+        return validated_arguments(given, self._requests, f"the fields of {kind.__name__}")
+
+    def _parse(self, prepared: Prepared, answer: Answer) -> AnswerT:  # noqa: ARG002
+        output = parse_object(answer)
+        return validated_answer(output, self._answers, answer, self._endpoint.answer.__name__)

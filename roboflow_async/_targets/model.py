@@ -1,0 +1,287 @@
+"""`Model`: a trained model to run, without a Workflow around it."""
+
+import binascii
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import Any, Final, Literal, TypeVar, Unpack, cast
+
+import pydantic
+
+from roboflow_async._engine.api.requests import (
+    PreparedRequest,
+    check_segment,
+    image_request,
+    json_request,
+)
+from roboflow_async._engine.api.responses import Answer, parse_object, unexpected
+from roboflow_async._engine.api.validation import validated_answer
+from roboflow_async._engine.calls.priority import Priority
+from roboflow_async._engine.checks import check_number
+from roboflow_async._engine.images.encoded import EncodedImage
+from roboflow_async._engine.images.loader import ImageInput, ImageLoader
+from roboflow_async._engine.images.picture_size import size_in_head
+from roboflow_async._engine.images.rescale import scaled_back
+from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
+from roboflow_async._engine.log_filter import keep_out_of_logs
+from roboflow_async._targets.base import Prepared, Target, TargetContext
+from roboflow_async._targets.model_aliases import resolve_alias
+from roboflow_async._targets.model_options import (
+    TASK_PATHS,
+    ModelOptions,
+    checked_options,
+    path_parameters,
+    task_fields,
+)
+from roboflow_async._targets.results import Result, WarmUpReport
+from roboflow_async._targets.stream import ResultStream
+from roboflow_async.errors import ConfigurationError
+from roboflow_async.types.predictions import Stub, Task, prediction_type, task_told_by
+from roboflow_async.types.to_supervision import remember_given_size
+
+__all__ = ["Model", "Route", "infer"]
+
+Output = TypeVar("Output")
+
+Route = Literal["path", "task"]
+"""How a model is asked: `POST /{project}/{version}`, or the route of its task."""
+
+_ADAPTERS: Final[dict[type[Any], pydantic.TypeAdapter[Any]]] = {}
+
+
+class Model(Target[Output]):
+    """A model to run on images. Made by `RoboflowClient.model`; frozen."""
+
+    def __init__(
+        self,
+        context: TargetContext,
+        model_id: str,
+        *,
+        task: Task | None,
+        route: Route | None,
+        max_side: int | None,
+        priority: Priority | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        if not isinstance(model_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"model_id={model_id!r:.80} does not do: give 'project/version', or an alias "
+                "such as 'rfdetr-base'."
+            )
+        if task is not None and task not in TASK_PATHS:
+            raise ConfigurationError(f"task={task!r:.80}: give one of {', '.join(TASK_PATHS)}.")
+        if route not in (None, "path", "task"):
+            raise ConfigurationError(f"route={route!r:.80}: give 'path' or 'task'.")
+        if max_side is not None:
+            check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
+        super().__init__(context, priority=priority)
+        self._id = resolve_alias(model_id)
+        for segment in self._id.split("/"):
+            check_segment("model_id", segment)
+        self._task: Task | None = task
+        self._task_given = task is not None
+        self._route: Route | None = route
+        self._max_side = max_side
+        self._options = checked_options(options)
+        keep_out_of_logs({self._options.get("service_secret", "")} - {""})
+        if route == "path":
+            self._by_path(self._options)
+
+    def __repr__(self) -> str:
+        return f"<Model {self._id}>"
+
+    @property
+    def model_id(self) -> str:
+        """The id that is sent: that behind an alias."""
+        return self._id
+
+    async def run(self, image: ImageInput, **options: Unpack[ModelOptions]) -> Output:
+        """Run the model on one image.
+
+        Args:
+            image: an image.
+            **options: as for `client.model`; they go before those.
+
+        Returns:
+            Its prediction, in pixels of the image as it was given (but with
+            `allow_reduced_mask_resolution`, see there).
+
+        Raises:
+            ImageError: the image cannot be sent; nothing was.
+            ConfigurationError: an option is wrong; nothing was sent.
+            QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
+            APIError: the call failed for good.
+        """
+        return await self._run(image, options)
+
+    def stream(
+        self,
+        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
+        *,
+        ordered: bool = False,
+        priority: Priority | None = None,
+    ) -> ResultStream[Result[Output]]:
+        """Run the model on many images, in parallel, at the pace that the API allows.
+
+        As `Workflow.stream` in all respects.
+
+        Args:
+            images: any iterable or async iterable of images, also endless.
+            ordered: results in the order of the inputs instead of as they complete.
+            priority: as for `Workflow.stream`.
+
+        Returns:
+            An async generator with one `Result` for each input.
+        """
+        return self._stream(images, ordered=ordered, priority=priority)
+
+    async def warm_up(
+        self, image: ImageInput, requests: int = 24, **options: Unpack[ModelOptions]
+    ) -> WarmUpReport:
+        """Send a few dozen paced requests, so that the model is loaded before the real work.
+
+        They are metered like all others; none is added to a dataset.
+
+        Args:
+            image: any image, as for `run`.
+            requests: how many, 1 to 10,000.
+            **options: as for `run`.
+
+        Returns:
+            What was seen. Failures are in its `errors`, and are not raised.
+        """
+        return await self._warm_up(image, requests, options)
+
+    async def _prepare(
+        self,
+        loader: ImageLoader,
+        value: object,
+        parameters: Mapping[str, Any],
+        *,
+        warm_up: bool = False,
+        patient: bool = False,
+    ) -> Prepared:
+        options = {**self._options, **checked_options(parameters)} if parameters else self._options
+        image = await loader.load(value, max_side=self._max_side)
+        by_path = None if self._route == "task" else self._by_path(options)
+        task: Task | None = None
+        if by_path is None:
+            task = await self._find_task(patient=patient)
+            if task is None:
+                by_path = self._without_registry(options)
+        if by_path is not None:
+            path, query = by_path
+            if warm_up:
+                query = {**query, "disable_active_learning": "true"}
+            request = image_request(path, query, image, self._context.key)
+        else:
+            assert task is not None
+            request = self._to_task(task, options, image, warm_up=warm_up)
+        if not isinstance(image, EncodedImage):
+            return Prepared(request, None)
+        return Prepared(request, image.resizing, _size_of(image))
+
+    def _by_path(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
+        """Path and query of `POST /{project}/{version}`, if that is the way to ask."""
+        if self._route is None and not self._context.hosted:
+            return None
+        by_path = self._path_and_query(options)
+        if by_path is None and self._route == "path":
+            raise ConfigurationError(
+                f"route='path' does not do for the model {self._id!r} with these options: "
+                "it takes an id of the form 'project/version' and fewer options. Leave it out, "
+                "or give route='task'."
+            )
+        return by_path
+
+    def _path_and_query(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
+        query = path_parameters(options) if self._id.count("/") == 1 else None
+        return (f"/{self._id}", query) if query is not None else None
+
+    def _without_registry(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        """The way to ask a server that does not tell what the model does."""
+        by_path = self._path_and_query(options) if self._route is None else None
+        if by_path is None:
+            raise ConfigurationError(
+                f"the server does not tell what the model {self._id!r} does (it has no registry "
+                "of models), and only POST /{project}/{version} works without that, which takes "
+                "an id of two parts and fewer options: give task=."
+            )
+        return by_path
+
+    def _to_task(
+        self, task: Task, options: Mapping[str, Any], image: object, *, warm_up: bool
+    ) -> PreparedRequest:
+        fields, query = task_fields(options, task)
+        fields |= {"model_id": self._id, "image": image}
+        if warm_up:
+            fields["disable_active_learning"] = True
+        return json_request(TASK_PATHS[task], fields, self._context.key, "the options", query)
+
+    async def _find_task(self, *, patient: bool) -> Task | None:
+        if self._task is None:
+            self._task = await self._context.tasks.task_of(self._id, patient=patient)
+        return self._task
+
+    def _parse(self, prepared: Prepared, answer: Answer) -> Output:
+        output = parse_json_prediction(prepared, answer)
+        tasks = self._context.tasks
+        kind = prediction_type(output, self._task or tasks.told_by_response(self._id))
+        if self._task is None and (told := task_told_by(output, kind)) is not None:
+            tasks.remember(self._id, told)
+        if kind is Stub and self._task_given:
+            raise unexpected(answer, "the model has no weights yet, and answers as a stub")
+        adapter = _ADAPTERS.get(kind)
+        if adapter is None:
+            adapter = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
+        prediction = validated_answer(output, adapter, answer, kind.__name__)
+        if prepared.given_size is not None:
+            remember_given_size(prediction, prepared.given_size)
+        return prediction
+
+
+def _size_of(image: EncodedImage) -> tuple[int, int] | None:
+    """Width and height in pixels of the image that was given, if its head tells."""
+    if image.resizing is not None:
+        return image.resizing.original_size
+    start = image.chunks[0]
+    # A JPEG's thumbnail and colours may come before; of most files the first bytes are enough.
+    for count in (128, len(start)):
+        size = size_in_head(binascii.a2b_base64(start[:count]))
+        if size is not None or start[:3] != b"/9j":
+            return size
+    return None
+
+
+def parse_json_prediction(prepared: Prepared, answer: Answer) -> JSONObject:
+    """The prediction of an answer about one image, in pixels of the original."""
+    output = parse_object(answer)
+    inner: object = output.get("predictions")
+    if is_object(inner) and is_array(inner.get("predictions")):
+        output = {**output, **inner}  # as a Workflow's step has it
+    if prepared.resizing is None:
+        return output
+    if output.get("image") is None and "predictions" in output:
+        # What was sent is the whole image, also where the server leaves out its size.
+        width, height = prepared.resizing.size
+        output = {**output, "image": {"width": width, "height": height}}
+    return cast("JSONObject", scaled_back(output, prepared.resizing))
+
+
+class _PlainModel(Model[JSONObject]):
+    """A model whose predictions stay JSON."""
+
+    def _parse(self, prepared: Prepared, answer: Answer) -> JSONObject:
+        return parse_json_prediction(prepared, answer)
+
+
+async def infer(
+    context: TargetContext, inference_input: object, model_id: str, options: Mapping[str, Any]
+) -> JSONObject | list[JSONObject]:
+    """Run a model on an image, or on a list of them; as inference_sdk's `infer` does."""
+    model = _PlainModel(
+        context, model_id, task=None, route=None, max_side=None, priority=None, options=options
+    )
+    if not isinstance(inference_input, (list, tuple)):
+        return await model.run(cast("ImageInput", inference_input))
+    images = cast("list[ImageInput]", inference_input)
+    async with model.stream(images, ordered=True) as results:
+        return [result.output async for result in results]

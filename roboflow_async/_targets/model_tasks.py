@@ -1,0 +1,231 @@
+"""What a model does: asked of the server once for each model."""
+
+import asyncio
+import copy
+import logging
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from math import inf
+from typing import Final, cast
+
+import pydantic
+from pydantic import Field
+
+from roboflow_async._engine.api.requests import (
+    KeyPlacement,
+    PreparedRequest,
+    get_request,
+    json_request,
+)
+from roboflow_async._engine.api.responses import Answer, parse_json
+from roboflow_async._engine.api.validation import validated_answer
+from roboflow_async._engine.calls.fair_queue import Flow
+from roboflow_async._engine.plain_text import PlainText
+from roboflow_async._engine.runtime import Runtime
+from roboflow_async._targets.model_options import TASK_PATHS
+from roboflow_async.errors import (
+    APIError,
+    APIStatusError,
+    ConfigurationError,
+    ResponseError,
+    RoboflowError,
+    is_fatal,
+)
+from roboflow_async.types.base import ServerModel
+from roboflow_async.types.predictions import Task
+
+__all__ = ["RegisteredModel", "RegisteredModels", "TaskLookup", "parse_registry"]
+
+
+class RegisteredModel(ServerModel):
+    """A model that a server has loaded.
+
+    Attributes:
+        model_id: project and version, or another id.
+        task_type: what it does, such as "object-detection".
+        batch_size: images that it takes at once.
+        input_height: pixels that it works on.
+        input_width: likewise.
+        vram_bytes: of the GPU's memory.
+        request_aliases: other ids that it answers to.
+        request_paths: where it answers.
+    """
+
+    model_id: PlainText
+    task_type: PlainText
+    batch_size: int | str | None = None
+    input_height: int | None = None
+    input_width: int | None = None
+    vram_bytes: int | None = None
+    request_aliases: list[PlainText] = Field(default_factory=list)
+    request_paths: list[PlainText] = Field(default_factory=list)
+
+
+class RegisteredModels(ServerModel):
+    """The models that a server has loaded, and the memory that they take (bytes)."""
+
+    models: list[RegisteredModel]
+    total_vram_bytes: int | None = None
+    gpu_memory_used: int | None = None
+    gpu_memory_total: int | None = None
+    torch_cuda_allocated: int | None = None
+    torch_cuda_reserved: int | None = None
+    torch_cuda_allocator_cache: int | None = None
+    non_torch_gpu_memory: int | None = None
+
+    def find(self, model_id: str) -> RegisteredModel | None:
+        """The model of an id, or of an alias."""
+        for model in self.models:
+            if model_id == model.model_id or model_id in model.request_aliases:
+                return model
+        return None
+
+
+_REGISTRY: Final = pydantic.TypeAdapter(RegisteredModels)
+
+
+_log: Final = logging.getLogger("roboflow_async.task_lookup")
+
+# No path, no method on it, nothing but images there, not implemented, or a handler that fails.
+_NO_SUCH_PATH: Final = frozenset({400, 404, 405, 410, 415, 422, 500, 501})
+_PAUSE_AFTER_500: Final = 60.0  # seconds until the registry is asked for again
+
+
+def parse_registry(answer: Answer) -> RegisteredModels:
+    """The registry in an answer; raises `ResponseError`."""
+    return validated_answer(parse_json(answer), _REGISTRY, answer, "a model registry")
+
+
+class _Asking:
+    """A question that is under way."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+        self.error: RoboflowError | None = None
+
+
+class TaskLookup:
+    """Asks the server's registry what a model does, and has it loaded where it is not.
+
+    Where there is no registry, responses tell what a model does, and this remembers it.
+
+    Args:
+        runtime: gives what sends.
+        key: the API key and its place.
+    """
+
+    def __init__(self, runtime: Callable[[], Runtime], key: KeyPlacement) -> None:
+        self._runtime = runtime
+        self._key = key
+        self._known: dict[str, Task | None] = {}
+        self._told: dict[str, Task] = {}
+        self._asking: dict[tuple[str, bool], _Asking] = {}
+        self._no_registry_until = -inf  # of the loop's clock
+
+    def told_by_response(self, model_id: str) -> Task | None:
+        """What a response told of a model."""
+        return self._told.get(model_id)
+
+    def remember(self, model_id: str, task: Task) -> None:
+        """Remember what a response told of a model."""
+        self._told[model_id] = task
+
+    async def task_of(self, model_id: str, *, patient: bool) -> Task | None:
+        """What a model does; None: the server has no registry that tells.
+
+        Args:
+            model_id: the model.
+            patient: whether to wait for a server that is away, as a stream does.
+
+        Raises:
+            ConfigurationError: something that this library has no request for.
+            APIError: the server could not be asked, or has no such model.
+        """
+        while model_id not in self._known:
+            if self._runtime().loop.time() < self._no_registry_until:
+                return None
+            asking = self._asking.get((model_id, patient))
+            if asking is None:
+                await self._lead(model_id, patient=patient)
+                continue
+            await asking.done.wait()
+            if asking.error is not None:
+                raise copy.copy(asking.error)  # not the same one in several tasks
+        return self._known[model_id]
+
+    async def _lead(self, model_id: str, *, patient: bool) -> None:
+        """Ask, for all that wait for it; when this is cancelled, one of them asks anew."""
+        asking = self._asking[model_id, patient] = _Asking()
+        try:
+            await self._ask(model_id, patient=patient)
+        except RoboflowError as error:
+            asking.error = copy.copy(error)
+            raise
+        finally:
+            del self._asking[model_id, patient]
+            asking.done.set()
+
+    async def _ask(self, model_id: str, *, patient: bool) -> None:
+        registry = await self._registry(patient=patient)
+        if registry is None:
+            return
+        found = registry.find(model_id)
+        if found is None:
+            request = json_request("/model/add", {"model_id": model_id}, self._key, "model_id")
+            try:
+                found = (await self._send(request, patient=patient)).find(model_id)
+            except APIError as error:
+                if not _tells_of_no_registry(error, besides={404}):
+                    raise
+        if found is None:
+            self._known[model_id] = None
+        elif found.task_type in TASK_PATHS:
+            self._known[model_id] = cast("Task", found.task_type)
+        else:
+            raise ConfigurationError(
+                f"the model {model_id!r} does {found.task_type!r}: give task= as one of "
+                f"{', '.join(TASK_PATHS)}, or use the endpoint that is for it (client.endpoint)."
+            )
+
+    async def _registry(self, *, patient: bool) -> RegisteredModels | None:
+        """The registry; None: there is none, as on the hosted API."""
+        request = get_request("/model/registry", self._key)
+        try:
+            # Once: a host that has none may say so with a 500, which would be tried again and
+            # again, and looks like an outage.
+            return await self._send(request, patient=patient, retry=False)
+        except APIError as error:
+            if _tells_of_no_registry(error, besides={500}):
+                return self._without_registry(inf)
+            if isinstance(error, APIStatusError) and error.status_code == 500:
+                # It may be the fault of a moment, too.
+                return self._without_registry(self._runtime().loop.time() + _PAUSE_AFTER_500)
+            if is_fatal(error):
+                raise
+        try:
+            return await self._send(request, patient=patient)
+        except APIError as error:
+            if _tells_of_no_registry(error):
+                return self._without_registry(inf)
+            raise
+
+    def _without_registry(self, until: float) -> None:
+        _log.info(
+            "the server has no registry of models: they are asked by POST /{project}/{version} "
+            "unless task= is given"
+        )
+        self._no_registry_until = until
+
+    async def _send(
+        self, request: PreparedRequest, *, patient: bool, retry: bool = True
+    ) -> RegisteredModels:
+        dispatcher = self._runtime().dispatcher
+        # A flow of its own: `queue_timeout` is for single calls, and a stream may wait for this.
+        record, flow = dispatcher.new_record(), Flow("interactive", outlives_outages=patient)
+        return await dispatcher.call(request, parse_registry, record, flow, retry=retry)
+
+
+def _tells_of_no_registry(error: APIError, besides: AbstractSet[int] = frozenset()) -> bool:
+    if isinstance(error, APIStatusError):
+        return error.status_code in _NO_SUCH_PATH - besides
+    return isinstance(error, ResponseError)

@@ -1,0 +1,322 @@
+"""Many calls at once, a bounded number of them, with the results as they complete.
+
+Knows nothing of HTTP. A `ResultStream` is an async generator in all but its implementation: one
+written with `yield` would end for good when a single `anext` is cancelled, and would refuse an
+`aclose` from another task. No cancel scope or task group is open while the consumer has
+control (PEP 789): the work runs in plain tasks, and everything that ends a stream ends them.
+"""
+
+import asyncio
+import time
+import weakref
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+)
+from itertools import count
+from types import TracebackType
+from typing import Any, Final, Generic, NoReturn, Self, SupportsIndex, TypeVar
+
+import anyio
+
+from roboflow_async._engine.checks import refuse_copy
+
+__all__ = ["ResultStream"]
+
+Item = TypeVar("Item")
+Output = TypeVar("Output")
+
+
+class _End:
+    """Follows the last result in the queue."""
+
+
+_END: Final = _End()
+
+# Results that are held back behind a slower one, when ordered, in limits: at 20 a second and 32 at
+# once, one request that takes all of its ten seconds holds back 200.
+_HELD_BACK: Final = 8
+# An iterable that is no asynchronous one holds up the event loop while it is asked. After so much
+# of that (seconds) the loop has the same time for everything else, up to the second number.
+_HELD_UP: Final = 0.001
+_LONGEST_BREAK: Final = 0.05
+
+
+async def _iterate(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
+    if not isinstance(items, AsyncIterable):
+        held_up = 0.0
+        began = time.perf_counter()
+        for item in items:
+            held_up += time.perf_counter() - began
+            yield item
+            if held_up > _HELD_UP:
+                await asyncio.sleep(min(held_up, _LONGEST_BREAK))
+                held_up = 0.0
+            began = time.perf_counter()
+        return
+    try:
+        async for item in items:
+            yield item
+    finally:
+        if isinstance(items, AsyncGenerator):
+            # A camera's `finally: release()` runs now, not when the collector comes by.
+            await items.aclose()
+
+
+class _Work(Generic[Item, Output]):
+    """The tasks behind a stream. They hold this object, never the `ResultStream` itself."""
+
+    def __init__(
+        self,
+        call: Callable[[int, Item], Awaitable[Output]],
+        items: Iterable[Item] | AsyncIterable[Item],
+        limit: int,
+        ordered: bool,
+        on_full: Callable[[int], None] | None,
+    ) -> None:
+        self._call = call
+        self._on_full = on_full
+        self._items = items
+        self._limit = limit
+        self._ordered = ordered
+        self._in_hand = 0  # inputs that were read and whose results have not been taken
+        self._room = asyncio.Event()
+        self._done: asyncio.Queue[Output | _End] = asyncio.Queue()
+        self._held_back: dict[int, Output] = {}  # completed before their turn, when ordered
+        self._next_index = 0
+        self._error: BaseException | None = None
+        self._reading = True  # nothing has ended it yet
+        self._cancelled = False
+        self.loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reader: asyncio.Task[None] | None = None  # while an eager one begins: none yet
+        self._reader = self._spawn(self._read())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._tasks or self._cancelled:
+            return
+        # What still is held back waits for results that will never come.
+        for _, output in sorted(self._held_back.items()):
+            self._done.put_nowait(output)
+        self._held_back.clear()
+        self._done.put_nowait(_END)
+
+    async def get(self) -> Output:
+        item = await self._done.get()
+        if isinstance(item, _End):
+            self._done.put_nowait(_END)  # for whoever asks next
+            error, self._error = self._error, None
+            if error is None:
+                raise StopAsyncIteration
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame
+        self._in_hand -= 1
+        self._room.set()
+        return item
+
+    def _has_room(self) -> bool:
+        held_back = len(self._held_back)
+        return self._in_hand - held_back < self._limit and held_back < self._limit * _HELD_BACK
+
+    async def _wait_for_room(self) -> None:
+        if self._on_full is not None:
+            self._on_full(1)
+        try:
+            while self._reading and not self._has_room():
+                self._room.clear()
+                await self._room.wait()
+        finally:
+            if self._on_full is not None:
+                self._on_full(-1)
+
+    async def _read(self) -> None:
+        source = _iterate(self._items)
+        try:
+            try:
+                for index in count():
+                    if self._reading and not self._has_room():
+                        await self._wait_for_room()
+                    if not self._reading:
+                        return
+                    try:
+                        item = await anext(source)
+                    except StopAsyncIteration:
+                        return
+                    self._in_hand += 1
+                    self._spawn(self._run(index, item))
+                    del item  # not kept alive while the reader waits for room
+            finally:
+                await source.aclose()
+        except BaseException as error:
+            if self._is_stopped_by(error):
+                raise
+            if self._reading:  # else it was cancelled by `_end_with`
+                self._error = self._error or error
+        finally:
+            self._reading = False
+
+    async def _run(self, index: int, item: Item) -> None:
+        try:
+            output = await self._call(index, item)
+        except BaseException as error:
+            if self._is_stopped_by(error):
+                raise
+            self._end_with(error)
+            return
+        if not self._ordered:
+            self._done.put_nowait(output)
+            return
+        self._held_back[index] = output
+        while self._next_index in self._held_back:
+            self._done.put_nowait(self._held_back.pop(self._next_index))
+            self._next_index += 1
+        self._room.set()
+
+    def _is_stopped_by(self, error: BaseException) -> bool:
+        """Whether a task ends by that, and nobody waits for more: not what was raised by itself."""
+        if isinstance(error, asyncio.CancelledError):
+            return self._cancelled
+        return isinstance(error, GeneratorExit)  # the loop is gone, and its tasks with it
+
+    def _end_with(self, error: BaseException) -> None:
+        """Read no further input; what was read goes on, and then the error is raised."""
+        self._error = self._error or error
+        if self._reading:
+            self._reading = False
+            if self._reader is not None:
+                self._reader.cancel()  # it may wait for an input that never comes
+
+    def cancel(self) -> None:
+        """Stop everything, now; whoever waits for a result is told that there is none."""
+        self._cancelled = True
+        self._reading = False
+        self._error = None
+        for task in self._tasks:
+            task.cancel()
+        self._held_back.clear()
+        while not self._done.empty():
+            self._done.get_nowait()
+        self._done.put_nowait(_END)
+
+    async def aclose(self) -> None:
+        """Stop everything, and return when nothing runs any more, also when this is cancelled."""
+        self.cancel()
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            while running := self._tasks - {asyncio.current_task()}:
+                try:
+                    await asyncio.wait(running)
+                except asyncio.CancelledError as error:
+                    if cancelled is not None:
+                        raise  # once more: whoever asks does not want to wait
+                    cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    def abandon(self) -> None:
+        """What the collector calls when a stream was dropped without being closed."""
+        try:
+            # Collection may run in any thread.
+            self.loop.call_soon_threadsafe(self.cancel)
+        except RuntimeError:
+            return  # that loop is closed, and its tasks with it
+
+
+class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
+    """Results as they complete: `async for result in stream`.
+
+    Where a loop may end early, close the stream at its end:
+    `async with stream as results:`, or `await stream.aclose()`. A stream that is merely dropped
+    is cancelled when it is collected; one that is still referenced goes on reading ahead, by no
+    more inputs than its limit.
+
+    Args:
+        call: makes one result of an index and an input; an exception ends the stream after
+            the results of what has been read.
+        items: the inputs, of any number; read only as fast as results are taken.
+        limit: inputs that are read and whose results have not been taken yet, at most.
+        ordered: results in the order of the inputs. Those that are complete before their turn
+            do not count for the limit; there may be eight times as many of them.
+        on_full: told 1 when no more inputs are read before a result is taken, and -1 afterwards.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[int, Any], Awaitable[Output]],
+        items: Iterable[Any] | AsyncIterable[Any],
+        *,
+        limit: int,
+        ordered: bool = False,
+        on_full: Callable[[int], None] | None = None,
+    ) -> None:
+        self._start: Callable[[], _Work[Any, Output]] | None = lambda: _Work(
+            call, items, limit, ordered, on_full
+        )
+        self._work: _Work[Any, Output] | None = None
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_copy(self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Output:
+        try:
+            if self._start is not None:
+                # Nothing is read before the first result is asked for, as with any generator.
+                start, self._start = self._start, None
+                self._work = start()
+                weakref.finalize(self, self._work.abandon).atexit = False
+            if self._work is None:
+                raise StopAsyncIteration  # closed before it began
+            return await self._work.get()
+        finally:
+            # An exception that somebody keeps holds this frame, and must not hold the stream: its
+            # requests would go on. (Not earlier: the caller may have kept no reference.)
+            del self
+
+    def asend(self, value: None) -> Coroutine[Any, Any, Output]:  # noqa: ARG002 - of the interface
+        """The next result; there is nothing to send to a stream."""
+        return self.__anext__()
+
+    async def athrow(
+        self,
+        typ: type[BaseException] | BaseException,
+        val: object = None,
+        tb: TracebackType | None = None,
+    ) -> Output:
+        """Close the stream and raise the exception."""
+        await self.aclose()
+        if isinstance(typ, BaseException):
+            raise typ.with_traceback(tb)
+        raise (val if isinstance(val, BaseException) else typ()).with_traceback(tb)
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight; return when no task is left. May be called from any task."""
+        self._start = None
+        if self._work is not None:
+            await self._work.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

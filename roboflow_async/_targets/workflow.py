@@ -1,0 +1,221 @@
+"""`Workflow`: the target that most people run."""
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from roboflow_async._engine.api.responses import Answer, parse_workflow_outputs
+from roboflow_async._engine.api.validation import adapter_of, validated_answer
+from roboflow_async._engine.calls.priority import Priority
+from roboflow_async._engine.checks import check_mapping, check_number
+from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
+from roboflow_async._engine.images.loader import ImageInput, ImageLoader, is_image
+from roboflow_async._engine.images.rescale import scaled_back
+from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
+from roboflow_async._targets.results import Result, WarmUpReport
+from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
+from roboflow_async.errors import ConfigurationError, ImageError, ResponseError, RoboflowError
+
+__all__ = ["Workflow", "WorkflowInput", "run_batch"]
+
+Output = TypeVar("Output")
+
+WorkflowInput = ImageInput | Mapping[str, ImageInput]
+"""One image, or the Workflow's image inputs by name."""
+
+
+async def run_batch(
+    context: TargetContext,
+    options: WorkflowOptions,
+    images: Mapping[str, Any] | None,
+    parameters: Mapping[str, Any] | None,
+) -> list[JSONObject]:
+    """Run a Workflow once; images are given by input name, and lists of them are batches."""
+    check_mapping("images", images)
+    check_mapping("parameters", parameters)
+    _check_clash((images or {}).keys() & (parameters or {}).keys(), ConfigurationError)
+    context.check_parameters(parameters or {})
+    runtime = context.runtime()
+    dispatcher = runtime.dispatcher
+    with dispatcher.preparing(dispatcher.single_calls("interactive")):
+        inputs = {
+            name: await load_all(runtime.loader, image) for name, image in (images or {}).items()
+        }
+    request = workflow_request(options, {**inputs, **(parameters or {})}, context.key)
+    return await dispatcher.call(request, parse_workflow_outputs, dispatcher.new_record())
+
+
+def _check_clash(names: AbstractSet[str], kind: type[RoboflowError]) -> None:
+    # A parameter never silently replaces an image.
+    if names:
+        raise kind(
+            f"{', '.join(sorted(names))}: given both as an image and as a parameter; "
+            "give it once, or set image_input= to the Workflow's name for the image."
+        )
+
+
+class Workflow(Target[Output]):
+    """A Workflow to run on images. Made by `RoboflowClient.workflow`; frozen."""
+
+    def __init__(
+        self,
+        context: TargetContext,
+        options: WorkflowOptions,
+        *,
+        image_input: str,
+        parameters: Mapping[str, Any] | None,
+        output_type: type[Output] | None,
+        max_side: int | None,
+        priority: Priority | None,
+    ) -> None:
+        if not isinstance(image_input, str) or not image_input:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError("image_input must be the name of the Workflow's image input.")
+        check_mapping("parameters", parameters)
+        if max_side is not None:
+            check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
+        context.check_parameters(parameters or {})
+        super().__init__(context, priority=priority)
+        self._options = options
+        self._image_input = image_input
+        self._parameters = dict(parameters or {})
+        self._output_type = output_type
+        self._adapter = adapter_of(output_type) if output_type is not None else None
+        self._max_side = max_side
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """`workspace/workflow`, or `inline` for a specification."""
+        if self._options.specification is not None:
+            return "inline"
+        return f"{self._options.workspace_name}/{self._options.workflow_id}"
+
+    async def run(self, image: WorkflowInput, **parameters: Any) -> Output:
+        """Run the Workflow on one image.
+
+        Args:
+            image: an image, or a dict of them by the names of the Workflow's image inputs.
+            **parameters: the Workflow's other inputs; they go before those of
+                `client.workflow(parameters=)`.
+
+        Returns:
+            Its output: a dict by output name, or an instance of `output_type`.
+
+        Raises:
+            ImageError: the image, or a parameter that may be one (a URL that `allow_urls`
+                refuses), cannot be sent; nothing was.
+            ConfigurationError: a parameter cannot be sent; nothing was.
+            QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
+            APIError: the call failed for good.
+        """
+        return await self._run(image, parameters)
+
+    def stream(
+        self,
+        images: Iterable[WorkflowInput] | AsyncIterable[WorkflowInput],
+        *,
+        ordered: bool = False,
+        priority: Priority | None = None,
+    ) -> ResultStream[Result[Output]]:
+        """Run the Workflow on many images, in parallel, at the pace that the API allows.
+
+        Args:
+            images: inputs as for `run`; any iterable or async iterable, also endless: it is
+                read only as fast as it is sent, at most `max_concurrency` inputs ahead.
+            ordered: results in the order of the inputs instead of as they complete.
+            priority: "interactive" or "bulk": whose calls go first. Default: the target's, else
+                "bulk".
+
+        Returns:
+            An async generator with one `Result` for each input; one bad image is a `Result`
+            with its `error`, and never ends the stream. Where the loop may end early, use it as
+            `async with workflow.stream(...) as results:`.
+
+        Raises (while it is iterated):
+            AuthenticationError, UsageLimitError, NotFoundError: they would be the same for
+                every image: the first ends the stream, and nothing more is sent.
+            ConfigurationError: `images` is no iterable, or a parameter cannot be sent.
+            Exception: what the iterable itself raised, after the results of what was sent.
+        """
+        return self._stream(images, ordered=ordered, priority=priority)
+
+    async def warm_up(
+        self, image: WorkflowInput, requests: int = 24, **parameters: Any
+    ) -> WarmUpReport:
+        """Send a few dozen paced requests, so that the models are loaded before the real work.
+
+        They are metered like all others. The Workflow's sinks are disabled: no notification is
+        sent and no dataset is filled.
+
+        Args:
+            image: any image, as for `run`.
+            requests: how many, 1 to 10,000.
+            **parameters: as for `run`.
+
+        Returns:
+            What was seen. Failures are in its `errors`, and are not raised.
+
+        Raises:
+            AuthenticationError, UsageLimitError, NotFoundError: no later call would do better.
+            ImageError, ConfigurationError: nothing was sent.
+        """
+        return await self._warm_up(image, requests, parameters)
+
+    async def _prepare(
+        self,
+        loader: ImageLoader,
+        value: object,
+        parameters: Mapping[str, Any],
+        *,
+        warm_up: bool = False,
+        patient: bool = False,  # noqa: ARG002 - nothing is asked before it
+    ) -> Prepared:
+        options = replace(self._options, disable_sinks=True) if warm_up else self._options
+        self._context.check_parameters(parameters)
+        if isinstance(value, Mapping):
+            images: dict[str, Any] = {}
+            for name, item in cast("Mapping[str, object]", value).items():
+                images[name] = await self._load(loader, item)
+        else:
+            images = {self._image_input: await self._load(loader, value)}
+        _check_clash(
+            images.keys() & (self._parameters.keys() | parameters.keys()),
+            # A dict is one input of a stream, which goes on to the next.
+            ImageError if isinstance(value, Mapping) else ConfigurationError,
+        )
+        inputs = {**images, **self._parameters, **parameters}
+        only = next(iter(images.values())) if len(images) == 1 else None
+        return Prepared(
+            workflow_request(options, inputs, self._context.key),
+            only.resizing if isinstance(only, EncodedImage) else None,
+        )
+
+    async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:
+        if isinstance(value, (list, tuple)) or (
+            not is_image(value) and isinstance(value, Iterable)
+        ):
+            raise ImageError(
+                "run and stream take one image for each output: give the images of a list one "
+                "by one to stream, or a batch to client.run_workflow."
+            )
+        return await loader.load(value, max_side=self._max_side)
+
+    def _parse(self, prepared: Prepared, answer: Answer) -> Output:
+        outputs = parse_workflow_outputs(answer)
+        if not outputs:
+            raise ResponseError(
+                "the Workflow gave no output for the image: check its outputs in the editor.",
+                status_code=answer.status_code,
+                request_id=answer.request_id,
+            )
+        output: Any = outputs[0]
+        if prepared.resizing is not None:
+            output = scaled_back(output, prepared.resizing)
+        if self._adapter is None:
+            return output
+        return validated_answer(output, self._adapter, answer, f"{self._output_type!r:.120}")

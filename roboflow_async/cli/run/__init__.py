@@ -1,0 +1,167 @@
+"""`run`: a folder of images through a Workflow or a model, to one line for each."""
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
+from roboflow_async._engine.plain_text import plain_text
+from roboflow_async.cli.keys import read_key
+from roboflow_async.cli.options import (
+    SOME_FAILED,
+    STOPPED,
+    APIKey,
+    APIKeyFile,
+    Host,
+    Rps,
+    Seconds,
+    TransportOption,
+    connect,
+    errors_told,
+    parameters,
+    read_json,
+    stderr,
+)
+from roboflow_async.cli.run.job import FailureLimit, Job, write_failures
+from roboflow_async.cli.run.journal import Journal
+from roboflow_async.cli.run.sources import Source
+from roboflow_async.cli.run.tables import check_format, write_table
+from roboflow_async.types.predictions import Prediction
+
+__all__ = ["run"]
+
+
+def run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder, a glob in quotes, a file with a path or URL in each line, "
+            "or '-' for such lines from stdin."
+        ),
+    ],
+    *,
+    workflow: Annotated[str | None, typer.Option(help="WORKSPACE/ID of a Workflow.")] = None,
+    spec: Annotated[Path | None, typer.Option(help="A Workflow in a JSON file.")] = None,
+    model: Annotated[str | None, typer.Option(help="PROJECT/VERSION of a model.")] = None,
+    param: Annotated[
+        list[str], typer.Option(help="A Workflow's input or a model's option: name=value.")
+    ] = [],  # noqa: B006 - typer copies it
+    image_input: Annotated[str, typer.Option(help="What the Workflow calls its image.")] = "image",
+    max_side: Annotated[int | None, typer.Option(help="Pixels: send no larger images.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where results go.")] = Path(
+        "results.jsonl"
+    ),
+    format: Annotated[str, typer.Option(help="jsonl, csv or parquet.")] = "jsonl",  # noqa: A002
+    csv_formulas: Annotated[
+        bool, typer.Option("--csv-formulas", help="CSV: leave cells that begin as a formula does.")
+    ] = False,
+    save_images: Annotated[Path | None, typer.Option(help="A folder for image outputs.")] = None,
+    max_failures: Annotated[str | None, typer.Option(help="Stop after N, or N%, failed.")] = None,
+    retry_failed: Annotated[bool, typer.Option(help="Do those again that failed.")] = False,
+    warm_up: Annotated[int, typer.Option(min=0, help="Requests to warm up with.")] = 0,
+    rps: Rps = 20,
+    concurrency: Annotated[int | None, typer.Option(help="Requests in flight at most.")] = None,
+    timeout: Seconds = 10.0,
+    transport: TransportOption = "httpx",
+    host: Host = None,
+    api_key: APIKey = None,
+    api_key_file: APIKeyFile = None,
+    json_summary: Annotated[
+        bool, typer.Option("--json", help="Summary as JSON, to stdout.")
+    ] = False,
+) -> None:
+    """Run a Workflow or a model on many images, at the API's rate, losing none.
+
+    Killed at any moment and started again with the same arguments, it goes on where it was.
+    Ctrl-C finishes what is in flight; a second one stops at once.
+    """
+    with errors_told():
+        api_key = read_key(api_key, api_key_file, stdin="the images" if source == "-" else "")
+        check_format(format)
+        limit = FailureLimit(max_failures)
+        images = Source(source)
+        journal_path = output if format == "jsonl" else output.with_name(output.name + ".jsonl")
+        specification = read_json(spec, "--spec") if spec is not None else None
+        options = parameters(param)
+        what = {
+            "workflow": workflow,
+            "spec": _digest(specification),
+            "model": model,
+            "parameters": options,
+            "image_input": image_input,
+            "max_side": max_side,
+        }
+        client = connect(
+            api_key, host,
+            rps=rps, concurrency=concurrency, timeout=timeout, transport=transport,
+        )  # fmt: skip
+        target = _target(client, workflow, specification, model, options, image_input, max_side,
+                         visualize=save_images is not None)  # fmt: skip
+        with Journal(journal_path, what, retry_failed=retry_failed) as journal:
+            job = Job(client, target, images, journal, limit, save_images)
+            asyncio.run(job.run(warm_up))
+            if format != "jsonl":
+                write_table(journal.lines(), output, format, formulas=csv_formulas)
+            summary = job.summary(output, write_failures(journal))
+    if json_summary:
+        print(json.dumps(summary, allow_nan=False))
+    _tell(summary)
+    if job.stopped:
+        raise typer.Exit(STOPPED)
+    if summary["failed"]:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _target(
+    client: RoboflowClient,
+    workflow: str | None,
+    specification: Any,
+    model: str | None,
+    options: dict[str, Any],
+    image_input: str,
+    max_side: int | None,
+    *,
+    visualize: bool,
+) -> Workflow[dict[str, Any]] | Model[Prediction]:
+    if sum(given is not None for given in (workflow, specification, model)) != 1:
+        raise ConfigurationError("give one of --workflow, --spec and --model.")
+    if model is not None:
+        if visualize:
+            options = {"visualize_predictions": True, **options}
+        # The client checks the options, whose names and values are whatever was typed.
+        return cast("Model[Prediction]", client.model(model, max_side=max_side, **options))
+    workspace, slash, name = (workflow or "").partition("/")
+    if workflow is not None and not slash:
+        raise ConfigurationError(f"--workflow {workflow!r:.80}: give it as WORKSPACE/ID.")
+    return client.workflow(
+        workspace or None, name or None, specification=specification,
+        image_input=image_input, parameters=options, max_side=max_side,
+    )  # fmt: skip
+
+
+def _digest(specification: Any) -> str | None:
+    if specification is None:
+        return None
+    return hashlib.sha256(json.dumps(specification, sort_keys=True).encode()).hexdigest()
+
+
+def _tell(summary: dict[str, Any]) -> None:
+    before = f" ({summary['done_before']} of them before)" if summary["done_before"] else ""
+    stderr.print(
+        f"{summary['images']} images{before}: {summary['succeeded']} succeeded, "
+        f"{summary['failed']} failed. {summary['attempts']} requests in "
+        f"{summary['seconds']:.1f} s, {summary['rejected']} rejected with 429.",
+        soft_wrap=True,
+    )
+    stderr.print(f"Results: {plain_text(summary['output'])}", soft_wrap=True, markup=False)
+    if summary["failures"]:
+        told = f"Failures, with the reason for each: {plain_text(summary['failures'])}"
+        stderr.print(told, soft_wrap=True, markup=False)
+    if summary["too_many_failures"]:
+        stderr.print("Stopped early: --max-failures is reached.", style="red")
+    if summary["interrupted"]:
+        stderr.print("Interrupted: the same command goes on from here.")

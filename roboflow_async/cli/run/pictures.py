@@ -1,0 +1,123 @@
+"""Image outputs as files (`--save-images`)."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from roboflow_async import RoboflowError, decode_image
+from roboflow_async._engine.images.formats import suffix_of
+from roboflow_async._engine.jsonvalues import is_array, is_object
+from roboflow_async.cli.files import write_below
+from roboflow_async.cli.run.file_names import cut_name, safe_name, tag
+from roboflow_async.cli.run.sources import is_url
+
+__all__ = ["ItemNames", "save_pictures"]
+
+# Shorter texts are no pictures.
+_LEAST: Final = 100
+_DEEPEST: Final = 16  # folders below that of all pictures
+
+
+class ItemNames:
+    """Where the pictures of each image go: a path that no other image has.
+
+    Paths and URLs that become the same, or differ by case alone, which is the same on some disks,
+    have a tag that tells them apart.
+
+    Args:
+        items: paths and URLs that are known already.
+    """
+
+    def __init__(self, items: Iterable[str] = ()) -> None:
+        self._first: dict[str, str] = {}
+        self._shared: set[str] = set()
+        for item in items:
+            self._note(item)
+
+    def parts(self, item: str) -> list[str]:
+        """The names of the folders and the beginning of that of the file."""
+        folded = self._note(item)
+        parts = _below(item)
+        # Of those that were not known from the beginning, the first one has no tag.
+        if folded in self._shared:
+            parts[-1] = cut_name(parts[-1], f"-{tag(item)}")
+        return parts
+
+    def _note(self, item: str) -> str:
+        folded = unicodedata.normalize("NFC", "/".join(_below(item))).casefold()
+        if self._first.setdefault(folded, item) != item:
+            self._shared.add(folded)
+        return folded
+
+
+def save_pictures(output: Any, item: str, folder: Path, names: ItemNames | None = None) -> Any:
+    """Write the pictures of an output to files; return it with their paths in their place.
+
+    Args:
+        output: JSON. Its names are the server's, or the Workflow's author's: they are made fit for
+            a file's name.
+        item: the image's path or URL: its pictures go to the same path below the folder.
+        folder: of all pictures. Nothing is written outside of it.
+        names: of all images.
+    """
+    return _Saving(folder, (names or ItemNames()).parts(item)).of(output, "")
+
+
+class _Saving:
+    def __init__(self, folder: Path, parts: list[str]) -> None:
+        self._folder = folder
+        self._parts = parts
+        self._used: set[str] = set()
+
+    def of(self, output: Any, name: str) -> Any:
+        if is_object(output):
+            return {
+                key: self.of(value, f"{name}.{key}" if name else key)
+                for key, value in output.items()
+            }
+        if is_array(output):
+            return [self.of(value, f"{name}.{index}") for index, value in enumerate(output)]
+        found = _picture(output)
+        if found is None:
+            return output
+        picture, suffix = found
+        ending = f".{safe_name(name)}"
+        beginning = cut_name(self._parts[-1], ending)
+        if f"{beginning}{suffix}".casefold() in self._used:
+            beginning = cut_name(self._parts[-1], f"{ending[:60]}-{tag(name)}")
+        self._used.add(f"{beginning}{suffix}".casefold())
+        path = write_below(self._folder, [*self._parts[:-1], beginning + suffix], picture)
+        return str(path)
+
+
+def _picture(value: Any) -> tuple[bytes, str] | None:
+    if not isinstance(value, str) or len(value) < _LEAST:
+        return None
+    try:
+        data = decode_image(value)
+    except RoboflowError:
+        return None
+    suffix = suffix_of(data)
+    return None if suffix is None else (data, suffix)
+
+
+def _below(item: str) -> list[str]:
+    """A relative path that leads out of no folder."""
+    text = item
+    if is_url(item):
+        try:
+            url = urlsplit(item)
+            text = f"{url.netloc}{url.path}" + (f"?{url.query}" if url.query else "")
+        except ValueError:  # such as http://[
+            text = item.partition("//")[2]
+    parts = [
+        "_up" if part == ".." else safe_name(part)
+        for part in re.split(r"[\\/]", text)
+        if part not in ("", ".")
+    ] or ["_"]
+    if len(parts) > _DEEPEST:
+        parts = [*parts[: _DEEPEST - 2], tag("/".join(parts[:-1])), parts[-1]]
+    return parts

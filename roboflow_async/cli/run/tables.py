@@ -1,0 +1,115 @@
+"""Results as a table: CSV or Parquet."""
+
+import csv
+import importlib
+import io
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from roboflow_async import ConfigurationError
+from roboflow_async._engine.jsonvalues import is_object
+from roboflow_async._engine.plain_text import plain_text
+from roboflow_async.cli.files import written_whole
+
+__all__ = ["check_format", "write_table"]
+
+# What makes a formula of a cell, also in the wide forms that are read in Japan; and what stands
+# before such a sign and is taken out by some programs (https://owasp.org/www-community/attacks/CSV_Injection).
+_SIGNS: Final = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+_LEADS: Final = frozenset("\t\r\n")
+_CELL: Final = 32_767  # characters, of spreadsheets; Python's own reader takes 131,072
+_LARGEST_WHOLE: Final = 2**53  # that a column of 64-bit numbers, whole or not, holds exactly
+
+
+def check_format(name: str) -> None:
+    """Raise `ConfigurationError` unless this format can be written."""
+    if name not in ("jsonl", "csv", "parquet"):
+        raise ConfigurationError(f"--format {name!r:.40}: give jsonl, csv or parquet.")
+    if name == "parquet":
+        try:
+            importlib.import_module("pyarrow.parquet")
+        except ImportError:
+            raise ConfigurationError(
+                "--format parquet needs an extra: pip install 'roboflow-async[parquet]'."
+            ) from None
+
+
+def write_table(
+    lines: Iterable[dict[str, Any]], path: Path, name: str, *, formulas: bool = False
+) -> None:
+    """Write result lines as a table: a column for each output, nested ones as JSON.
+
+    Args:
+        lines: of the journal.
+        path: of the table; it is there as a whole, or not at all.
+        name: "csv" or "parquet".
+        formulas: whether cells of a CSV that a spreadsheet would run stay as they are; else they
+            begin with an apostrophe, as a spreadsheet has it for text.
+    """
+    rows = [_row(line) for line in lines]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with written_whole(path) as file:
+        if name == "csv":
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+            writer = csv.writer(text)
+            writer.writerow(_cell(column, formulas=formulas) for column in columns)
+            for row in rows:
+                writer.writerow(_cell(row.get(column, ""), formulas=formulas) for column in columns)
+            text.detach()
+        else:
+            arrow: Any = importlib.import_module("pyarrow")
+            parquet: Any = importlib.import_module("pyarrow.parquet")
+            table = {
+                _utf8(column): arrow.array(_alike([row.get(column) for row in rows]))
+                for column in columns
+            }
+            parquet.write_table(arrow.table(table), file)
+
+
+def _row(line: dict[str, Any]) -> dict[str, Any]:
+    output = line.get("output")
+    outputs: dict[str, Any] = output if is_object(output) else {}
+    rest = {key: value for key, value in line.items() if key not in ("output", "error")}
+    error = line.get("error")
+    return {
+        **rest,
+        "error": error and f"{error['type']}: {error['message']}",
+        **{f"output.{key}": _flat(value) for key, value in outputs.items()},
+    }
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value, allow_nan=False) if isinstance(value, (dict, list)) else value
+
+
+def _cell(value: Any, *, formulas: bool) -> Any:
+    """What the usual readers show, and no more than that; the JSON lines beside have all of it."""
+    if not isinstance(value, str):
+        return value
+    if len(value) > _CELL:
+        return f"({len(value)} characters: see the .jsonl beside, or give --save-images)"
+    # Ends of lines, which recognised text has, may stay: they are within quotes.
+    text = "\n".join(map(plain_text, re.split("\r\n|\r|\n", value)))
+    # As they were, since a reader may take out itself what stands before the sign.
+    if not formulas and (value[:1] in _LEADS or text.lstrip()[:1] in _SIGNS):
+        text = f"'{text}"
+    return text
+
+
+def _alike(values: list[Any]) -> list[Any]:
+    """A column has one type: where there are several, they become text."""
+    kinds: set[type[object]] = {type(value) for value in values if value is not None}
+    too_large = int in kinds and any(
+        isinstance(value, int) and abs(value) > _LARGEST_WHOLE for value in values
+    )
+    if kinds == {str} or (len(kinds) > 1 and not kinds <= {int, float}) or too_large:
+        return [None if value is None else _utf8(str(value)) for value in values]
+    return values
+
+
+def _utf8(text: str) -> str:
+    """Without halves of characters, which file names have, and no UTF-8."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,331 @@
+"""One client in a FastAPI app (extra `fastapi`).
+
+    app = FastAPI(lifespan=lifespan(queue_timeout=5))
+    add_error_handlers(app)
+
+    @app.post("/predict", dependencies=[CancelOnDisconnect])
+    async def predict(image: UploadFile, client: RoboflowDep) -> dict[str, Any]:
+        return await client.workflow("my-workspace", "my-workflow").run(image)
+
+What comes in here is a stranger's. A string is never read as a path; it is taken as a URL only
+with `allow_urls=True`, and then only if its host is public.
+"""
+
+import inspect
+import logging
+import math
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, cast
+
+from fastapi import Depends, FastAPI, Request, Response, WebSocket
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect, HTTPConnection
+
+from roboflow_async import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    BadRequestError,
+    ConfigurationError,
+    ImageError,
+    PayloadTooLargeError,
+    QueueTimeoutError,
+    RateLimiter,
+    RateLimitError,
+    RateLimiterUnavailableError,
+    RetryPolicy,
+    RoboflowClient,
+    RoboflowError,
+    ServerError,
+)
+from roboflow_async._engine.checks import check_number, forget_locals
+from roboflow_async._engine.http.host_header import CheckedHost
+from roboflow_async._engine.http.transport import HTTPClient
+from roboflow_async.fastapi.disconnects import (
+    LONGEST_BODY,
+    LONGEST_BODY_NAME,
+    CancelOnDisconnect,
+    cancel_on_disconnect,
+)
+
+__all__ = [
+    "CancelOnDisconnect",
+    "CheckedHost",
+    "ClientOptions",
+    "ErrorAnswer",
+    "RoboflowDep",
+    "StreamsDep",
+    "add_error_handlers",
+    "cancel_on_disconnect",
+    "error_answer",
+    "get_client",
+    "lifespan",
+]
+
+_log: Final = logging.getLogger("roboflow_async.fastapi")
+
+_NAME: Final = "roboflow_client"  # in the app's state, and in that of the lifespan
+# Of an image that `max_side` makes smaller: 200 MB while it is decoded. A file of 0.7 MB may have
+# the 179 million of `RoboflowClient`.
+_MOST_PIXELS: Final = 50_000_000
+_CLIENT_CLOSED_REQUEST: Final = 499  # nginx's; nobody is there to read it
+
+
+class ClientOptions(TypedDict, total=False):
+    """The arguments of `RoboflowClient`, without `allow_paths`: here a string is never a path.
+
+    Attributes:
+        allow_urls: default: False. True is `RoboflowClient(allow_urls="public")`.
+        limiter: closed with the app.
+        max_image_pixels: default: 50 million.
+    """
+
+    api_key: str | None
+    api_url: str | None
+    requests_per_second: float | None
+    max_concurrency: int | None
+    timeout: float
+    retry: RetryPolicy
+    queue_timeout: float | None
+    max_waiting: int | None
+    limiter: RateLimiter | None
+    http_client: HTTPClient | None
+    transport: Literal["httpx", "aiohttp"]
+    api_key_transport: Literal["auto", "header", "body", "query"]
+    allow_urls: bool
+    trust_env: bool
+    max_response_bytes: int
+    max_image_bytes: int
+    max_image_pixels: int
+    platform_url: str | None
+    adaptive_concurrency: bool
+
+
+def lifespan(
+    *, max_body_bytes: int = LONGEST_BODY, **options: Unpack[ClientOptions]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
+    """The life of one client, which is that of the app: `FastAPI(lifespan=lifespan(...))`.
+
+    In a lifespan of your own: `async with lifespan(...)(app): yield`.
+
+    Args:
+        max_body_bytes: bytes of a request's body that `CancelOnDisconnect` reads for a handler that
+            takes the `Request`; a larger one is a 413. Default: 32 MiB.
+        **options: of the client, see `ClientOptions`. Wrong ones, and a missing key, are told
+            when the app starts.
+    """
+    limiter = options.get("limiter")
+
+    def make_client() -> RoboflowClient:
+        safe: dict[str, Any] = {"max_image_pixels": _MOST_PIXELS, **options, "allow_paths": False}
+        safe["allow_urls"] = "public" if options.get("allow_urls") else False
+        return RoboflowClient(**safe)
+
+    @asynccontextmanager
+    async def live(app: FastAPI) -> AsyncGenerator[dict[str, Any]]:
+        check_number("max_body_bytes", max_body_bytes, at_least=0, whole=True)
+        async with AsyncExitStack() as stack:
+            if isinstance(limiter, AbstractAsyncContextManager):
+                await stack.enter_async_context(limiter)
+            try:
+                client = await stack.enter_async_context(make_client())
+            except Exception as error:
+                forget_locals(error)
+                raise
+            setattr(app.state, _NAME, client)
+            setattr(app.state, LONGEST_BODY_NAME, max_body_bytes)
+            yield {_NAME: client, LONGEST_BODY_NAME: max_body_bytes}
+
+    return live
+
+
+async def get_client(connection: HTTPConnection) -> RoboflowClient:
+    """The app's client: a dependency, to be overridden in tests; `RoboflowDep` asks for it.
+
+    Raises:
+        ConfigurationError: the app has none.
+    """
+    # The lifespan's state also reaches apps that are mounted, the app's own one does not.
+    client = connection.scope.get("state", {}).get(_NAME)
+    if client is None:
+        client = getattr(connection.app.state, _NAME, None)
+    if client is None:
+        raise ConfigurationError(
+            "this app has no RoboflowClient: make it with "
+            "FastAPI(lifespan=roboflow_async.fastapi.lifespan(...)), and let the server run "
+            "lifespans."
+        )
+    return client
+
+
+RoboflowDep = Annotated[RoboflowClient, Depends(get_client)]
+"""The app's client, as an argument of a handler: `client: RoboflowDep`."""
+
+
+async def _streams() -> AsyncGenerator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+StreamsDep = Annotated[AsyncExitStack, Depends(_streams)]
+"""Closes streams when the response has been sent, or its client has left.
+
+A handler that streams is cancelled with its client, but not always inside its loop: then it stays
+suspended until the collector finds it. `await streams.enter_async_context(model.stream(...))`
+does not depend on that.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """What a stranger is told of an error.
+
+    Attributes:
+        status_code: of HTTP.
+        detail: what happened; nothing of the key, the plan or the configuration.
+        retry_after: whole seconds after which another try makes sense, or None.
+    """
+
+    status_code: int
+    detail: str
+    retry_after: int | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Retry-After`, if there is one."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+    @property
+    def websocket_code(self) -> int:
+        """With which code to close a WebSocket.
+
+        https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number
+        """
+        if self.retry_after is not None:
+            return 1013
+        return 1011 if self.status_code >= 500 else 1008
+
+
+_LONGEST_RETRY_AFTER: Final = 3600  # seconds; the client itself pauses no longer
+_BUSY: Final = (QueueTimeoutError, RateLimitError, RateLimiterUnavailableError)
+# The messages of these errors may name files of the server, or how the app is configured.
+_CANNOT_BE_USED: Final = ErrorAnswer(
+    422, "the image cannot be used: it is none, empty, damaged or too large"
+)
+_ANSWERS: Final[tuple[tuple[type[RoboflowError], ErrorAnswer], ...]] = (
+    (ImageError, _CANNOT_BE_USED),
+    (PayloadTooLargeError, ErrorAnswer(413, "the image is too large")),
+    (BadRequestError, ErrorAnswer(422, "the image cannot be processed")),
+    (ConfigurationError, ErrorAnswer(500, "this service is not configured correctly")),
+)
+# What a server says when it could not read the image, also where it calls that its own failure,
+# as Workflows do for what goes wrong in a step: the classes of its errors, its sentences, Pillow's.
+_UNREADABLE: Final = re.compile(
+    r"InputImageLoadError|InvalidImageTypeDeclared|InputFormatInferenceFailed|InvalidNumpyInput"
+    r"|UnidentifiedImageError|could not load (input|valid) image|malformed base64|data is not image"
+    r"|could not (be )?decoded? (bytes )?(into|as) image|cannot identify image file"
+    r"|image file is truncated|truncated file read|broken (png file|data stream)",
+    re.IGNORECASE,
+)
+
+
+def error_answer(error: RoboflowError | ExceptionGroup[Exception]) -> ErrorAnswer:
+    """What to tell a stranger of an error, also in the middle of a stream; the rest is logged.
+
+    503 with `retry_after`: the queue is full, or the API allows no more now. 422: the image cannot
+    be used. 413: the API finds it too large. 504: no answer in time. 500: this app is configured
+    wrongly. 502: everything else, also what is wrong with the key or the plan, without saying more.
+
+    Args:
+        error: the error, or the group that `asyncio.TaskGroup` makes of several: then what is said
+            is that of its worst member. What another try may mend is better than what it may not.
+    """
+    members = [error] if isinstance(error, RoboflowError) else _members(error)
+    answers = [_logged_answer(member) for member in members if isinstance(member, RoboflowError)]
+    return max(answers, key=_badness, default=_UNAVAILABLE)
+
+
+def _members(group: ExceptionGroup[Exception]) -> list[Exception]:
+    members: list[Exception] = []
+    for member in group.exceptions:
+        if isinstance(member, ExceptionGroup):
+            members += _members(cast("ExceptionGroup[Exception]", member))
+        else:
+            members.append(member)
+    return members
+
+
+def _badness(answer: ErrorAnswer) -> tuple[int, int]:
+    return -_WORST_FIRST.index(answer.status_code), answer.retry_after or 0
+
+
+_WORST_FIRST: Final = (500, 502, 413, 422, 504, 503)
+_UNAVAILABLE: Final = ErrorAnswer(502, "the vision service is not available")
+
+
+def _logged_answer(error: RoboflowError) -> ErrorAnswer:
+    answer = _answer_of(error)
+    if answer.status_code < 500:
+        level = logging.INFO
+    else:
+        level = logging.WARNING if answer.retry_after is not None else logging.ERROR
+    kind = type(error).__name__
+    _log.log(level, "answered %d: %s: %s", answer.status_code, kind, error.message)
+    return answer
+
+
+def _answer_of(error: RoboflowError) -> ErrorAnswer:
+    status = error.status_code if isinstance(error, APIStatusError) else None
+    if isinstance(error, ServerError) and _UNREADABLE.search(f"{error.message} {error.body}"):
+        return _CANNOT_BE_USED
+    is_away = isinstance(error, APIConnectionError) and error.fault == "outage"
+    if isinstance(error, _BUSY) or status == 503 or is_away:
+        asked = getattr(error, "retry_after", None) or 1
+        seconds = math.ceil(min(max(asked, 1), _LONGEST_RETRY_AFTER))
+        return ErrorAnswer(503, f"busy: try again in {seconds} s", seconds)
+    if isinstance(error, APITimeoutError) or status in (408, 504):
+        return ErrorAnswer(504, "the vision service did not answer in time")
+    for kind, answer in _ANSWERS:
+        if isinstance(error, kind):
+            return answer
+    return _UNAVAILABLE
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Let the app answer our errors as `error_answer` says, with `{"detail": ...}`.
+
+    Groups of them, too, in which nothing else is. What happened is logged, by the logger
+    `roboflow_async.fastapi`: what is wrong with an image or a request as INFO, with the API or
+    this app as WARNING or ERROR.
+    """
+    app.add_exception_handler(RoboflowError, _answer_error)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
+    of_the_app: Any = app.exception_handlers.get(ExceptionGroup)
+
+    async def answer_group(connection: Request | WebSocket, error: Exception) -> Response:
+        group = cast("ExceptionGroup[Exception]", error)
+        members = _members(group)
+        if not all(isinstance(member, (RoboflowError, ClientDisconnect)) for member in members):
+            if of_the_app is None:
+                raise group  # the app's own, and its fault
+            answer = of_the_app(connection, group)
+            return await answer if inspect.isawaitable(answer) else answer
+        if any(isinstance(member, ClientDisconnect) for member in members):
+            return await _answer_nobody(connection, group)
+        return await _answer_error(connection, group)
+
+    app.add_exception_handler(ExceptionGroup, answer_group)
+
+
+async def _answer_error(connection: Request | WebSocket, error: Exception) -> Response:
+    answer = error_answer(cast("RoboflowError | ExceptionGroup[Exception]", error))
+    if isinstance(connection, WebSocket):
+        await connection.close(answer.websocket_code, answer.detail)
+    return JSONResponse({"detail": answer.detail}, answer.status_code, answer.headers)
+
+
+async def _answer_nobody(_: Request | WebSocket, __: Exception) -> Response:
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)

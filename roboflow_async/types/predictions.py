@@ -1,0 +1,343 @@
+"""What models answer, for each task: see answers.py for what all of them have."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from roboflow_async._engine.jsonvalues import is_array, is_object
+from roboflow_async.types.base import (
+    FAIL_FAST,
+    DetectedObject,
+    ImageInference,
+    ImageSize,
+    Inference,
+    Point,
+    ScoredBox,
+    ServerModel,
+)
+from roboflow_async.types.to_supervision import to_classifications, to_detections
+
+if TYPE_CHECKING:
+    import supervision
+
+__all__ = [
+    "AnomalyDetection",
+    "AnomalyMap",
+    "Classification",
+    "ClassifiedAs",
+    "InstanceSegmentation",
+    "Keypoint",
+    "KeypointsDetection",
+    "KeypointsObject",
+    "MaskCoordinates",
+    "MultiLabelClassification",
+    "MultiLabelScore",
+    "ObjectDetection",
+    "Prediction",
+    "RLEObject",
+    "SegmentedObject",
+    "SemanticMask",
+    "SemanticSegmentation",
+    "Stub",
+    "Task",
+    "prediction_type",
+    "task_told_by",
+]
+
+Task = Literal[
+    "object-detection",
+    "instance-segmentation",
+    "semantic-segmentation",
+    "classification",
+    "keypoint-detection",
+]
+"""What a model does, as the server's registry names it."""
+
+
+class SegmentedObject(ScoredBox):
+    """An object in its outline, a polygon."""
+
+    class_confidence: float | None = None
+    points: Annotated[list[Point], FAIL_FAST]
+    mask_format: Literal["polygon"] = "polygon"
+
+
+class RLEObject(ScoredBox):
+    """An object with its mask (`response_mask_format="rle"`).
+
+    Attributes:
+        rle: `{"size": [height, width], "counts": ...}`, as COCO has it, in pixels of the image
+            as it was sent: `max_side` does not scale it back.
+    """
+
+    rle: dict[str, Any]
+    mask_format: Literal["rle"] = "rle"
+
+
+def _kind_of_segment(item: object) -> str:
+    """Which of the two it is: tried in turn, both would list what is wrong."""
+    has_mask = "rle" in item if is_object(item) else isinstance(item, RLEObject)
+    return "rle" if has_mask else "polygon"
+
+
+Segment = Annotated[
+    Annotated[SegmentedObject, Tag("polygon")] | Annotated[RLEObject, Tag("rle")],
+    Discriminator(_kind_of_segment),
+]
+
+
+class Keypoint(ServerModel):
+    """A point of an object's pose, in pixels; `confidence` is 0 to 1."""
+
+    x: float
+    y: float
+    confidence: float
+    class_name: str = Field(alias="class")
+    class_id: int | None = None
+
+
+class KeypointsObject(DetectedObject):
+    """An object with its pose."""
+
+    keypoints: Annotated[list[Keypoint], FAIL_FAST]
+
+
+class ObjectDetection(ImageInference):
+    """Objects in boxes."""
+
+    predictions: Annotated[list[DetectedObject], FAIL_FAST]
+
+    def to_supervision(self) -> "supervision.Detections":
+        """As `supervision.Detections` (extra `supervision`)."""
+        return to_detections(self)
+
+
+class MaskCoordinates(ServerModel):
+    """The grid that masks are on, when it is coarser than the image."""
+
+    coordinate_system: Literal["mask_grid"] = "mask_grid"
+    width: int
+    height: int
+    scale_x: float
+    scale_y: float
+
+
+class InstanceSegmentation(ImageInference):
+    """Objects in outlines, or with masks."""
+
+    predictions: Annotated[list[Segment], FAIL_FAST]
+    original_image: ImageSize | None = None
+    mask_metadata: MaskCoordinates | None = None
+
+    def to_supervision(self) -> "supervision.Detections":
+        """As `supervision.Detections` with masks (extra `supervision`)."""
+        return to_detections(self)
+
+
+class KeypointsDetection(ImageInference):
+    """Objects in boxes, with their poses."""
+
+    predictions: Annotated[list[KeypointsObject], FAIL_FAST]
+
+    def to_supervision(self) -> "supervision.Detections":
+        """As `supervision.Detections`: the boxes (extra `supervision`)."""
+        return to_detections(self)
+
+
+class SemanticMask(ServerModel):
+    """A class for each pixel of the image as it was sent.
+
+    Attributes:
+        segmentation_mask: base64 of a PNG: the class of each pixel.
+        class_map: names of the classes by their number.
+        confidence_mask: base64 of a PNG: the confidence of each pixel.
+        present_class_ids: the classes that the mask holds.
+    """
+
+    segmentation_mask: str
+    class_map: dict[str, str]
+    confidence_mask: str
+    present_class_ids: list[int] | None = None
+
+
+class SemanticSegmentation(ImageInference):
+    """A class for each pixel."""
+
+    predictions: SemanticMask
+
+
+class ClassifiedAs(ServerModel):
+    """A class and its confidence, 0 to 1."""
+
+    class_name: str = Field(alias="class")
+    class_id: int | None = None
+    confidence: float
+
+
+def _scores(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores by name, also if each is a bare number."""
+    return {
+        name: score if is_object(score) else {"confidence": score} for name, score in named.items()
+    }
+
+
+def _as_list(predictions: object) -> object:
+    """Classes in a list, also if they are given by name."""
+    if not is_object(predictions):
+        return predictions
+    return [{"class": name, **score} for name, score in _scores(predictions).items()]
+
+
+def _by_name(predictions: object) -> object:
+    """Classes by name, also if they are given in a list."""
+    if is_object(predictions):
+        return _scores(predictions)
+    if is_array(predictions):
+        items: list[object] = predictions
+        if all(is_object(item) and "class" in item for item in items):
+            return {str(item["class"]): item for item in predictions}
+    return predictions
+
+
+class Classification(ImageInference):
+    """One class for the image.
+
+    Attributes:
+        predictions: all of them.
+        top: the name of the likeliest.
+        confidence: its confidence, 0 to 1.
+    """
+
+    predictions: Annotated[list[ClassifiedAs], FAIL_FAST, BeforeValidator(_as_list)]
+    top: str = ""
+    confidence: float = 0.0
+    parent_id: str | None = None
+
+    def to_supervision(self) -> "supervision.Classifications":
+        """As `supervision.Classifications` (extra `supervision`)."""
+        return to_classifications(self.predictions)
+
+
+class AnomalyMap(ServerModel):
+    """How unusual each place is: row by row, little-endian float32, in base64."""
+
+    shape: list[int]
+    dtype: Literal["float32"]
+    data: str
+
+
+class AnomalyDetection(Classification):
+    """Whether the image is unusual."""
+
+    anomaly_score: float
+    anomaly_threshold: float
+    anomaly_scale: float
+    is_anomalous: bool
+    anomaly_map: AnomalyMap | None = None
+
+
+class MultiLabelScore(ServerModel):
+    """A class's confidence, 0 to 1."""
+
+    confidence: float
+    class_id: int | None = None
+
+
+class MultiLabelClassification(ImageInference):
+    """Any number of classes for the image.
+
+    Attributes:
+        predictions: all of them, by name.
+        predicted_classes: the names of those that apply.
+    """
+
+    predictions: Annotated[dict[str, MultiLabelScore], BeforeValidator(_by_name)]
+    predicted_classes: list[str]
+    parent_id: str | None = None
+
+
+class Stub(Inference):
+    """The answer of a model that has no weights yet."""
+
+    is_stub: bool
+    model_id: str
+    task_type: str
+
+
+Prediction = (
+    ObjectDetection
+    | InstanceSegmentation
+    | KeypointsDetection
+    | SemanticSegmentation
+    | Classification
+    | AnomalyDetection
+    | MultiLabelClassification
+    | Stub
+)
+
+
+_BY_TASK: Mapping[str, type[Prediction]] = {
+    "object-detection": ObjectDetection,
+    "instance-segmentation": InstanceSegmentation,
+    "keypoint-detection": KeypointsDetection,
+    "semantic-segmentation": SemanticSegmentation,
+}
+_TASKS: Mapping[type[Prediction], Task] = {
+    ObjectDetection: "object-detection",
+    InstanceSegmentation: "instance-segmentation",
+    KeypointsDetection: "keypoint-detection",
+    SemanticSegmentation: "semantic-segmentation",
+    Classification: "classification",
+    MultiLabelClassification: "classification",
+    AnomalyDetection: "classification",
+}
+# Of classifications there are several, so the answer's fields tell, whatever the task.
+_BY_FIELD: Mapping[str, type[Prediction]] = {
+    "anomaly_score": AnomalyDetection,
+    "predicted_classes": MultiLabelClassification,
+    "top": Classification,
+}
+_BY_FIELD_OF_THE_FIRST: Mapping[str, type[Prediction]] = {
+    "keypoints": KeypointsDetection,
+    "points": InstanceSegmentation,
+    "rle": InstanceSegmentation,
+    "x": ObjectDetection,
+    "class": Classification,
+}
+
+
+def prediction_type(answer: object, task: Task | None) -> type[Prediction]:
+    """Which of the types an answer is of.
+
+    Args:
+        answer: its JSON.
+        task: what the model does; None, if that is not known: then the answer's fields tell,
+            and one that found nothing counts as an `ObjectDetection`.
+    """
+    fields: Mapping[str, Any] = answer if is_object(answer) else {}
+    if "is_stub" in fields:
+        return Stub
+    found = _BY_TASK.get(task or "") or _first(_BY_FIELD, fields)
+    if found is not None:
+        return found
+    predictions = fields.get("predictions")
+    if is_object(predictions):
+        scores = task == "classification" or "segmentation_mask" not in predictions
+        return Classification if scores and predictions else SemanticSegmentation
+    first: object = predictions[0] if is_array(predictions) and predictions else None
+    otherwise = Classification if task == "classification" else ObjectDetection
+    return _first(_BY_FIELD_OF_THE_FIRST, first if is_object(first) else {}) or otherwise
+
+
+def task_told_by(answer: object, kind: type[Prediction]) -> Task | None:
+    """What a model does, if an answer of this type tells: one that found nothing does not."""
+    fields: Mapping[str, Any] = answer if is_object(answer) else {}
+    tells = fields.get("predictions") or _first(_BY_FIELD, fields)
+    return _TASKS.get(kind) if tells else None
+
+
+def _first(
+    types: Mapping[str, type[Prediction]], fields: Mapping[str, Any]
+) -> type[Prediction] | None:
+    return next((types[name] for name in types if name in fields), None)

@@ -1,0 +1,163 @@
+"""Predictions as objects of the supervision library (extra `supervision`)."""
+
+import importlib
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from math import prod
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from pydantic import BaseModel
+
+from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
+from roboflow_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import supervision
+
+__all__ = ["remember_given_size", "to_classifications", "to_detections"]
+
+
+_NO_CLASS_ID: Final = -1  # where the server tells only names
+_MOST_PIXELS: Final = 178_956_970  # of a mask: as of an image (`max_image_pixels`)
+_MOST_MASK_PIXELS: Final = 1_000_000_000  # of all of them: a gigabyte, and twice that on the way
+_FARTHEST: Final = 1_000_000  # pixels from the corner: OpenCV's own numbers end soon after
+_GIVEN_SIZE: Final = "_given_size"
+
+
+class _Classified(Protocol):
+    @property
+    def class_id(self) -> int | None: ...
+    @property
+    def confidence(self) -> float: ...
+
+
+def remember_given_size(prediction: BaseModel, size: tuple[int, int]) -> None:
+    """Keep the size of the image that was given with a prediction about it, which may say more."""
+    # As functools.cached_property would: it is no field, and makes no difference between equals.
+    vars(prediction)[_GIVEN_SIZE] = size
+
+
+def to_detections(prediction: BaseModel) -> "supervision.Detections":
+    """Boxes, and masks where there are some.
+
+    Raises:
+        ConfigurationError: the extra is not installed, or there are masks and the image has no
+            size, a larger one than what was given, or one that no memory is enough for.
+    """
+    # It reads the same JSON as the server sent, but needs what the first hosted API leaves out.
+    fields = prediction.model_dump(by_alias=True, mode="json")
+    for item in fields["predictions"]:
+        if item["class_id"] is None:
+            item["class_id"] = _NO_CLASS_ID
+    masked = [item for item in fields["predictions"] if _has_mask(item)]
+    sizes: Any = fields["image"]
+    if is_object(sizes):
+        sizes = [sizes]
+    size: JSONObject | None = sizes[0] if len(sizes) == 1 else None  # else of a batch
+    if masked:
+        if size is None:
+            raise ConfigurationError(
+                "to_supervision() makes masks of the size of the image, which the server did not "
+                "tell: take the points themselves."
+            )
+        _check_masks(masked, size["width"], size["height"], prediction.__dict__.get(_GIVEN_SIZE))
+    fields["image"] = size or {"width": 0, "height": 0}  # not looked at for boxes
+    library = _library()
+    with _told():
+        return library.Detections.from_inference(fields)
+
+
+def _has_mask(item: Mapping[str, Any]) -> bool:
+    return any(item.get(name) for name in ("points", "rle", "rle_mask"))
+
+
+def _check_masks(
+    masked: Sequence[Mapping[str, Any]],
+    width: int,
+    height: int,
+    given_size: tuple[int, int] | None,
+) -> None:
+    """Raise `ConfigurationError` for masks that are larger than what they may be of.
+
+    Each pixel of each mask is a byte: a few numbers of a server would fill all memory.
+    """
+    told = f"to_supervision() makes {len(masked)} masks of {width} x {height} pixels"
+    if min(width, height) <= 0:
+        raise ConfigurationError(f"{told}, as the server tells the size of the image.")
+    if given_size is not None and max(width, height) > max(given_size):
+        raise ConfigurationError(
+            f"{told}, as the server tells the size of an image that has "
+            f"{given_size[0]} x {given_size[1]}: take the points themselves."
+        )
+    if width * height > _MOST_PIXELS or width * height * len(masked) > _MOST_MASK_PIXELS:
+        raise ConfigurationError(
+            f"{told}: more than {_MOST_PIXELS:,} each, or {_MOST_MASK_PIXELS:,} in all. Take the "
+            "points themselves, or make the image smaller before it is sent (max_side=)."
+        )
+    most = width * height if given_size is None else max(width * height, prod(given_size))
+    for item in masked:
+        points: object = item.get("points")
+        if is_array(points) and not all(map(_is_near, points)):
+            raise ConfigurationError(f"{told}, and a point is none, or lies outside of any image.")
+        for name in ("rle", "rle_mask"):
+            if item.get(name):
+                _check_rle(item[name], most, told)
+
+
+def _is_near(point: object) -> bool:
+    """Whether OpenCV can draw it; what has no outline by its type may have anything there."""
+    if not is_object(point):
+        return False
+    ways = (point.get("x"), point.get("y"))
+    return all(isinstance(way, (int, float)) and abs(way) <= _FARTHEST for way in ways)
+
+
+def _check_rle(rle: object, most: int, told: str) -> None:
+    """Raise `ConfigurationError` for a run-length mask of more pixels than the image has."""
+    fields: Mapping[str, Any] = rle if is_object(rle) else {}
+    size, counts = fields.get("size"), fields.get("counts")
+    # What is no such size is told by supervision, and costs nothing.
+    if is_array(size) and len(size) == 2 and all(isinstance(side, int) for side in size):
+        if min(size) < 0 or size[0] * size[1] > most:
+            raise ConfigurationError(f"{told}, and one of them has {size[1]} x {size[0]} itself.")
+    elif size is not None:
+        raise ConfigurationError(f"{told}, and one of them has no size.")
+    # Seven characters for each run at most (of 5 bits), or a number.
+    if isinstance(counts, (str, list)) and len(cast("str", counts)) > 7 * (most + 1):
+        raise ConfigurationError(f"{told}, and one of them has more runs than pixels.")
+
+
+def to_classifications(predictions: Sequence[_Classified]) -> "supervision.Classifications":
+    """Classes with their confidence."""
+    library = _library()
+    numpy: Any = importlib.import_module("numpy")
+    with _told():
+        return library.Classifications(
+            class_id=numpy.array([_number(item) for item in predictions], dtype=int),
+            confidence=numpy.array([item.confidence for item in predictions], dtype=float),
+        )
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    """Around what may not take what a server says: an id of 400 digits, a mask that has no end."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error!s:.200}"
+    else:
+        return
+    raise ConfigurationError(f"supervision cannot take these predictions ({reason}).")
+
+
+def _number(item: _Classified) -> int:
+    return _NO_CLASS_ID if item.class_id is None else item.class_id
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("supervision")
+    except ImportError:
+        raise ConfigurationError(
+            "to_supervision() needs an extra: pip install 'roboflow-async[supervision]'."
+        ) from None

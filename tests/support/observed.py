@@ -1,0 +1,18 @@
+"""What a server was sent, and the sockets that are open to it."""
+
+import base64
+import hashlib
+
+import psutil
+from support.loopback import Server
+
+
+def sent_hash(image: bytes) -> str:
+    return hashlib.sha256(base64.b64encode(image)).hexdigest()
+
+
+def sockets_to(server: Server) -> int:
+    """Our sockets that are connected to that server."""
+    port = int(server.url.rsplit(":", 1)[1])
+    connections = psutil.Process().net_connections("tcp")
+    return sum(1 for one in connections if one.raddr and one.raddr.port == port)

@@ -1,0 +1,459 @@
+"""A hostile server's responses: little memory, a loop that goes on, finite numbers."""
+
+import asyncio
+import base64
+import gzip
+import json
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pydantic
+import pytest
+from conftest import JPEG, MakeClient, picture
+from support.loopback import Reply, Server, outputs
+
+from roboflow_async import ConfigurationError, ImageError, ResponseError, RetryPolicy, open_image
+from roboflow_async._engine.api.bounded_validation import bounded_validation
+from roboflow_async._engine.api.large_json import Weight, parse_in_pieces
+from roboflow_async._engine.api.responses import Answer, parse_json
+from roboflow_async.testing import draw_scene
+from roboflow_async.types.predictions import (
+    AnomalyDetection,
+    Classification,
+    InstanceSegmentation,
+    KeypointsDetection,
+    MultiLabelClassification,
+    ObjectDetection,
+    SemanticSegmentation,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:OpenCV")]
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "large_responses.py"
+BOX = {"x": 50, "y": 40, "width": 20, "height": 10, "confidence": 0.9, "class": "cat"}
+TRIANGLE = [{"x": 40, "y": 35}, {"x": 60, "y": 35}, {"x": 50, "y": 45}]
+
+
+def many(item: bytes, size: int) -> bytes:
+    """A list of an item that has so many bytes."""
+    return b"[" + b",".join([item] * (size // (len(item) + 1))) + b"]"
+
+
+def predictions(item: bytes, size: int) -> bytes:
+    return b'{"image":{"width":9,"height":9},"predictions":' + many(item, size) + b"}"
+
+
+# Memory
+
+
+def in_a_process(kind: str, megabytes: float) -> dict[str, Any]:
+    """What one such response costs a process of its own."""
+    command = [sys.executable, str(BENCHMARK), "--json", "--only", kind]
+    command += ["--megabytes", str(megabytes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return json.loads(done.stdout.splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["{} for segments", "[] in an output", "{} for classes by name", "one outline", "deep nesting"],
+)
+def test_a_response_of_8_mb_never_takes_more_than_ten_times_its_size(kind: str) -> None:
+    found = in_a_process(kind, 8)
+    assert "Error" in found["outcome"]
+    assert found["memory"] <= 10 * found["size"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ObjectDetection, InstanceSegmentation, KeypointsDetection, Classification,
+        AnomalyDetection, MultiLabelClassification,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("item", [{}, [], None, {"x": 1}])
+def test_the_first_prediction_that_is_wrong_ends_the_list(kind: type[Any], item: Any) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        kind.model_validate({"predictions": [item] * 100_000})
+    assert caught.value.error_count() < 20
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"predictions": [{**BOX, "points": [{}] * 50_000}]},
+        {"predictions": [{**BOX, "points": [{"x": 1, "y": "a"}] * 50_000}]},
+        {"image": [{}] * 50_000, "predictions": []},
+    ],
+)
+def test_so_do_points_and_sizes(value: Any) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        InstanceSegmentation.model_validate(value)
+    assert caught.value.error_count() < 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (MultiLabelClassification, {"predictions": {str(i): {} for i in range(50_000)}}),
+        (SemanticSegmentation, {"predictions": {"class_map": {str(i): 1 for i in range(50_000)},
+                                                "present_class_ids": ["a"] * 50_000}}),
+        (list[ObjectDetection], [{}] * 50_000),
+        (dict[str, list[int]], {str(i): ["a"] * 5 for i in range(20_000)}),
+        (list[list[float]], [["a"] * 50_000] * 2),
+        (set[int], ["a"] * 50_000),
+    ],
+)  # fmt: skip
+def test_of_any_type_little_is_kept_of_what_is_wrong(kind: Any, value: Any) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        bounded_validation(pydantic.TypeAdapter(kind), value)
+    assert caught.value.error_count() < 3000
+
+
+class Node(pydantic.BaseModel):
+    name: str = "list"
+    type: str = "dict"
+    nodes: list["Node"] = pydantic.Field(default_factory=list, max_length=2500)
+    named: dict[str, tuple[int, ...]] = pydantic.Field(default={"type": (1,)}, min_length=1)
+    either: list[int] | list[str] | None = None
+
+
+def test_what_fits_is_the_same_in_steps() -> None:
+    """Models that hold themselves, lengths of the whole, unions: as pydantic has them."""
+    value = {
+        "nodes": [{"either": ["a"] * 3}] * 2500,
+        "named": {str(i): [i] for i in range(2500)},
+        "either": ["1"] * 3000,
+    }
+    adapter = pydantic.TypeAdapter(Node)
+    assert bounded_validation(adapter, value) == adapter.validate_python(value)
+    for wrong in (
+        {"nodes": [{}] * 2501},
+        {"named": {}},
+        {"nodes": [{}] * 2000 + [3]},
+        {"either": [1] * 2000 + [{}]},
+    ):
+        with pytest.raises(pydantic.ValidationError):
+            bounded_validation(adapter, wrong)
+    with pytest.raises(pydantic.ValidationError, match=r"nodes\.2000"):
+        bounded_validation(adapter, {"nodes": [{}] * 2000 + [3]})
+
+
+# The event loop
+
+
+class Threads(pydantic.BaseModel):
+    """Tells which thread it was made in."""
+
+    a: Any
+    thread: int = 0
+
+    @pydantic.model_validator(mode="after")
+    def note(self) -> "Threads":
+        self.thread = threading.get_ident()
+        return self
+
+
+@pytest.mark.parametrize(("size", "is_large"), [(1000, False), (1_100_000, True)])
+async def test_a_large_response_is_parsed_in_another_thread(
+    server: Server, make_client: MakeClient, size: int, is_large: bool
+) -> None:
+    server.handler = lambda _: Reply(body=outputs(a="A" * size))
+    async with make_client() as client:
+        found = await client.workflow("w", "f", output_type=Threads).run(picture(0))
+    assert (found.thread != threading.get_ident()) == is_large
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_the_loop_goes_on_while_a_large_response_is_parsed(
+    server: Server, make_client: MakeClient, compressed: bool
+) -> None:
+    """150,000 points in an outline: in one call of the parser and of pydantic half a second."""
+    point = b'{"x":1021.5,"y":456.5}'
+    outline = many(point, 150_000 * 23)
+    fields = json.dumps(BOX)[1:-1].encode()
+    body = b'{"predictions":[{' + fields + b',"points":' + outline + b"}]}"
+    headers = {"Content-Encoding": "gzip"} if compressed else {}
+    server.handler = lambda _: Reply(body=gzip.compress(body, 1) if compressed else body,
+                                     headers=headers)  # fmt: skip
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.001)
+            ticks += 1
+
+    async with make_client() as client:
+        ticking = asyncio.create_task(tick())
+        found = await client.model("pets/3", task="instance-segmentation").run(picture(0))
+        ticking.cancel()
+    assert len(found.predictions[0].points) == 150_000
+    assert ticks >= 15  # a hundred, where nothing else runs
+
+
+async def test_who_cancels_does_not_wait_for_the_parsing(
+    server: Server, make_client: MakeClient
+) -> None:
+    begun, released = threading.Event(), threading.Event()
+
+    class Slow(pydantic.BaseModel):
+        @pydantic.model_validator(mode="before")
+        @classmethod
+        def wait(cls, value: Any) -> Any:
+            begun.set()
+            released.wait(30)
+            return value
+
+    server.handler = lambda _: Reply(body=outputs(a="A" * 1_100_000))
+    async with make_client() as client:
+        call = asyncio.create_task(client.workflow("w", "f", output_type=Slow).run(picture(0)))
+        while not begun.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert client.stats.in_flight == 0
+        released.set()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        many(b"[]", 1_000_000),
+        many(b"{}", 33_000_000),
+        many(b"0", 33_000_000),
+        many(b'{"x":1,"y":1}', 33_000_000),
+        many(b'""', 33_000_000),
+        many(b'{"":0}', 33_000_000),
+        b"[" * 5_000_000,
+        b'{"a":' * 5_000_000,
+    ],
+    ids=range(8),
+)
+def test_what_would_take_too_much_is_refused_unparsed(content: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(ResponseError, match="max_response_bytes") as caught:
+        parse_json(Answer(200, {}, content))
+    assert time.process_time() - began < 5  # a third of a second, where nothing else runs
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        many(b'{"x":1021.5,"y":456.5}', 4_500_000),
+        many(b"[1021.5,456.5]", 2_500_000),
+        many(b"[" + b",".join([b"0.12345678901234567"] * 1000) + b"]", 30_000_000),
+        b'["' + b"A" * 33_000_000 + b'"]',
+    ],
+    ids=["outlines", "pairs", "a depth map", "a picture"],
+)
+def test_what_servers_do_send_is_parsed(content: bytes) -> None:
+    assert parse_json(Answer(200, {}, content)) == json.loads(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" + b'"\\u00e9\\ud83d\\ude00\\n",' * 20_000 + b"1]",
+        b'["' + "é😀".encode() * 60_000 + b'\\\\"]',
+        b'{"a": ' + many(b'{ "b" : [ [ [ [ [ 1 ] ] ] ] ] }', 300_000) + b', "a": [1 , 2 ] } ',
+        b"{" + b",".join(b'"%d": [%d]' % (i % 9000, i) for i in range(20_000)) + b"}",
+        b" [ ] ",
+        b'{"":{}}',
+        b"1",
+    ],
+    ids=range(7),
+)
+def test_in_pieces_it_is_what_it_is_as_a_whole(content: bytes) -> None:
+    assert parse_in_pieces(content) == json.loads(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[", b"[1,]", b"[1 2]", b'{"a"}', b'{"a":1,}', b"{1:2}", b"[1}", b"]", b'"', b'"\\',
+     b'"\\ud800"', b'["\x01"]', b"[" * 300 + b"]" * 300, b"[1]]", b'["\xff"]', b"[NaN]",
+     b"9" * 20_000, b'["' + b"a" * 100_000, b"[" + b"1," * 100_000, b"[" + b"1," * 100_000 + b"]"],
+    ids=range(21),
+)  # fmt: skip
+def test_in_pieces_it_is_no_json_either(content: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - each says what it is
+        parse_in_pieces(content)
+
+
+def test_a_weight_is_no_less_than_what_is_there() -> None:
+    weight = Weight(b'[{"a":[1,2],"b":"c"},{}]')
+    assert (weight.arrays, weight.objects, weight.commas, weight.colons) == (2, 2, 3, 2)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_of_an_error_64_kb_are_looked_at(
+    server: Server, make_client: MakeClient, status: int
+) -> None:
+    server.handler = lambda _: Reply(status, many(b"[]", 32 << 20))
+    async with make_client(retry=RetryPolicy(max_attempts=3, base=0.001)) as client:
+        began = time.process_time()
+        with pytest.raises(Exception, match=f"HTTP {status}") as caught:
+            await client.workflow("w", "f").run(picture(0))
+        assert time.process_time() - began < 10
+    assert len(str(caught.value)) < 700
+
+
+# Numbers
+
+INFINITE = [
+    "1e999", "-1e999", "1E+400", "NaN", "Infinity", "-Infinity", "1" + "0" * 400 + ".5",
+    "9" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", INFINITE)
+@pytest.mark.parametrize("size", [0, 200_000])
+async def test_no_number_of_an_output_is_infinite(
+    server: Server, make_client: MakeClient, number: str, size: int
+) -> None:
+    more = f',"b":"{"A" * size}","c":[{"0," * (size // 4)}0]'
+    for body, call in [
+        (f'{{"outputs":[{{"a":{{"deep":[1,[{number}]]}}{more}}}]}}', "workflow"),
+        (f'{{"predictions":[{{{json.dumps(BOX)[1:-1]},"more":[{number}]}}]{more}}}', "model"),
+        (f'{{"predictions":[],"time":{number}{more}}}', "infer"),
+    ]:
+        server.handler = lambda _, body=body: Reply(body=body.encode())
+        async with make_client() as client:
+            with pytest.raises(ResponseError):
+                if call == "workflow":
+                    await client.workflow("w", "f").run(picture(0))
+                elif call == "model":
+                    await client.model("pets/3", task="object-detection").run(picture(0))
+                else:
+                    await client.infer(picture(0), "pets/3")
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf", "1e999", "Infinity"])
+def test_nor_is_one_that_is_written_as_text(number: str) -> None:
+    for name in ("x", "confidence"):
+        with pytest.raises(pydantic.ValidationError):
+            ObjectDetection.model_validate({"predictions": [{**BOX, name: number}]})
+    with pytest.raises(pydantic.ValidationError):
+        InstanceSegmentation.model_validate(
+            {"predictions": [{**BOX, "points": [{"x": number, "y": 1}]}]}
+        )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-5",
+        "9" * 49,
+        "9" * 40,
+        "inf",
+        "nan",
+        "٣",
+        "1e3",
+        "86401",
+        "",
+        "0x1",
+        "1_0",
+        "-0.1",
+        "0\x1f",
+    ],
+)
+async def test_a_processing_time_that_cannot_be_is_in_no_statistics(
+    server: Server, make_client: MakeClient, text: str
+) -> None:
+    assert Answer(200, {"x-processing-time": text}, b"").processing_time is None
+    if text.isascii() and text.isprintable():
+        server.handler = lambda _: Reply(body=outputs(a=1), headers={"X-Processing-Time": text})
+        async with make_client() as client:
+            await client.workflow("w", "f").run(picture(0))
+            assert client.stats.processing_time == 0
+
+
+# Masks
+
+
+def segments(width: int, height: int, count: int = 1, **fields: Any) -> InstanceSegmentation:
+    item = {**BOX, "points": TRIANGLE, **fields}
+    if "rle" in item:
+        del item["points"]
+    return InstanceSegmentation.model_validate(
+        {"image": {"width": width, "height": height}, "predictions": [item] * count}
+    )
+
+
+@pytest.mark.parametrize(
+    "prediction",
+    [
+        segments(60_000, 60_000),
+        segments(10_000, 10_000, 11),
+        segments(2**40, 1),
+        segments(-5, 100),
+        segments(0, 100),
+        segments(100, 80, points=[*TRIANGLE, {"x": 1e300, "y": 0}]),
+        segments(100, 80, rle={"size": [60_000, 60_000], "counts": [3_600_000_000]}),
+        segments(100, 80, rle={"size": [-80, -100], "counts": [8000]}),
+        segments(100, 80, rle={"size": [1e9, 1e9], "counts": "0"}),
+        segments(100, 80, rle={"size": [80, 100], "counts": [1] * 100_000}),
+        segments(100, 80, class_id=10**400),
+        ObjectDetection.model_validate(
+            {
+                "image": {"width": 100, "height": 80},
+                "predictions": [{**BOX, "points": [*TRIANGLE, {"x": "5", "y": 1}]}],
+            }
+        ),
+    ],
+    ids=range(12),
+)
+def test_masks_of_more_pixels_than_there_can_be_are_not_made(
+    prediction: InstanceSegmentation | ObjectDetection,
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"to_supervision|supervision cannot"):
+        prediction.to_supervision()
+
+
+async def test_masks_are_no_larger_than_the_image_that_was_sent(
+    server: Server, make_client: MakeClient
+) -> None:
+    body = {"image": {"width": 4000, "height": 3000}, "predictions": [{**BOX, "points": TRIANGLE}]}
+    server.handler = lambda _: Reply(body=json.dumps(body).encode())
+    async with make_client() as client:
+        model = client.model("pets/3", task="instance-segmentation")
+        found = await model.run(draw_scene(1).jpeg)
+        with pytest.raises(ConfigurationError, match="640 x 480"):
+            found.to_supervision()
+        assert found == InstanceSegmentation.model_validate(body)
+        assert "given_size" not in found.model_dump_json()
+
+
+# Images in outputs
+
+
+def png(width: int, height: int) -> bytes:
+    """The head of one that says that it is so large."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"x")
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (7072, 7072)])
+def test_an_image_output_that_unfolds_to_gigabytes_is_refused_by_its_head(
+    size: tuple[int, int],
+) -> None:
+    output = base64.b64encode(png(*size)).decode()
+    with pytest.raises(ImageError, match="max_pixels"):
+        open_image({"type": "base64", "value": output})
+
+
+@pytest.mark.parametrize("content", [JPEG, b"GIF89a", png(5, 5), b"II*\x00", b"P6 9 9 255 a"])
+def test_an_image_output_that_is_broken_is_an_image_error(content: bytes) -> None:
+    with pytest.raises(ImageError):
+        open_image(base64.b64encode(content).decode())

@@ -1,0 +1,218 @@
+"""The API key appears nowhere: every failure of the library, searched for a marked key."""
+
+import asyncio
+import gc
+import json
+import logging
+import pickle
+import traceback
+import warnings
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from conftest import picture
+from pydantic import BaseModel
+from support.loopback import Reply, Server, hang, outputs, raw, reset, truncate
+
+from roboflow_async import Pacer, RetryPolicy, RoboflowClient, RoboflowError
+
+pytestmark = pytest.mark.anyio
+
+KEY = "rf_MARKED+key/0123456789=="
+FORMS = (KEY, quote(KEY, safe=""), quote(KEY))
+
+
+READERS = ("responses", "content", "workflow")
+
+
+def assert_clean(text: str, where: str) -> None:
+    for form in FORMS:
+        assert form not in text, where
+
+
+def search(error: BaseException, where: str) -> None:
+    """Everything that can be seen of an error, and of the errors behind it."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        one = pending.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        pending += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            pending += one.exceptions
+        assert_clean(str(one), where)
+        assert_clean(repr(one), where)
+        assert_clean(repr(one.__dict__), where)
+        assert_clean(repr(one.args), where)
+        assert_clean("".join(traceback.format_exception(one)), where)
+        # What error trackers send home: the local variables of each of our frames. (Those that
+        # read answers hold what the server said; that is the caller's own.)
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            file = Path(frame.f_code.co_filename)
+            if file.parent.name == "roboflow_async" and file.stem not in READERS:
+                for name, value in frame.f_locals.items():
+                    assert_clean(repr(value), f"{where}: {frame.f_code.co_name}.{name}")
+    if isinstance(error, RoboflowError):
+        assert_clean(repr(pickle.loads(pickle.dumps(error)).__dict__), where)
+        assert_clean(pickle.dumps(error, 0).decode("latin-1"), where)
+
+
+class Count(BaseModel):
+    count: int
+
+
+ECHO = json.dumps({"message": f"unknown key {KEY}", "error": KEY, "detail": {KEY: KEY}}).encode()
+
+REPLIES: dict[str, Any] = {
+    **{str(code): Reply(code, ECHO) for code in (400, 401, 402, 403, 404, 413, 422, 423, 429, 500)},
+    "request id": Reply(400, b"no", {"X-Request-ID": f"a {KEY}"}),
+    "request id, 200": Reply(200, b"no", {"X-Request-ID": KEY}),
+    "request id, large": Reply(200, bytes(60_000), {"X-Request-ID": KEY}),
+    "plain text": Reply(401, f"key {KEY} / {quote(KEY, safe='')}".encode() * 200),
+    "key at the cut": Reply(500, b"x" * 1990 + KEY.encode()),
+    "redirect": Reply(307, b"", {"Location": f"https://elsewhere.example/?api_key={FORMS[1]}"}),
+    "html": Reply(200, f"<html>{KEY}</html>".encode(), {"Content-Type": f"text/html; {KEY}"}),
+    "other shape": Reply(200, ECHO),
+    "other type": Reply(200, outputs(count=KEY)),
+    "no output": Reply(200, b'{"outputs": []}'),
+    "encoding": Reply(200, b"x", {"Content-Encoding": KEY}),
+    "bad gzip": Reply(200, KEY.encode(), {"Content-Encoding": "gzip"}),
+    "too large": Reply(200, KEY.encode() * 10_000),
+    "reset": reset,
+    "truncated": truncate,
+    "hang": hang,
+    "no http": raw(f"{KEY}\r\n\r\n".encode()),
+    "bad header": raw(f"HTTP/1.1 200 OK\r\n{KEY} : \x01\r\n\r\n".encode()),
+}
+
+
+async def failures(
+    server: Server, where: Any, transport: Any
+) -> AsyncIterator[tuple[str, BaseException]]:
+    """Every way to fail that a user can meet."""
+    policy = RetryPolicy(max_attempts=2, base=0.001, max_elapsed=0.3)
+    options: dict[str, Any] = {
+        "api_url": server.url,
+        "api_key_transport": where,
+        "retry": policy,
+        "timeout": 0.15,
+        "max_response_bytes": 50_000,
+        "requests_per_second": None,
+        "transport": transport,
+    }
+    for name, reply in REPLIES.items():
+        server.handler = lambda _, reply=reply: reply
+        async with RoboflowClient(KEY, **options) as client:
+            workflow = client.workflow("ws", "wf", output_type=Count, parameters={"a": 1})
+            for call in (
+                workflow.run(picture(0)),
+                workflow.warm_up(picture(0), requests=1),
+                anext(workflow.stream([picture(0)])),
+                client.run_workflow("ws", "wf", images={"image": picture(0)}),
+            ):
+                try:
+                    result = await call
+                except Exception as error:  # noqa: BLE001 - all are searched
+                    yield name, error
+                else:
+                    assert_clean(repr(result) if not isinstance(result, list) else "", name)
+                    for error in [getattr(result, "error", None), *getattr(result, "errors", ())]:
+                        if error is not None:
+                            yield name, error
+            for thing in (client, workflow, client.stats, client._settings, client._key):
+                assert_clean(repr(thing) + str(thing), name)
+
+    server.handler = lambda _: hang
+    async with RoboflowClient(
+        KEY, **{**options, "limiter": Pacer(1), "queue_timeout": 0.01}
+    ) as client:
+        calls = [client.workflow("ws", "wf").run(picture(i)) for i in range(3)]
+        for error in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(error, BaseException):
+                yield "queue", error
+    client = RoboflowClient(KEY, **options)
+    for bad in (b"", b"text", "/no/such", None, "http://exa mple/"):
+        try:
+            await client.workflow("ws", "wf").run(bad)  # type: ignore[arg-type]
+        except RoboflowError as error:
+            yield "image", error
+    task = asyncio.create_task(client.workflow("ws", "wf").run(picture(0)))
+    await asyncio.sleep(0.05)
+    await client.aclose()
+    for error in await asyncio.gather(
+        task, client.workflow("ws", "wf").run(picture(0)), return_exceptions=True
+    ):
+        assert isinstance(error, BaseException)
+        yield "closed", error
+    server.handler = lambda _: Reply(200, outputs(count=1))
+
+
+MOCK = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200)))
+
+
+def bad_constructions() -> list[Any]:
+    return [
+        {"api_key": f"{KEY}\r\nX-Evil: 1"},
+        {"api_key": f" {KEY}"},
+        {"api_key": f"{KEY}ключ"},
+        {"api_key": f"{KEY}" * 100},
+        {"api_key": [KEY]},
+        {"api_key": KEY, "api_url": f"http://x/?api_key={KEY}"},
+        {"api_key": KEY, "api_url": f"http://user:{KEY}@x/"},
+        {"api_key": KEY, "api_url": f"ftp://{KEY}"},
+        {"api_key": KEY, "api_url": f"http://x:{KEY}"},
+        {"api_key": KEY, "timeout": -1},
+        {"api_key": KEY, "api_key_transport": "query", "http_client": MOCK},
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def anyio_backend(transport: str) -> tuple[str, dict[str, Any]]:
+    # aiohttp, and asyncio itself, log only in debug mode; httpx logs always.
+    return "asyncio", {"debug": transport == "aiohttp"}
+
+
+@pytest.mark.parametrize("where", ["header", "body", "query"])
+async def test_the_key_is_in_no_error_log_warning_or_pickle(
+    server: Server, where: str, transport: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in list(logging.root.manager.loggerDict):
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    count = 0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        async for name, error in failures(server, where, transport):
+            search(error, f"{where}: {name}")
+            count += 1
+        for arguments in bad_constructions():
+            with pytest.raises(RoboflowError) as raised:
+                RoboflowClient(**arguments)
+            # The frames of the constructor hold what was passed in; nobody can help that.
+            assert_clean(str(raised.value) + repr(raised.value.__dict__), str(list(arguments)))
+            count += 1
+        gc.collect()
+    assert count > 90
+    for warning in caught:
+        assert_clean(str(warning.message), "warning")
+    assert len(caplog.records) > 200
+    for record in caplog.records:
+        assert_clean(record.getMessage(), f"log of {record.name}")
+        assert_clean(repr(record.args), f"log of {record.name}")
+    # The search itself works: the key did go out.
+    sent = server.arrivals[0]
+    carried = sent.target + sent.headers.get("authorization", "") + sent.body.decode()
+    assert any(form in carried for form in FORMS)
+
+
+async def test_a_key_of_a_few_letters_does_not_garble_messages(server: Server) -> None:
+    server.handler = lambda _: Reply(400, b'{"message": "an image is bad"}')
+    async with RoboflowClient("a", api_url=server.url) as client:
+        with pytest.raises(RoboflowError, match="an image is bad"):
+            await client.workflow("ws", "wf").run(picture(0))

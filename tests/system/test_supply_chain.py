@@ -1,0 +1,93 @@
+"""What the Makefile and the workflows install is what the locks say, to the bit."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+PROJECT: Any = tomllib.loads((ROOT / "pyproject.toml").read_text())
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def locked(lock: Path) -> list[tuple[Requirement, list[str]]]:
+    """Each requirement of a lock, and its hashes."""
+    text = lock.read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    found = []
+    for line in lines:
+        requirement, *hashes = line.split("--hash=")
+        found.append((Requirement(requirement), [one.strip() for one in hashes]))
+    return found
+
+
+def test_there_is_a_lock_for_each_that_is_installed() -> None:
+    assert [lock.stem for lock in LOCKS] == ["audit", "bench", "dev", "inference-sdk"]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+def test_a_lock_has_one_version_and_its_hashes_and_no_place_to_fetch_from(lock: Path) -> None:
+    for requirement, hashes in locked(lock):
+        assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)), requirement
+        assert requirement.url is None
+        assert hashes
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in hashes), requirement
+    assert "://" not in lock.read_text()
+    assert "index" not in lock.read_text().replace("indexed", "")
+
+
+def wanted() -> list[str]:
+    extras: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
+    named = [one for name, several in extras.items() if name != "all" for one in several]
+    return [*PROJECT["project"]["dependencies"], *named, *PROJECT["dependency-groups"]["dev"]]
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_the_lock_has_all_that_the_project_wants_for_every_python(python: str) -> None:
+    """After a change of pyproject.toml: `make lock`."""
+    place = {"python_version": python, "python_full_version": f"{python}.9"}
+    versions = {
+        canonicalize_name(requirement.name): str(requirement.specifier)[2:]
+        for requirement, _ in locked(ROOT / "requirements" / "dev.txt")
+        if requirement.marker is None or requirement.marker.evaluate(place)
+    }
+    for text in wanted():
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), text
+
+
+def test_nothing_is_installed_but_from_a_lock() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert "--require-hashes" in makefile
+    files = [ROOT / "Makefile", ROOT / ".ci" / "run", *WORKFLOWS]
+    for file in files:
+        for line in file.read_text().splitlines():
+            if re.search(r"\bpip\S* install\b|\buvx?\s|pipx", line) and "bin/uv" not in line:
+                assert "--require-hashes" in line or "--no-index" in line, f"{file.name}: {line}"
+
+
+def test_actions_are_pinned_to_a_commit_and_may_do_no_more_than_they_must() -> None:
+    assert WORKFLOWS
+    for file in WORKFLOWS:
+        text = file.read_text()
+        for used in re.findall(r"uses: *(\S+.*)", text):
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[0-9.]+", used), file
+        assert "\npermissions: {}\n" in text
+        assert text.count("persist-credentials: false") == text.count("actions/checkout@")
+        # What others may write, such as the title of a pull request, is in no script.
+        assert not re.search(r"pull_request_target|github\.(event|head_ref)", text)
+
+
+def test_bots_look_every_week() -> None:
+    dependabot = (ROOT / ".github" / "dependabot.yml").read_text()
+    assert dependabot.count("interval: weekly") == dependabot.count("package-ecosystem:") == 2
+    for name in ("audit", "lock"):
+        text = (ROOT / ".github" / "workflows" / f"{name}.yml").read_text()
+        assert re.search(r'cron: "\d+ \d+ \* \* [0-7]"', text)
+    assert "pip-audit" in (ROOT / "Makefile").read_text()
+    assert "zizmor" in (ROOT / "Makefile").read_text()
