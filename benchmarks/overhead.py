@@ -21,11 +21,10 @@ import httpx
 from harness.nginx import nginx
 
 from roboflow_async import RoboflowClient
-from roboflow_async._engine.api.requests import KeyPlacement
+from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.responses import Answer, parse_workflow_outputs
-from roboflow_async._engine.http.bodies import Body
+from roboflow_async._engine.http.bodies import Body, read_content
 from roboflow_async._engine.http.connections import RawHeaders
-from roboflow_async._engine.http.content import read_content
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.runtime import RuntimeHolder
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request

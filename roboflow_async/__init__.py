@@ -1,8 +1,9 @@
 """An asyncio-native client for Roboflow inference: at the API's rate, losing nothing."""
 
 from roboflow_async._client.client import RoboflowClient
+from roboflow_async._engine.calls.stats import Stats
 from roboflow_async._engine.images.decode import decode_image, open_image
-from roboflow_async._engine.images.loader import Image, ImageInput
+from roboflow_async._engine.images.inputs import Image, ImageInput
 from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async._engine.pace.protocols import RateLimiter
 from roboflow_async._engine.pace.redis_limiter import RedisRateLimiter
@@ -10,7 +11,7 @@ from roboflow_async._engine.settings import RetryPolicy
 from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.load_test import BenchmarkReport, benchmark
 from roboflow_async._targets.model import Model
-from roboflow_async._targets.results import Result, Stats, WarmUpReport
+from roboflow_async._targets.results import Result, WarmUpReport
 from roboflow_async._targets.stream import ResultStream
 from roboflow_async._targets.workflow import Workflow
 from roboflow_async.errors import (

@@ -8,7 +8,8 @@ from typing import Any, NoReturn, Self, SupportsIndex, TypeVar
 from roboflow_async._client.calls import Calls
 from roboflow_async._client.inference_sdk import SDKCalls
 from roboflow_async._client.pipelines import PipelineOperations
-from roboflow_async._engine.api.requests import KeyPlacement
+from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.calls.stats import Stats
 from roboflow_async._engine.checks import forget_locals, refuse_copy
 from roboflow_async._engine.http.transport import HTTPClient
 from roboflow_async._engine.images.url_policy import AllowURLs
@@ -23,7 +24,6 @@ from roboflow_async._engine.settings import (
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.model_tasks import TaskLookup
-from roboflow_async._targets.results import Stats
 from roboflow_async.errors import ConfigurationError
 
 __all__ = ["RoboflowClient"]

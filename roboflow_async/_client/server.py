@@ -4,97 +4,34 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import pydantic
-from pydantic import Field
 
 from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
-from roboflow_async._engine.api.responses import Answer, Headers, parse_json
-from roboflow_async._engine.api.validation import validated_answer
+from roboflow_async._engine.api.responses import Answer, Headers
+from roboflow_async._engine.api.validation import parser_of
 from roboflow_async._engine.checks import check_mapping
 from roboflow_async._engine.jsonvalues import JSONObject
-from roboflow_async._engine.plain_text import PlainText
 from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.model_aliases import resolve_alias
-from roboflow_async._targets.model_tasks import RegisteredModels, parse_registry
+from roboflow_async._targets.model_tasks import parse_registry
 from roboflow_async._targets.workflow_requests import WorkflowOptions, describe_request
 from roboflow_async.errors import APIError, ConfigurationError
-from roboflow_async.types.base import ServerModel
+from roboflow_async.types.server import (
+    RegisteredModels,
+    ServerInfo,
+    WorkflowBlocks,
+    WorkflowInterface,
+    WorkflowValidation,
+)
 
-__all__ = [
-    "ServerInfo",
-    "ServerOperations",
-    "WorkflowBlocks",
-    "WorkflowInterface",
-    "WorkflowValidation",
-    "info_with_headers",
-    "read",
-]
+__all__ = ["ServerOperations", "info_with_headers"]
 
 Output = TypeVar("Output")
-
-
-class ServerInfo(ServerModel):
-    """A server's name, version, and what tells it from others."""
-
-    name: PlainText
-    version: PlainText
-    uuid: PlainText
-
-
-class WorkflowInterface(ServerModel):
-    """What a Workflow takes and gives.
-
-    Attributes:
-        inputs: the kinds of each input, by its name.
-        outputs: the kinds of each output, by its name.
-        typing_hints: what each kind is in Python.
-        kinds_schemas: what each kind is in JSON.
-    """
-
-    inputs: dict[str, list[str]]
-    outputs: dict[str, list[str] | dict[str, list[str]]]
-    typing_hints: dict[str, str]
-    kinds_schemas: dict[str, JSONObject | list[JSONObject]]
-
-
-class WorkflowValidation(ServerModel):
-    """The server's verdict on a specification: "ok"."""
-
-    status: PlainText
-
-
-class WorkflowBlocks(ServerModel):
-    """The blocks that a server can run.
-
-    Attributes:
-        blocks: each with its `manifest_type_identifier`, `block_schema` and more.
-        declared_kinds: what flows between them.
-        kinds_connections: which inputs of which blocks take a kind.
-        primitives_connections: which of their inputs are plain values.
-        universal_query_language_description: operations on outputs.
-        dynamic_block_definition_schema: of blocks in Python.
-    """
-
-    blocks: list[JSONObject]
-    declared_kinds: list[JSONObject]
-    kinds_connections: dict[str, list[JSONObject]] = Field(default_factory=dict)
-    primitives_connections: list[JSONObject] = Field(default_factory=list[JSONObject])
-    universal_query_language_description: JSONObject = Field(default_factory=dict)
-    dynamic_block_definition_schema: JSONObject = Field(default_factory=dict)
 
 
 _INFO: Final = pydantic.TypeAdapter(ServerInfo)
 _INTERFACE: Final = pydantic.TypeAdapter(WorkflowInterface)
 _VALIDATION: Final = pydantic.TypeAdapter(WorkflowValidation)
 _BLOCKS: Final = pydantic.TypeAdapter(WorkflowBlocks)
-
-
-def read(adapter: pydantic.TypeAdapter[Output], what: str) -> Callable[[Answer], Output]:
-    """What makes an answer's JSON an instance of the adapter's type."""
-
-    def parse(answer: Answer) -> Output:
-        return validated_answer(parse_json(answer), adapter, answer, what)
-
-    return parse
 
 
 class ServerOperations:
@@ -107,7 +44,9 @@ class ServerOperations:
 
     async def server_info(self) -> ServerInfo:
         """The server's name and version."""
-        return await self._ask(get_request("/info", self._context.key), read(_INFO, "server info"))
+        return await self._ask(
+            get_request("/info", self._context.key), parser_of(_INFO, "server info")
+        )
 
     async def healthy(self) -> bool:
         """Whether the server answers at all. Asked once, without a retry."""
@@ -155,7 +94,7 @@ class ServerOperations:
             disable_sinks=False,
         )
         request = describe_request(options, self._context.key)
-        return await self._ask(request, read(_INTERFACE, "a Workflow's interface"))
+        return await self._ask(request, parser_of(_INTERFACE, "a Workflow's interface"))
 
     async def validate_workflow(self, specification: dict[str, Any]) -> WorkflowValidation:
         """Whether the server can run a specification.
@@ -165,7 +104,7 @@ class ServerOperations:
         """
         check_mapping("specification", specification)
         request = self._json("/workflows/validate", specification)
-        return await self._ask(request, read(_VALIDATION, "a validation"))
+        return await self._ask(request, parser_of(_VALIDATION, "a validation"))
 
     async def list_blocks(self, execution_engine_version: str | None = None) -> WorkflowBlocks:
         """The blocks that the server can run in Workflows."""
@@ -173,7 +112,7 @@ class ServerOperations:
         if execution_engine_version is not None:
             fields["execution_engine_version"] = execution_engine_version
         return await self._ask(
-            self._json("/workflows/blocks/describe", fields), read(_BLOCKS, "a list of blocks")
+            self._json("/workflows/blocks/describe", fields), parser_of(_BLOCKS, "a list of blocks")
         )
 
     def _json(self, path: str, fields: JSONObject) -> PreparedRequest:
@@ -196,7 +135,7 @@ class ServerOperations:
 async def info_with_headers(operations: ServerOperations) -> tuple[ServerInfo, Headers]:
     """As `server_info`, with the headers of the response: they tell the server's clock."""
     context, ask = operations._context, operations._ask  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - this module's
-    parse = read(_INFO, "server info")
+    parse = parser_of(_INFO, "server info")
     request = get_request("/info", context.key)
     return await ask(request, lambda response: (parse(response), response.headers))
 

@@ -5,18 +5,9 @@ from collections.abc import Mapping
 from traceback import clear_frames
 from typing import NoReturn, cast
 
-from roboflow_async._engine.calls.priority import PRIORITIES
 from roboflow_async.errors import ConfigurationError, RoboflowError
 
-__all__ = [
-    "check_flag",
-    "check_mapping",
-    "check_number",
-    "check_priority",
-    "forget_locals",
-    "refuse_copy",
-    "shown",
-]
+__all__ = ["check_flag", "check_mapping", "check_number", "forget_locals", "refuse_copy", "shown"]
 
 
 def check_number(
@@ -63,14 +54,6 @@ def check_mapping(name: str, value: object) -> None:
     if value is not None and not fits:
         raise ConfigurationError(
             f"{name}={shown(cast('object', value))} does not do: give a dict with names as keys."
-        )
-
-
-def check_priority(value: object) -> None:
-    """Raise `ConfigurationError` unless `value` is a `Priority` or None."""
-    if value is not None and value not in PRIORITIES:
-        raise ConfigurationError(
-            f"priority={shown(value)} does not do: give 'interactive' or 'bulk'."
         )
 
 

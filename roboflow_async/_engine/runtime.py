@@ -12,20 +12,16 @@ from importlib.metadata import version
 
 import httpx
 
-from roboflow_async._engine.api.requests import KeyPlacement, common_headers
+from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.requests import common_headers
 from roboflow_async._engine.asyncio_tools import close_with_loop
-from roboflow_async._engine.calls.dispatcher import Dispatcher
+from roboflow_async._engine.calls.dispatcher import Dispatcher, Transport
 from roboflow_async._engine.calls.retry import RetryQuota, full_jitter_wait
 from roboflow_async._engine.calls.stats import Counters
 from roboflow_async._engine.checks import check_flag
 from roboflow_async._engine.http.connections import Lane, RawHeaders, lane_factory
 from roboflow_async._engine.http.proxy_and_tls import make_ssl_context, resolve_proxy
-from roboflow_async._engine.http.transport import (
-    HTTPClient,
-    HTTPTransport,
-    Transport,
-    check_http_client,
-)
+from roboflow_async._engine.http.transport import HTTPClient, HTTPTransport, check_http_client
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._engine.pace.pacer import Pacer

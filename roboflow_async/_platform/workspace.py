@@ -9,68 +9,19 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import pydantic
-from pydantic import AliasChoices, Field
 
-from roboflow_async._client.server import read
-from roboflow_async._engine.api.requests import KeyPlacement, check_segment, get_request
+from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.requests import check_segment, get_request
 from roboflow_async._engine.api.responses import Answer, parse_json, unexpected
-from roboflow_async._engine.api.validation import validated_answer
+from roboflow_async._engine.api.validation import parser_of, validated_answer
 from roboflow_async._engine.jsonvalues import is_array, is_object
-from roboflow_async._engine.plain_text import PlainText, plain_text
 from roboflow_async._engine.runtime import RuntimeHolder
-from roboflow_async.errors import ConfigurationError
-from roboflow_async.types.base import ServerModel
+from roboflow_async.errors import ConfigurationError, plain_text
+from roboflow_async.types.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
 
-__all__ = [
-    "Preflight",
-    "WorkspaceModel",
-    "WorkspaceOperations",
-    "WorkspaceWorkflow",
-]
+__all__ = ["WorkspaceOperations"]
 
 Output = TypeVar("Output")
-
-
-class WorkspaceWorkflow(ServerModel):
-    """A Workflow of a workspace.
-
-    Attributes:
-        name: as people read it.
-        workflow_id: what `client.workflow` takes.
-        status: such as "published", or None.
-    """
-
-    name: PlainText
-    workflow_id: PlainText = Field(validation_alias=AliasChoices("url", "id", "workflow_id"))
-    status: PlainText | None = None
-
-
-class WorkspaceModel(ServerModel):
-    """A trained model of a project.
-
-    Attributes:
-        model_id: what `client.model` takes.
-        name: as people read it, or None.
-    """
-
-    model_id: PlainText = Field(validation_alias=AliasChoices("id", "model_id", "url", "modelId"))
-    name: PlainText | None = None
-
-
-class Preflight(ServerModel):
-    """Whether a key works, and may go on.
-
-    Attributes:
-        workspace: the workspace of the key, as in the app's URL.
-        workspace_id: its number.
-        under_cap: whether the workspace's usage is below its limit.
-    """
-
-    workspace: PlainText | None = None
-    workspace_id: PlainText | None = Field(
-        default=None, validation_alias=AliasChoices("workspaceId", "workspace_id")
-    )
-    under_cap: bool = Field(validation_alias=AliasChoices("underCap", "under_cap"))
 
 
 _DEFERRED: Final = pydantic.ConfigDict(defer_build=True)  # until it is used, if it ever is
@@ -134,7 +85,7 @@ class WorkspaceOperations(ABC):
             AuthenticationError: the key does not work.
             UsageLimitError: the workspace has used up what it may.
         """
-        parse = read(_PREFLIGHT, "a usage check")
+        parse = parser_of(_PREFLIGHT, "a usage check")
         return await self._get("/serverless/usage-check", parse, {"nocache": "true"})
 
     async def _workspace(self, name: str | None) -> str:

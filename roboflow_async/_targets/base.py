@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 
-from roboflow_async._engine.api.requests import KeyPlacement, PreparedRequest
+from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Answer
 from roboflow_async._engine.calls.fair_queue import Flow
-from roboflow_async._engine.calls.priority import Priority
-from roboflow_async._engine.checks import check_number, check_priority, refuse_copy
+from roboflow_async._engine.calls.priority import Priority, check_priority
+from roboflow_async._engine.checks import check_number, refuse_copy
 from roboflow_async._engine.images.encoded import Resizing
+from roboflow_async._engine.images.inputs import check_many
 from roboflow_async._engine.images.loader import ImageLoader
-from roboflow_async._engine.images.many_images import check_many
 from roboflow_async._engine.images.url_policy import AllowURLs, check_parameter
 from roboflow_async._engine.runtime import Runtime
 from roboflow_async._targets.model_tasks import TaskLookup

@@ -9,7 +9,8 @@ from roboflow_async._engine.api.requests import check_segment, json_request
 from roboflow_async._engine.api.responses import Answer, parse_object
 from roboflow_async._engine.api.validation import adapter_of, validated_answer, validated_arguments
 from roboflow_async._engine.calls.priority import Priority
-from roboflow_async._engine.images.loader import ImageInput, ImageLoader
+from roboflow_async._engine.images.inputs import ImageInput
+from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
 from roboflow_async._targets.results import Result, WarmUpReport

@@ -17,8 +17,9 @@ from roboflow_async._engine.api.validation import validated_answer
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.images.encoded import EncodedImage
-from roboflow_async._engine.images.loader import ImageInput, ImageLoader
-from roboflow_async._engine.images.picture_size import size_in_head
+from roboflow_async._engine.images.formats import size_in_head
+from roboflow_async._engine.images.inputs import ImageInput
+from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
 from roboflow_async._engine.log_filter import keep_out_of_logs

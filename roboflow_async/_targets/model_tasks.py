@@ -9,18 +9,12 @@ from math import inf
 from typing import Final, cast
 
 import pydantic
-from pydantic import Field
 
-from roboflow_async._engine.api.requests import (
-    KeyPlacement,
-    PreparedRequest,
-    get_request,
-    json_request,
-)
+from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
 from roboflow_async._engine.api.responses import Answer, parse_json
 from roboflow_async._engine.api.validation import validated_answer
 from roboflow_async._engine.calls.fair_queue import Flow
-from roboflow_async._engine.plain_text import PlainText
 from roboflow_async._engine.runtime import Runtime
 from roboflow_async._targets.model_options import TASK_PATHS
 from roboflow_async.errors import (
@@ -31,54 +25,10 @@ from roboflow_async.errors import (
     RoboflowError,
     is_fatal,
 )
-from roboflow_async.types.base import ServerModel
 from roboflow_async.types.predictions import Task
+from roboflow_async.types.server import RegisteredModels
 
-__all__ = ["RegisteredModel", "RegisteredModels", "TaskLookup", "parse_registry"]
-
-
-class RegisteredModel(ServerModel):
-    """A model that a server has loaded.
-
-    Attributes:
-        model_id: project and version, or another id.
-        task_type: what it does, such as "object-detection".
-        batch_size: images that it takes at once.
-        input_height: pixels that it works on.
-        input_width: likewise.
-        vram_bytes: of the GPU's memory.
-        request_aliases: other ids that it answers to.
-        request_paths: where it answers.
-    """
-
-    model_id: PlainText
-    task_type: PlainText
-    batch_size: int | str | None = None
-    input_height: int | None = None
-    input_width: int | None = None
-    vram_bytes: int | None = None
-    request_aliases: list[PlainText] = Field(default_factory=list)
-    request_paths: list[PlainText] = Field(default_factory=list)
-
-
-class RegisteredModels(ServerModel):
-    """The models that a server has loaded, and the memory that they take (bytes)."""
-
-    models: list[RegisteredModel]
-    total_vram_bytes: int | None = None
-    gpu_memory_used: int | None = None
-    gpu_memory_total: int | None = None
-    torch_cuda_allocated: int | None = None
-    torch_cuda_reserved: int | None = None
-    torch_cuda_allocator_cache: int | None = None
-    non_torch_gpu_memory: int | None = None
-
-    def find(self, model_id: str) -> RegisteredModel | None:
-        """The model of an id, or of an alias."""
-        for model in self.models:
-            if model_id == model.model_id or model_id in model.request_aliases:
-                return model
-        return None
+__all__ = ["TaskLookup", "parse_registry"]
 
 
 _REGISTRY: Final = pydantic.TypeAdapter(RegisteredModels)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from roboflow_async.errors import RoboflowError
 
-__all__ = ["LimitedBy", "Result", "Stats", "WarmUpReport"]
+__all__ = ["Result", "WarmUpReport"]
 
 Output_co = TypeVar("Output_co", covariant=True)
 
@@ -127,66 +127,3 @@ class WarmUpReport:
     cold_starts: int
     errors: tuple[RoboflowError, ...]
     elapsed: float
-
-
-LimitedBy = Literal["pace", "concurrency", "consumer", "input", "outage"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stats:
-    """A client's counters at one moment, since it was made.
-
-    Attributes:
-        attempts: HTTP requests sent; each is metered by the API.
-        succeeded: calls that ended with an answer.
-        failed: calls that ended with an error after something was sent.
-        retried: attempts beyond the first of their call.
-        rejected: attempts that a limiter rejected: with 429, or with a 5xx that is handled as one.
-        timed_out: attempts that got no whole answer within `timeout`.
-        in_flight: attempts sent and not yet answered.
-        waiting: calls that wait for a slot, a turn, a cooldown or their next attempt.
-        waiting_interactive: of those, the interactive ones (single calls, if not said otherwise).
-        waiting_bulk: of those, the ones in bulk (streams, if not said otherwise).
-        expected_wait: seconds until a single call that is made now would get its turn, as far as
-            is known: the cooldown, the single calls before it at the present pace, and the
-            requests in flight.
-        cooldown: seconds for which all sending still pauses after a 429.
-        outage: seconds for which the API, or a part of it, has given nothing but failures; 0.0: it
-            is there.
-        concurrency_limit: requests that may be in flight now: what the server is found to take,
-            or `max_concurrency`.
-        limited_by: what holds back more requests at this moment: "pace", "concurrency" (as many
-            are in flight as may be), "consumer" (a stream's results are not taken), "input"
-            (there are no more calls or inputs to send), "outage"; None: nothing is in flight.
-        pace: requests per second that are allowed now (lower after a 429); None: unpaced.
-        achieved_rps: attempts per second over the last ten seconds, or since the first one.
-        latency_p50: seconds; half of the last 4,096 answered attempts took no longer. None
-            before the first.
-        latency_p75: seconds; 75 % took no longer.
-        latency_p90: seconds; 90 % took no longer.
-        latency_p99: seconds; 99 % took no longer.
-        processing_time: seconds that the server says it worked, summed.
-    """
-
-    attempts: int
-    succeeded: int
-    failed: int
-    retried: int
-    rejected: int
-    timed_out: int
-    in_flight: int
-    waiting: int
-    waiting_interactive: int
-    waiting_bulk: int
-    expected_wait: float
-    cooldown: float
-    outage: float
-    concurrency_limit: int
-    limited_by: LimitedBy | None
-    pace: float | None
-    achieved_rps: float
-    latency_p50: float | None
-    latency_p75: float | None
-    latency_p90: float | None
-    latency_p99: float | None
-    processing_time: float

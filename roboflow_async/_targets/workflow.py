@@ -10,7 +10,8 @@ from roboflow_async._engine.api.validation import adapter_of, validated_answer
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.checks import check_mapping, check_number
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
-from roboflow_async._engine.images.loader import ImageInput, ImageLoader, is_image
+from roboflow_async._engine.images.inputs import ImageInput, is_image
+from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all

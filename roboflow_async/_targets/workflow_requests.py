@@ -3,12 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from roboflow_async._engine.api.requests import (
-    KeyPlacement,
-    PreparedRequest,
-    check_segment,
-    json_request,
-)
+from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.requests import PreparedRequest, check_segment, json_request
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.errors import ConfigurationError
 

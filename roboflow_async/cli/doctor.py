@@ -22,11 +22,12 @@ from roboflow_async import (
     RoboflowError,
     UsageLimitError,
 )
-from roboflow_async._client.server import ServerInfo, info_with_headers
+from roboflow_async._client.server import info_with_headers
 from roboflow_async._engine.api.regions import is_roboflow_host
 from roboflow_async._engine.api.responses import Headers
 from roboflow_async.cli.keys import APIKeyFile, read_key
 from roboflow_async.cli.options import AUTHENTICATION, FAILED, APIKey, Host, connect, stderr
+from roboflow_async.types.server import ServerInfo
 
 __all__ = ["doctor"]
 

@@ -15,8 +15,8 @@ from roboflow_async import (
     RoboflowError,
 )
 from roboflow_async._engine.jsonvalues import read_json_text
-from roboflow_async._engine.plain_text import plain_text
 from roboflow_async.cli.keys import APIKey, APIKeyFile, stderr
+from roboflow_async.errors import plain_text
 
 __all__ = [
     "AUTHENTICATION",

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import core_schema
 
-from roboflow_async._engine.images.loader import ImageInput, SupportsRead
+from roboflow_async._engine.images.inputs import ImageInput
+from roboflow_async._engine.images.loader import SupportsRead
 from roboflow_async.types.base import ServerAnswer
 
 __all__ = [
@@ -15,8 +16,8 @@ __all__ = [
     "Endpoint",
     "EndpointRequest",
     "ImageField",
-    "ImagesField",
     "ImageRequest",
+    "ImagesField",
     "TextRequest",
     "VideoField",
 ]

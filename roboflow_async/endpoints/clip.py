@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from roboflow_async._engine.images.loader import ImageInput
+from roboflow_async._engine.images.inputs import ImageInput
 from roboflow_async._engine.jsonvalues import is_array, is_object
 from roboflow_async.endpoints.base import (
     AsGiven,

@@ -8,8 +8,10 @@ image that was given, from its top left corner; `x` and `y` of a box are its cen
 
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+from roboflow_async.errors import plain_text
 
 __all__ = [
     "FAIL_FAST",
@@ -18,12 +20,17 @@ __all__ = [
     "ImageInference",
     "ImageSize",
     "Inference",
+    "PlainText",
     "Point",
     "ResolvedModel",
     "ScoredBox",
     "ServerAnswer",
     "ServerModel",
 ]
+
+
+PlainText = Annotated[str, AfterValidator(plain_text)]
+"""A name or an id that a server gives, made fit to be shown where it comes in."""
 
 
 FAIL_FAST: Final = Field(fail_fast=True)

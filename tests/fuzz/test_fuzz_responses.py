@@ -14,7 +14,7 @@ from json_texts import contents, encoded, numbers, valid
 
 from roboflow_async import RoboflowError
 from roboflow_async._engine.api import large_json, responses
-from roboflow_async._engine.api.requests import KeyPlacement
+from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.responses import (
     Answer,
     output_of,

@@ -1,99 +1,13 @@
-"""The package from outside: its names, its layers, its weight, its command."""
+"""The package from outside: its names, its weight, its command."""
 
-import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import roboflow_async
 
 PACKAGE = Path(roboflow_async.__file__).parent
-
-# Top to bottom: a file imports from those below it alone.
-LAYERS = [
-    "__main__", "cli/__init__", "cli/demo", "cli/run/__init__", "cli/serve", "cli/doctor",
-    "cli/benchmark/__init__", "cli/benchmark/concurrency", "cli/benchmark/plots", "cli/run/job",
-    "cli/run/journal", "cli/options", "cli/keys", "cli/run/pictures", "cli/run/progress",
-    "cli/run/sources", "cli/run/tables", "cli/files", "testing/pytest_plugin", "testing/__init__",
-    "testing/server", "testing/app", "testing/models", "testing/workflows", "testing/detection",
-    "testing/scenes", "testing/knobs", "testing/meter", "fastapi/__init__", "fastapi/disconnects",
-    "_engine/http/host_header", "__init__", "_targets/load_test", "_client/client",
-    "_engine/pace/redis_limiter", "_engine/pace/redis_connection", "_engine/pace/key_stretching",
-    "_platform/workspace", "_client/pipelines", "_client/server", "_client/calls",
-    "_client/inference_sdk", "_targets/workflow", "_targets/model", "_targets/endpoint",
-    "endpoints/__init__", "endpoints/clip", "endpoints/detectors", "endpoints/language",
-    "endpoints/ocr", "endpoints/sam", "endpoints/action_recognition", "endpoints/prompts",
-    "endpoints/base", "_targets/base", "_targets/model_tasks", "_engine/runtime",
-    "_engine/asyncio_tools", "_engine/log_filter", "_targets/stream", "_engine/calls/dispatcher",
-    "_engine/calls/patience", "_engine/calls/circuit", "_engine/calls/refusals",
-    "_engine/calls/queue_bounds", "_engine/calls/output_reader", "_engine/calls/call_record",
-    "_engine/calls/fair_queue", "_engine/calls/concurrency", "_engine/http/transport",
-    "_engine/http/connection_errors", "_engine/cancellation", "_engine/http/connections",
-    "_engine/http/connections_httpx", "_engine/http/connections_aiohttp", "_engine/http/leftovers",
-    "_engine/http/network", "_engine/http/bodies", "_engine/http/proxy_and_tls",
-    "_engine/http/content", "_engine/calls/stats", "_engine/calls/retry",
-    "_engine/pace/shared_pacer", "_engine/pace/outage", "_engine/pace/ledger", "_engine/pace/pacer",
-    "_engine/pace/pace_law", "_engine/calls/concurrency_law", "_engine/pace/protocols",
-    "_targets/workflow_requests", "_targets/model_options", "_targets/model_aliases",
-    "types/predictions", "types/base", "types/to_supervision", "_engine/api/validation",
-    "_engine/api/bounded_validation", "_engine/api/responses", "_engine/api/large_json",
-    "_engine/api/requests", "_engine/images/rescale", "_engine/images/decode",
-    "_engine/images/loader", "_engine/images/many_images", "_engine/images/file_objects",
-    "_engine/images/shortages", "_engine/images/encoded", "_engine/images/downsizing",
-    "_engine/images/png_strips", "_engine/images/picture_size", "_engine/images/pixels",
-    "_engine/images/pixel_budget", "_engine/images/eight_bits", "_engine/images/pillow",
-    "_engine/images/formats", "_targets/results", "cli/run/file_names", "_engine/settings",
-    "_engine/api/regions", "_engine/images/url_policy", "_engine/checks", "_engine/calls/priority",
-    "_engine/jsonvalues", "errors", "_engine/plain_text", "_client/__init__", "_platform/__init__",
-    "_targets/__init__", "types/__init__", "_engine/__init__", "_engine/calls/__init__",
-    "_engine/http/__init__", "_engine/api/__init__", "_engine/images/__init__",
-    "_engine/pace/__init__",
-]  # fmt: skip
-
-
-def imports(file: Path) -> set[str]:
-    tree = ast.parse(file.read_text())
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found
-
-
-def layer(module: str) -> str:
-    name = module.removeprefix("roboflow_async").removeprefix(".").replace(".", "/")
-    if (PACKAGE / name).is_dir():
-        name = f"{name}/__init__".lstrip("/")
-    return name
-
-
-def test_imports_go_one_way() -> None:
-    files = {str(file.relative_to(PACKAGE))[:-3]: file for file in PACKAGE.rglob("*.py")}
-    assert set(files) == set(LAYERS)
-    for name, file in files.items():
-        for module in imports(file):
-            if module.startswith("roboflow_async"):
-                below = LAYERS.index(layer(module)) > LAYERS.index(name)
-                assert below, f"{name} imports {module}"
-
-
-@pytest.mark.parametrize(
-    ("library", "home"),
-    [("backoff", "retry"), ("aiolimiter", "pacer"), ("redis", "redis_connection")],
-)
-def test_a_library_has_one_home(library: str, home: str) -> None:
-    users = [file.stem for file in PACKAGE.rglob("*.py") if library in imports(file)]
-    assert users == [home]
-
-
-def test_a_file_has_one_job_and_at_most_400_lines() -> None:
-    for file in PACKAGE.rglob("*.py"):
-        assert len(file.read_text().splitlines()) <= 400, file
 
 
 def test_the_public_names_are_these() -> None:

@@ -18,7 +18,7 @@ from roboflow_async import (
     RetryPolicy,
     RoboflowError,
 )
-from roboflow_async._engine.plain_text import plain_text
+from roboflow_async.errors import plain_text
 from roboflow_async.fastapi import error_answer
 
 # The title, the clipboard and a link of a terminal; C1 in UTF-8; directions; ends of lines.

@@ -3,20 +3,18 @@
 The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/support/openapi.json).
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
-from urllib.parse import quote, urlencode
 
+from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
 from roboflow_async.errors import ConfigurationError
 
 __all__ = [
-    "KeyPlacement",
     "PreparedRequest",
     "check_segment",
     "common_headers",
@@ -25,7 +23,6 @@ __all__ = [
     "json_request",
 ]
 
-_SHORTEST_KEY: Final = 8
 # What a workspace, Workflow or project is called in a URL. Everything else would change the
 # URL's meaning: slashes, dots alone, `?`, `#`, `%`, line ends.
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
@@ -61,64 +58,6 @@ class PreparedRequest:
         if self.method == "GET" and not self.body:
             return []
         return [(b"Content-Type", self.content_type), (b"Content-Length", b"%d" % self.length)]
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPlacement:
-    """The API key, and where it goes in a request.
-
-    Servers from 1.5.0 read `Authorization: Bearer`; older ones the JSON body; the first
-    hosted API (`detect.roboflow.com` and its siblings) the query alone.
-    """
-
-    api_key: str | None
-    where: Literal["header", "body", "query"]
-
-    def __repr__(self) -> str:
-        return f"<API key in the {self.where}>"
-
-    def headers(self) -> dict[str, str]:
-        """The headers that carry the key."""
-        if self.api_key is None or self.where != "header":
-            return {}
-        return {"Authorization": f"Bearer {self.api_key}"}
-
-    def body_fields(self) -> dict[str, str]:
-        """The fields of a JSON body that carry the key."""
-        return {"api_key": self.api_key} if self.api_key and self.where == "body" else {}
-
-    def query(self, parameters: Mapping[str, str] | None = None, *, json_body: bool = True) -> str:
-        """A query, with its question mark, that carries the key where nothing else does.
-
-        Args:
-            parameters: what else is in it.
-            json_body: whether the request has one, which the key may be in.
-        """
-        named = dict(parameters or {})
-        in_query = self.where == "query" or (self.where == "body" and not json_body)
-        if self.api_key is not None and in_query:
-            named["api_key"] = self.api_key
-        return "?" + urlencode(named, quote_via=quote, safe="") if named else ""
-
-    def without_key(self, text: str) -> str:
-        """A server's text, in case that it repeats the key."""
-        for form in self.forms():
-            text = text.replace(form, "[API key]")
-        return text
-
-    def digest(self) -> str:
-        """Tells keys apart, within this process: a short key would be guessed from it."""
-        key = (self.api_key or "").encode()
-        return hashlib.blake2b(key, digest_size=16, person=b"roboflow_async").hexdigest()
-
-    def forms(self) -> set[str]:
-        """The key as it may stand in a text: as it is, and as a URL has it.
-
-        None of a key of a few letters, which stand in every text: those of Roboflow have 20.
-        """
-        if self.api_key is None or len(self.api_key) < _SHORTEST_KEY:
-            return set()
-        return {self.api_key, quote(self.api_key, safe=""), json.dumps(self.api_key)[1:-1]}
 
 
 def common_headers(key: KeyPlacement, *, user_agent: str, host: str) -> dict[str, str]:

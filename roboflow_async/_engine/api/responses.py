@@ -16,14 +16,14 @@ from typing import Any, Final, TypeVar
 
 import pydantic_core
 
+from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.large_json import Weight, parse_in_pieces
-from roboflow_async._engine.api.requests import KeyPlacement
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_container, is_object
-from roboflow_async._engine.plain_text import plain_text
 from roboflow_async.errors import (
     APIStatusError,
     AuthenticationError,
     ResponseError,
+    plain_text,
     status_error_class,
 )
 

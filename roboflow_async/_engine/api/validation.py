@@ -1,6 +1,7 @@
 """Checks what was given and what was answered against pydantic types; errors in our words."""
 
 import reprlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -8,10 +9,10 @@ import pydantic
 import pydantic_core
 
 from roboflow_async._engine.api.bounded_validation import MORE, bounded_validation, problem_count
-from roboflow_async._engine.api.responses import Answer
+from roboflow_async._engine.api.responses import Answer, parse_json
 from roboflow_async.errors import ConfigurationError, ResponseError
 
-__all__ = ["adapter_of", "validated_answer", "validated_arguments"]
+__all__ = ["adapter_of", "parser_of", "validated_answer", "validated_arguments"]
 
 Output = TypeVar("Output")
 
@@ -101,3 +102,12 @@ def _problems(error: pydantic.ValidationError) -> str:
     problems = [f"{_place(problem['loc'])}: {problem['msg'][:120]}" for problem in details[:5]]
     more = f" and {count - 5} more" if count > 5 else ""
     return "; ".join(problems) + more
+
+
+def parser_of(adapter: pydantic.TypeAdapter[Output], what: str) -> Callable[[Answer], Output]:
+    """What makes an answer's JSON an instance of the adapter's type."""
+
+    def parse(answer: Answer) -> Output:
+        return validated_answer(parse_json(answer), adapter, answer, what)
+
+    return parse

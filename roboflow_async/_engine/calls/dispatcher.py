@@ -5,9 +5,10 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from math import inf
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from roboflow_async._engine.api.requests import KeyPlacement, PreparedRequest
+from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Answer
 from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async._engine.calls.circuit import Circuit, Circuits
@@ -28,11 +29,9 @@ from roboflow_async._engine.calls.retry import (
     may_be_a_refusal,
     may_be_its_own,
 )
-from roboflow_async._engine.calls.stats import Counters
-from roboflow_async._engine.http.transport import Transport
+from roboflow_async._engine.calls.stats import Counters, LimitedBy
 from roboflow_async._engine.pace.pacer import Pacer, Turn
 from roboflow_async._engine.settings import Settings
-from roboflow_async._targets.results import LimitedBy
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
@@ -43,7 +42,36 @@ from roboflow_async.errors import (
     is_fatal,
 )
 
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "Transport"]
+
+
+class Transport(Protocol):
+    """Sends attempts."""
+
+    async def attempt(
+        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
+    ) -> Answer:
+        """Send the request and return its whole answer.
+
+        Args:
+            request: what to send.
+            seconds: the deadline of all of it: connect, send, wait, read.
+            on_sent: called when the request goes out, after connecting.
+            fresh: over a new connection: one that was kept alive has just failed this call.
+
+        Raises:
+            APIError: anything but an answer with a status below 300.
+        """
+        ...
+
+    def close_free(self) -> None:
+        """Close the connections that nothing is sent over now."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection; attempts in flight fail with `APIConnectionError`."""
+        ...
+
 
 Output = TypeVar("Output")
 

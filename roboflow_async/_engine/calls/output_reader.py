@@ -6,7 +6,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from roboflow_async._engine.api.requests import KeyPlacement
+from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.responses import Answer, is_large, output_of
 
 __all__ = ["OutputReader"]

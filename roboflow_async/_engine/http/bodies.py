@@ -1,10 +1,15 @@
-"""A request's body on its way out."""
+"""Bodies: a request's on its way out, and a response's as it comes in."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Final, cast
 
 import httpx
 
-__all__ = ["Body"]
+from roboflow_async.errors import ResponseError
+
+__all__ = ["Body", "Content", "read_content", "read_error_content"]
 
 
 class Body(httpx.AsyncByteStream):
@@ -28,3 +33,124 @@ class Body(httpx.AsyncByteStream):
         for piece in self.pieces:
             yield piece
         self.is_whole = True
+
+
+Content = bytes | bytearray
+
+
+_MUCH: Final = 1 << 20  # bytes
+
+
+_INFLATE_STEP: Final = 1 << 20  # bytes
+
+
+_ERROR_LIMIT: Final = 64 * 1024  # bytes
+
+
+_ENCODINGS: Final = ("gzip", "x-gzip", "deflate")
+
+
+async def read_content(response: httpx.Response, limit: int, request_id: str | None) -> Content:
+    """The body, decompressed, of at most `limit` bytes in memory at any moment."""
+
+    def refusal(what: str) -> ResponseError:
+        return ResponseError(
+            f"the answer (HTTP {response.status_code}) {what}.",
+            status_code=response.status_code,
+            request_id=request_id,
+        )
+
+    encoding = _encoding_of(response)
+    if encoding and encoding not in _ENCODINGS:
+        raise refusal("is compressed in a way that was not asked for")
+    inflate = _decompressor() if encoding else None
+    content = _Content()
+    # The stream itself: httpx's iterators around it cost more than reading a small answer.
+    async for raw in cast("httpx.AsyncByteStream", response.stream):
+        try:
+            for piece in (raw,) if inflate is None else _inflated(inflate, raw):
+                if content.size + len(piece) > limit:
+                    raise refusal(
+                        f"is larger than max_response_bytes={limit}: leave image outputs out "
+                        "(excluded_fields=), or allow more"
+                    )
+                content.add(piece)
+                if len(piece) == _INFLATE_STEP:  # 32 KB may unfold into all that is allowed
+                    await asyncio.sleep(0)
+        except zlib.error:
+            raise refusal(f"is not the {encoding} that it says") from None
+    if inflate is not None and not inflate.eof:
+        raise refusal(f"is {encoding} that is cut off")
+    return content.whole()
+
+
+class _Content:
+    """What has come; to join many megabytes would hold up the event loop, and take them twice."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._pieces: list[bytes] = []
+        self._much = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self.size <= _MUCH:
+            self._pieces.append(piece)
+            return
+        if self._pieces:
+            self._much += b"".join(self._pieces)
+            self._pieces.clear()
+        self._much += piece
+
+    def whole(self) -> Content:
+        if self._much:
+            return self._much
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+
+async def read_error_content(response: httpx.Response, content: bytearray) -> bool:
+    """Read what an error says, as far as it can be read: its status counts without that, too.
+
+    Args:
+        response: one whose status says that it failed.
+        content: filled as it comes, since this may be cancelled: decompressed, at most 64 KB.
+
+    Returns:
+        Whether the body was read to its end.
+    """
+    encoding = _encoding_of(response)
+    inflate = _decompressor() if encoding in _ENCODINGS else None
+    readable = not encoding or inflate is not None
+    size = 0
+    try:
+        async for raw in cast("httpx.AsyncByteStream", response.stream):
+            size += len(raw)
+            if readable and len(content) < _ERROR_LIMIT:
+                try:
+                    left = _ERROR_LIMIT - len(content)
+                    content += raw[:left] if inflate is None else inflate.decompress(raw, left)
+                except zlib.error:
+                    readable = False
+                    content.clear()
+            if size > _ERROR_LIMIT:
+                return False
+    except Exception:  # noqa: BLE001 - cut off, reset, no HTTP: whatever becomes of the body
+        return False
+    return True
+
+
+def _encoding_of(response: httpx.Response) -> str:
+    """The `Content-Encoding`, in small letters; empty for none."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    return "" if encoding == "identity" else encoding
+
+
+def _decompressor() -> "zlib._Decompress":  # pyright: ignore[reportPrivateUsage]
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by its header
+
+
+def _inflated(inflate: "zlib._Decompress", raw: bytes) -> Iterator[bytes]:  # pyright: ignore[reportPrivateUsage]
+    """What `raw` unfolds into, in pieces: 64 KB of gzip may hold 64 MB."""
+    while raw:
+        yield inflate.decompress(raw, _INFLATE_STEP)
+        raw = inflate.unconsumed_tail

@@ -6,29 +6,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from roboflow_async._engine.api.requests import KeyPlacement, PreparedRequest
+from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Answer, status_error
-from roboflow_async._engine.cancellation import as_child
-from roboflow_async._engine.http.bodies import Body
+from roboflow_async._engine.asyncio_tools import as_child
+from roboflow_async._engine.http.bodies import Body, read_content, read_error_content
 from roboflow_async._engine.http.connection_errors import (
     connection_error,
     is_connection_error,
     proxy_asks_for_login,
 )
 from roboflow_async._engine.http.connections import Lane, Lanes, RawHeaders
-from roboflow_async._engine.http.content import read_content, read_error_content
 from roboflow_async._engine.http.leftovers import end_if_more_came
-from roboflow_async._engine.plain_text import plain_text
 from roboflow_async._engine.settings import Settings
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
     APITimeoutError,
     ConfigurationError,
+    plain_text,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 else:
     HTTPClient = httpx.AsyncClient  # httpx2 is imported by whoever has a client of it
 
-__all__ = ["HTTPClient", "HTTPTransport", "Transport", "check_http_client"]
+__all__ = ["HTTPClient", "HTTPTransport", "check_http_client"]
 
 _REQUEST_ID_LIMIT: Final = 200  # characters
 _ERROR_BODY: Final = 1.0  # seconds that the body of an error is waited for
@@ -65,34 +65,6 @@ def check_http_client(http_client: object, settings: Settings) -> None:
             "api_key_transport='query' does not go with http_client: httpx logs the URLs of its "
             "clients, and the key would be in them. Give 'header' or 'body'."
         )
-
-
-class Transport(Protocol):
-    """Sends attempts."""
-
-    async def attempt(
-        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
-    ) -> Answer:
-        """Send the request and return its whole answer.
-
-        Args:
-            request: what to send.
-            seconds: the deadline of all of it: connect, send, wait, read.
-            on_sent: called when the request goes out, after connecting.
-            fresh: over a new connection: one that was kept alive has just failed this call.
-
-        Raises:
-            APIError: anything but an answer with a status below 300.
-        """
-        ...
-
-    def close_free(self) -> None:
-        """Close the connections that nothing is sent over now."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close every connection; attempts in flight fail with `APIConnectionError`."""
-        ...
 
 
 class _Attempt:

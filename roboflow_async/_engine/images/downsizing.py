@@ -9,9 +9,7 @@ from typing import Any, Final
 
 from roboflow_async._engine.images.eight_bits import check_depth, eight_bit_reading
 from roboflow_async._engine.images.formats import is_heic, refuse_heic
-from roboflow_async._engine.images.pillow import load_pillow, open_picture
-from roboflow_async._engine.images.pixel_budget import decoding
-from roboflow_async._engine.images.pixels import to_jpeg
+from roboflow_async._engine.images.pillow import decoding, load_pillow, open_picture, to_jpeg
 from roboflow_async._engine.images.png_strips import parse_png
 from roboflow_async.errors import ImageError
 

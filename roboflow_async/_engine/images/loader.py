@@ -1,17 +1,16 @@
-"""Inputs: what may be given as an image, how it is checked, and how it becomes base64.
+"""Loads an input: reads it, checks it, and makes base64 of it.
 
 Everything that touches a disk, and everything that takes long, happens in a worker thread,
 before a turn is taken.
 """
 
 import asyncio
-import binascii
 import os
 import threading
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeGuard, cast
+from typing import Final, TypeGuard, cast
 
 import anyio
 import anyio.to_thread
@@ -26,115 +25,23 @@ from roboflow_async._engine.images.encoded import (
 )
 from roboflow_async._engine.images.file_objects import (
     BytesLike,
-    SupportsAsyncRead,
+    ShortageError,
     SupportsRead,
     is_bytes_like,
+    is_shortage,
+    lacks_descriptors,
     read_file_object,
 )
 from roboflow_async._engine.images.formats import check_content
-from roboflow_async._engine.images.pixels import encode_array, encode_pillow, is_array, is_pillow
-from roboflow_async._engine.images.shortages import ShortageError, is_shortage, lacks_descriptors
+from roboflow_async._engine.images.inputs import Image
+from roboflow_async._engine.images.pillow import encode_array, encode_pillow, is_array, is_pillow
 from roboflow_async._engine.images.url_policy import AllowURLs, check_image_url, is_url
 from roboflow_async.errors import ImageError, RoboflowError
 
-__all__ = ["Image", "ImageInput", "ImageLoader", "SupportsRead", "is_image"]
+__all__ = ["ImageLoader", "SupportsRead"]
 
 _MAX_PIXELS: Final = 178_956_970  # where Pillow stops, too, as it comes
 _LARGEST_FILE: Final = 256 * 1024 * 1024  # bytes; of an image that is made smaller here
-
-
-class SupportsArrayInterface(Protocol):
-    """A numpy array or a PIL image (neither is needed to import this library)."""
-
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        """As in https://numpy.org/doc/stable/reference/arrays.interface.html."""
-        ...
-
-
-class Image:
-    """An image given as base64 text, which a plain `str` (a path or a URL) never is.
-
-    Make it with `Image.from_base64`.
-    """
-
-    __slots__ = ("_data",)
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __repr__(self) -> str:
-        return f"<Image of {len(self._data)} bytes>"
-
-    @property
-    def data(self) -> bytes:
-        """The encoded image file's bytes."""
-        return self._data
-
-    @classmethod
-    def from_base64(cls, text: str | bytes) -> "Image":
-        """Take an image from base64 text, with or without a `data:image/...;base64,` prefix.
-
-        Args:
-            text: the base64 of an image file.
-
-        Raises:
-            ImageError: it is not base64, or not of an image.
-        """
-        raw = text.encode("ascii", "replace") if isinstance(text, str) else bytes(text)
-        raw = raw.lstrip()
-        if raw[:5].lower() == b"data:":
-            raw = raw.partition(b",")[2].lstrip()
-        raw = _without_line_ends(raw)
-        try:
-            data = binascii.a2b_base64(raw + b"=" * (-len(raw) % 4), strict_mode=True)
-        except binascii.Error:
-            raise ImageError(
-                "Image.from_base64 was given something that is not base64: give the base64 "
-                "of an image file, or the file's bytes as they are."
-            ) from None
-        check_content(data, "Image.from_base64", converted=True)
-        return cls(data)
-
-
-def _without_line_ends(raw: bytes) -> bytes:
-    """Base64 without what it was wrapped with; refused where a blank may have been a "+"."""
-    ended = raw.rstrip()
-    # What comes after the last group of four is no more than a blank.
-    lost_at_end = b" " in raw[len(ended) :] and len(b"".join(ended.split())) % 4 != 0
-    if b" " in ended or lost_at_end:
-        raise ImageError(
-            "Image.from_base64 was given text with blanks in it: a form makes a blank of each "
-            "'+' that is not sent as %2B. Encode the text for the form; or, if nothing else can "
-            "have made them, give text.replace(' ', '+')."
-        )
-    return b"".join(ended.split())
-
-
-ImageInput = (
-    str
-    | PathLike[str]
-    | bytes
-    | bytearray
-    | memoryview
-    | SupportsRead
-    | SupportsAsyncRead
-    | httpx.URL
-    | Image
-    | SupportsArrayInterface
-)
-"""What may be given as an image; see `ImageLoader.load`."""
-
-
-def is_image(value: object) -> bool:
-    """Whether `value` is of a type that can be given as an image (its content is not read)."""
-    plain = (str, PathLike, bytes, bytearray, memoryview, httpx.URL, Image)
-    if isinstance(value, plain):
-        return True
-    try:
-        return hasattr(value, "read") or is_array(value) or is_pillow(value)
-    except Exception:  # noqa: BLE001 - an object whose attributes cannot be looked at
-        return False
 
 
 class ImageLoader:

@@ -1,13 +1,25 @@
-"""Pillow, which is optional (extra `images`)."""
+"""Pixels to image files with Pillow, which is optional (extra `images`). Runs in worker threads."""
 
 import io
 import struct
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
-from roboflow_async.errors import ConfigurationError
+from roboflow_async.errors import ConfigurationError, ImageError
 
-__all__ = ["load_pillow", "open_picture"]
+__all__ = [
+    "decoding",
+    "encode_array",
+    "encode_pillow",
+    "is_array",
+    "is_pillow",
+    "load_pillow",
+    "open_picture",
+    "to_jpeg",
+]
 
 
 def load_pillow(module: str) -> Any:
@@ -41,3 +53,100 @@ def open_picture(data: bytes) -> Any:
             except (SyntaxError, IndexError, TypeError, struct.error):
                 continue  # how a format says that the file is of another, or broken
     return None
+
+
+_MOST: Final = 48_000_000  # pixels: four photographs of a phone; up to 4 bytes each, and a copy
+
+
+_door: Final = threading.Lock()
+
+
+_change: Final = threading.Condition()
+
+
+_taken = 0
+
+
+@contextmanager
+def decoding(pixels: int) -> Generator[None]:
+    """Hold room for so many pixels: one large picture at a time, or a few small ones.
+
+    For worker threads: it waits for room.
+    """
+    global _taken  # noqa: PLW0603 - memory belongs to the process, not to a client
+    share = min(pixels, _MOST)
+    # Who waits holds the door, so that small ones do not go before a large one for ever.
+    with _door, _change:
+        _change.wait_for(lambda: _taken + share <= _MOST)
+        _taken += share
+    try:
+        yield
+    finally:
+        with _change:
+            _taken -= share
+            _change.notify_all()
+
+
+_JPEG_QUALITY: Final = 95  # OpenCV's default, which the official client uses
+
+
+def is_array(value: object) -> bool:
+    """Whether it is a numpy array, told without importing numpy."""
+    return hasattr(value, "__array_interface__") and hasattr(value, "dtype")
+
+
+def is_pillow(value: object) -> bool:
+    """Whether it is a PIL image, told without importing Pillow."""
+    return hasattr(value, "getbands") and hasattr(value, "save")
+
+
+def encode_array(array: Any) -> bytes:
+    """The JPEG of a numpy array: uint8, (height, width) grey or (height, width, 3 or 4) BGR(A)."""
+    shape: Sequence[int] = tuple(array.shape)
+    if str(array.dtype) != "uint8":
+        raise ImageError(
+            f"a numpy array of dtype {array.dtype} cannot be sent: give uint8, values 0 to 255."
+        )
+    fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    if not fits or 0 in shape or _is_a_line(shape):
+        raise ImageError(
+            f"a numpy array of shape {shape} is not an image: "
+            "give (height, width) or (height, width, 3) in BGR order." + _what_it_may_be(shape)
+        )
+    if len(shape) == 3:
+        array = array[:, :, 0] if shape[2] == 1 else array[:, :, 2::-1]  # BGR(A) to RGB
+    with decoding(shape[0] * shape[1]):
+        return to_jpeg(load_pillow("Image").fromarray(array.copy()))
+
+
+def _is_a_line(shape: Sequence[int]) -> bool:
+    """Whether it is a column or a row of bytes, or a row of a picture, one line for each pixel."""
+    if len(shape) != 2:
+        return False
+    height, width = shape
+    return 1 in shape or (width in (3, 4) and height > 4 * width)
+
+
+def _what_it_may_be(shape: Sequence[int]) -> str:
+    if len(shape) == 1 or (len(shape) == 2 and 1 in shape):
+        return " The bytes of an image file go as bytes: array.tobytes()."
+    if len(shape) == 2 and shape[1] in (3, 4):
+        return " It looks like one row of a picture: give the whole picture."
+    if len(shape) == 4:
+        return " Many pictures in one array go into stream(list(array))."
+    return ""
+
+
+def encode_pillow(image: Any) -> bytes:
+    """The JPEG of a PIL image."""
+    from roboflow_async._engine.images.eight_bits import eight_bit_reading  # noqa: PLC0415 - few need it
+
+    with decoding(image.width * image.height):
+        return to_jpeg(eight_bit_reading(image)(image))
+
+
+def to_jpeg(image: Any) -> bytes:
+    """The JPEG of a PIL image of mode L or RGB."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()

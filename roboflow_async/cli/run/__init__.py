@@ -9,7 +9,6 @@ from typing import Annotated, Any, cast
 import typer
 
 from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
-from roboflow_async._engine.plain_text import plain_text
 from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import (
     SOME_FAILED,
@@ -30,6 +29,7 @@ from roboflow_async.cli.run.job import FailureLimit, Job, write_failures
 from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.sources import Source
 from roboflow_async.cli.run.tables import check_format, write_table
+from roboflow_async.errors import plain_text
 from roboflow_async.types.predictions import Prediction
 
 __all__ = ["run"]

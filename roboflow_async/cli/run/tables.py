@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from roboflow_async import ConfigurationError
 from roboflow_async._engine.jsonvalues import is_object
-from roboflow_async._engine.plain_text import plain_text
 from roboflow_async.cli.files import written_whole
+from roboflow_async.errors import plain_text
 
 __all__ = ["check_format", "write_table"]
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from roboflow_async import ConfigurationError
-from roboflow_async._engine.api.requests import KeyPlacement, check_segment
+from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.requests import check_segment
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roboflow_async import APIStatusError, AuthenticationError, ResponseError
-from roboflow_async._engine.api.requests import KeyPlacement
+from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.responses import (
     Answer,
     parse_json,

@@ -16,7 +16,7 @@ from roboflow_async import ConfigurationError, ImageError, RoboflowClient
 from roboflow_async._engine.images.downsizing import downsize
 from roboflow_async._engine.images.encoded import EncodedImage
 from roboflow_async._engine.images.loader import ImageLoader
-from roboflow_async._engine.images.pixel_budget import decoding
+from roboflow_async._engine.images.pillow import decoding
 from roboflow_async._engine.images.png_strips import parse_png
 
 NOISE = np.random.default_rng(1)

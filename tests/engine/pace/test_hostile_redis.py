@@ -20,7 +20,7 @@ from support.redis_server import RedisServer, needs_redis
 
 import roboflow_async._engine.pace.key_stretching
 from roboflow_async import Pacer, RateLimiterUnavailableError, RedisRateLimiter, RoboflowClient
-from roboflow_async._engine.api.requests import KeyPlacement
+from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.pace.key_stretching import stretch
 from roboflow_async._engine.pace.ledger import Grant, LedgerLostError
 from roboflow_async._engine.pace.redis_connection import RedisConnection

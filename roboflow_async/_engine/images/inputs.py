@@ -1,0 +1,138 @@
+"""What may be given as an image, and how it is told from what is not one."""
+
+import binascii
+from collections.abc import AsyncIterable, Iterable, Mapping
+from os import PathLike
+from typing import Any, Protocol
+
+import httpx
+
+from roboflow_async._engine.images.file_objects import SupportsAsyncRead, SupportsRead
+from roboflow_async._engine.images.formats import check_content
+from roboflow_async._engine.images.pillow import is_array, is_pillow
+from roboflow_async.errors import ConfigurationError, ImageError
+
+__all__ = ["Image", "ImageInput", "check_many", "is_image"]
+
+
+class SupportsArrayInterface(Protocol):
+    """A numpy array or a PIL image (neither is needed to import this library)."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """As in https://numpy.org/doc/stable/reference/arrays.interface.html."""
+        ...
+
+
+class Image:
+    """An image given as base64 text, which a plain `str` (a path or a URL) never is.
+
+    Make it with `Image.from_base64`.
+    """
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __repr__(self) -> str:
+        return f"<Image of {len(self._data)} bytes>"
+
+    @property
+    def data(self) -> bytes:
+        """The encoded image file's bytes."""
+        return self._data
+
+    @classmethod
+    def from_base64(cls, text: str | bytes) -> "Image":
+        """Take an image from base64 text, with or without a `data:image/...;base64,` prefix.
+
+        Args:
+            text: the base64 of an image file.
+
+        Raises:
+            ImageError: it is not base64, or not of an image.
+        """
+        raw = text.encode("ascii", "replace") if isinstance(text, str) else bytes(text)
+        raw = raw.lstrip()
+        if raw[:5].lower() == b"data:":
+            raw = raw.partition(b",")[2].lstrip()
+        raw = _without_line_ends(raw)
+        try:
+            data = binascii.a2b_base64(raw + b"=" * (-len(raw) % 4), strict_mode=True)
+        except binascii.Error:
+            raise ImageError(
+                "Image.from_base64 was given something that is not base64: give the base64 "
+                "of an image file, or the file's bytes as they are."
+            ) from None
+        check_content(data, "Image.from_base64", converted=True)
+        return cls(data)
+
+
+def _without_line_ends(raw: bytes) -> bytes:
+    """Base64 without what it was wrapped with; refused where a blank may have been a "+"."""
+    ended = raw.rstrip()
+    # What comes after the last group of four is no more than a blank.
+    lost_at_end = b" " in raw[len(ended) :] and len(b"".join(ended.split())) % 4 != 0
+    if b" " in ended or lost_at_end:
+        raise ImageError(
+            "Image.from_base64 was given text with blanks in it: a form makes a blank of each "
+            "'+' that is not sent as %2B. Encode the text for the form; or, if nothing else can "
+            "have made them, give text.replace(' ', '+')."
+        )
+    return b"".join(ended.split())
+
+
+ImageInput = (
+    str
+    | PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | SupportsRead
+    | SupportsAsyncRead
+    | httpx.URL
+    | Image
+    | SupportsArrayInterface
+)
+"""What may be given as an image; see `ImageLoader.load`."""
+
+
+def is_image(value: object) -> bool:
+    """Whether `value` is of a type that can be given as an image (its content is not read)."""
+    plain = (str, PathLike, bytes, bytearray, memoryview, httpx.URL, Image)
+    if isinstance(value, plain):
+        return True
+    try:
+        return hasattr(value, "read") or is_array(value) or is_pillow(value)
+    except Exception:  # noqa: BLE001 - an object whose attributes cannot be looked at
+        return False
+
+
+def check_many(images: Any) -> None:
+    """Raise `ConfigurationError` for what is one image, whose rows or lines would each be sent.
+
+    Args:
+        images: what a stream was given.
+    """
+    kind = type(images).__name__
+    if is_array(images):
+        # Of paths or arrays, which numpy keeps as objects or text, they are images one by one.
+        if images.dtype.kind in "OUS" and images.ndim == 1:
+            return
+        raise ConfigurationError(
+            f"images is a numpy array of shape {tuple(images.shape)}, whose rows would each be "
+            "sent as an image: give [array] for one picture, or run(array); list(array) for an "
+            "array of whole pictures, of shape (number, height, width, 3)."
+        )
+    if is_pillow(images) or hasattr(images, "readline"):
+        raise ConfigurationError(
+            f"images is of type {kind}, which is one image: give a list of them, or call run()."
+        )
+    one = isinstance(images, (str, bytes, bytearray, memoryview, Mapping))
+    if one or not isinstance(images, (Iterable, AsyncIterable)):
+        raise ConfigurationError(
+            f"images is of type {kind}, which is not a number of images: "
+            "give a list, a generator or an async generator of them; for a folder, "
+            "Path(folder).glob('*.jpg')."
+        )

@@ -1,0 +1,52 @@
+"""Embeddings of images by models of a workspace."""
+
+from typing import Any, Literal
+
+from roboflow_async.endpoints.base import Endpoint, ImageRequest, ImagesField
+from roboflow_async.types.base import ServerAnswer, ServerModel
+
+__all__ = ["IMAGE_EMBEDDINGS", "EmbeddingInfo", "ImageEmbeddingRequest", "ImageEmbeddings"]
+
+
+class EmbeddingInfo(ServerModel):
+    """What the vectors are: only those with the same `space_id` can be compared."""
+
+    model_id: str
+    feature_definition: str
+    output_type: Literal["feature_vector", "logits"] = "feature_vector"
+    dimension: int
+    normalization: str = "none"
+    preprocessing: dict[str, Any]
+    space_id: str
+    backend: str
+    precision: str
+    feature_tensor: str | None = None
+    source_artifact_sha256: str | None = None
+    transform_version: int | None = None
+
+
+class ImageEmbeddings(ServerAnswer):
+    """One vector for each image."""
+
+    embeddings: list[list[float]]
+    embedding_info: EmbeddingInfo
+
+
+class ImageEmbeddingRequest(ImageRequest):
+    """The vector that a classifier of one's own makes of an image.
+
+    Attributes:
+        model_id: which model.
+        output_type: "feature_vector" (server default) or "logits".
+    """
+
+    image: ImagesField  # pyright: ignore[reportIncompatibleVariableOverride]
+    model_id: str
+    output_type: Literal["feature_vector", "logits"] | None = None
+    disable_preproc_auto_orient: bool | None = None
+    disable_preproc_contrast: bool | None = None
+    disable_preproc_grayscale: bool | None = None
+    disable_preproc_static_crop: bool | None = None
+
+
+IMAGE_EMBEDDINGS = Endpoint("/infer/embeddings", ImageEmbeddingRequest, ImageEmbeddings)
