@@ -22,7 +22,7 @@ from harness.nginx import nginx
 
 from roboflow_async import RoboflowClient
 from roboflow_async._engine.api.api_key import KeyPlacement
-from roboflow_async._engine.api.responses import Answer, parse_workflow_outputs
+from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
 from roboflow_async._engine.http.bodies import Body, read_content
 from roboflow_async._engine.http.connections import RawHeaders
 from roboflow_async._engine.images.loader import ImageLoader
@@ -70,24 +70,24 @@ def bare() -> Way:
     key = KeyPlacement(KEY, "header")
     loader = ImageLoader(allow_paths=True, allow_urls=True, max_bytes=20_000_000)
     url = httpx.URL(URL + "/any/workflows/any")
-    lane = AnswersAtOnce()
+    connection = AnswersAtOnce()
 
     async def send(count: int) -> None:
         for _ in range(count):
             image = await loader.load(IMAGE)
             request = workflow_request(options, {"image": image}, key)
             body = Body(request.body, lambda: None)
-            response = await lane.send("POST", url, request.headers(), body)
+            response = await connection.send("POST", url, request.headers(), body)
             content = await read_content(response, 1_000_000, None)
             await response.aclose()
-            parse_workflow_outputs(Answer(200, response.headers, content))
+            parse_workflow_outputs(Response(200, response.headers, content))
 
     return send
 
 
 def over_no_network() -> RoboflowClient:
     client = RoboflowClient(KEY, api_url=URL, requests_per_second=None)
-    parts = replace(client._runtime._parts, make_lane=AnswersAtOnce)
+    parts = replace(client._runtime._parts, make_connection=AnswersAtOnce)
     client._runtime = RuntimeHolder(parts)
     client._context = replace(client._context, runtime=client._runtime.get)
     return client

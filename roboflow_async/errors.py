@@ -7,8 +7,8 @@ RoboflowError
 │   └── QueueFullError            as many calls as `max_waiting` wait already
 ├── RateLimiterUnavailableError   the shared `limiter` cannot be reached
 └── APIError                      something was sent
-    ├── APIConnectionError        no connection, a reset, or closed before a whole answer
-    ├── APITimeoutError           no complete answer within `timeout`
+    ├── APIConnectionError        no connection, a reset, or closed before a whole response
+    ├── APITimeoutError           no complete response within `timeout`
     ├── ResponseError             answered, but not with what was asked for
     └── APIStatusError            answered with an HTTP status of 300 or more
         ├── BadRequestError       400, 422
@@ -141,11 +141,11 @@ class APIError(RoboflowError):
 
 
 ConnectionFault = Literal["network", "certificate", "proxy_authentication", "host_name", "outage"]
-"""Why there was no answer; see `APIConnectionError.fault`."""
+"""Why there was no response; see `APIConnectionError.fault`."""
 
 
 class APIConnectionError(APIError):
-    """No connection, a reset, or a connection that was closed before a whole answer.
+    """No connection, a reset, or a connection that was closed before a whole response.
 
     Attributes:
         fault: why: "network": what another attempt may mend; "certificate": the server's is not
@@ -172,16 +172,16 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIError):
-    """No complete answer within `timeout` seconds."""
+    """No complete response within `timeout` seconds."""
 
 
 class ResponseError(APIError):
     """The API answered, but not with what was asked for: not JSON, too large, the wrong shape.
 
     Attributes:
-        status_code: the HTTP status of that answer.
+        status_code: the HTTP status of that response.
         request_id: the server's `X-Request-ID`, to quote to Roboflow's support.
-        body: the start of the server's answer as text, at most 500 characters.
+        body: the start of the server's response as text, at most 500 characters.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class APIStatusError(APIError):
         status_code: the HTTP status.
         request_id: the server's `X-Request-ID`, to quote to Roboflow's support.
         retry_after: seconds that the server asked to wait (`Retry-After`), or None.
-        body: the start of the server's answer as text, at most 2,000 characters.
+        body: the start of the server's response as text, at most 2,000 characters.
     """
 
     def __init__(

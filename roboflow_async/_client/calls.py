@@ -11,7 +11,7 @@ from roboflow_async._targets.model_options import ModelOptions
 from roboflow_async._targets.workflow import Workflow
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 from roboflow_async.endpoints.base import Endpoint, EndpointRequest
-from roboflow_async.types.base import ServerAnswer
+from roboflow_async.types.base import ServerResponse
 from roboflow_async.types.predictions import (
     AnomalyDetection,
     Classification,
@@ -28,7 +28,7 @@ __all__ = ["Calls"]
 
 Output = TypeVar("Output")
 RequestT = TypeVar("RequestT", bound=EndpointRequest)
-AnswerT = TypeVar("AnswerT", bound=ServerAnswer)
+ResponseT = TypeVar("ResponseT", bound=ServerResponse)
 
 
 class Calls:
@@ -240,11 +240,11 @@ class Calls:
 
     def endpoint(
         self,
-        endpoint: Endpoint[RequestT, AnswerT],
+        endpoint: Endpoint[RequestT, ResponseT],
         *,
         priority: Priority | None = None,
         **fields: object,
-    ) -> EndpointTarget[RequestT, AnswerT]:
+    ) -> EndpointTarget[RequestT, ResponseT]:
         """Another of the server's endpoints to run: CLIP, OCR, SAM and so on.
 
         Args:

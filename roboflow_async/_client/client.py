@@ -69,7 +69,7 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
             images.
         trust_env: whether proxies and certificates are taken from the environment
             (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR).
-        max_response_bytes: bytes; a larger answer is a `ResponseError`.
+        max_response_bytes: bytes; a larger response is a `ResponseError`.
         max_image_bytes: bytes; a larger image file is an `ImageError`. Default: 20 MiB, the
             hosted API's limit.
         max_image_pixels: pixels; a file with more that `max_side` would have to decode is an

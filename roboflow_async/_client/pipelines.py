@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from roboflow_async._client.server import ServerOperations
 from roboflow_async._engine.api.requests import check_segment, json_request
-from roboflow_async._engine.api.responses import Answer, parse_json, unexpected
+from roboflow_async._engine.api.responses import Response, parse_json, unexpected
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 
@@ -146,8 +146,8 @@ def _of(pipeline_id: str, operation: str) -> str:
     return f"{pipeline_id}/{operation}"
 
 
-def _parse(answer: Answer) -> JSONObject:
-    body: object = parse_json(answer)
+def _parse(response: Response) -> JSONObject:
+    body: object = parse_json(response)
     if not is_object(body):
-        raise unexpected(answer, "it is no object")
+        raise unexpected(response, "it is no object")
     return body

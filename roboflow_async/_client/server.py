@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 import pydantic
 
 from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
-from roboflow_async._engine.api.responses import Answer, Headers
+from roboflow_async._engine.api.responses import Headers, Response
 from roboflow_async._engine.api.validation import parser_of
 from roboflow_async._engine.checks import check_mapping
 from roboflow_async._engine.jsonvalues import JSONObject
@@ -119,7 +119,7 @@ class ServerOperations:
         return json_request(path, fields, self._context.key, "the request's fields")
 
     async def _ask(
-        self, request: PreparedRequest, parse: Callable[[Answer], Output], *, retry: bool = True
+        self, request: PreparedRequest, parse: Callable[[Response], Output], *, retry: bool = True
     ) -> Output:
         dispatcher = self._context.runtime().dispatcher
         return await dispatcher.call(request, parse, dispatcher.new_record(), retry=retry)

@@ -19,13 +19,13 @@ from roboflow_async._engine.calls.dispatcher import Dispatcher, Transport
 from roboflow_async._engine.calls.retry import RetryQuota, full_jitter_wait
 from roboflow_async._engine.calls.stats import Counters
 from roboflow_async._engine.checks import check_flag
-from roboflow_async._engine.http.connections import Lane, RawHeaders, lane_factory
+from roboflow_async._engine.http.connections import Connection, RawHeaders, connection_factory
 from roboflow_async._engine.http.proxy_and_tls import make_ssl_context, resolve_proxy
 from roboflow_async._engine.http.transport import HTTPClient, HTTPTransport, check_http_client
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._engine.pace.pacer import Pacer
-from roboflow_async._engine.pace.protocols import CeilingSource, RateLimiter
+from roboflow_async._engine.pace.protocols import RateLimiter, ScopedRateLimiter
 from roboflow_async._engine.settings import Settings, TransportName
 from roboflow_async.errors import ConfigurationError
 
@@ -57,7 +57,7 @@ class Parts:
     quota: RetryQuota
     counters: Counters
     headers: RawHeaders
-    make_lane: Callable[[], Lane]
+    make_connection: Callable[[], Connection]
     http_client: HTTPClient | None
 
     @classmethod
@@ -89,7 +89,7 @@ class Parts:
             quota=RetryQuota(),
             counters=Counters(),
             headers=httpx.Headers(headers).raw,
-            make_lane=lane_factory(
+            make_connection=connection_factory(
                 transport,
                 make_ssl_context(settings.api_url, trust_env=trust_env),
                 resolve_proxy(settings.api_url, trust_env=trust_env),
@@ -103,7 +103,7 @@ class Parts:
         transport = HTTPTransport(
             self.settings,
             self.key,
-            make_lane=self.make_lane,
+            make_connection=self.make_connection,
             http_client=self.http_client,
             headers=self.headers,
         )
@@ -134,7 +134,7 @@ def _pacer(settings: Settings, key: KeyPlacement, limiter: RateLimiter | None) -
     if isinstance(limiter, Pacer):
         return limiter
     ceiling = settings.requests_per_second
-    if isinstance(limiter, CeilingSource):
+    if isinstance(limiter, ScopedRateLimiter):
         if ceiling is None:
             raise ConfigurationError(
                 "requests_per_second=None does not go with a limiter that shares a ceiling: "

@@ -49,7 +49,7 @@ class RetryPolicy:
             ("full jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
         max_wait: seconds; the longest wait of our own choosing. A server's `Retry-After`
             is never shortened to it.
-        max_elapsed: seconds from the first send of a call to its last answer, all waits
+        max_elapsed: seconds from the first send of a call to its last response, all waits
             included, or None for no deadline. A `Retry-After` beyond it fails at once. In a
             stream the waits for a turn do not count.
         max_outage: seconds for which a stream waits for an API that cannot be reached, gives

@@ -12,8 +12,8 @@ import pydantic
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import check_segment, get_request
-from roboflow_async._engine.api.responses import Answer, parse_json, unexpected
-from roboflow_async._engine.api.validation import parser_of, validated_answer
+from roboflow_async._engine.api.responses import Response, parse_json, unexpected
+from roboflow_async._engine.api.validation import parser_of, validated_response
 from roboflow_async._engine.jsonvalues import is_array, is_object
 from roboflow_async._engine.runtime import RuntimeHolder
 from roboflow_async.errors import ConfigurationError, plain_text
@@ -48,11 +48,11 @@ class WorkspaceOperations(ABC):
     async def workspace(self) -> str:
         """The workspace of the key, as in the app's URL."""
 
-        def parse(answer: Answer) -> str:
-            body = parse_json(answer)
+        def parse(response: Response) -> str:
+            body = parse_json(response)
             name = body.get("workspace") if is_object(body) else None
             if not isinstance(name, str) or not name:
-                raise unexpected(answer, "it names no workspace")
+                raise unexpected(response, "it names no workspace")
             return plain_text(name)
 
         return await self._get("/", parse)
@@ -61,8 +61,8 @@ class WorkspaceOperations(ABC):
         """The Workflows of a workspace; default: that of the key."""
         path = f"/{await self._workspace(workspace_name)}/workflows"
 
-        def parse(answer: Answer) -> list[WorkspaceWorkflow]:
-            return validated_answer(_items(answer, "workflows"), _WORKFLOWS, answer, path)
+        def parse(response: Response) -> list[WorkspaceWorkflow]:
+            return validated_response(_items(response, "workflows"), _WORKFLOWS, response, path)
 
         return await self._get(path, parse)
 
@@ -73,8 +73,8 @@ class WorkspaceOperations(ABC):
         check_segment("project", project)
         path = f"/{await self._workspace(workspace_name)}/{project}/models"
 
-        def parse(answer: Answer) -> list[WorkspaceModel]:
-            return validated_answer(_items(answer, "models"), _MODELS, answer, path)
+        def parse(response: Response) -> list[WorkspaceModel]:
+            return validated_response(_items(response, "models"), _MODELS, response, path)
 
         return await self._get(path, parse)
 
@@ -97,7 +97,7 @@ class WorkspaceOperations(ABC):
     async def _get(
         self,
         path: str,
-        parse: Callable[[Answer], Output],
+        parse: Callable[[Response], Output],
         parameters: dict[str, str] | None = None,
     ) -> Output:
         if self._platform_key.api_key is None:
@@ -109,10 +109,10 @@ class WorkspaceOperations(ABC):
         return await dispatcher.call(request, parse, dispatcher.new_record())
 
 
-def _items(answer: Answer, name: str) -> list[Any]:
+def _items(response: Response, name: str) -> list[Any]:
     """A list, or the list of that name in an object."""
-    body: object = parse_json(answer)
+    body: object = parse_json(response)
     items = body.get(name) if is_object(body) else body
     if not is_array(items):
-        raise unexpected(answer, f"it has no list of {name}")
+        raise unexpected(response, f"it has no list of {name}")
     return items

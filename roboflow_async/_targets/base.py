@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
-from roboflow_async._engine.api.responses import Answer
+from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_number, refuse_copy
@@ -99,8 +99,8 @@ class Target(ABC, Generic[Output]):
         ...
 
     @abstractmethod
-    def _parse(self, prepared: Prepared, answer: Answer) -> Output:
-        """The output in an answer."""
+    def _parse(self, prepared: Prepared, response: Response) -> Output:
+        """The output in a response."""
         ...
 
     async def _run(self, value: object, parameters: Mapping[str, Any]) -> Output:

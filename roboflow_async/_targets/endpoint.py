@@ -6,8 +6,12 @@ from typing import Any, Generic, TypeVar
 import pydantic
 
 from roboflow_async._engine.api.requests import check_segment, json_request
-from roboflow_async._engine.api.responses import Answer, parse_object
-from roboflow_async._engine.api.validation import adapter_of, validated_answer, validated_arguments
+from roboflow_async._engine.api.responses import Response, parse_object
+from roboflow_async._engine.api.validation import (
+    adapter_of,
+    validated_arguments,
+    validated_response,
+)
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.images.inputs import ImageInput
 from roboflow_async._engine.images.loader import ImageLoader
@@ -17,21 +21,21 @@ from roboflow_async._targets.results import Result, WarmUpReport
 from roboflow_async._targets.stream import ResultStream
 from roboflow_async.endpoints.base import Endpoint, EndpointRequest
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.types.base import ServerAnswer
+from roboflow_async.types.base import ServerResponse
 
 __all__ = ["EndpointTarget"]
 
 RequestT = TypeVar("RequestT", bound=EndpointRequest)
-AnswerT = TypeVar("AnswerT", bound=ServerAnswer)
+ResponseT = TypeVar("ResponseT", bound=ServerResponse)
 
 
-class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
+class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
     """An endpoint to run. Made by `RoboflowClient.endpoint`; frozen."""
 
     def __init__(
         self,
         context: TargetContext,
-        endpoint: Endpoint[RequestT, AnswerT],
+        endpoint: Endpoint[RequestT, ResponseT],
         fields: Mapping[str, Any],
         *,
         priority: Priority | None,
@@ -51,14 +55,14 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
         self._endpoint = endpoint
         self._fields = dict(fields)
         self._requests = pydantic.TypeAdapter(endpoint.request)
-        self._answers = adapter_of(endpoint.answer)
+        self._answers = adapter_of(endpoint.response)
 
     def __repr__(self) -> str:
         return f"<Endpoint {self._endpoint.path}>"
 
     async def run(
         self, value: RequestT | ImageInput | str | list[str], **fields: object
-    ) -> AnswerT:
+    ) -> ResponseT:
         """Send one request.
 
         Args:
@@ -66,7 +70,7 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
             **fields: its other fields; they go before those of `client.endpoint`.
 
         Returns:
-            The answer.
+            The response.
 
         Raises:
             ImageError: the image cannot be sent; nothing was.
@@ -83,7 +87,7 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
         *,
         ordered: bool = False,
         priority: Priority | None = None,
-    ) -> ResultStream[Result[AnswerT]]:
+    ) -> ResultStream[Result[ResponseT]]:
         """Send many requests, in parallel, at the pace that the API allows.
 
         As `Workflow.stream` in all respects.
@@ -161,6 +165,6 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
             given[kind.first] = value
         return validated_arguments(given, self._requests, f"the fields of {kind.__name__}")
 
-    def _parse(self, prepared: Prepared, answer: Answer) -> AnswerT:  # noqa: ARG002
-        output = parse_object(answer)
-        return validated_answer(output, self._answers, answer, self._endpoint.answer.__name__)
+    def _parse(self, prepared: Prepared, response: Response) -> ResponseT:  # noqa: ARG002
+        output = parse_object(response)
+        return validated_response(output, self._answers, response, self._endpoint.response.__name__)

@@ -34,7 +34,7 @@ class Sample:
     Attributes:
         due: seconds from the beginning to when it was due.
         sent: likewise, to when it was sent.
-        latency: seconds from when it was due to its whole answer.
+        latency: seconds from when it was due to its whole response.
         error: None, or what it failed with: an HTTP status, or the name of an error.
         processing_time: seconds that the server says it worked, or None.
         cold_start: whether the server says that it had to load a model, or None.
@@ -57,7 +57,7 @@ class BenchmarkReport:
     Attributes:
         inferences_made: requests that succeeded.
         images_processed: images in them.
-        average_inference_latency_ms: from when a request was due to its answer.
+        average_inference_latency_ms: from when a request was due to its response.
         std_inference_latency_ms: the standard deviation.
         average_inference_latency_per_image_ms: likewise, for an image.
         average_execution_time_per_image_ms: that the server says it worked, or None.
@@ -69,7 +69,7 @@ class BenchmarkReport:
         requests_per_second_asked: the rate, or None: as fast as `clients` at once can.
         concurrency: requests at once, when there was no rate; None: as many as the rate needed.
         requests_sent: each is metered by the API.
-        cold_starts: answers for which the server had to load a model.
+        cold_starts: responses for which the server had to load a model.
         credits: what the API is likely to bill, or None when the server does not tell its time.
         samples: every request, in the order in which they were due.
     """

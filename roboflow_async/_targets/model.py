@@ -12,8 +12,8 @@ from roboflow_async._engine.api.requests import (
     image_request,
     json_request,
 )
-from roboflow_async._engine.api.responses import Answer, parse_object, unexpected
-from roboflow_async._engine.api.validation import validated_answer
+from roboflow_async._engine.api.responses import Response, parse_object, unexpected
+from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.images.encoded import EncodedImage
@@ -222,18 +222,18 @@ class Model(Target[Output]):
             self._task = await self._context.tasks.task_of(self._id, patient=patient)
         return self._task
 
-    def _parse(self, prepared: Prepared, answer: Answer) -> Output:
-        output = parse_json_prediction(prepared, answer)
+    def _parse(self, prepared: Prepared, response: Response) -> Output:
+        output = parse_json_prediction(prepared, response)
         tasks = self._context.tasks
         kind = prediction_type(output, self._task or tasks.told_by_response(self._id))
         if self._task is None and (told := task_told_by(output, kind)) is not None:
             tasks.remember(self._id, told)
         if kind is Stub and self._task_given:
-            raise unexpected(answer, "the model has no weights yet, and answers as a stub")
+            raise unexpected(response, "the model has no weights yet, and answers as a stub")
         adapter = _ADAPTERS.get(kind)
         if adapter is None:
             adapter = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
-        prediction = validated_answer(output, adapter, answer, kind.__name__)
+        prediction = validated_response(output, adapter, response, kind.__name__)
         if prepared.given_size is not None:
             remember_given_size(prediction, prepared.given_size)
         return prediction
@@ -252,9 +252,9 @@ def _size_of(image: EncodedImage) -> tuple[int, int] | None:
     return None
 
 
-def parse_json_prediction(prepared: Prepared, answer: Answer) -> JSONObject:
-    """The prediction of an answer about one image, in pixels of the original."""
-    output = parse_object(answer)
+def parse_json_prediction(prepared: Prepared, response: Response) -> JSONObject:
+    """The prediction of a response about one image, in pixels of the original."""
+    output = parse_object(response)
     inner: object = output.get("predictions")
     if is_object(inner) and is_array(inner.get("predictions")):
         output = {**output, **inner}  # as a Workflow's step has it
@@ -270,8 +270,8 @@ def parse_json_prediction(prepared: Prepared, answer: Answer) -> JSONObject:
 class _PlainModel(Model[JSONObject]):
     """A model whose predictions stay JSON."""
 
-    def _parse(self, prepared: Prepared, answer: Answer) -> JSONObject:
-        return parse_json_prediction(prepared, answer)
+    def _parse(self, prepared: Prepared, response: Response) -> JSONObject:
+        return parse_json_prediction(prepared, response)
 
 
 async def infer(

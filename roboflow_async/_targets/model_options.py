@@ -39,7 +39,7 @@ class ModelOptions(TypedDict, total=False):
             coarser than the image: `mask_metadata` then has the factors to its pixels.
         enforce_dense_masks_in_inference_models: whether masks are never sparse on the server.
         include_anomaly_map: whether an anomaly detector also gives its map.
-        visualize_predictions: whether the answer has a picture with the predictions drawn on it.
+        visualize_predictions: whether the response has a picture with the predictions drawn on it.
         visualization_labels: whether it has the names of the classes.
         visualization_stroke_width: pixels of its lines.
         disable_preproc_auto_orient: no turning as the photo's EXIF data says.

@@ -12,8 +12,8 @@ import pydantic
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
-from roboflow_async._engine.api.responses import Answer, parse_json
-from roboflow_async._engine.api.validation import validated_answer
+from roboflow_async._engine.api.responses import Response, parse_json
+from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.runtime import Runtime
 from roboflow_async._targets.model_options import TASK_PATHS
@@ -41,9 +41,9 @@ _NO_SUCH_PATH: Final = frozenset({400, 404, 405, 410, 415, 422, 500, 501})
 _PAUSE_AFTER_500: Final = 60.0  # seconds until the registry is asked for again
 
 
-def parse_registry(answer: Answer) -> RegisteredModels:
-    """The registry in an answer; raises `ResponseError`."""
-    return validated_answer(parse_json(answer), _REGISTRY, answer, "a model registry")
+def parse_registry(response: Response) -> RegisteredModels:
+    """The registry in a response; raises `ResponseError`."""
+    return validated_response(parse_json(response), _REGISTRY, response, "a model registry")
 
 
 class _Asking:

@@ -19,7 +19,7 @@ class Result(Generic[Output_co]):
         index: its position in the input, from 0.
         error: why it failed, or None.
         attempts: HTTP requests that were sent for it; each is metered by the API.
-        latency: seconds that the last attempt took, from its turn to its whole answer
+        latency: seconds that the last attempt took, from its turn to its whole response
             (0.0 when nothing was sent).
         waited: seconds from submission to the first send (until it failed, when nothing was).
         processing_time: seconds that the server says it worked (`X-Processing-Time`), or None.
@@ -114,7 +114,7 @@ class WarmUpReport:
         attempts: HTTP requests that were sent, each metered by the API.
         first_latency: seconds of the first call that succeeded, in order of submission, or None.
         last_latency: seconds of the last one, or None.
-        cold_starts: answers for which the server says that it had to load a model.
+        cold_starts: responses for which the server says that it had to load a model.
         errors: one for each call that failed.
         elapsed: seconds that the whole warm-up took.
     """

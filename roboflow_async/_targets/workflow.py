@@ -5,8 +5,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from roboflow_async._engine.api.responses import Answer, parse_workflow_outputs
-from roboflow_async._engine.api.validation import adapter_of, validated_answer
+from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
+from roboflow_async._engine.api.validation import adapter_of, validated_response
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.checks import check_mapping, check_number
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
@@ -206,17 +206,17 @@ class Workflow(Target[Output]):
             )
         return await loader.load(value, max_side=self._max_side)
 
-    def _parse(self, prepared: Prepared, answer: Answer) -> Output:
-        outputs = parse_workflow_outputs(answer)
+    def _parse(self, prepared: Prepared, response: Response) -> Output:
+        outputs = parse_workflow_outputs(response)
         if not outputs:
             raise ResponseError(
                 "the Workflow gave no output for the image: check its outputs in the editor.",
-                status_code=answer.status_code,
-                request_id=answer.request_id,
+                status_code=response.status_code,
+                request_id=response.request_id,
             )
         output: Any = outputs[0]
         if prepared.resizing is not None:
             output = scaled_back(output, prepared.resizing)
         if self._adapter is None:
             return output
-        return validated_answer(output, self._adapter, answer, f"{self._output_type!r:.120}")
+        return validated_response(output, self._adapter, response, f"{self._output_type!r:.120}")

@@ -117,7 +117,7 @@ async def _examine(client: RoboflowClient, source: str | None, platform: bool) -
         for task in asked:
             task.cancel()
         await asyncio.wait(asked)
-        late = f"no complete answer within {_SECONDS:g} s"
+        late = f"no complete response within {_SECONDS:g} s"
         if server.cancelled():
             findings.append(_wrong("reachable", late, _ADVICE["timeout"]))
         else:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from roboflow_async.endpoints.base import Endpoint, EndpointRequest, VideoField
-from roboflow_async.types.base import ServerAnswer, ServerModel
+from roboflow_async.types.base import ServerModel, ServerResponse
 
 __all__ = ["ACTION_RECOGNITION", "Action", "Actions", "VideoRequest"]
 
@@ -20,7 +20,7 @@ class Action(ServerModel):
     confidence: float | None = None
 
 
-class Actions(ServerAnswer):
+class Actions(ServerResponse):
     """What happens in a video.
 
     Attributes:
@@ -50,7 +50,7 @@ class VideoRequest(EndpointRequest):
     Attributes:
         model_id: which model.
         confidence: 0 to 1, or "best" or "default".
-        include_candidates: whether the answer has what did not reach it.
+        include_candidates: whether the response has what did not reach it.
         class_filter: the names of the classes that are wanted.
     """
 

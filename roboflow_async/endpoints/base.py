@@ -9,24 +9,24 @@ from pydantic_core import core_schema
 
 from roboflow_async._engine.images.inputs import ImageInput
 from roboflow_async._engine.images.loader import SupportsRead
-from roboflow_async.types.base import ServerAnswer
+from roboflow_async.types.base import ServerResponse
 
 __all__ = [
-    "AsGiven",
     "Endpoint",
     "EndpointRequest",
     "ImageField",
     "ImageRequest",
     "ImagesField",
+    "NotValidated",
     "TextRequest",
     "VideoField",
 ]
 
 RequestT = TypeVar("RequestT", bound="EndpointRequest")
-AnswerT = TypeVar("AnswerT", bound=ServerAnswer)
+ResponseT = TypeVar("ResponseT", bound=ServerResponse)
 
 
-class AsGiven:
+class NotValidated:
     """Marks what the loader looks at, and pydantic does not."""
 
     @classmethod
@@ -34,9 +34,9 @@ class AsGiven:
         return core_schema.any_schema()
 
 
-ImageField = Annotated[ImageInput, AsGiven]
-ImagesField = Annotated[ImageInput | Sequence[ImageInput], AsGiven]
-VideoField = Annotated[str | bytes | SupportsRead, AsGiven]
+ImageField = Annotated[ImageInput, NotValidated]
+ImagesField = Annotated[ImageInput | Sequence[ImageInput], NotValidated]
+VideoField = Annotated[str | bytes | SupportsRead, NotValidated]
 """A path, a URL or the bytes of a video."""
 
 
@@ -92,15 +92,15 @@ class TextRequest(EndpointRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint(Generic[RequestT, AnswerT]):
+class Endpoint(Generic[RequestT, ResponseT]):
     """One of the server's endpoints.
 
     Attributes:
         path: from the API's base URL on; `{field}` stands for a field of the request.
         request: what is sent.
-        answer: what comes back.
+        response: what comes back.
     """
 
     path: str
     request: type[RequestT]
-    answer: type[AnswerT]
+    response: type[ResponseT]

@@ -7,15 +7,15 @@ from pydantic import Field, model_validator
 from roboflow_async._engine.images.inputs import ImageInput
 from roboflow_async._engine.jsonvalues import is_array, is_object
 from roboflow_async.endpoints.base import (
-    AsGiven,
     Endpoint,
     EndpointRequest,
     ImageField,
     ImageRequest,
     ImagesField,
+    NotValidated,
     TextRequest,
 )
-from roboflow_async.types.base import ServerAnswer
+from roboflow_async.types.base import ServerResponse
 
 __all__ = [
     "CLIP_COMPARE",
@@ -35,13 +35,13 @@ __all__ = [
 ]
 
 
-class Embeddings(ServerAnswer):
+class Embeddings(ServerResponse):
     """One vector for each image or text."""
 
     embeddings: list[list[float]]
 
 
-class Similarity(ServerAnswer):
+class Similarity(ServerResponse):
     """How alike the subject and each prompt are, -1 to 1; by name, if the prompts have names."""
 
     similarity: list[float] | dict[str, float]
@@ -69,7 +69,7 @@ class _CompareRequest(EndpointRequest):
     prompt: Annotated[
         ImageInput | str | list[ImageInput | str] | dict[str, ImageInput | str],
         Field(description="one, several, or several by name"),
-        AsGiven,
+        NotValidated,
     ]
     subject_type: Literal["image", "text"] | None = None
     prompt_type: Literal["image", "text"] | None = None

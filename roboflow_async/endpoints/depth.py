@@ -3,12 +3,12 @@
 from typing import Literal
 
 from roboflow_async.endpoints.base import Endpoint, ImageRequest
-from roboflow_async.types.base import ServerAnswer
+from roboflow_async.types.base import ServerResponse
 
 __all__ = ["DEPTH_ESTIMATION", "DEPTH_ESTIMATION_IN_PATH", "DepthMap", "DepthRequest"]
 
 
-class DepthMap(ServerAnswer):
+class DepthMap(ServerResponse):
     """How far everything is, 0 to 1.
 
     Attributes:

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from roboflow_async.endpoints.base import Endpoint, ImageRequest, ImagesField
-from roboflow_async.types.base import ServerAnswer, ServerModel
+from roboflow_async.types.base import ServerModel, ServerResponse
 
 __all__ = ["IMAGE_EMBEDDINGS", "EmbeddingInfo", "ImageEmbeddingRequest", "ImageEmbeddings"]
 
@@ -25,7 +25,7 @@ class EmbeddingInfo(ServerModel):
     transform_version: int | None = None
 
 
-class ImageEmbeddings(ServerAnswer):
+class ImageEmbeddings(ServerResponse):
     """One vector for each image."""
 
     embeddings: list[list[float]]

@@ -3,12 +3,12 @@
 from typing import Any
 
 from roboflow_async.endpoints.base import Endpoint, ImageRequest
-from roboflow_async.types.base import ImageSize, ServerAnswer
+from roboflow_async.types.base import ImageSize, ServerResponse
 
 __all__ = ["LMM", "LMM_IN_PATH", "LMMRequest", "LMMResponse"]
 
 
-class LMMResponse(ServerAnswer):
+class LMMResponse(ServerResponse):
     """What a language model says: text, or fields."""
 
     image: ImageSize | list[ImageSize]
@@ -22,7 +22,7 @@ class LMMRequest(ImageRequest):
         model_id: which model.
         prompt: the question.
         enable_thinking: whether it thinks first.
-        max_new_tokens: of the answer, at most.
+        max_new_tokens: of the response, at most.
     """
 
     model_id: str

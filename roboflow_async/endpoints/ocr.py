@@ -1,7 +1,7 @@
 """OCR: the text in an image."""
 
 from roboflow_async.endpoints.base import Endpoint, ImageRequest
-from roboflow_async.types.base import DetectedObject, ImageSize, ServerAnswer
+from roboflow_async.types.base import DetectedObject, ImageSize, ServerResponse
 
 __all__ = [
     "OCR_DOCTR",
@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-class OCRText(ServerAnswer):
+class OCRText(ServerResponse):
     """Text.
 
     Attributes:
@@ -35,7 +35,7 @@ class DoctrRequest(ImageRequest):
     """Text of any kind.
 
     Attributes:
-        generate_bounding_boxes: whether the answer has `predictions`.
+        generate_bounding_boxes: whether the response has `predictions`.
     """
 
     doctr_version_id: str | None = None

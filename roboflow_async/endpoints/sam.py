@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from roboflow_async._engine.jsonvalues import is_array
 from roboflow_async.endpoints.base import Endpoint, ImageRequest
-from roboflow_async.types.base import ServerAnswer, ServerModel
+from roboflow_async.types.base import ServerModel, ServerResponse
 
 __all__ = [
     "SAM2_EMBED_IMAGE",
@@ -109,13 +109,13 @@ class Sam3Prompt(_Prompt):
 Masks = list[list[list[int]]]
 
 
-class SamEmbedding(ServerAnswer):
+class SamEmbedding(ServerResponse):
     """An image as SAM sees it: numbers of shape (1, 256, 64, 64), as nested lists."""
 
     embeddings: Any
 
 
-class SamMasks(ServerAnswer):
+class SamMasks(ServerResponse):
     """Polygons in pixels, for each mask; those of low resolution can be given back as input.
 
     Of any JSON: the contract says no more of them.
@@ -125,7 +125,7 @@ class SamMasks(ServerAnswer):
     low_res_masks: Any
 
 
-class CachedEmbedding(ServerAnswer):
+class CachedEmbedding(ServerResponse):
     """The name under which the server keeps an image's embedding for a while."""
 
     image_id: str
@@ -139,7 +139,7 @@ class MaskPrediction(ServerModel):
     format: str | None = None
 
 
-class SegmentedPrompts(ServerAnswer):
+class SegmentedPrompts(ServerResponse):
     """A mask for each prompt."""
 
     predictions: list[MaskPrediction]
@@ -162,7 +162,7 @@ class PromptResult(ServerModel):
     predictions: list[MaskPrediction]
 
 
-class SegmentedConcepts(ServerAnswer):
+class SegmentedConcepts(ServerResponse):
     """All that was found for each prompt."""
 
     prompt_results: list[PromptResult]
@@ -186,7 +186,7 @@ class SamSegmentRequest(ImageRequest):
         image_id: of an image whose embedding the server has.
         embeddings: of the image, as `SAM_EMBED_IMAGE` gave it; needs `orig_im_size`.
         orig_im_size: pixels, [height, width].
-        mask_input: of low resolution, of an earlier answer.
+        mask_input: of low resolution, of an earlier response.
     """
 
     sam_version_id: str | None = None
@@ -277,4 +277,4 @@ SAM2_SEGMENT_IMAGE = Endpoint("/sam2/segment_image", Sam2SegmentRequest, Segment
 SAM3_EMBED_IMAGE = Endpoint("/sam3/embed_image", Sam3EmbedRequest, CachedEmbedding)
 SAM3_CONCEPT_SEGMENT = Endpoint("/sam3/concept_segment", Sam3ConceptRequest, SegmentedConcepts)
 SAM3_VISUAL_SEGMENT = Endpoint("/sam3/visual_segment", Sam2SegmentRequest, SegmentedPrompts)
-SAM3_3D = Endpoint("/sam3_3d/infer", Sam33DRequest, ServerAnswer)
+SAM3_3D = Endpoint("/sam3_3d/infer", Sam33DRequest, ServerResponse)

@@ -236,7 +236,7 @@ def error_answer(error: RoboflowError | ExceptionGroup[Exception]) -> ErrorAnswe
     """What to tell a stranger of an error, also in the middle of a stream; the rest is logged.
 
     503 with `retry_after`: the queue is full, or the API allows no more now. 422: the image cannot
-    be used. 413: the API finds it too large. 504: no answer in time. 500: this app is configured
+    be used. 413: the API finds it too large. 504: no response in time. 500: this app is configured
     wrongly. 502: everything else, also what is wrong with the key or the plan, without saying more.
 
     Args:
@@ -244,8 +244,10 @@ def error_answer(error: RoboflowError | ExceptionGroup[Exception]) -> ErrorAnswe
             is that of its worst member. What another try may mend is better than what it may not.
     """
     members = [error] if isinstance(error, RoboflowError) else _members(error)
-    answers = [_logged_answer(member) for member in members if isinstance(member, RoboflowError)]
-    return max(answers, key=_badness, default=_UNAVAILABLE)
+    responses = [
+        _logged_response(member) for member in members if isinstance(member, RoboflowError)
+    ]
+    return max(responses, key=_badness, default=_UNAVAILABLE)
 
 
 def _members(group: ExceptionGroup[Exception]) -> list[Exception]:
@@ -258,26 +260,26 @@ def _members(group: ExceptionGroup[Exception]) -> list[Exception]:
     return members
 
 
-def _badness(answer: ErrorAnswer) -> tuple[int, int]:
-    return -_WORST_FIRST.index(answer.status_code), answer.retry_after or 0
+def _badness(response: ErrorAnswer) -> tuple[int, int]:
+    return -_WORST_FIRST.index(response.status_code), response.retry_after or 0
 
 
 _WORST_FIRST: Final = (500, 502, 413, 422, 504, 503)
 _UNAVAILABLE: Final = ErrorAnswer(502, "the vision service is not available")
 
 
-def _logged_answer(error: RoboflowError) -> ErrorAnswer:
-    answer = _answer_of(error)
-    if answer.status_code < 500:
+def _logged_response(error: RoboflowError) -> ErrorAnswer:
+    response = _response_of(error)
+    if response.status_code < 500:
         level = logging.INFO
     else:
-        level = logging.WARNING if answer.retry_after is not None else logging.ERROR
+        level = logging.WARNING if response.retry_after is not None else logging.ERROR
     kind = type(error).__name__
-    _log.log(level, "answered %d: %s: %s", answer.status_code, kind, error.message)
-    return answer
+    _log.log(level, "answered %d: %s: %s", response.status_code, kind, error.message)
+    return response
 
 
-def _answer_of(error: RoboflowError) -> ErrorAnswer:
+def _response_of(error: RoboflowError) -> ErrorAnswer:
     status = error.status_code if isinstance(error, APIStatusError) else None
     if isinstance(error, ServerError) and _UNREADABLE.search(f"{error.message} {error.body}"):
         return _CANNOT_BE_USED
@@ -288,9 +290,9 @@ def _answer_of(error: RoboflowError) -> ErrorAnswer:
         return ErrorAnswer(503, f"busy: try again in {seconds} s", seconds)
     if isinstance(error, APITimeoutError) or status in (408, 504):
         return ErrorAnswer(504, "the vision service did not answer in time")
-    for kind, answer in _ANSWERS:
+    for kind, response in _ANSWERS:
         if isinstance(error, kind):
-            return answer
+            return response
     return _UNAVAILABLE
 
 
@@ -311,8 +313,8 @@ def add_error_handlers(app: FastAPI) -> None:
         if not all(isinstance(member, (RoboflowError, ClientDisconnect)) for member in members):
             if of_the_app is None:
                 raise group  # the app's own, and its fault
-            answer = of_the_app(connection, group)
-            return await answer if inspect.isawaitable(answer) else answer
+            response = of_the_app(connection, group)
+            return await response if inspect.isawaitable(response) else response
         if any(isinstance(member, ClientDisconnect) for member in members):
             return await _answer_nobody(connection, group)
         return await _answer_error(connection, group)
@@ -321,10 +323,10 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 async def _answer_error(connection: Request | WebSocket, error: Exception) -> Response:
-    answer = error_answer(cast("RoboflowError | ExceptionGroup[Exception]", error))
+    response = error_answer(cast("RoboflowError | ExceptionGroup[Exception]", error))
     if isinstance(connection, WebSocket):
-        await connection.close(answer.websocket_code, answer.detail)
-    return JSONResponse({"detail": answer.detail}, answer.status_code, answer.headers)
+        await connection.close(response.websocket_code, response.detail)
+    return JSONResponse({"detail": response.detail}, response.status_code, response.headers)
 
 
 async def _answer_nobody(_: Request | WebSocket, __: Exception) -> Response:

@@ -86,11 +86,11 @@ async def _answer(request: Request, compute: Callable[[bytes], JSONObject]) -> R
     raw = await request.body()
     try:
         # Pixels are looked at in a thread: the server goes on taking requests at their time.
-        answer = await run_in_threadpool(lambda: json.dumps(compute(raw)).encode())
+        response = await run_in_threadpool(lambda: json.dumps(compute(raw)).encode())
     except RequestRefusedError as refusal:
         return JSONResponse(refusal.body, refusal.status_code)
     took = time.perf_counter() - began
-    return Response(answer, 200, {"X-Processing-Time": f"{took:.6f}"}, "application/json")
+    return Response(response, 200, {"X-Processing-Time": f"{took:.6f}"}, "application/json")
 
 
 def _json(raw: bytes) -> Any:

@@ -28,7 +28,7 @@ STATUS_FAULTS: Final = {
 WIRE_FAULTS: Final = frozenset({"timeout", "reset", "truncated", "not_json"})
 FAULTS: Final = frozenset(STATUS_FAULTS) | WIRE_FAULTS
 """The names of all faults: HTTP statuses, and `timeout` (never answers), `reset` (the connection
-is reset), `truncated` (half an answer) and `not_json` (a page of HTML with status 200)."""
+is reset), `truncated` (half a response) and `not_json` (a page of HTML with status 200)."""
 
 
 @dataclass(kw_only=True)
@@ -39,7 +39,7 @@ class Fault:
         name: one of `FAULTS`.
         share: the share of requests that it strikes, 0 to 1.
         times: how often it strikes at most; None: without end.
-        retry_after: the text of the answer's `Retry-After`, if any.
+        retry_after: the text of the response's `Retry-After`, if any.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Knobs:
         requests_per_second: requests that are let through in any rolling second; the others
             get a 429. None: all.
         retry_after: the text of the `Retry-After` of those 429s; None: they have none.
-        latency: seconds from a request to its answer.
+        latency: seconds from a request to its response.
         latency_jitter: seconds that are added at random, 0 to this many.
         cold_start: seconds that the first request, and those that come in meanwhile, take.
         api_key: the only key that is let in; None: any, also none.

@@ -1,4 +1,4 @@
-"""What the stand-in API saw: every arrival, every answer, and what it would bill."""
+"""What the stand-in API saw: every arrival, every response, and what it would bill."""
 
 import time
 from collections import Counter, deque
@@ -29,8 +29,8 @@ class Meter:
 
     Attributes:
         arrivals: when each request came in (`time.monotonic()`, seconds).
-        statuses: answers by HTTP status; faults on the wire count as 0.
-        latencies: seconds from each request's arrival to the end of its answer.
+        statuses: responses by HTTP status; faults on the wire count as 0.
+        latencies: seconds from each request's arrival to the end of its response.
         connections: TCP connections that were opened.
         billed: requests that were let through the rate limit and the key check.
         in_flight: requests being answered now.

@@ -19,13 +19,13 @@ _DEFAULT_CONFIDENCE = 0.4
 
 
 def run_by_path(raw: bytes, query: Mapping[str, str]) -> JSONObject:
-    """The answer to `POST /{project}/{version}`, whose body is an image's base64."""
+    """The response to `POST /{project}/{version}`, whose body is an image's base64."""
     visualize = query.get("format") == "image_and_json"
     return _detect(raw.decode("ascii", "replace"), query.get("confidence"), visualize=visualize)
 
 
 def run_by_task(body: Any) -> JSONObject:
-    """The answer to `POST /infer/object_detection`."""
+    """The response to `POST /infer/object_detection`."""
     image = body.get("image") if is_object(body) else None
     if not is_object(image) or not isinstance(body.get("model_id"), str):
         detail = [{"type": "missing", "loc": ["body", "image"], "msg": "Field required"}]
@@ -46,11 +46,11 @@ def _detect(text: Any, confidence: Any, *, visualize: bool) -> JSONObject:
     except UnreadableImageError:
         raise _refused("Could not load valid image from base64 string.") from None
     found = detect(picture, least, "image")
-    answer: JSONObject = {"time": 0.001, **found, "visualization": None}
+    response: JSONObject = {"time": 0.001, **found, "visualization": None}
     if visualize:
         jpeg = draw_boxes(picture, found["predictions"])
-        answer["visualization"] = base64.b64encode(jpeg).decode("ascii")
-    return answer
+        response["visualization"] = base64.b64encode(jpeg).decode("ascii")
+    return response
 
 
 def _refused(message: str) -> RequestRefusedError:

@@ -33,7 +33,7 @@ class RequestRefusedError(Exception):
 
 
 def run_workflow(body: Any, *, inline: bool) -> JSONObject:
-    """The answer to a Workflow request.
+    """The response to a Workflow request.
 
     Args:
         body: the request's JSON.
@@ -62,8 +62,8 @@ def run_workflow(body: Any, *, inline: bool) -> JSONObject:
     for batch in batches[1:]:
         for image in batch:
             _open(image, name)
-    answers = [_outputs(image, name, confidence, wanted) for image in batches[0]]
-    return {"outputs": answers, "profiler_trace": []}
+    outputs = [_outputs(image, name, confidence, wanted) for image in batches[0]]
+    return {"outputs": outputs, "profiler_trace": []}
 
 
 def _is_image_input(value: Any) -> bool:

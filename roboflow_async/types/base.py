@@ -1,4 +1,4 @@
-"""What all answers have: images, boxes and points.
+"""What all responses have: images, boxes and points.
 
 Field for field what the Inference Server's OpenAPI document says (version 1.8.3), under
 the same names; `class`, which Python reserves, is `class_name`. A
@@ -24,8 +24,8 @@ __all__ = [
     "Point",
     "ResolvedModel",
     "ScoredBox",
-    "ServerAnswer",
     "ServerModel",
+    "ServerResponse",
 ]
 
 
@@ -38,7 +38,7 @@ FAIL_FAST: Final = Field(fail_fast=True)
 
 
 class ServerModel(BaseModel):
-    """A part of an answer: frozen, and forgiving to fields that are new."""
+    """A part of a response: frozen, and forgiving to fields that are new."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -47,7 +47,7 @@ class ServerModel(BaseModel):
         hide_input_in_errors=True,
         protected_namespaces=(),
         allow_inf_nan=False,
-        coerce_numbers_to_str=True,  # names of classes and ids are numbers in some answers
+        coerce_numbers_to_str=True,  # names of classes and ids are numbers in some responses
         defer_build=True,  # few of them are used by one program
     )
 
@@ -68,8 +68,8 @@ class ResolvedModel(ServerModel):
     quantization: str | None = None
 
 
-class ServerAnswer(ServerModel):
-    """What every answer has.
+class ServerResponse(ServerModel):
+    """What every response has.
 
     Attributes:
         inference_id: the server's name for this inference.
@@ -84,8 +84,8 @@ class ServerAnswer(ServerModel):
     resolved_model: ResolvedModel | None = None
 
 
-class Inference(ServerAnswer):
-    """What every answer of a model has.
+class Inference(ServerResponse):
+    """What every response of a model has.
 
     Attributes:
         visualization: base64 of a picture with the predictions drawn on it, if it was asked for
@@ -100,7 +100,7 @@ def _none_as_empty(image: object) -> object:
 
 
 class ImageInference(Inference):
-    """What every answer about an image has.
+    """What every response about an image has.
 
     Attributes:
         image: the size of the image that was given; a list of them for a batch, an empty one if

@@ -1,4 +1,4 @@
-"""What models answer, for each task: see answers.py for what all of them have."""
+"""What models give back, for each task; base.py has what all of them share."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -258,7 +258,7 @@ class MultiLabelClassification(ImageInference):
 
 
 class Stub(Inference):
-    """The answer of a model that has no weights yet."""
+    """The response of a model that has no weights yet."""
 
     is_stub: bool
     model_id: str
@@ -292,7 +292,7 @@ _TASKS: Mapping[type[Prediction], Task] = {
     MultiLabelClassification: "classification",
     AnomalyDetection: "classification",
 }
-# Of classifications there are several, so the answer's fields tell, whatever the task.
+# Of classifications there are several, so the response's fields tell, whatever the task.
 _BY_FIELD: Mapping[str, type[Prediction]] = {
     "anomaly_score": AnomalyDetection,
     "predicted_classes": MultiLabelClassification,
@@ -307,15 +307,15 @@ _BY_FIELD_OF_THE_FIRST: Mapping[str, type[Prediction]] = {
 }
 
 
-def prediction_type(answer: object, task: Task | None) -> type[Prediction]:
-    """Which of the types an answer is of.
+def prediction_type(response: object, task: Task | None) -> type[Prediction]:
+    """Which of the types a response is of.
 
     Args:
-        answer: its JSON.
-        task: what the model does; None, if that is not known: then the answer's fields tell,
+        response: its JSON.
+        task: what the model does; None, if that is not known: then the response's fields tell,
             and one that found nothing counts as an `ObjectDetection`.
     """
-    fields: Mapping[str, Any] = answer if is_object(answer) else {}
+    fields: Mapping[str, Any] = response if is_object(response) else {}
     if "is_stub" in fields:
         return Stub
     found = _BY_TASK.get(task or "") or _first(_BY_FIELD, fields)
@@ -330,9 +330,9 @@ def prediction_type(answer: object, task: Task | None) -> type[Prediction]:
     return _first(_BY_FIELD_OF_THE_FIRST, first if is_object(first) else {}) or otherwise
 
 
-def task_told_by(answer: object, kind: type[Prediction]) -> Task | None:
-    """What a model does, if an answer of this type tells: one that found nothing does not."""
-    fields: Mapping[str, Any] = answer if is_object(answer) else {}
+def task_told_by(response: object, kind: type[Prediction]) -> Task | None:
+    """What a model does, if a response of this type tells: one that found nothing does not."""
+    fields: Mapping[str, Any] = response if is_object(response) else {}
     tells = fields.get("predictions") or _first(_BY_FIELD, fields)
     return _TASKS.get(kind) if tells else None
 

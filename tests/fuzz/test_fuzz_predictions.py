@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from json_texts import valid
 
 from roboflow_async import ConfigurationError, ResponseError
-from roboflow_async._engine.api.responses import Answer, parse_json
-from roboflow_async._engine.api.validation import adapter_of, validated_answer
+from roboflow_async._engine.api.responses import Response, parse_json
+from roboflow_async._engine.api.validation import adapter_of, validated_response
 from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async.types.predictions import (
@@ -30,7 +30,7 @@ KINDS = [
     AnomalyDetection, Classification, InstanceSegmentation, KeypointsDetection,
     MultiLabelClassification, ObjectDetection, SemanticSegmentation,
 ]  # fmt: skip
-HEADS = Answer(200, {}, b"")
+HEADS = Response(200, {}, b"")
 
 coordinates = (
     st.integers(-5, 120)
@@ -63,7 +63,7 @@ predictions = st.fixed_dictionaries(
 
 
 def typed(value: Any, kind: type[Any]) -> Any:
-    return validated_answer(value, adapter_of(kind), HEADS, kind.__name__)
+    return validated_response(value, adapter_of(kind), HEADS, kind.__name__)
 
 
 @given(predictions | valid, st.sampled_from([*KINDS, None]))
@@ -72,7 +72,7 @@ def test_a_prediction_has_finite_numbers_or_is_a_response_error(
 ) -> None:
     try:
         # As it comes: what JSON cannot say is not there any more.
-        value = parse_json(Answer(200, {}, json.dumps(value).encode()))
+        value = parse_json(Response(200, {}, json.dumps(value).encode()))
         found = typed(value, kind or prediction_type(value, None))
         json.dumps(found.model_dump(by_alias=True, mode="json"), allow_nan=False)
     except ResponseError as error:

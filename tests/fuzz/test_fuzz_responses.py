@@ -16,7 +16,7 @@ from roboflow_async import RoboflowError
 from roboflow_async._engine.api import large_json, responses
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.responses import (
-    Answer,
+    Response,
     output_of,
     parse_json,
     parse_workflow_outputs,
@@ -34,7 +34,7 @@ def assert_is_json(value: Any) -> None:
 @given(contents)
 def test_a_body_is_json_of_finite_numbers_or_a_response_error(content: bytes) -> None:
     try:
-        assert_is_json(parse_json(Answer(200, {}, content)))
+        assert_is_json(parse_json(Response(200, {}, content)))
     except RoboflowError as error:
         assert len(str(error)) < 700
 
@@ -42,7 +42,7 @@ def test_a_body_is_json_of_finite_numbers_or_a_response_error(content: bytes) ->
 @given(contents)
 def test_an_output_is_a_list_of_objects_or_a_response_error(content: bytes) -> None:
     try:
-        found = output_of(parse_workflow_outputs, Answer(200, {}, content), KEY)
+        found = output_of(parse_workflow_outputs, Response(200, {}, content), KEY)
         assert_is_json(found)
         assert all(isinstance(output, dict) for output in found)
     except RoboflowError as error:
@@ -84,7 +84,7 @@ def test_valid_json_is_the_same_in_pieces_of_any_size(value: Any, size: int) -> 
 def test_an_error_is_short_and_typed_whatever_it_says(
     content: bytes, status: int, headers: dict[str, str]
 ) -> None:
-    error = responses.status_error(Answer(status, headers, content), KEY, now=NOW)
+    error = responses.status_error(Response(status, headers, content), KEY, now=NOW)
     assert error.status_code == status
     assert len(str(error)) < 2000
     assert error.retry_after is None or 0 < error.retry_after <= 1e36
@@ -92,7 +92,7 @@ def test_an_error_is_short_and_typed_whatever_it_says(
 
 @given(numbers_in_headers)
 def test_a_number_in_a_header_is_finite_and_bounded_or_nothing(text: str) -> None:
-    answer = Answer(200, {"x-processing-time": text, "x-model-cold-start": text}, b"")
+    answer = Response(200, {"x-processing-time": text, "x-model-cold-start": text}, b"")
     seconds = answer.processing_time
     assert seconds is None or (math.isfinite(seconds) and 0 <= seconds <= 86_400)
     assert answer.cold_start in (None, True, False)

@@ -21,7 +21,7 @@ from support.loopback import Reply, Server, outputs
 from roboflow_async import ConfigurationError, ImageError, ResponseError, RetryPolicy, open_image
 from roboflow_async._engine.api.bounded_validation import bounded_validation
 from roboflow_async._engine.api.large_json import Weight, parse_in_pieces
-from roboflow_async._engine.api.responses import Answer, parse_json
+from roboflow_async._engine.api.responses import Response, parse_json
 from roboflow_async.testing import draw_scene
 from roboflow_async.types.predictions import (
     AnomalyDetection,
@@ -239,7 +239,7 @@ async def test_who_cancels_does_not_wait_for_the_parsing(
 def test_what_would_take_too_much_is_refused_unparsed(content: bytes) -> None:
     began = time.process_time()
     with pytest.raises(ResponseError, match="max_response_bytes") as caught:
-        parse_json(Answer(200, {}, content))
+        parse_json(Response(200, {}, content))
     assert time.process_time() - began < 5  # a third of a second, where nothing else runs
     assert len(str(caught.value)) < 400
 
@@ -255,7 +255,7 @@ def test_what_would_take_too_much_is_refused_unparsed(content: bytes) -> None:
     ids=["outlines", "pairs", "a depth map", "a picture"],
 )
 def test_what_servers_do_send_is_parsed(content: bytes) -> None:
-    assert parse_json(Answer(200, {}, content)) == json.loads(content)
+    assert parse_json(Response(200, {}, content)) == json.loads(content)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_nor_is_one_that_is_written_as_text(number: str) -> None:
 async def test_a_processing_time_that_cannot_be_is_in_no_statistics(
     server: Server, make_client: MakeClient, text: str
 ) -> None:
-    assert Answer(200, {"x-processing-time": text}, b"").processing_time is None
+    assert Response(200, {"x-processing-time": text}, b"").processing_time is None
     if text.isascii() and text.isprintable():
         server.handler = lambda _: Reply(body=outputs(a=1), headers={"X-Processing-Time": text})
         async with make_client() as client:

@@ -65,7 +65,7 @@ def common_headers(key: KeyPlacement, *, user_agent: str, host: str) -> dict[str
     return {
         "Host": host,
         "Accept": "application/json",
-        # An answer that is not compressed cannot unfold into gigabytes; answers are small.
+        # A response that is not compressed cannot unfold into gigabytes; responses are small.
         "Accept-Encoding": "identity",
         "User-Agent": user_agent,
         **key.headers(),

@@ -28,8 +28,8 @@ from roboflow_async.errors import (
 )
 
 __all__ = [
-    "Answer",
     "Headers",
+    "Response",
     "is_large",
     "output_of",
     "parse_json",
@@ -67,8 +67,8 @@ _FIELDS_OF_ERRORS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One complete answer: an HTTP status below 300 and its content."""
+class Response:
+    """One complete response: an HTTP status below 300 and its content."""
 
     status_code: int
     headers: Headers
@@ -78,7 +78,7 @@ class Answer:
 
     def __repr__(self) -> str:
         # The content may be megabytes long, and the headers repeat what was sent.
-        return f"<answer {self.status_code} of {len(self.content)} bytes>"
+        return f"<response {self.status_code} of {len(self.content)} bytes>"
 
     @property
     def request_id(self) -> str | None:
@@ -98,12 +98,12 @@ class Answer:
         return {"true": True, "false": False}.get(text)
 
 
-def is_large(response: Answer) -> bool:
+def is_large(response: Response) -> bool:
     """Whether it is to be parsed in another thread than the event loop's."""
     return len(response.content) > _LARGE
 
 
-def output_of(parse: Callable[[Answer], Output], response: Answer, key: KeyPlacement) -> Output:
+def output_of(parse: Callable[[Response], Output], response: Response, key: KeyPlacement) -> Output:
     """The output in a response; whatever goes wrong in parsing is one kind of error.
 
     Args:
@@ -146,7 +146,7 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _words_in_place_of_an_output(response: Answer, key: KeyPlacement) -> str:
+def _words_in_place_of_an_output(response: Response, key: KeyPlacement) -> str:
     """What the server says in a successful response that holds nothing else, or ""."""
     if len(response.content) > _ENOUGH_FOR_WORDS:
         return ""
@@ -157,24 +157,24 @@ def _words_in_place_of_an_output(response: Answer, key: KeyPlacement) -> str:
     return _server_words(body, key) if is_object(body) else ""
 
 
-def parse_json(answer: Answer) -> Any:
-    """The answer's JSON.
+def parse_json(response: Response) -> Any:
+    """The response's JSON.
 
     Raises:
         ResponseError: it is none, or holds more values than a response of its size may. NaN and
             Infinity are none either (RFC 8259, section 6), nor are numbers as large as that.
     """
-    content = answer.content
+    content = response.content
     if content[:3] == codecs.BOM_UTF8:  # removeprefix would copy a bytearray without one, too
         content = content[3:]
     weight = Weight(content) if len(content) > _LARGE else None
-    if weight is not None and (too_much := weight.too_much(answer.allowed)):
+    if weight is not None and (too_much := weight.too_much(response.allowed)):
         raise ResponseError(
-            f"the response (HTTP {answer.status_code}, {len(content):,} bytes) holds {too_much}: "
+            f"the response (HTTP {response.status_code}, {len(content):,} bytes) holds {too_much}: "
             "leave outputs out (excluded_fields=), ask for masks instead of polygons "
             "(response_mask_format='rle'), or allow more (max_response_bytes=).",
-            status_code=answer.status_code,
-            request_id=answer.request_id,
+            status_code=response.status_code,
+            request_id=response.request_id,
         )
     try:
         if weight is None or weight.is_light:
@@ -184,8 +184,8 @@ def parse_json(answer: Answer) -> Any:
         _check_finite(value)
         return value
     except ValueError as error:
-        kind = "HTML" if "html" in answer.headers.get("content-type", "") else str(error)[:120]
-        raise unexpected(answer, f"it is not JSON ({kind})") from None
+        kind = "HTML" if "html" in response.headers.get("content-type", "") else str(error)[:120]
+        raise unexpected(response, f"it is not JSON ({kind})") from None
 
 
 def _check_finite(value: Any) -> None:
@@ -202,7 +202,7 @@ def _check_finite(value: Any) -> None:
                 containers.append(item)
 
 
-def parse_object(response: Answer) -> JSONObject:
+def parse_object(response: Response) -> JSONObject:
     """The JSON object of a response about one input, also if it is in a list of one.
 
     Raises:
@@ -218,23 +218,23 @@ def parse_object(response: Answer) -> JSONObject:
     return output
 
 
-def parse_workflow_outputs(answer: Answer) -> list[JSONObject]:
+def parse_workflow_outputs(response: Response) -> list[JSONObject]:
     """The outputs of a Workflow, one dict for each image of the batch.
 
     An image output `{"type": "base64", "value": ...}` becomes its base64 text, as the official
     client returns it.
 
     Raises:
-        ResponseError: the answer holds no such thing.
+        ResponseError: the response holds no such thing.
     """
-    body = parse_json(answer)
+    body = parse_json(response)
     outputs: object = body.get("outputs") if is_object(body) else None
     if is_object(outputs) and outputs:
         outputs = [outputs]
     if not is_array(outputs) or not all(map(is_object, outputs)):
-        raise unexpected(answer, 'it has no "outputs" that are a list of objects')
+        raise unexpected(response, 'it has no "outputs" that are a list of objects')
     # Looking for the word in the bytes costs less than walking through what was parsed.
-    if b'"base64"' in answer.content:
+    if b'"base64"' in response.content:
         for output in outputs:
             _make_images_plain(output)
     return outputs
@@ -259,38 +259,38 @@ def _make_images_plain(output: JSONObject) -> None:
             container[place] = text
 
 
-def unexpected(answer: Answer, what: str) -> ResponseError:
-    """The error for an answer that is not what was asked for."""
+def unexpected(response: Response, what: str) -> ResponseError:
+    """The error for a response that is not what was asked for."""
     return ResponseError(
-        f"the answer (HTTP {answer.status_code}) is not what was asked for: {what}. "
+        f"the response (HTTP {response.status_code}) is not what was asked for: {what}. "
         "Check that api_url is that of a Roboflow server.",
-        status_code=answer.status_code,
-        request_id=answer.request_id,
+        status_code=response.status_code,
+        request_id=response.request_id,
     )
 
 
-def status_error(answer: Answer, key: KeyPlacement, *, now: datetime) -> APIStatusError:
-    """The error for an answer with an HTTP status of 300 or more.
+def status_error(response: Response, key: KeyPlacement, *, now: datetime) -> APIStatusError:
+    """The error for a response with an HTTP status of 300 or more.
 
     Args:
-        answer: what the server said.
+        response: what the server said.
         key: the API key, which the server may have repeated.
         now: the time, for a `Retry-After` that is a date and comes without a `Date`.
     """
-    content = answer.content[:_ENOUGH_FOR_WORDS]  # all that is read of an error
+    content = response.content[:_ENOUGH_FOR_WORDS]  # all that is read of an error
     # In this order: a key with something invisible in it is none before.
     text = key.without_key(plain_text(content.decode("utf-8", "replace")))
-    message = f"HTTP {answer.status_code}: {_server_message(content, key) or 'no message'}"
-    kind = status_error_class(answer.status_code)
+    message = f"HTTP {response.status_code}: {_server_message(content, key) or 'no message'}"
+    kind = status_error_class(response.status_code)
     if kind is AuthenticationError:
         message += f" (the API key was {_sent_as(key)})"
-    elif answer.status_code < 400:
+    elif response.status_code < 400:
         message += " (a redirect, which is never followed: give the api_url that it leads to)"
     return kind(
         message,
-        status_code=answer.status_code,
-        request_id=answer.request_id,
-        retry_after=parse_retry_after(answer.headers, now),
+        status_code=response.status_code,
+        request_id=response.request_id,
+        retry_after=parse_retry_after(response.headers, now),
         body=text[:_BODY_LIMIT],
     )
 
@@ -341,7 +341,7 @@ def parse_retry_after(headers: Headers, now: datetime) -> float | None:
     """Seconds of `Retry-After`: a number or an HTTP date (RFC 9110, section 10.2.3).
 
     Fractions of a second are taken too, which some proxies send. A date is read against the
-    answer's own `Date`, so that this machine's clock does not matter. None for a wait that is
+    response's own `Date`, so that this machine's clock does not matter. None for a wait that is
     missing, negative, zero, not finite, not readable, or beyond all measure.
     """
     text = headers.get("retry-after", "").strip()

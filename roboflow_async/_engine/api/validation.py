@@ -9,10 +9,10 @@ import pydantic
 import pydantic_core
 
 from roboflow_async._engine.api.bounded_validation import MORE, bounded_validation, problem_count
-from roboflow_async._engine.api.responses import Answer, parse_json
+from roboflow_async._engine.api.responses import Response, parse_json
 from roboflow_async.errors import ConfigurationError, ResponseError
 
-__all__ = ["adapter_of", "parser_of", "validated_answer", "validated_arguments"]
+__all__ = ["adapter_of", "parser_of", "validated_arguments", "validated_response"]
 
 Output = TypeVar("Output")
 
@@ -37,15 +37,15 @@ def _adapter_of(output_type: Any) -> pydantic.TypeAdapter[Any]:
     return pydantic.TypeAdapter(output_type)
 
 
-def validated_answer(
-    value: object, adapter: pydantic.TypeAdapter[Output], answer: Answer, what: str
+def validated_response(
+    value: object, adapter: pydantic.TypeAdapter[Output], response: Response, what: str
 ) -> Output:
-    """A part of an answer as the type that it should have.
+    """A part of a response as the type that it should have.
 
     Args:
         value: the part.
         adapter: of the type.
-        answer: for the error.
+        response: for the error.
         what: for the error: the type.
 
     Raises:
@@ -60,8 +60,8 @@ def validated_answer(
     del value
     raise ResponseError(
         f"the output does not fit {what}: {problems}.",
-        status_code=answer.status_code,
-        request_id=answer.request_id,
+        status_code=response.status_code,
+        request_id=response.request_id,
     )
 
 
@@ -104,10 +104,10 @@ def _problems(error: pydantic.ValidationError) -> str:
     return "; ".join(problems) + more
 
 
-def parser_of(adapter: pydantic.TypeAdapter[Output], what: str) -> Callable[[Answer], Output]:
-    """What makes an answer's JSON an instance of the adapter's type."""
+def parser_of(adapter: pydantic.TypeAdapter[Output], what: str) -> Callable[[Response], Output]:
+    """What makes a response's JSON an instance of the adapter's type."""
 
-    def parse(answer: Answer) -> Output:
-        return validated_answer(parse_json(answer), adapter, answer, what)
+    def parse(response: Response) -> Output:
+        return validated_response(parse_json(response), adapter, response, what)
 
     return parse

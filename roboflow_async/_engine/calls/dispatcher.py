@@ -9,12 +9,12 @@ from typing import Final, Protocol, TypeVar
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
-from roboflow_async._engine.api.responses import Answer
+from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async._engine.calls.circuit import Circuit, Circuits
 from roboflow_async._engine.calls.concurrency import Concurrency, Outcome, outcome_of
 from roboflow_async._engine.calls.concurrency_law import ConcurrencyLaw
-from roboflow_async._engine.calls.fair_queue import Admission, Flow
+from roboflow_async._engine.calls.fair_queue import FairQueue, Flow
 from roboflow_async._engine.calls.output_reader import OutputReader
 from roboflow_async._engine.calls.patience import Patience
 from roboflow_async._engine.calls.priority import PRIORITIES, Priority
@@ -50,8 +50,8 @@ class Transport(Protocol):
 
     async def attempt(
         self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
-    ) -> Answer:
-        """Send the request and return its whole answer.
+    ) -> Response:
+        """Send the request and return its whole response.
 
         Args:
             request: what to send.
@@ -60,7 +60,7 @@ class Transport(Protocol):
             fresh: over a new connection: one that was kept alive has just failed this call.
 
         Raises:
-            APIError: anything but an answer with a status below 300.
+            APIError: anything but a response with a status below 300.
         """
         ...
 
@@ -112,9 +112,9 @@ class Dispatcher:
         most, pace = settings.max_concurrency, pacer.requests_per_second
         law = ConcurrencyLaw(most, timeout=settings.timeout, pace=pace)
         self._concurrency = Concurrency(most, law if settings.adaptive_concurrency else None)
-        self._admission = Admission(settings.max_concurrency, pacer, self._concurrency)
+        self._admission = FairQueue(settings.max_concurrency, pacer, self._concurrency)
         self._bounds = QueueBounds(settings, pacer, counters, self._concurrency)
-        self._single_calls = {name: Flow(name, waits_on_purpose=False) for name in PRIORITIES}
+        self._single_calls = {name: Flow(name, is_stream=False) for name in PRIORITIES}
         self._circuits = Circuits(
             settings.retry, wake=self._admission.wake, reject=self._reject_single_calls
         )
@@ -164,7 +164,7 @@ class Dispatcher:
     async def call(
         self,
         request: PreparedRequest,
-        parse: Callable[[Answer], Output],
+        parse: Callable[[Response], Output],
         record: CallRecord,
         flow: Flow | None = None,
         *,
@@ -194,7 +194,7 @@ class Dispatcher:
             circuit.join(flow)
         try:
             self._bounds.check(flow)
-            if retry and not flow.waits_on_purpose:
+            if retry and not flow.is_stream:
                 circuit.admit()
             while True:
                 turn = await self._enter(flow, order, record, circuit, error)
@@ -234,7 +234,7 @@ class Dispatcher:
     ) -> Turn:
         """Wait for a slot and a turn, no longer than this call may."""
         limit: float | None = None
-        if not flow.waits_on_purpose:
+        if not flow.is_stream:
             limit = self._settings.queue_timeout if error is None else self._time_left(record)
         queued_at = self._clock()
         try:
@@ -249,7 +249,7 @@ class Dispatcher:
             raise self._bounds.no_turn(flow) from None
         except APIError as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
-        if flow.waits_on_purpose:
+        if flow.is_stream:
             record.waited_in_queue(self._clock() - queued_at)
         return turn
 
@@ -266,7 +266,7 @@ class Dispatcher:
         self, flow: Flow, *, is_queued: bool = True
     ) -> AbstractContextManager[None]:
         return self._counters.count_waiting(
-            flow.priority, single_call=not flow.waits_on_purpose, is_queued=is_queued
+            flow.priority, single_call=not flow.is_stream, is_queued=is_queued
         )
 
     async def _attempt(
@@ -277,7 +277,7 @@ class Dispatcher:
         circuit: Circuit,
         *,
         retry: bool,
-    ) -> Answer:
+    ) -> Response:
         counters = self._counters
         sent_at = turn.at
         counters.sent(record, sent_at, again=record.attempts > 0)
@@ -288,7 +288,7 @@ class Dispatcher:
         outcome: Outcome = "nothing"
         self._concurrency.sent(turn, sent_at)
         try:
-            answer = await self._transport.attempt(
+            response = await self._transport.attempt(
                 request, timeout, turn.sent, fresh=record.failures > 0
             )
         except APIError as error:
@@ -309,7 +309,7 @@ class Dispatcher:
             self._tell_circuit(circuit, error, record, sent_at, counts=retry and not was_cut)
             raise
         else:
-            outcome = "cold start" if answer.cold_start else "response"
+            outcome = "cold start" if response.cold_start else "response"
         finally:
             now = self._clock()
             record.latency = now - sent_at
@@ -318,13 +318,13 @@ class Dispatcher:
             self._concurrency.ended(turn, now, outcome)
         circuit.answered(sent_at)
         self._has_been_reached = True
-        record.processing_time = answer.processing_time
-        record.cold_start = answer.cold_start
-        counters.answered(record.latency, answer.processing_time)
+        record.processing_time = response.processing_time
+        record.cold_start = response.cold_start
+        counters.answered(record.latency, response.processing_time)
         self._pacer.succeeded()
         self._refusals.succeeded(sent_at)
         self._quota.refill(record.failures)
-        return answer
+        return response
 
     def _is_rejection(self, error: APIError, sent_at: float, *, retry: bool) -> bool:
         """Whether a limiter said it: a 429, or a 5xx of one that says those instead."""

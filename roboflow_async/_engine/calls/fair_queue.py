@@ -18,7 +18,7 @@ from roboflow_async._engine.calls.priority import BULK_SHARE, PRIORITIES, Priori
 from roboflow_async._engine.pace.pacer import Pacer, Turn
 from roboflow_async.errors import RoboflowError
 
-__all__ = ["Admission", "Flow"]
+__all__ = ["FairQueue", "Flow"]
 
 
 class Flow:
@@ -29,7 +29,7 @@ class Flow:
 
     Args:
         priority: of its calls.
-        waits_on_purpose: its calls wait as long as it takes, as those of a stream do: no
+        is_stream: its calls wait as long as it takes, as those of a stream do: no
             `queue_timeout` or `max_waiting` applies to them.
         outlives_outages: its calls wait for an API that is away. Default: if they wait on purpose.
 
@@ -43,12 +43,12 @@ class Flow:
         self,
         priority: Priority = "bulk",
         *,
-        waits_on_purpose: bool = True,
+        is_stream: bool = True,
         outlives_outages: bool | None = None,
     ) -> None:
         self.priority: Priority = priority
-        self.waits_on_purpose = waits_on_purpose
-        self.outlives_outages = waits_on_purpose if outlives_outages is None else outlives_outages
+        self.is_stream = is_stream
+        self.outlives_outages = is_stream if outlives_outages is None else outlives_outages
         self.error: RoboflowError | None = None
         self.permits: int | None = None
         self.joined_at: float | None = None
@@ -132,7 +132,7 @@ def _set_result(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-class Admission:
+class FairQueue:
     """Slots and turns, given out fairly.
 
     Args:

@@ -7,7 +7,7 @@ import anyio
 import anyio.to_thread
 
 from roboflow_async._engine.api.api_key import KeyPlacement
-from roboflow_async._engine.api.responses import Answer, is_large, output_of
+from roboflow_async._engine.api.responses import Response, is_large, output_of
 
 __all__ = ["OutputReader"]
 
@@ -25,7 +25,7 @@ class OutputReader:
         self._key = key
         self._large_responses: anyio.CapacityLimiter | None = None
 
-    async def output_of(self, parse: Callable[[Answer], Output], response: Answer) -> Output:
+    async def output_of(self, parse: Callable[[Response], Output], response: Response) -> Output:
         """The output; whatever `parse` raises is a `ResponseError`."""
         if not is_large(response):
             return output_of(parse, response, self._key)

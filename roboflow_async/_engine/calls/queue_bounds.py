@@ -44,7 +44,7 @@ class QueueBounds:
             QueueTimeoutError: it would wait for longer than `queue_timeout`.
             RateLimitError: the API asked to wait for longer than `max_elapsed`.
         """
-        if flow.waits_on_purpose:
+        if flow.is_stream:
             return
         refusal = self.refusal_of_cooldown()
         if refusal is not None:

@@ -22,11 +22,11 @@ class Stats:
 
     Attributes:
         attempts: HTTP requests sent; each is metered by the API.
-        succeeded: calls that ended with an answer.
+        succeeded: calls that ended with a response.
         failed: calls that ended with an error after something was sent.
         retried: attempts beyond the first of their call.
         rejected: attempts that a limiter rejected: with 429, or with a 5xx that is handled as one.
-        timed_out: attempts that got no whole answer within `timeout`.
+        timed_out: attempts that got no whole response within `timeout`.
         in_flight: attempts sent and not yet answered.
         waiting: calls that wait for a slot, a turn, a cooldown or their next attempt.
         waiting_interactive: of those, the interactive ones (single calls, if not said otherwise).
@@ -197,7 +197,7 @@ class Counters:
         return len(self._in_flight)
 
     def answered(self, latency: float, processing_time: float | None) -> None:
-        """Count the answer to an attempt that succeeded."""
+        """Count the response to an attempt that succeeded."""
         self._latencies.append(latency)
         self.processing_time += processing_time or 0.0
 

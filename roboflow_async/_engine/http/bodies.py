@@ -55,7 +55,7 @@ async def read_content(response: httpx.Response, limit: int, request_id: str | N
 
     def refusal(what: str) -> ResponseError:
         return ResponseError(
-            f"the answer (HTTP {response.status_code}) {what}.",
+            f"the response (HTTP {response.status_code}) {what}.",
             status_code=response.status_code,
             request_id=request_id,
         )
@@ -65,7 +65,7 @@ async def read_content(response: httpx.Response, limit: int, request_id: str | N
         raise refusal("is compressed in a way that was not asked for")
     inflate = _decompressor() if encoding else None
     content = _Content()
-    # The stream itself: httpx's iterators around it cost more than reading a small answer.
+    # The stream itself: httpx's iterators around it cost more than reading a small response.
     async for raw in cast("httpx.AsyncByteStream", response.stream):
         try:
             for piece in (raw,) if inflate is None else _inflated(inflate, raw):

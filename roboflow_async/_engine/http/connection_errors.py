@@ -74,7 +74,7 @@ def connection_error(  # noqa: PLR0911 - a table
     if kinds & {"ConnectError", "OSError"}:
         return APIConnectionError(f"no connection to the API: {_reason(causes)}.")
     return APIConnectionError(
-        f"the connection was closed or reset before a whole answer ({type(error).__name__}).",
+        f"the connection was closed or reset before a whole response ({type(error).__name__}).",
         was_kept_alive=kept_alive,
     )
 

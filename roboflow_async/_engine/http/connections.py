@@ -19,7 +19,7 @@ from roboflow_async._engine.http.bodies import Body
 from roboflow_async._engine.settings import TransportName
 from roboflow_async.errors import ConfigurationError
 
-__all__ = ["Lane", "Lanes", "RawHeaders", "lane_factory"]
+__all__ = ["Connection", "FreeConnections", "RawHeaders", "connection_factory"]
 
 # Below the 5 s after which uvicorn, and so a self-hosted Inference Server, closes an idle
 # connection: a request that leaves at that very moment is lost.
@@ -30,7 +30,7 @@ _CLOSING: Final = 5.0  # seconds that `aclose` waits at most
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
-class Lane(Protocol):
+class Connection(Protocol):
     """One connection, opened when it is needed."""
 
     async def send(
@@ -80,54 +80,54 @@ class Lane(Protocol):
         ...
 
 
-class Lanes:
+class FreeConnections:
     """The free list, on the running event loop.
 
     Args:
         make: opens no connection yet.
     """
 
-    def __init__(self, make: Callable[[], Lane]) -> None:
+    def __init__(self, make: Callable[[], Connection]) -> None:
         self._loop = asyncio.get_running_loop()
         self._make = make
         # The one that has been idle for the longest first; with the time since when.
         # The first one is made with the client, not after a turn.
-        self._free: deque[tuple[float, Lane]] = deque([(float("inf"), make())])
+        self._free: deque[tuple[float, Connection]] = deque([(float("inf"), make())])
         self._timer: asyncio.TimerHandle | None = None
         self._taken = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
         self._all_back = asyncio.Event()
 
-    def take(self) -> Lane:
+    def take(self) -> Connection:
         """The lane that was used last, whose connection is the likeliest to be still open."""
         self._taken += 1
         while self._free:
-            _, lane = self._free.pop()
-            if lane.is_quiet():
-                return lane
-            self._discard(lane)
+            _, connection = self._free.pop()
+            if connection.is_quiet():
+                return connection
+            self._discard(connection)
         return self._make()
 
-    async def renew(self, lane: Lane) -> Lane:
+    async def renew(self, connection: Connection) -> Connection:
         """Another lane, whose connection is opened anew, for one that was taken."""
-        await asyncio.shield(self._discard(lane))
+        await asyncio.shield(self._discard(connection))
         return self._make()
 
-    def give_back(self, lane: Lane) -> None:
+    def give_back(self, connection: Connection) -> None:
         """Let a lane be used again: its last request ended cleanly."""
         self._left()
         if self._closed:
-            self._discard(lane)
+            self._discard(connection)
             return
         now = self._loop.time()
-        self._free.append((now, lane))
+        self._free.append((now, connection))
         if self._timer is None:
             self._timer = self._loop.call_at(now + _KEEP_ALIVE, self._close_idle)
 
-    async def throw_away(self, lane: Lane) -> None:
+    async def throw_away(self, connection: Connection) -> None:
         """Close a lane; when this is cancelled, it is closed nevertheless."""
-        closing = self._discard(lane)
+        closing = self._discard(connection)
         self._left()
         await asyncio.shield(closing)
 
@@ -168,20 +168,20 @@ class Lanes:
         if self._free:
             self._timer = self._loop.call_at(self._free[0][0] + _KEEP_ALIVE, self._close_idle)
 
-    def _discard(self, lane: Lane) -> asyncio.Task[None]:
-        lane.close()
-        task = self._loop.create_task(lane.wait_closed())
+    def _discard(self, connection: Connection) -> asyncio.Task[None]:
+        connection.close()
+        task = self._loop.create_task(connection.wait_closed())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         return task
 
 
-def lane_factory(
+def connection_factory(
     transport: TransportName,
     ssl_context: ssl.SSLContext,
     proxy: httpx.Proxy | None,
     headers: Mapping[str, str],
-) -> Callable[[], Lane]:
+) -> Callable[[], Connection]:
     """What makes lanes.
 
     Args:
@@ -200,12 +200,12 @@ def lane_factory(
         )
     if transport == "httpx":
         # Not with the package: httpx does not import httpcore either, before it sends.
-        from roboflow_async._engine.http.connections_httpx import HttpxLane  # noqa: PLC0415
+        from roboflow_async._engine.http.connections_httpx import HttpxConnection  # noqa: PLC0415
 
         raw = httpx.Headers(headers).raw
-        return lambda: HttpxLane(ssl_context, proxy, raw)
+        return lambda: HttpxConnection(ssl_context, proxy, raw)
     try:
-        from roboflow_async._engine.http.connections_aiohttp import AiohttpLane  # noqa: PLC0415 - an extra
+        from roboflow_async._engine.http.connections_aiohttp import AiohttpConnection  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigurationError(
             "transport='aiohttp' needs an extra: pip install 'roboflow-async[aiohttp]'."
@@ -215,4 +215,4 @@ def lane_factory(
             "transport='aiohttp' cannot use the SOCKS proxy that the environment names: give "
             "transport='httpx', or trust_env=False."
         )
-    return lambda: AiohttpLane(ssl_context, proxy, headers, keep_alive=_KEEP_ALIVE)
+    return lambda: AiohttpConnection(ssl_context, proxy, headers, keep_alive=_KEEP_ALIVE)

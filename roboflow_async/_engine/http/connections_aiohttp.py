@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
-__all__ = ["AiohttpLane"]
+__all__ = ["AiohttpConnection"]
 
 _CLOSING: Final = 1.0  # seconds that a closed socket may take to be gone
 
@@ -63,7 +63,7 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
-class AiohttpLane(AiohttpTransport):
+class AiohttpConnection(AiohttpTransport):
     """One connection of aiohttp's.
 
     Args:
@@ -103,7 +103,7 @@ class AiohttpLane(AiohttpTransport):
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
             # Else aiohttp 3.14 sends a GET again, by itself, when a connection is closed before
-            # an answer: unpaced, uncounted, and some GETs take away what they read. It has no
+            # a response: unpaced, uncounted, and some GETs take away what they read. It has no
             # public switch for that; where this one is gone, the test of it fails.
             made._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             return made
@@ -123,7 +123,7 @@ class AiohttpLane(AiohttpTransport):
         headers: Sequence[tuple[bytes, bytes]],
         body: Body,
     ) -> httpx.Response:
-        """Send a request; see `Lane`."""
+        """Send a request; see `Connection`."""
         payload = self._payload = _Payload(body)
         try:
             return await self.handle_async_request(
@@ -131,7 +131,7 @@ class AiohttpLane(AiohttpTransport):
             )
         except httpx.ConnectTimeout as error:
             # httpx-aiohttp 0.2.0 makes one of every ClientConnectionError: of a refused
-            # connection, and of one that was closed before an answer.
+            # connection, and of one that was closed before a response.
             cause = error.__cause__
             if isinstance(cause, aiohttp.ClientConnectorError):
                 # With the operating system's error, or that of TLS or the resolver.
@@ -140,21 +140,21 @@ class AiohttpLane(AiohttpTransport):
         except UnicodeError:  # a label that is empty, or of more than 63 letters
             raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
         except aiohttp.ClientError:
-            # Passed through by it: an answer that is not HTTP.
+            # Passed through by it: a response that is not HTTP.
             raise httpx.RemoteProtocolError("") from None
 
     def is_clean(self) -> bool:
-        """See `Lane`."""
+        """See `Connection`."""
         # aiohttp looks after what follows a response itself, but not after an upload which that
         # response did not wait for.
         return self._payload is None or self._payload.body.is_whole
 
     def is_new(self) -> bool:
-        """See `Lane`."""
+        """See `Connection`."""
         return self._payload is None
 
     def is_quiet(self) -> bool:
-        """See `Lane`."""
+        """See `Connection`."""
         protocol = self._connector and self._connector.protocol
         if protocol is None or not protocol.is_connected():
             return True  # another connection will be opened
@@ -172,7 +172,7 @@ class AiohttpLane(AiohttpTransport):
         return opened
 
     def close(self) -> None:
-        """See `Lane`."""
+        """See `Connection`."""
         # asyncio keeps a closed connection until the server has taken what was written to it,
         # which a server that reads nothing never does.
         for opened in self._sockets:
@@ -180,7 +180,7 @@ class AiohttpLane(AiohttpTransport):
                 opened.shutdown(socket.SHUT_RDWR)
 
     async def wait_closed(self) -> None:
-        """See `Lane`."""
+        """See `Connection`."""
         await self.aclose()
         loop = asyncio.get_running_loop()
         until = loop.time() + _CLOSING

@@ -11,10 +11,10 @@ from roboflow_async._engine.http.bodies import Body
 from roboflow_async._engine.http.leftovers import nothing_follows
 from roboflow_async._engine.http.network import Network
 
-__all__ = ["HttpxLane"]
+__all__ = ["HttpxConnection"]
 
 
-class HttpxLane:
+class HttpxConnection:
     """One connection of httpcore's, without its pool.
 
     The pool would ask twice a request whether sniffio is installed, which means a search through
@@ -46,7 +46,7 @@ class HttpxLane:
     async def send(
         self, method: str, url: httpx.URL, headers: Sequence[tuple[bytes, bytes]], body: Body
     ) -> httpx.Response:
-        """Send a request; see `Lane`."""
+        """Send a request; see `Connection`."""
         target = httpcore.URL(
             scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
         )
@@ -59,26 +59,26 @@ class HttpxLane:
         return httpx.Response(response.status, headers=response.headers, stream=self._content)
 
     def is_new(self) -> bool:
-        """See `Lane`."""
+        """See `Connection`."""
         return self._content is None
 
     def is_clean(self) -> bool:
-        """See `Lane`."""
+        """See `Connection`."""
         if self._connection is None or self._content is None:
             return self._connection is None
         return self._connection.is_idle() and bool(nothing_follows(self._content))
 
     def is_quiet(self) -> bool:
-        """See `Lane`."""
+        """See `Connection`."""
         # It is asked for what can be read, too.
         return self._connection is None or not self._connection.has_expired()
 
     def close(self) -> None:
-        """See `Lane`."""
+        """See `Connection`."""
         self._network.close()
 
     async def wait_closed(self) -> None:
-        """See `Lane`."""
+        """See `Connection`."""
         await self._network.wait_closed()
 
 

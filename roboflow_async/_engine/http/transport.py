@@ -1,4 +1,4 @@
-"""One attempt: sends one request and returns its whole answer. The only file that sends."""
+"""One attempt: sends one request and returns its whole response. The only file that sends."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ import httpx
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
-from roboflow_async._engine.api.responses import Answer, status_error
+from roboflow_async._engine.api.responses import Response, status_error
 from roboflow_async._engine.asyncio_tools import as_child
 from roboflow_async._engine.http.bodies import Body, read_content, read_error_content
 from roboflow_async._engine.http.connection_errors import (
@@ -20,7 +20,7 @@ from roboflow_async._engine.http.connection_errors import (
     is_connection_error,
     proxy_asks_for_login,
 )
-from roboflow_async._engine.http.connections import Lane, Lanes, RawHeaders
+from roboflow_async._engine.http.connections import Connection, FreeConnections, RawHeaders
 from roboflow_async._engine.http.leftovers import end_if_more_came
 from roboflow_async._engine.settings import Settings
 from roboflow_async.errors import (
@@ -86,7 +86,7 @@ class HTTPTransport:
     Args:
         settings: the client's.
         key: the API key and its place.
-        make_lane: makes lanes, which are not used if there is an `http_client`.
+        make_connection: makes lanes, which are not used if there is an `http_client`.
         http_client: sends everything instead, if given. It is not closed here.
         headers: of every request that the `http_client` sends.
     """
@@ -96,7 +96,7 @@ class HTTPTransport:
         settings: Settings,
         key: KeyPlacement,
         *,
-        make_lane: Callable[[], Lane],
+        make_connection: Callable[[], Connection],
         http_client: HTTPClient | None,
         headers: RawHeaders,
     ) -> None:
@@ -104,7 +104,7 @@ class HTTPTransport:
         self._key = key
         # One interface for both: what is sent is built by the client itself.
         self._client: Any = http_client
-        self._lanes = Lanes(make_lane)
+        self._connections = FreeConnections(make_connection)
         self._headers = headers
         self._urls: dict[str, httpx.URL] = {}
         self._host = httpx.URL(settings.api_url).host
@@ -113,8 +113,8 @@ class HTTPTransport:
 
     async def attempt(
         self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
-    ) -> Answer:
-        """Send the request and return its whole answer."""
+    ) -> Response:
+        """Send the request and return its whole response."""
         if self._closed:
             raise APIConnectionError("the client was closed.")
         deadline = asyncio.timeout(seconds)
@@ -124,18 +124,18 @@ class HTTPTransport:
             async with deadline:
                 self._running.add(deadline)
                 if self._client is None:
-                    answer = await self._send(request, on_sent, attempt, fresh=fresh)
+                    response = await self._send(request, on_sent, attempt, fresh=fresh)
                 else:
                     # Its pool would lose a connection to each native cancellation.
                     # (Which connection its pool gives is not known; later, most of those that
                     # the server has closed are gone.)
                     attempt.kept_alive = not fresh
-                    answer = await as_child(
+                    response = await as_child(
                         partial(self._send_with_client, request, on_sent, attempt)
                     )
-            if answer.status_code < 300:
-                return answer
-            failure = self._failure(answer)
+            if response.status_code < 300:
+                return response
+            failure = self._failure(response)
         except (APIError, ConfigurationError):
             raise
         except TimeoutError as error:
@@ -161,38 +161,38 @@ class HTTPTransport:
         attempt: _Attempt,
         *,
         fresh: bool,
-    ) -> Answer:
-        lane = self._lanes.take()
+    ) -> Response:
+        connection = self._connections.take()
         reusable = False
         try:
             if fresh:
-                lane = await self._lanes.renew(lane)
+                connection = await self._connections.renew(connection)
             body = Body(prepared.body, on_sent)
-            attempt.kept_alive = kept_alive = not lane.is_new()
-            response = await lane.send(
+            attempt.kept_alive = kept_alive = not connection.is_new()
+            incoming = await connection.send(
                 prepared.method, self._url(prepared.path), prepared.headers(), body
             )
             try:
-                if response.status_code < 300 and kept_alive and not body.is_whole:
+                if incoming.status_code < 300 and kept_alive and not body.is_whole:
                     # No output is made of half an image: a copy of the last response came late.
                     raise APIConnectionError(
                         "the response to an earlier request came again, in place of this one's.",
                         was_kept_alive=True,
                     )
-                answer, whole = await self._read(response, attempt)
+                response, whole = await self._read(incoming, attempt)
             finally:
-                await response.aclose()
-            reusable = whole and lane.is_clean()
+                await incoming.aclose()
+            reusable = whole and connection.is_clean()
         finally:
             if reusable:
-                self._lanes.give_back(lane)
+                self._connections.give_back(connection)
             else:
-                await self._lanes.throw_away(lane)
-        return answer
+                await self._connections.throw_away(connection)
+        return response
 
     async def _send_with_client(
         self, prepared: PreparedRequest, on_sent: Callable[[], None], attempt: _Attempt
-    ) -> Answer:
+    ) -> Response:
         client = self._client
         request = client.build_request(
             prepared.method,
@@ -205,7 +205,7 @@ class HTTPTransport:
         if not prepared.body:
             on_sent()
         try:
-            response = await client.send(request, stream=True, follow_redirects=False)
+            incoming = await client.send(request, stream=True, follow_redirects=False)
         except RuntimeError:  # of httpx when it is closed, of asyncio when its loop is
             raise ConfigurationError(
                 "the http_client cannot be used any more: it was closed, or belongs to an event "
@@ -213,15 +213,15 @@ class HTTPTransport:
             ) from None
         whole = False
         try:
-            answer, whole = await self._read(response, attempt)
+            response, whole = await self._read(incoming, attempt)
         finally:
             # What was not read to its end, httpx closes itself.
-            if whole or response.status_code in _BEFORE_THE_BODY:
+            if whole or incoming.status_code in _BEFORE_THE_BODY:
                 await end_if_more_came(
-                    response.stream, response.extensions.get("network_stream"), reusable=whole
+                    incoming.stream, incoming.extensions.get("network_stream"), reusable=whole
                 )
-            await response.aclose()
-        return answer
+            await incoming.aclose()
+        return response
 
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
@@ -231,68 +231,68 @@ class HTTPTransport:
             url = self._urls[path] = httpx.URL(self._settings.api_url + path)
         return url
 
-    async def _read(self, response: httpx.Response, attempt: _Attempt) -> tuple[Answer, bool]:
-        """The answer, and whether its connection may carry another request."""
+    async def _read(self, incoming: httpx.Response, attempt: _Attempt) -> tuple[Response, bool]:
+        """The response, and whether its connection may carry another request."""
         attempt.kept_alive = False
-        if response.status_code >= 300:
-            attempt.failed, attempt.error_content = response, bytearray()
+        if incoming.status_code >= 300:
+            attempt.failed, attempt.error_content = incoming, bytearray()
             deadline = attempt.deadline.when()
             soon = asyncio.get_running_loop().time() + _ERROR_BODY
             if deadline is not None and soon < deadline:
                 attempt.deadline.reschedule(soon)
-            whole = await read_error_content(response, attempt.error_content)
-            return self._error_answer(attempt, response), (
-                whole and response.status_code not in _BEFORE_THE_BODY
+            whole = await read_error_content(incoming, attempt.error_content)
+            return self._error_response(attempt, incoming), (
+                whole and incoming.status_code not in _BEFORE_THE_BODY
             )
         # In no variables: a traceback shows those, and the server may have repeated the key.
-        return Answer(
-            response.status_code,
-            self._headers_of(response),
+        return Response(
+            incoming.status_code,
+            self._headers_of(incoming),
             await read_content(
-                response, self._settings.max_response_bytes, self._request_id_of(response)
+                incoming, self._settings.max_response_bytes, self._request_id_of(incoming)
             ),
             self._settings.max_response_bytes,
         ), True
 
-    def _error_answer(self, attempt: _Attempt, response: httpx.Response) -> Answer:
-        return Answer(
-            response.status_code, self._headers_of(response), bytes(attempt.error_content)
+    def _error_response(self, attempt: _Attempt, incoming: httpx.Response) -> Response:
+        return Response(
+            incoming.status_code, self._headers_of(incoming), bytes(attempt.error_content)
         )
 
-    def _failure(self, answer: Answer) -> APIError:
-        if answer.status_code == 407:
+    def _failure(self, response: Response) -> APIError:
+        if response.status_code == 407:
             return proxy_asks_for_login()
-        return status_error(answer, self._key, now=datetime.now(UTC))
+        return status_error(response, self._key, now=datetime.now(UTC))
 
     def _failure_in_time(
         self, error: TimeoutError, attempt: _Attempt, seconds: float
     ) -> APIError | ConfigurationError:
         if self._closed:
-            return APIConnectionError("the client was closed before the answer came.")
+            return APIConnectionError("the client was closed before the response came.")
         if attempt.failed is not None:
-            return self._failure(self._error_answer(attempt, attempt.failed))
+            return self._failure(self._error_response(attempt, attempt.failed))
         if not attempt.deadline.expired():  # the operating system's: ETIMEDOUT
             return connection_error(error, self._host, own=self._client is None)
-        return APITimeoutError(f"no complete answer within {seconds:.4g} s.")
+        return APITimeoutError(f"no complete response within {seconds:.4g} s.")
 
-    def _headers_of(self, response: httpx.Response) -> dict[str, str]:
+    def _headers_of(self, incoming: httpx.Response) -> dict[str, str]:
         # A plain dict: httpx's looks at each of its headers for each question.
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in response.headers.raw
+            for name, value in incoming.headers.raw
         }
         if "x-request-id" in headers:
-            headers["x-request-id"] = self._request_id_of(response) or ""
+            headers["x-request-id"] = self._request_id_of(incoming) or ""
         return headers
 
-    def _request_id_of(self, response: httpx.Response) -> str | None:
+    def _request_id_of(self, incoming: httpx.Response) -> str | None:
         """What errors carry, without the key and without control characters."""
-        text = response.headers.get("x-request-id")
+        text = incoming.headers.get("x-request-id")
         return text and self._key.without_key(plain_text(text))[:_REQUEST_ID_LIMIT]
 
     def close_free(self) -> None:
         """Close the connections that nothing is sent over now; not those of an `http_client`."""
-        self._lanes.close_free()
+        self._connections.close_free()
 
     async def aclose(self) -> None:
         """Close every connection; attempts in flight fail with `APIConnectionError`."""
@@ -302,4 +302,4 @@ class HTTPTransport:
                 with suppress(RuntimeError):  # it has just passed by itself
                     deadline.reschedule(0)  # the past
         finally:
-            await self._lanes.aclose()
+            await self._connections.aclose()

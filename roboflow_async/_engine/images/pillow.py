@@ -55,7 +55,9 @@ def open_picture(data: bytes) -> Any:
     return None
 
 
-_MOST: Final = 48_000_000  # pixels: four photographs of a phone; up to 4 bytes each, and a copy
+_MAX_PIXELS: Final = (
+    48_000_000  # pixels: four photographs of a phone; up to 4 bytes each, and a copy
+)
 
 
 _door: Final = threading.Lock()
@@ -74,10 +76,10 @@ def decoding(pixels: int) -> Generator[None]:
     For worker threads: it waits for room.
     """
     global _taken  # noqa: PLW0603 - memory belongs to the process, not to a client
-    share = min(pixels, _MOST)
+    share = min(pixels, _MAX_PIXELS)
     # Who waits holds the door, so that small ones do not go before a large one for ever.
     with _door, _change:
-        _change.wait_for(lambda: _taken + share <= _MOST)
+        _change.wait_for(lambda: _taken + share <= _MAX_PIXELS)
         _taken += share
     try:
         yield

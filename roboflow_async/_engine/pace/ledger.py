@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol
 
-__all__ = ["BookedTurn", "Grant", "Ledger", "LedgerClock", "LedgerLostError"]
+__all__ = ["BookedTurn", "Booking", "Ledger", "LedgerClock", "LedgerLostError"]
 
 _DRIFT: Final = 2e-4  # seconds a second; more than two clocks run apart (RFC 5905: 15e-6 each)
 
@@ -15,7 +15,7 @@ class LedgerLostError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class Booking:
     """Turns that were booked.
 
     Attributes:
@@ -37,16 +37,16 @@ class Ledger(Protocol):
     """Where turns are booked. Each method raises `LedgerLostError` or `ConfigurationError`."""
 
     async def reserve(
-        self, turns: int, *, known: int = -1, lead: float = 0.0, afresh: bool = False
-    ) -> Grant:
+        self, turns: int, *, last_number: int = -1, latency: float = 0.0, others_sent: bool = False
+    ) -> Booking:
         """Book turns.
 
         Args:
             turns: how many.
-            known: the number of the last turn that was booked here lately, or -1: if the ledger
-                does not know of it, it has forgotten some.
-            lead: seconds that the answer will be late: none is due before.
-            afresh: whether others may have sent without booking just now: none is due within a
+            last_number: of the last turn that was booked here lately, or -1: if the ledger does
+                not know of it, it has forgotten some.
+            latency: seconds that the response will take: none is due before.
+            others_sent: whether others may have sent without booking just now: none is due within a
                 second.
         """
         ...
@@ -85,11 +85,11 @@ class BookedTurn:
 
 
 class LedgerClock:
-    """How far the loop's clock is ahead of the ledger's: between two bounds, as answers tell.
+    """How far the loop's clock is ahead of the ledger's: between two bounds, as responses tell.
 
-    Each answer says: the ledger's `now` was between the question and the answer. What several say
-    together is true, so that a slow answer spoils nothing; when they contradict each other, one of
-    the clocks was set.
+    Each response says: the ledger's `now` was between the question and the response. What several
+    say together is true, so that a slow one spoils nothing; when they contradict each other, one
+    of the clocks was set.
     """
 
     def __init__(self) -> None:
@@ -97,11 +97,11 @@ class LedgerClock:
         self._heard = 0.0
 
     def heard(self, *, asked: float, answered: float, now: float) -> bool:
-        """Take an answer into account.
+        """Take a response into account.
 
         Args:
             asked: when the question went out, by the loop's clock.
-            answered: when the answer came in, by the loop's clock.
+            answered: when the response came in, by the loop's clock.
             now: the ledger's clock in between.
 
         Returns:

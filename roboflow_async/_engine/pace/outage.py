@@ -31,7 +31,7 @@ class Outage:
         self._ask_again_at = 0.0
 
     @property
-    def lasts(self) -> bool:
+    def is_ongoing(self) -> bool:
         """Whether it is lost."""
         return self._since is not None
 
@@ -51,7 +51,7 @@ class Outage:
 
     def pause(self, now: float) -> float:
         """Seconds until it may be asked again; 0: now."""
-        return max(self._ask_again_at - now, 0.0) if self.lasts else 0.0
+        return max(self._ask_again_at - now, 0.0) if self.is_ongoing else 0.0
 
     def check_patience(self, now: float) -> None:
         """Raise `RateLimiterUnavailableError` if it is lost for longer than calls wait."""

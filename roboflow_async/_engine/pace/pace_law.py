@@ -16,7 +16,7 @@ from typing import Final
 __all__ = ["CONSTANTS", "LOWEST_PACE", "PaceLaw"]
 
 LOWEST_PACE: Final = 0.1  # requests per second
-_WINDOW: Final = 1.0  # seconds in which APIs count; for a pace below one: of one request
+_COUNTED_OVER: Final = 1.0  # seconds in which APIs count; for a pace below one: of one request
 
 # What follows a 429, in parts of the pace at which its request was sent:
 _CUT: Final = 0.9  # one that comes alone may be a stray, and costs little
@@ -91,7 +91,7 @@ class PaceLaw:
         """
         pace = self.pace(sent_at)
         elapsed = max(sent_at - self.resume_at, 0.0)
-        window = max(_WINDOW, 1 / pace)
+        window = max(_COUNTED_OVER, 1 / pace)
         sent = sent_between(self.resume_at, sent_at)
         is_alone = self._low is None or elapsed >= self._climb + _lasting(_PROBE, self._knee)
         is_blocked = self._low is not None and not is_alone and not sent

@@ -21,7 +21,7 @@ from aiolimiter import AsyncLimiter
 
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.pace.pace_law import PaceLaw
-from roboflow_async._engine.pace.protocols import RateLimiter, SentTurn, ToldRateLimiter
+from roboflow_async._engine.pace.protocols import RateLimiter, SharedRateLimiter, TrackedTurn
 from roboflow_async.errors import ConfigurationError
 
 __all__ = ["LEAST_DISTANCE", "LONGEST_COOLDOWN", "Pacer", "Turn", "turns_to_remember"]
@@ -54,7 +54,7 @@ _ROUNDING: Final = 1e-6  # seconds
 _USUAL_OF: Final = 8
 _LONGEST_USUAL: Final = 0.005
 
-_WINDOW: Final = 1.0  # seconds; the API counts requests in a rolling second
+_COUNTED_OVER: Final = 1.0  # seconds; the API counts requests in a rolling second
 LONGEST_COOLDOWN: Final = 3600.0  # seconds
 
 
@@ -94,7 +94,7 @@ class Turn:
         if self._on_sent is not None:
             self._on_sent(self)
         # Looked at first: asking for a protocol takes longer than all the rest.
-        if self._booked is not None and isinstance(self._booked, SentTurn):
+        if self._booked is not None and isinstance(self._booked, TrackedTurn):
             self._booked.sent()
 
 
@@ -126,7 +126,7 @@ class Pacer:
         self.requests_per_second = requests_per_second
         self._shared = limiter
         # One that is told of 429s finds the pace for all: a second finder would disturb it.
-        self._told = limiter if isinstance(limiter, ToldRateLimiter) else None
+        self._told = limiter if isinstance(limiter, SharedRateLimiter) else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._start_over()
 
@@ -137,7 +137,7 @@ class Pacer:
         if ceiling is not None:
             # A bucket of the usual size, `AsyncLimiter(20, 1)`, lets 39 requests through in its
             # first second (measured). One that holds a single request spaces them evenly.
-            rate = ceiling / (_WINDOW + _ARRIVAL_MARGIN)
+            rate = ceiling / (_COUNTED_OVER + _ARRIVAL_MARGIN)
             size = 1 + _WAKE_UP_TOLERANCE * rate
             self._bucket = AsyncLimiter(size, size / rate)
         self._turns: deque[Turn] = deque(maxlen=turns_to_remember(ceiling or 1))
@@ -246,7 +246,7 @@ class Pacer:
         cost = ceiling / pace
         now = self._clock()
         idle = now - max(
-            self._passed_at + cost * (_WINDOW + _ARRIVAL_MARGIN) / ceiling, self._emptied_at
+            self._passed_at + cost * (_COUNTED_OVER + _ARRIVAL_MARGIN) / ceiling, self._emptied_at
         )
         if idle > 0:
             self._emptied_at = now
@@ -260,7 +260,7 @@ class Pacer:
     @staticmethod
     async def _forfeit(bucket: AsyncLimiter, ceiling: float, seconds: float) -> None:
         """Take out what ran in while nobody waited for it: no wake-up was late, to be made up."""
-        amount = (seconds - _ROUNDING) * ceiling / (_WINDOW + _ARRIVAL_MARGIN)
+        amount = (seconds - _ROUNDING) * ceiling / (_COUNTED_OVER + _ARRIVAL_MARGIN)
         if amount > 0:
             await bucket.acquire(min(amount, bucket.max_rate))
 

@@ -2,7 +2,15 @@
 
 from typing import Protocol, runtime_checkable
 
-__all__ = ["CeilingSource", "RateLimiter", "SentTurn", "ToldRateLimiter"]
+__all__ = [
+    "CeilingSource",
+    "RateLimiter",
+    "ScopedRateLimiter",
+    "SentTurn",
+    "SharedRateLimiter",
+    "ToldRateLimiter",
+    "TrackedTurn",
+]
 
 
 @runtime_checkable
@@ -15,14 +23,14 @@ class RateLimiter(Protocol):
     async def acquire(self) -> object:
         """Return when one request may be sent, right then.
 
-        What it returns is told when the request goes out, if it is a `SentTurn`, and not used
+        What it returns is told when the request goes out, if it is a `TrackedTurn`, and not used
         otherwise. When it is cancelled, or raises, no turn may be used up.
         """
         ...
 
 
 @runtime_checkable
-class SentTurn(Protocol):
+class TrackedTurn(Protocol):
     """A turn that is told when its request goes out, which may be later: connecting takes time."""
 
     def sent(self) -> None:
@@ -31,7 +39,7 @@ class SentTurn(Protocol):
 
 
 @runtime_checkable
-class ToldRateLimiter(RateLimiter, Protocol):
+class SharedRateLimiter(RateLimiter, Protocol):
     """A limiter that is told of demand and of each 429, and finds the pace of all that share it."""
 
     async def acquire(self, demand: int = 1) -> object:
@@ -64,10 +72,10 @@ class ToldRateLimiter(RateLimiter, Protocol):
 
 
 @runtime_checkable
-class CeilingSource(RateLimiter, Protocol):
+class ScopedRateLimiter(RateLimiter, Protocol):
     """A limiter that keeps the ceilings of several APIs and keys apart."""
 
-    def ceiling(self, scope: str, requests_per_second: float) -> ToldRateLimiter:
+    def ceiling(self, scope: str, requests_per_second: float) -> SharedRateLimiter:
         """The limiter of one ceiling.
 
         Args:
@@ -76,3 +84,9 @@ class CeilingSource(RateLimiter, Protocol):
             requests_per_second: the ceiling.
         """
         ...
+
+
+# As these were called; until 1.0.
+SentTurn = TrackedTurn
+ToldRateLimiter = SharedRateLimiter
+CeilingSource = ScopedRateLimiter

@@ -99,7 +99,7 @@ class RedisConnection:
         """Run the script on a key, once: run again, it books again.
 
         Raises:
-            LedgerLostError: there is no answer now.
+            LedgerLostError: there is no response now.
             ConfigurationError: there will be none.
         """
         try:

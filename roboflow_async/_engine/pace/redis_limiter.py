@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.pace.key_stretching import stretched
-from roboflow_async._engine.pace.ledger import Grant, LedgerLostError
+from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.pace_law import CONSTANTS
 from roboflow_async._engine.pace.pacer import LEAST_DISTANCE, LONGEST_COOLDOWN, turns_to_remember
 from roboflow_async._engine.pace.shared_pacer import SharedCeiling
@@ -25,9 +25,9 @@ _PREFIX: Final = "roboflow-async:ceiling:"
 _MARGIN: Final = 0.020
 # Seconds in which the API counts, and what is kept free where a request went out late. Less than
 # the margin, so that what a late one costs is caught up with.
-_WINDOW: Final = 1.014
+_KEPT_FREE: Final = 1.014
 # Of a process that was idle, connections are opened: who knows when its first requests arrive.
-_COLD: Final = 0.045
+_CONNECTING: Final = 0.045
 # By more than this no wake-up is late: a request that went out so late had to connect.
 _LATE_WAKE_UP: Final = 0.020
 _KEPT_FOR: Final = 60.0  # seconds after its last use in which nothing is forgotten
@@ -172,8 +172,8 @@ class _RedisLedger:
         self._constants = (
             requests_per_second,
             turns_to_remember(requests_per_second),
-            _WINDOW * _MICROSECONDS,
-            _COLD * _MICROSECONDS,
+            _KEPT_FREE * _MICROSECONDS,
+            _CONNECTING * _MICROSECONDS,
             1 + _MARGIN,
             LEAST_DISTANCE,
             _LATE_WAKE_UP * _MICROSECONDS,
@@ -182,20 +182,22 @@ class _RedisLedger:
         )
 
     async def reserve(
-        self, turns: int, *, known: int = -1, lead: float = 0.0, afresh: bool = False
-    ) -> Grant:
+        self, turns: int, *, last_number: int = -1, latency: float = 0.0, others_sent: bool = False
+    ) -> Booking:
         """Book turns."""
-        reply = await self._run("reserve", turns, known, round(lead * _MICROSECONDS), int(afresh))
-        return self._checked_grant(reply, turns, lead)
+        reply = await self._run(
+            "reserve", turns, last_number, round(latency * _MICROSECONDS), int(others_sent)
+        )
+        return self._checked_booking(reply, turns, latency)
 
-    def _checked_grant(self, reply: object, turns: int, lead: float) -> Grant:
+    def _checked_booking(self, reply: object, turns: int, latency: float) -> Booking:
         """A grant as the script gives it; what somebody else put there may not stop us for ever."""
         numbers = cast("list[object]", reply) if isinstance(reply, list) else []
         whole = [number for number in numbers if type(number) is int and 0 <= number < 2**63]
         if not len(whole) == len(numbers) == 4 + turns:
             raise LedgerLostError("a reply that is not the script's")
         now, pace, cooldown, first, *due = whole
-        grant = Grant(
+        booking = Booking(
             now / _MICROSECONDS,
             pace / 1000,
             cooldown / _MICROSECONDS,
@@ -203,15 +205,15 @@ class _RedisLedger:
             [moment / _MICROSECONDS for moment in due],
         )
         # A turn more at each: the last of a batch is due after what was there before it.
-        latest = grant.now + lead + self._farthest + turns * 100 / min(self._highest_pace, 1)
+        latest = booking.now + latency + self._farthest + turns * 100 / min(self._highest_pace, 1)
         if (
-            not 0 <= grant.pace <= self._highest_pace + 0.001
-            or not 0 <= grant.cooldown <= LONGEST_COOLDOWN + 1
+            not 0 <= booking.pace <= self._highest_pace + 0.001
+            or not 0 <= booking.cooldown <= LONGEST_COOLDOWN + 1
             or not 0 <= first <= _MOST_TURNS + turns
-            or not all(grant.now - 1 <= moment <= latest for moment in grant.due)
+            or not all(booking.now - 1 <= moment <= latest for moment in booking.due)
         ):
             raise LedgerLostError("a reply with numbers out of bounds")
-        return grant
+        return booking
 
     async def late(self, turns: Sequence[tuple[int, float]]) -> None:
         """Say that requests went out late."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from roboflow_async._engine.pace.ledger import (
     BookedTurn,
-    Grant,
+    Booking,
     Ledger,
     LedgerClock,
     LedgerLostError,
@@ -33,11 +33,11 @@ _TOO_LATE: Final = 0.100
 # it is killed.
 _BATCH: Final = 0.1
 _TWO_FROM: Final = 5.0  # requests per second
-# A process whose loop is held up (by a consumer that blocks it) gets each answer late. From so long
-# a wait on, it asks while it still has a turn.
+# A process whose loop is held up (by a consumer that blocks it) gets each response late. From
+# so long a wait on, it asks while it still has a turn.
 _HELD_UP: Final = 0.020
-_MOST: Final = 1000  # turns that one answer has room for
-_FAR: Final = 0.25  # of a pace: if an answer takes longer, turns are booked ahead
+_MAX_TURNS: Final = 1000  # turns that one response has room for
+_BOOK_AHEAD_FROM: Final = 0.25  # of a pace: if a response takes longer, turns are booked ahead
 _FORGOTTEN: Final = 0.1  # seconds of a pause that the ledger lacks: it was away, or restarted
 _STILL_IN_USE: Final = 5.0  # seconds after a turn in which its connection is kept alive
 
@@ -75,7 +75,7 @@ class SharedCeiling:
         self._demand = 0  # turns that are wanted
         self._last_due = self._cooldown_until = self._paused_until = self._rejected_at = -inf
         self._last_number = -1
-        self._lead = 0.0  # seconds that the last answer was late
+        self._latency = 0.0  # seconds that the last response was late
         self._rejections = 0
         self._alone_from = 0.0
         self._pace = self.requests_per_second
@@ -108,7 +108,7 @@ class SharedCeiling:
     @property
     def pace(self) -> float | None:
         """Requests per second of all together (while alone: of this process), as last heard."""
-        return self._alone.pace if self._alone and self._outage.lasts else self._pace
+        return self._alone.pace if self._alone and self._outage.is_ongoing else self._pace
 
     @property
     def cooldown(self) -> float:
@@ -162,7 +162,7 @@ class SharedCeiling:
         """Return when there is a turn in stock; False: this process goes on alone."""
         began = self._clock()
         while not self._stock:
-            lost = self._outage.lasts
+            lost = self._outage.is_ongoing
             if (pause := self._outage.pause(self._clock())) > 0:
                 if self._alone is not None:
                     return False
@@ -183,10 +183,10 @@ class SharedCeiling:
         return True
 
     def _book_ahead(self) -> None:
-        """Book the next turns while the last of these is waited for, if answers take long."""
+        """Book the next turns while the last of these is waited for, if responses take long."""
         way = min(self._round_trips)
         left = self._last_due - self._ledger_clock.to_ledger(self._clock())
-        is_far = left <= 2 * way and way * self._pace > _FAR
+        is_far = left <= 2 * way and way * self._pace > _BOOK_AHEAD_FROM
         is_held_up = sorted(self._starved)[-2] > _HELD_UP  # a stall alone is none
         if self._demand > len(self._stock) and (is_far or is_held_up):
             self._ask()
@@ -196,7 +196,7 @@ class SharedCeiling:
             # More are under way to a ledger that is far, but no more than a second's worth.
             far = min(2 * min(self._round_trips), 1.0) * self._pace
             least = 2 if self._pace >= _TWO_FROM else 1
-            most = min(max(least, round(self._pace * _BATCH), round(far)), _MOST)
+            most = min(max(least, round(self._pace * _BATCH), round(far)), _MAX_TURNS)
             turns = min(max(self._demand - len(self._stock), 1), most)
             # A task of its own: a caller that is cancelled does not lose what was booked.
             self._asking = asyncio.create_task(self._reserve(turns))
@@ -208,15 +208,15 @@ class SharedCeiling:
         asked, rejections = self._clock(), self._rejections
         used_lately = self._ledger_clock.to_ledger(asked) - self._last_due < _STILL_IN_USE
         try:
-            grant = await self._ledger.reserve(
+            booking = await self._ledger.reserve(
                 turns,
-                known=self._last_number if used_lately else -1,
-                lead=self._lead,
-                afresh=self._outage.lasts and self._alone is not None,
+                last_number=self._last_number if used_lately else -1,
+                latency=self._latency,
+                others_sent=self._outage.is_ongoing and self._alone is not None,
             )
         except ConfigurationError as error:
             self._refusal = error
-            if self._alone is not None and self._outage.lasts:
+            if self._alone is not None and self._outage.is_ongoing:
                 self._outage.begin(self._clock(), error.message)  # told in the log: nobody waits
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no turn
@@ -224,29 +224,29 @@ class SharedCeiling:
             return
         self._outage.end(self._clock())
         self._refusal = None
-        self._take_stock(grant, asked, is_valid=rejections == self._rejections)
+        self._take_stock(booking, asked, is_valid=rejections == self._rejections)
 
     def _lose(self, error: Exception) -> None:
         now = self._clock()
         self._refusal = None
         reason = str(error) if isinstance(error, LedgerLostError) else type(error).__name__
-        if not self._outage.lasts:
+        if not self._outage.is_ongoing:
             self._alone_from = now + 1.0
         self._outage.begin(now, reason)
 
-    def _take_stock(self, grant: Grant, asked: float, *, is_valid: bool) -> None:
+    def _take_stock(self, booking: Booking, asked: float, *, is_valid: bool) -> None:
         """Take what was booked, unless a 429 came in meanwhile."""
         now, clock = self._clock(), self._ledger_clock
         ahead = clock.ahead
-        was_set = clock.heard(asked=asked, answered=now, now=grant.now)
+        was_set = clock.heard(asked=asked, answered=now, now=booking.now)
         self._round_trips.append(now - asked)
-        self._lead = max(now - clock.to_loop(grant.now) - _HELD_UP, 0.0)
-        self._pace = grant.pace
+        self._latency = max(now - clock.to_loop(booking.now) - _HELD_UP, 0.0)
+        self._pace = booking.pace
         left = self._paused_until - now
-        if is_valid and left - grant.cooldown > _FORGOTTEN:
+        if is_valid and left - booking.cooldown > _FORGOTTEN:
             is_valid = False
             self._tell(self._ledger.reject(sent_at=clock.to_ledger(self._rejected_at), wait=left))
-        if was_set or grant.cooldown > 0 or not is_valid:
+        if was_set or booking.cooldown > 0 or not is_valid:
             self._stock.clear()
         if was_set:
             self._sent.clear()
@@ -254,8 +254,8 @@ class SharedCeiling:
             self._note_late(self._sent)  # by a better clock they were later than it seemed
         if not is_valid:
             return
-        self._cooldown_until = now + grant.cooldown
-        for number, due in enumerate(grant.due, grant.first):
+        self._cooldown_until = now + booking.cooldown
+        for number, due in enumerate(booking.due, booking.first):
             self._stock.append(BookedTurn(number, due, self._note_sent))
         self._last_due, self._last_number = self._stock[-1].due, self._stock[-1].number
 
@@ -267,14 +267,14 @@ class SharedCeiling:
     def _note_late(self, sent: Iterable[tuple[BookedTurn, float]]) -> None:
         for turn, moment in sent:
             at = self._ledger_clock.to_ledger(moment)
-            if at - turn.due > _TOLD_LATE and not self._outage.lasts:
+            if at - turn.due > _TOLD_LATE and not self._outage.is_ongoing:
                 self._late.append((turn.number, at))
                 if len(self._late) == 1:
                     self._tell(self._tell_late())
 
     async def _tell_late(self) -> None:
         # All that go out in this pass of the loop at once.
-        late, self._late = self._late[-_MOST:], []
+        late, self._late = self._late[-_MAX_TURNS:], []
         await self._ledger.late(late)
 
     def rejected(self, *, sent_ago: float, wait: float) -> None:
@@ -292,7 +292,7 @@ class SharedCeiling:
         self._rejections += 1
         self._cooldown_until = max(self._cooldown_until, self._clock() + wait)
         self._rejected_at, self._paused_until = sent_at, self._cooldown_until
-        if self._alone is not None and self._outage.lasts:
+        if self._alone is not None and self._outage.is_ongoing:
             self._alone.rejected(sent_at=sent_at, retry_after=None, backoff=lambda _: wait)
         elif isfinite(self._ledger_clock.ahead):
             at = self._ledger_clock.to_ledger(sent_at)

@@ -9,7 +9,7 @@ from roboflow_async import BenchmarkReport, ConfigurationError
 
 __all__ = ["knee", "levels", "levels_remarks", "levels_table"]
 
-_MOST: Final = 1000  # at once
+_MAX_NUMBER: Final = 1000  # at once
 _ENOUGH: Final = 0.95  # of the best throughput
 
 
@@ -22,9 +22,9 @@ def levels(text: str) -> list[int]:
     found: set[int] = set()
     for part in text.split(","):
         number = int(part) if re.fullmatch(r"\s*[0-9]{1,9}\s*", part) else 0
-        if not 1 <= number <= _MOST:
+        if not 1 <= number <= _MAX_NUMBER:
             raise ConfigurationError(
-                f"--concurrency {text!r:.80}: give whole numbers from 1 to {_MOST}, "
+                f"--concurrency {text!r:.80}: give whole numbers from 1 to {_MAX_NUMBER}, "
                 "such as 1,2,4,8,16,32."
             )
         found.add(number)

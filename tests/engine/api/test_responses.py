@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from roboflow_async import APIStatusError, AuthenticationError, ResponseError
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.responses import (
-    Answer,
+    Response,
     parse_json,
     parse_retry_after,
     parse_workflow_outputs,
@@ -24,8 +24,8 @@ NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 KEY = KeyPlacement("rf_SECRET", "header")
 
 
-def answer(content: bytes, status: int = 200, **headers: str) -> Answer:
-    return Answer(
+def answer(content: bytes, status: int = 200, **headers: str) -> Response:
+    return Response(
         status, {name.replace("_", "-"): value for name, value in headers.items()}, content
     )
 

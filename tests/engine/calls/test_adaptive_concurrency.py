@@ -16,7 +16,7 @@ from support.event_loops import run_on_fake_clock
 
 from roboflow_async import APIError, APITimeoutError, Pacer, RoboflowClient, ServerError
 from roboflow_async._engine.api.requests import PreparedRequest
-from roboflow_async._engine.api.responses import Answer
+from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.calls.concurrency_law import ConcurrencyLaw
 from roboflow_async._engine.calls.dispatcher import Dispatcher
 from roboflow_async._engine.calls.fair_queue import Flow
@@ -59,7 +59,7 @@ class Server:
 
     async def attempt(
         self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
-    ) -> Answer:
+    ) -> Response:
         on_sent()
         began = now()
         self.sent.append(began)
@@ -79,7 +79,7 @@ class Server:
         if (error := self.error()) is not None:
             raise error
         self.latencies.append((now(), now() - began))
-        return Answer(200, self.headers, b"body")
+        return Response(200, self.headers, b"body")
 
     def _work(self) -> None:
         while self._queue and self._busy < self._workers(now() - self._began):

@@ -7,7 +7,7 @@ import pytest
 from support.event_loops import run_on_fake_clock
 
 from roboflow_async import APIConnectionError, Pacer
-from roboflow_async._engine.calls.fair_queue import Admission, Flow
+from roboflow_async._engine.calls.fair_queue import FairQueue, Flow
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.calls.stats import percentile
 from roboflow_async._engine.pace.pacer import Turn
@@ -17,7 +17,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def hold(admission: Admission, flow: Flow, seconds: float, log: list[str], name: str) -> None:
+async def hold(admission: FairQueue, flow: Flow, seconds: float, log: list[str], name: str) -> None:
     await admission.enter(flow, admission.next_order())
     log.append(name)
     try:
@@ -28,7 +28,7 @@ async def hold(admission: Admission, flow: Flow, seconds: float, log: list[str],
 
 def test_no_more_than_the_slots_are_held_at_once() -> None:
     async def main() -> int:
-        admission, flow = Admission(3, Pacer(None)), Flow()
+        admission, flow = FairQueue(3, Pacer(None)), Flow()
         inside = most = 0
 
         async def call() -> None:
@@ -61,7 +61,7 @@ class Watched(Pacer):
 def test_no_turns_are_asked_for_on_behalf_of_calls_without_a_slot() -> None:
     async def main() -> list[int]:
         pacer = Watched()
-        admission, flow = Admission(6, pacer), Flow()
+        admission, flow = FairQueue(6, pacer), Flow()
         log: list[str] = []
         await asyncio.gather(*(hold(admission, flow, 1.0, log, "") for _ in range(12)))
         return pacer.asked
@@ -72,7 +72,7 @@ def test_no_turns_are_asked_for_on_behalf_of_calls_without_a_slot() -> None:
 
 def test_a_single_call_gets_its_turn_within_5_paces_of_a_stream_of_thousands() -> None:
     async def main() -> float:
-        admission, stream, single = Admission(32, Pacer(20)), Flow(), Flow()
+        admission, stream, single = FairQueue(32, Pacer(20)), Flow(), Flow()
         log: list[str] = []
         tasks = [asyncio.create_task(hold(admission, stream, 0.3, log, "s")) for _ in range(1000)]
         await asyncio.sleep(2)
@@ -89,7 +89,7 @@ def test_a_single_call_gets_its_turn_within_5_paces_of_a_stream_of_thousands() -
 
 def test_flows_take_turns_and_within_a_flow_the_oldest_call_goes_first() -> None:
     async def main() -> list[str]:
-        admission, one, two = Admission(1, Pacer(None)), Flow(), Flow()
+        admission, one, two = FairQueue(1, Pacer(None)), Flow(), Flow()
         log: list[str] = []
         tasks = [
             asyncio.create_task(hold(admission, flow, 0.1, log, name))
@@ -105,7 +105,7 @@ def test_flows_take_turns_and_within_a_flow_the_oldest_call_goes_first() -> None
 
 def test_a_call_that_comes_back_goes_before_those_submitted_after_it() -> None:
     async def main() -> list[str]:
-        admission, flow = Admission(1, Pacer(None)), Flow()
+        admission, flow = FairQueue(1, Pacer(None)), Flow()
         log: list[str] = []
         old = admission.next_order()
         tasks = [asyncio.create_task(hold(admission, flow, 0.1, log, f"new{i}")) for i in range(4)]
@@ -125,7 +125,7 @@ def test_a_call_that_comes_back_goes_before_those_submitted_after_it() -> None:
 @pytest.mark.parametrize("moment", [0.0, 0.01, 0.1, 0.11, 0.5])
 def test_a_cancelled_wait_gives_everything_back(moment: float) -> None:
     async def main() -> None:
-        admission, flow = Admission(2, Pacer(10)), Flow()
+        admission, flow = FairQueue(2, Pacer(10)), Flow()
         log: list[str] = []
         tasks = [asyncio.create_task(hold(admission, flow, 0.3, log, "x")) for _ in range(8)]
         await asyncio.sleep(moment)
@@ -145,7 +145,7 @@ def test_a_cancelled_wait_gives_everything_back(moment: float) -> None:
 
 def test_a_call_that_is_chosen_and_cancelled_in_the_same_moment_passes_its_place_on() -> None:
     async def main() -> None:
-        admission, flow = Admission(1, Pacer(None)), Flow()
+        admission, flow = FairQueue(1, Pacer(None)), Flow()
         log: list[str] = []
         first = asyncio.create_task(hold(admission, flow, 0.1, log, "first"))
         head = asyncio.create_task(hold(admission, flow, 0, log, "head"))
@@ -165,7 +165,7 @@ def half_load_beside_bulk(interactive: int, bulk: int, priority: Priority) -> tu
     """The 95th percentile wait of single calls, in paces, and what the stream sent meanwhile."""
 
     async def main() -> tuple[float, int]:
-        admission = Admission(32, Pacer(20))
+        admission = FairQueue(32, Pacer(20))
         stream, single = Flow("bulk"), Flow(priority)
         waits: list[float] = []
         log: list[str] = []
@@ -218,7 +218,7 @@ def test_without_a_priority_single_calls_share_the_turns_with_the_stream() -> No
 
 def test_bulk_moves_while_interactive_calls_take_all_that_they_can() -> None:
     async def main() -> list[str]:
-        admission, single, stream = Admission(1, Pacer(None)), Flow("interactive"), Flow("bulk")
+        admission, single, stream = FairQueue(1, Pacer(None)), Flow("interactive"), Flow("bulk")
         log: list[str] = []
         await asyncio.gather(
             *(hold(admission, stream, 0.1, log, "b") for _ in range(5)),
@@ -233,7 +233,7 @@ def test_bulk_moves_while_interactive_calls_take_all_that_they_can() -> None:
 
 def test_flows_of_one_priority_still_take_turns() -> None:
     async def main() -> list[str]:
-        admission = Admission(1, Pacer(None))
+        admission = FairQueue(1, Pacer(None))
         flows = {name: Flow("interactive") for name in "ab"} | {"x": Flow("bulk")}
         log: list[str] = []
         await asyncio.gather(
@@ -248,7 +248,7 @@ def test_flows_of_one_priority_still_take_turns() -> None:
 
 def test_a_closed_flow_lets_nobody_through_and_others_go_on() -> None:
     async def main() -> list[str]:
-        admission, closed, other = Admission(1, Pacer(10)), Flow(), Flow()
+        admission, closed, other = FairQueue(1, Pacer(10)), Flow(), Flow()
         error = APIConnectionError("closed")
         log: list[str] = []
         first = asyncio.create_task(hold(admission, closed, 1, log, "first"))
@@ -268,7 +268,7 @@ def test_a_closed_flow_lets_nobody_through_and_others_go_on() -> None:
 
 def test_a_call_that_was_chosen_just_before_the_end_does_not_send() -> None:
     async def main() -> None:
-        admission, flow = Admission(1, Pacer(None)), Flow()
+        admission, flow = FairQueue(1, Pacer(None)), Flow()
         log: list[str] = []
         first = asyncio.create_task(hold(admission, flow, 0.1, log, "first"))
         head = asyncio.create_task(hold(admission, flow, 5, log, "head"))
@@ -290,7 +290,7 @@ def test_a_call_that_was_chosen_just_before_the_end_does_not_send() -> None:
 def test_closing_ends_every_wait_at_once_even_a_long_cooldown() -> None:
     async def main() -> None:
         pacer = Pacer(10)
-        admission, flow = Admission(5, pacer), Flow()
+        admission, flow = FairQueue(5, pacer), Flow()
         turn = await admission.enter(flow, admission.next_order())
         pacer.rejected(sent_at=turn.at, retry_after=1000, backoff=lambda _: 0)
         waiting = [
@@ -311,7 +311,7 @@ def test_closing_ends_every_wait_at_once_even_a_long_cooldown() -> None:
 
 def test_a_call_that_is_told_to_stop_twice_at_once_gets_the_error_and_is_not_cancelled() -> None:
     async def main() -> None:
-        admission, flow = Admission(1, Pacer(None)), Flow()
+        admission, flow = FairQueue(1, Pacer(None)), Flow()
         await admission.enter(flow, admission.next_order())
         head = asyncio.create_task(admission.enter(flow, admission.next_order()))
         await asyncio.sleep(0.05)
@@ -327,7 +327,7 @@ def test_a_call_that_is_told_to_stop_twice_at_once_gets_the_error_and_is_not_can
 
 def test_a_call_of_a_task_that_cleans_up_after_its_cancellation_gets_the_error_too() -> None:
     async def main() -> None:
-        admission, flow = Admission(1, Pacer(None)), Flow()
+        admission, flow = FairQueue(1, Pacer(None)), Flow()
         await admission.enter(flow, admission.next_order())
 
         async def work() -> None:
@@ -351,7 +351,7 @@ def test_a_call_of_a_task_that_cleans_up_after_its_cancellation_gets_the_error_t
 @pytest.mark.parametrize("ends", ["rejected", "cancelled"])
 def test_a_call_that_was_chosen_in_the_same_moment_is_told_to_stop_as_well(ends: str) -> None:
     async def main() -> None:
-        admission, flow = Admission(1, Pacer(None)), Flow()
+        admission, flow = FairQueue(1, Pacer(None)), Flow()
         log: list[str] = []
         first = asyncio.create_task(hold(admission, flow, 0.1, log, "first"))
         head = asyncio.create_task(hold(admission, flow, 5, log, "head"))

@@ -23,7 +23,7 @@ from roboflow_async import (
     ServerError,
 )
 from roboflow_async._engine.api.requests import PreparedRequest
-from roboflow_async._engine.api.responses import Answer
+from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async._engine.calls.dispatcher import Dispatcher
 from roboflow_async._engine.calls.fair_queue import Flow
@@ -50,7 +50,7 @@ class Script:
 
     async def attempt(
         self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
-    ) -> Answer:
+    ) -> Response:
         assert request is REQUEST
         self.fresh.append(fresh)
         on_sent()
@@ -62,7 +62,7 @@ class Script:
             raise APITimeoutError("late.")
         if error is not None:
             raise error
-        return Answer(200, HEADERS, b"body")
+        return Response(200, HEADERS, b"body")
 
     async def aclose(self) -> None: ...
 
@@ -100,7 +100,7 @@ class Bench:
         self.record: CallRecord
 
     async def call(
-        self, flow: Flow | None = None, parse: Callable[[Answer], Any] = lambda answer: answer
+        self, flow: Flow | None = None, parse: Callable[[Response], Any] = lambda answer: answer
     ) -> Any:
         self.record = self.dispatcher.new_record()
         return await self.dispatcher.call(REQUEST, parse, self.record, flow)
@@ -476,7 +476,7 @@ def test_calls_of_a_stream_have_no_queue_timeout() -> None:
 
 def test_an_answer_that_cannot_be_parsed_is_a_failed_call_and_not_tried_again() -> None:
     async def main() -> None:
-        def parse(_: Answer) -> Any:
+        def parse(_: Response) -> Any:
             raise ResponseError("odd.")
 
         bench = Bench(max_concurrency=1)
@@ -529,13 +529,13 @@ def test_closing_ends_the_wait_for_another_attempt(code: int) -> None:
 
 def test_closing_during_an_attempt_makes_it_the_last() -> None:
     async def main() -> None:
-        bench = Bench((1, APIConnectionError("the client was closed before the answer came.")))
+        bench = Bench((1, APIConnectionError("the client was closed before the response came.")))
         task = asyncio.create_task(bench.call())
         await asyncio.sleep(0.5)
         bench.dispatcher.close()
         with pytest.raises(APIConnectionError) as caught:
             await task
-        assert str(caught.value) == "the client was closed before the answer came."
+        assert str(caught.value) == "the client was closed before the response came."
         assert bench.counts() == {"attempts": 1, "failed": 1}
 
     run_on_fake_clock(main())

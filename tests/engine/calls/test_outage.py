@@ -24,7 +24,7 @@ from roboflow_async import (
     ServerError,
 )
 from roboflow_async._engine.api.requests import PreparedRequest
-from roboflow_async._engine.api.responses import Answer
+from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.calls.dispatcher import Dispatcher
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.retry import RetryQuota
@@ -71,7 +71,7 @@ class Server:
 
     async def attempt(
         self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
-    ) -> Answer:
+    ) -> Response:
         on_sent()
         moment, image = now() - self.began, request.body[0]
         self.sent.append((moment, image))
@@ -85,8 +85,8 @@ class Server:
                         await fault()
                 await asyncio.sleep(self.latency)
         except TimeoutError:
-            raise APITimeoutError(f"no complete answer within {seconds:g} s.") from None
-        return Answer(200, {}, image)
+            raise APITimeoutError(f"no complete response within {seconds:g} s.") from None
+        return Response(200, {}, image)
 
     async def aclose(self) -> None: ...
 

@@ -30,7 +30,7 @@ from roboflow_async import (
     RoboflowClient,
 )
 from roboflow_async._engine.http import connections
-from roboflow_async._engine.http.connections import lane_factory
+from roboflow_async._engine.http.connections import connection_factory
 from roboflow_async._engine.http.proxy_and_tls import resolve_proxy
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -337,7 +337,7 @@ async def test_cookies_are_not_sent_back(server: Server, make_client: MakeClient
 def test_a_socks_proxy_does_not_go_with_aiohttp() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with pytest.raises(ConfigurationError, match="SOCKS"):
-        lane_factory("aiohttp", context, httpx.Proxy("socks5://proxy:1080"), {})
+        connection_factory("aiohttp", context, httpx.Proxy("socks5://proxy:1080"), {})
 
 
 def run_python(code: str) -> Any:

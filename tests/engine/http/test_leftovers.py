@@ -298,7 +298,7 @@ async def test_a_response_before_the_upload_is_over_is_read_and_ends_its_connect
                 with pytest.raises(Exception, match="early") as caught:
                     await run
                 assert getattr(caught.value, "status_code", 0) == status
-        assert not client._runtime.get().transport._lanes._free  # type: ignore[attr-defined]
+        assert not client._runtime.get().transport._connections._free  # type: ignore[attr-defined]
     released.set()
     reluctant.close()
     await reluctant.wait_closed()

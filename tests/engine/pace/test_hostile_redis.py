@@ -22,7 +22,7 @@ import roboflow_async._engine.pace.key_stretching
 from roboflow_async import Pacer, RateLimiterUnavailableError, RedisRateLimiter, RoboflowClient
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.pace.key_stretching import stretch
-from roboflow_async._engine.pace.ledger import Grant, LedgerLostError
+from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.redis_connection import RedisConnection
 from roboflow_async._engine.pace.redis_limiter import _RedisLedger
 
@@ -54,29 +54,33 @@ def attacker(attacked: RedisServer) -> Iterator[Any]:
         yield client
 
 
-def book(server: RedisServer, ceiling: float = 20, *, known: int = -1, times: int = 1) -> Grant:
+def book(
+    server: RedisServer, ceiling: float = 20, *, last_number: int = -1, times: int = 1
+) -> Booking:
     """Book with the real limiter's ledger, each time a batch; raises what it raises."""
 
-    async def main() -> Grant:
+    async def main() -> Booking:
         connection = RedisConnection(server.url, 5)
         ledger = _RedisLedger(connection, NAME, ceiling, is_secret=False)
         try:
             for _ in range(times):
-                grant = await ledger.reserve(3, known=known)
-                await ledger.late([(grant.first, grant.now), (grant.first + 10**9, grant.now)])
-                await ledger.reject(sent_at=grant.now, wait=0.0)
-            return await ledger.reserve(3, known=known)
+                booking = await ledger.reserve(3, last_number=last_number)
+                await ledger.late(
+                    [(booking.first, booking.now), (booking.first + 10**9, booking.now)]
+                )
+                await ledger.reject(sent_at=booking.now, wait=0.0)
+            return await ledger.reserve(3, last_number=last_number)
         finally:
             await connection.aclose()
 
     return asyncio.run(main())
 
 
-def check_bounded(grant: Grant, ceiling: float = 20) -> None:
-    assert 0 <= grant.pace <= ceiling
-    assert 0 <= grant.cooldown <= 3600
-    assert len(grant.due) == 3
-    assert max(grant.due) - grant.now <= max(3 * 3600, 1000 / ceiling)
+def check_bounded(booking: Booking, ceiling: float = 20) -> None:
+    assert 0 <= booking.pace <= ceiling
+    assert 0 <= booking.cooldown <= 3600
+    assert len(booking.due) == 3
+    assert max(booking.due) - booking.now <= max(3 * 3600, 1000 / ceiling)
 
 
 @needs_redis
@@ -101,9 +105,9 @@ def test_what_makes_no_sense_is_forgotten_and_costs_a_second(
     for value in ("1e17", "nan", "somebody's"):
         attacker.delete(BOOKED_UNDER)
         attacker.hset(BOOKED_UNDER, "turns", value)
-        grant = book(attacked)
-        assert max(grant.due) - grant.now < 2
-        assert max(book(attacked).due) - grant.now < 3  # and it is the script's again
+        booking = book(attacked)
+        assert max(booking.due) - booking.now < 2
+        assert max(book(attacked).due) - booking.now < 3  # and it is the script's again
 
 
 @needs_redis
@@ -155,20 +159,20 @@ _numbers = st.one_of(
         st.sampled_from([*FIELDS, *(f"turn{i}" for i in range(20))]), _numbers, min_size=1
     ),
     ceiling=st.sampled_from([0.001, 0.5, 20, 20, 1000, 100_000]),
-    known=st.sampled_from([-1, 0, 5, 10**15, 10**15 + 2000]),
+    last_number=st.sampled_from([-1, 0, 5, 10**15, 10**15 + 2000]),
     afterwards=st.booleans(),
 )
-@example(fields={"turns": b"1e17"}, ceiling=20, known=-1, afterwards=True)
+@example(fields={"turns": b"1e17"}, ceiling=20, last_number=-1, afterwards=True)
 @example(
     fields={"turns": b"1e15", "valid": b"0", "ring": b"1e5"},
     ceiling=20,
-    known=10**15,
+    last_number=10**15,
     afterwards=True,
 )
 @example(
     fields={"low": b"1e-300", "knee": b"1e-300", "cool": b"0"},
     ceiling=20,
-    known=-1,
+    last_number=-1,
     afterwards=True,
 )
 def test_whatever_is_in_the_hash_redis_answers_soon_and_waits_are_bounded(
@@ -176,7 +180,7 @@ def test_whatever_is_in_the_hash_redis_answers_soon_and_waits_are_bounded(
     attacker: Any,
     fields: dict[str, bytes],
     ceiling: float,
-    known: int,
+    last_number: int,
     afterwards: bool,
 ) -> None:
     attacker.delete(BOOKED_UNDER)
@@ -184,7 +188,7 @@ def test_whatever_is_in_the_hash_redis_answers_soon_and_waits_are_bounded(
         book(attacked, ceiling)
     attacker.hset(BOOKED_UNDER, mapping=fields)
     try:
-        check_bounded(book(attacked, ceiling, known=known, times=2), ceiling)
+        check_bounded(book(attacked, ceiling, last_number=last_number, times=2), ceiling)
     except LedgerLostError:  # also a script that is still running: the next line would fail
         assert attacker.ping()
     assert attacker.pttl(BOOKED_UNDER) <= (A_DAY + 2000 / ceiling) * 1000
@@ -235,12 +239,12 @@ def test_a_reply_that_makes_no_sense_is_no_turn(reply: object) -> None:
 def test_of_any_reply_the_waits_are_bounded(reply: object) -> None:
     ledger = _RedisLedger(Liar(reply), NAME, 20, is_secret=False)  # type: ignore[arg-type]
     try:
-        grant = asyncio.run(ledger.reserve(1))
+        booking = asyncio.run(ledger.reserve(1))
     except LedgerLostError:
         return
-    assert grant.pace <= 20.001
-    assert grant.cooldown <= 3601
-    assert max(grant.due) - grant.now <= 3 * 3600
+    assert booking.pace <= 20.001
+    assert booking.cooldown <= 3601
+    assert max(booking.due) - booking.now <= 3 * 3600
 
 
 def test_calls_fail_after_their_patience_where_replies_make_no_sense() -> None:
