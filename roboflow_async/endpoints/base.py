@@ -104,3 +104,8 @@ class Endpoint(Generic[RequestT, ResponseT]):
     path: str
     request: type[RequestT]
     response: type[ResponseT]
+
+    @property
+    def answer(self) -> type[ResponseT]:
+        """As `response` was called; until 1.0."""
+        return self.response

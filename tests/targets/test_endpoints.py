@@ -99,7 +99,7 @@ async def test_what_is_sent_fits_the_contract(
         try:
             await target.run(value, **fields)
         except ResponseError as error:
-            assert endpoint.answer.__name__ in str(error)
+            assert endpoint.response.__name__ in str(error)
     (arrival,) = sent
     assert arrival.target == endpoint.path.format(**fields)
     assert arrival.json["source"] == "tests"
@@ -137,7 +137,7 @@ def test_every_answer_that_the_contract_allows_fits(
     if "anyOf" in schema:
         schema = next(one for one in schema["anyOf"] if one.get("type") != "array")
     answer = data.draw(values_of(schema, openapi))
-    TypeAdapter(DECLARED[name].answer).validate_python(answer)
+    TypeAdapter(DECLARED[name].response).validate_python(answer)
 
 
 def test_each_endpoint_of_the_contract_is_declared_or_is_for_something_else(openapi: Any) -> None:

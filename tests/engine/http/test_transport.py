@@ -123,7 +123,7 @@ async def test_a_connection_that_breaks_is_a_connection_error_in_our_words(
 ) -> None:
     server.handler = lambda _: wire
     async with make_client(retry=ONCE) as client:
-        with pytest.raises(APIConnectionError, match="closed or reset before a whole answer"):
+        with pytest.raises(APIConnectionError, match="closed or reset before a whole response"):
             await run(client)
 
 
@@ -349,7 +349,7 @@ async def test_an_injected_clients_connection_that_breaks_is_a_connection_error(
     server.handler = lambda _: wire
     async with library.AsyncClient() as http_client:
         async with make_client(http_client=http_client, retry=ONCE) as client:
-            with pytest.raises(APIConnectionError, match="closed or reset before a whole answer"):
+            with pytest.raises(APIConnectionError, match="closed or reset before a whole response"):
                 await run(client)
 
 
