@@ -1,12 +1,58 @@
-"""What asyncio lacks: closing with the event loop, and cancellation that anyio sees."""
+"""What asyncio lacks: binding to one event loop, closing with it, cancellation that anyio sees."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
 import anyio
 
-__all__ = ["as_child", "close_with_loop"]
+from roboflow_async.errors import ConfigurationError
+
+__all__ = ["BoundToLoop", "as_child", "close_with_loop"]
+
+
+class BoundToLoop:
+    """The event loop that something is used on: one at a time, another after the last has closed.
+
+    Timers, locks and connections belong to the loop that they were made on. Ask `check` before
+    each use, and make them anew when it says so.
+
+    Args:
+        what: the thing, as the error names it: "this client".
+        advice: what to do where two loops need it, as the error gives it; without a full stop.
+
+    Attributes:
+        loop: the loop that it was used on last, which may be closed; None before the first use.
+    """
+
+    __slots__ = ("_advice", "_what", "loop")
+
+    def __init__(self, what: str, advice: str) -> None:
+        self._what = what
+        self._advice = advice
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def check(self) -> bool:
+        """Bind it to the running loop, and say whether this loop is a new one.
+
+        Raises:
+            ConfigurationError: another loop uses it, which is still open.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is self.loop:
+            return False
+        if self.loop is not None and not self.loop.is_closed():
+            raise ConfigurationError(
+                f"{self._what} is in use on another event loop: {self._advice}."
+            )
+        self.loop = loop
+        return True
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the running loop is the one that it was used on last."""
+        return self.loop is asyncio.get_running_loop()
 
 
 def close_with_loop(close: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
