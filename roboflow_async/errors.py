@@ -8,6 +8,7 @@ RoboflowError
 ├── RateLimiterUnavailableError   the shared `limiter` cannot be reached
 └── APIError                      something was sent
     ├── APIConnectionError        no connection, a reset, or closed before a whole response
+    │   └── ClientClosedError     the client itself was closed
     ├── APITimeoutError           no complete response within `timeout`
     ├── ResponseError             answered, but not with what was asked for
     └── APIStatusError            answered with an HTTP status of 300 or more
@@ -34,6 +35,7 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "ClientClosedError",
     "ConfigurationError",
     "ConnectionFault",
     "ImageError",
@@ -83,6 +85,11 @@ class RoboflowError(Exception):
         message = plain_text(message)
         super().__init__(message)
         self.message = message
+
+    def reword(self, message: str) -> None:
+        """Let it say something else from now on."""
+        self.message = plain_text(message)
+        self.args = (self.message, *self.args[1:])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls `type(self)(*self.args)`, which the keyword-only fields below refuse;
@@ -169,6 +176,20 @@ class APIConnectionError(APIError):
         self.fault: ConnectionFault = fault
         self.retry_after = retry_after
         self.was_kept_alive = was_kept_alive
+
+
+class ClientClosedError(APIConnectionError, ConfigurationError):
+    """The client was closed: make a new one, and keep it open while it is used.
+
+    One error for a call that is made afterwards, one that waits, and one that is in flight. It is
+    both of its bases, so that whoever catches either of them has it, too.
+    """
+
+    def __init__(self, message: str = "", *, attempts: int = 0) -> None:
+        super().__init__(
+            message or "this client is closed: make a new one, and keep it open while it is used.",
+            attempts=attempts,
+        )
 
 
 class APITimeoutError(APIError):

@@ -122,7 +122,7 @@ class ServerOperations:
         self, request: PreparedRequest, parse: Callable[[Response], Output], *, retry: bool = True
     ) -> Output:
         dispatcher = self._context.runtime().dispatcher
-        return await dispatcher.call(request, parse, dispatcher.new_record(), retry=retry)
+        return await dispatcher.call(request, parse, retry=retry)
 
     async def _answers(self, path: str) -> bool:
         try:

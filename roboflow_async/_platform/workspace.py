@@ -106,7 +106,7 @@ class WorkspaceOperations(ABC):
             )
         dispatcher = self._platform().get().dispatcher
         request = get_request(path, self._platform_key, parameters)
-        return await dispatcher.call(request, parse, dispatcher.new_record())
+        return await dispatcher.call(request, parse)
 
 
 def _items(response: Response, name: str) -> list[Any]:

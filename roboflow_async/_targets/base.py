@@ -110,7 +110,7 @@ class Target(ABC, Generic[Output]):
         with dispatcher.preparing(flow):
             prepared = await self._prepare(runtime.loader, value, parameters)
         parse = partial(self._parse, prepared)
-        return await dispatcher.call(prepared.request, parse, dispatcher.new_record(), flow)
+        return await dispatcher.call(prepared.request, parse, flow)
 
     def _stream(
         self,
@@ -157,7 +157,9 @@ class Target(ABC, Generic[Output]):
         try:
             prepared = await preparation
             parse = partial(self._parse, prepared)
-            output = await dispatcher.call(prepared.request, parse, record, flow, retry=retry)
+            output = await dispatcher.call(
+                prepared.request, parse, flow, record=record, retry=retry
+            )
         except RoboflowError as error:
             if (retry and is_fatal(error)) or flow.error is not None:
                 # No call of this stream that still waits for a turn is sent, or billed.
@@ -180,7 +182,7 @@ class Target(ABC, Generic[Output]):
         finally:
             del failure  # its traceback holds this frame
 
-    def once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Output]]:
+    def _once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Output]]:
         """As `stream`, but each request is sent once and nothing ends the stream: to measure."""
         return self._stream(images, ordered=False, priority=None, retry=False)
 

@@ -171,8 +171,8 @@ class TaskLookup:
     ) -> RegisteredModels:
         dispatcher = self._runtime().dispatcher
         # A flow of its own: `queue_timeout` is for single calls, and a stream may wait for this.
-        record, flow = dispatcher.new_record(), Flow("interactive", outlives_outages=patient)
-        return await dispatcher.call(request, parse_registry, record, flow, retry=retry)
+        flow = Flow("interactive", outlives_outages=patient)
+        return await dispatcher.call(request, parse_registry, flow, retry=retry)
 
 
 def _tells_of_no_registry(error: APIError, besides: AbstractSet[int] = frozenset()) -> bool:

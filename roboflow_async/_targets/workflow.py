@@ -46,7 +46,7 @@ async def run_batch(
             name: await load_all(runtime.loader, image) for name, image in (images or {}).items()
         }
     request = workflow_request(options, {**inputs, **(parameters or {})}, context.key)
-    return await dispatcher.call(request, parse_workflow_outputs, dispatcher.new_record())
+    return await dispatcher.call(request, parse_workflow_outputs)
 
 
 def _check_clash(names: AbstractSet[str], kind: type[RoboflowError]) -> None:

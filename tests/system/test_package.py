@@ -13,7 +13,8 @@ PACKAGE = Path(roboflow_async.__file__).parent
 def test_the_public_names_are_these() -> None:
     assert sorted(roboflow_async.__all__) == [
         "APIConnectionError", "APIError", "APIStatusError", "APITimeoutError",
-        "AuthenticationError", "BadRequestError", "BenchmarkReport", "ConfigurationError",
+        "AuthenticationError", "BadRequestError", "BenchmarkReport", "ClientClosedError",
+        "ConfigurationError",
         "EndpointTarget", "Image", "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
         "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
         "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",

@@ -124,11 +124,9 @@ def output_of(parse: Callable[[Response], Output], response: Response, key: KeyP
             status_code=response.status_code,
             request_id=response.request_id,
         )
-    failure.message = key.without_key(failure.message)
+    message = key.without_key(failure.message)
     words = _words_in_place_of_an_output(response, key)
-    if words:
-        failure.message = f"{failure.message.removesuffix('.')}; the server says: {words}"
-    failure.args = (failure.message,)
+    failure.reword(f"{message.removesuffix('.')}; the server says: {words}" if words else message)
     text = plain_text(response.content[:_LOOKED_AT].decode("utf-8", "replace"))
     failure.body = key.without_key(text)[:_UNPARSED_BODY_LIMIT]
     try:

@@ -85,6 +85,5 @@ class CallRecord:
         """The last attempt's error as the caller gets it."""
         error.attempts = self.attempts
         if reason:
-            error.message = f"{error.message.removesuffix('.')}; {reason}."
-            error.args = (error.message,)
+            error.reword(f"{error.message.removesuffix('.')}; {reason}.")
         return error

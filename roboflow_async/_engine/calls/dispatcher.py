@@ -37,6 +37,7 @@ from roboflow_async.errors import (
     APIError,
     APIStatusError,
     APITimeoutError,
+    ClientClosedError,
     RateLimitError,
     RoboflowError,
     is_fatal,
@@ -165,9 +166,9 @@ class Dispatcher:
         self,
         request: PreparedRequest,
         parse: Callable[[Response], Output],
-        record: CallRecord,
         flow: Flow | None = None,
         *,
+        record: CallRecord | None = None,
         retry: bool = True,
     ) -> Output:
         """Send a request until it is answered, or until that makes no sense any more.
@@ -175,9 +176,9 @@ class Dispatcher:
         Args:
             request: what to send.
             parse: makes the output of a response; whatever it raises is a `ResponseError`.
-            record: filled in on the way.
             flow: what it belongs to: a stream's own, or one of `single_calls`. None: an
                 interactive single call.
+            record: one that was begun before, filled in on the way: it outlives an error.
             retry: False: the first attempt is the only one, and a 429 holds nobody else back.
 
         Raises:
@@ -186,6 +187,7 @@ class Dispatcher:
                 was sent.
         """
         flow = flow if flow is not None else self._single_calls["interactive"]
+        record = record if record is not None else self.new_record()
         circuit = self._circuits.of(request.path)
         order = self._admission.next_order()
         error: APIError | None = None
@@ -227,7 +229,7 @@ class Dispatcher:
     def close(self) -> None:
         """Let no further attempt be sent: calls that wait or come back to retry fail."""
         self._is_closed = True
-        self._admission.close(APIConnectionError("the client was closed.", attempts=0))
+        self._admission.close(ClientClosedError())
 
     async def _enter(
         self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None
@@ -389,6 +391,9 @@ class Dispatcher:
             raise flow.error
         is_patient = self._patience.has(flow)
         cooldown, now = self._pacer.cooldown, self._clock()
+        if is_patient and record.was_rejected and isinstance(error, APIStatusError):
+            self._patience.with_rate_limit(error, record, flow, circuit, wait=cooldown, now=now)
+            return
         verdict = decide(
             error,
             policy=self._policy,
@@ -398,9 +403,6 @@ class Dispatcher:
             quota=None if is_patient else self._quota,
             was_rejected=record.was_rejected,
         )
-        if is_patient and record.was_rejected and isinstance(error, APIStatusError):
-            self._patience.with_rate_limit(error, record, flow, circuit, wait=cooldown, now=now)
-            return
         is_over = isinstance(verdict, GiveUp)
         if is_patient and self._patience.with_outage(
             error, record, flow, circuit, is_over=is_over, now=now
@@ -409,7 +411,7 @@ class Dispatcher:
         if isinstance(verdict, GiveUp):
             raise record.given_up(error, verdict.reason)
         if record.was_rejected:
-            return  # the pacer holds everybody back; the oldest call is the first to go on
+            return  # to the queue, where the oldest call is the first to go on
         try:
             with self._counted_as_waiting(flow, is_queued=False):
                 await self._admission.rest(flow, verdict.seconds)

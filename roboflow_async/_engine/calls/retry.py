@@ -43,7 +43,7 @@ _PROBE_WAITS: Final = (0.5, 10.0)  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Make the attempt again after this many seconds."""
+    """Make the attempt again after this many seconds; after a rejection, as the pacer lets it."""
 
     seconds: float
 
@@ -81,8 +81,9 @@ def decide(
     """
     was_rejected = was_rejected or isinstance(error, RateLimitError)
     retry_after = error.retry_after if isinstance(error, APIStatusError) else None
+    own_wait = 0.0
     if was_rejected:
-        # The wait is the client's cooldown: nobody sends before it ends.
+        # The wait is the client's cooldown, for which the pacer holds everybody back.
         seconds = max(cooldown, retry_after or 0.0)
     elif is_transient(error):
         most = policy.max_attempts
@@ -90,7 +91,7 @@ def decide(
             most = min(most, _HOST_NAME_ATTEMPTS)
         if failures >= most:
             return GiveUp(f"all {most} attempts failed" if failures > 1 else "")
-        seconds = max(full_jitter_wait(failures, policy), retry_after or 0.0)
+        seconds = own_wait = max(full_jitter_wait(failures, policy), retry_after or 0.0)
     else:
         return GiveUp()
     if policy.max_elapsed is not None and elapsed + seconds > policy.max_elapsed:
@@ -99,7 +100,7 @@ def decide(
         return GiveUp(f"{asked}{left:.3g} s of max_elapsed={policy.max_elapsed:g} s are left")
     if quota is not None and not was_rejected and not quota.spend():
         return GiveUp("the retry quota of this client is used up: the server fails too often")
-    return Wait(seconds)
+    return Wait(own_wait)
 
 
 def is_transient(error: APIError) -> bool:

@@ -27,6 +27,7 @@ from roboflow_async.errors import (
     APIConnectionError,
     APIError,
     APITimeoutError,
+    ClientClosedError,
     ConfigurationError,
     plain_text,
 )
@@ -116,7 +117,7 @@ class HTTPTransport:
     ) -> Response:
         """Send the request and return its whole response."""
         if self._closed:
-            raise APIConnectionError("the client was closed.")
+            raise ClientClosedError
         deadline = asyncio.timeout(seconds)
         attempt = _Attempt(deadline)
         failure: APIError | ConfigurationError
@@ -244,20 +245,19 @@ class HTTPTransport:
             return self._error_response(attempt, incoming), (
                 whole and incoming.status_code not in _BEFORE_THE_BODY
             )
-        # In no variables: a traceback shows those, and the server may have repeated the key.
+        request_id = self._request_id_of(incoming)
+        # The rest in no variables: a traceback shows those, and the server may have repeated the
+        # key.
         return Response(
             incoming.status_code,
-            self._headers_of(incoming),
-            await read_content(
-                incoming, self._settings.max_response_bytes, self._request_id_of(incoming)
-            ),
+            self._headers_of(incoming, request_id),
+            await read_content(incoming, self._settings.max_response_bytes, request_id),
             self._settings.max_response_bytes,
         ), True
 
     def _error_response(self, attempt: _Attempt, incoming: httpx.Response) -> Response:
-        return Response(
-            incoming.status_code, self._headers_of(incoming), bytes(attempt.error_content)
-        )
+        headers = self._headers_of(incoming, self._request_id_of(incoming))
+        return Response(incoming.status_code, headers, bytes(attempt.error_content))
 
     def _failure(self, response: Response) -> APIError:
         if response.status_code == 407:
@@ -268,21 +268,21 @@ class HTTPTransport:
         self, error: TimeoutError, attempt: _Attempt, seconds: float
     ) -> APIError | ConfigurationError:
         if self._closed:
-            return APIConnectionError("the client was closed before the response came.")
+            return ClientClosedError("the client was closed before the response came.", attempts=1)
         if attempt.failed is not None:
             return self._failure(self._error_response(attempt, attempt.failed))
         if not attempt.deadline.expired():  # the operating system's: ETIMEDOUT
             return connection_error(error, self._host, own=self._client is None)
         return APITimeoutError(f"no complete response within {seconds:.4g} s.")
 
-    def _headers_of(self, incoming: httpx.Response) -> dict[str, str]:
+    def _headers_of(self, incoming: httpx.Response, request_id: str | None) -> dict[str, str]:
         # A plain dict: httpx's looks at each of its headers for each question.
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in incoming.headers.raw
         }
-        if "x-request-id" in headers:
-            headers["x-request-id"] = self._request_id_of(incoming) or ""
+        if request_id is not None:
+            headers["x-request-id"] = request_id
         return headers
 
     def _request_id_of(self, incoming: httpx.Response) -> str | None:

@@ -127,9 +127,7 @@ class Client:
 
     async def call(self, flow: Flow | None = None) -> None:
         try:
-            await self.dispatcher.call(
-                REQUEST, lambda answer: answer, self.dispatcher.new_record(), flow or self.flow
-            )
+            await self.dispatcher.call(REQUEST, lambda answer: answer, flow or self.flow)
         except APIError:
             self.lost += 1
 

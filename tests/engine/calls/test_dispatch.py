@@ -103,7 +103,7 @@ class Bench:
         self, flow: Flow | None = None, parse: Callable[[Response], Any] = lambda answer: answer
     ) -> Any:
         self.record = self.dispatcher.new_record()
-        return await self.dispatcher.call(REQUEST, parse, self.record, flow)
+        return await self.dispatcher.call(REQUEST, parse, flow, record=self.record)
 
     def counts(self) -> dict[str, Any]:
         names = ("attempts", "succeeded", "failed", "retried", "rejected", "timed_out")
@@ -520,7 +520,10 @@ def test_closing_ends_the_wait_for_another_attempt(code: int) -> None:
         assert caught.value.attempts == 1
         with pytest.raises(APIConnectionError) as refused:
             await bench.call()
-        assert str(refused.value) == "the client was closed."
+        assert (
+            str(refused.value)
+            == "this client is closed: make a new one, and keep it open while it is used."
+        )
         assert refused.value.attempts == 0
         assert bench.counters.failed == 1
 

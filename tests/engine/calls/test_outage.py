@@ -113,7 +113,7 @@ class Client:
     ) -> Any:
         request = PreparedRequest(path, (b"%d" % index,))
         record = self.dispatcher.new_record()
-        answer = await self.dispatcher.call(request, lambda answer: answer, record, flow)
+        answer = await self.dispatcher.call(request, lambda answer: answer, flow, record=record)
         return answer.content
 
     async def _result(self, flow: Flow, index: int, _: object) -> tuple[int, Any]:
