@@ -15,7 +15,6 @@ import pstats
 import statistics
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import httpx
 from harness.nginx import nginx
@@ -26,7 +25,6 @@ from roboflow_async._engine.api.responses import Response, parse_workflow_output
 from roboflow_async._engine.http.bodies import Body, read_content
 from roboflow_async._engine.http.connections import RawHeaders
 from roboflow_async._engine.images.loader import ImageLoader
-from roboflow_async._engine.runtime import RuntimeHolder
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
 
 IMAGE = b"\xff\xd8\xff\xe0" + bytes(1000)
@@ -87,9 +85,7 @@ def bare() -> Way:
 
 def over_no_network() -> RoboflowClient:
     client = RoboflowClient(KEY, api_url=URL, requests_per_second=None)
-    parts = replace(client._runtime._parts, make_connection=AnswersAtOnce)
-    client._runtime = RuntimeHolder(parts)
-    client._context = replace(client._context, runtime=client._runtime.get)
+    client._engine._make_connection = AnswersAtOnce
     return client
 
 

@@ -1,37 +1,83 @@
-"""`RoboflowClient`: puts the parts together."""
+"""`RoboflowClient`: what can be run, and the parts that it is composed of."""
 
-import asyncio
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import wraps
 from types import TracebackType
-from typing import Any, NoReturn, Self, SupportsIndex, TypeVar
+from typing import (
+    Any,
+    Concatenate,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    Self,
+    SupportsIndex,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
-from roboflow_async._client.calls import Calls
-from roboflow_async._client.inference_sdk import SDKCalls
+from roboflow_async._client.inference_sdk import InferenceSDKCalls
 from roboflow_async._client.pipelines import PipelineOperations
-from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._client.server import ServerOperations
+from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.calls.stats import Stats
 from roboflow_async._engine.checks import forget_locals, refuse_copy
-from roboflow_async._engine.http.transport import HTTPClient
 from roboflow_async._engine.images.url_policy import AllowURLs
 from roboflow_async._engine.pace.protocols import RateLimiter
-from roboflow_async._engine.runtime import Parts, RuntimeHolder
+from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import (
     APIKeyTransport,
+    ClientOptions,
+    HTTPClient,
     RetryPolicy,
     Settings,
     TransportName,
 )
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
+from roboflow_async._targets.endpoint import EndpointTarget
+from roboflow_async._targets.model import Model, Route
+from roboflow_async._targets.model_options import ModelOptions
 from roboflow_async._targets.model_tasks import TaskLookup
-from roboflow_async.errors import ConfigurationError
+from roboflow_async._targets.workflow import Workflow
+from roboflow_async._targets.workflow_requests import WorkflowOptions
+from roboflow_async.endpoints.base import Endpoint, EndpointRequest
+from roboflow_async.types.base import ServerResponse
+from roboflow_async.types.predictions import (
+    AnomalyDetection,
+    Classification,
+    InstanceSegmentation,
+    KeypointsDetection,
+    MultiLabelClassification,
+    ObjectDetection,
+    Prediction,
+    SemanticSegmentation,
+    Task,
+)
 
 __all__ = ["RoboflowClient"]
 
 Output = TypeVar("Output")
+RequestT = TypeVar("RequestT", bound=EndpointRequest)
+ResponseT = TypeVar("ResponseT", bound=ServerResponse)
+P = ParamSpec("P")
+Part = TypeVar("Part")
 
 
-class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
+def _by(
+    part: str, method: Callable[Concatenate[Part, P], Awaitable[Output]]
+) -> Callable[Concatenate["RoboflowClient", P], Awaitable[Output]]:
+    """A method of the client that a part of it does: the same arguments, types and docstring."""
+
+    @wraps(method)
+    async def call(self: "RoboflowClient", *args: P.args, **kwargs: P.kwargs) -> Output:
+        return await method(cast("Part", getattr(self, part)), *args, **kwargs)
+
+    return call
+
+
+class RoboflowClient:
     """Runs Workflows on images through the Roboflow API, at exactly the rate that it allows.
 
     Use it as `async with RoboflowClient(...) as client:`, or call `await client.aclose()`. It may
@@ -110,72 +156,30 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         platform_url: str | None = None,
         adaptive_concurrency: bool = True,
     ) -> None:
+        # Each argument is named above, in `Settings`, and nowhere else.
+        options = {name: value for name, value in locals().items() if name != "self"}
         try:
-            settings, platform, parts = _assembled(
-                platform_url,
-                limiter=limiter,
-                transport=transport,
-                http_client=http_client,
-                trust_env=trust_env,
-                api_key=api_key,
-                api_url=api_url,
-                api_key_transport=api_key_transport,
-                requests_per_second=requests_per_second,
-                max_concurrency=max_concurrency,
-                timeout=timeout,
-                queue_timeout=queue_timeout,
-                max_waiting=max_waiting,
-                retry=retry,
-                allow_paths=allow_paths,
-                allow_urls=allow_urls,
-                max_response_bytes=max_response_bytes,
-                max_image_bytes=max_image_bytes,
-                max_image_pixels=max_image_pixels,
-                adaptive_concurrency=adaptive_concurrency,
-            )
+            engine, self._workspace = _parts_that_may_fail(cast("ClientOptions", options))
         except Exception as error:
-            api_key = api_url = platform_url = None
+            del options, api_key, api_url, platform_url
             forget_locals(error)
             raise
-        self._platform_parts = partial(
-            Parts.of,
-            platform,
-            limiter=None,
-            transport=transport,
-            http_client=http_client,
-            trust_env=trust_env,
-        )
-        self._platform_url = platform.api_url
-        self._platform_is_named = settings.names_platform(platform_url)
-        self._platform_runtime: RuntimeHolder | None = None
-        self._closed = False
-        self._platform_key = KeyPlacement(platform.api_key, platform.api_key_transport)
-        self._settings = settings
-        self._key = parts.key
-        self._counters = parts.counters
-        self._pacer = parts.pacer
-        self._runtime = RuntimeHolder(parts)
-        self._context = TargetContext(
-            self._runtime.get,
-            parts.key,
-            settings.max_concurrency,
-            parts.counters.count_full_streams,
-            TaskLookup(self._runtime.get, parts.key),
-            hosted=settings.hosted,
-            allow_urls=allow_urls,
-            allow_paths=allow_paths,
-        )
+        self._engine = engine
+        self._context = TargetContext(engine, TaskLookup(engine))
+        self._server = ServerOperations(engine)
+        self._pipelines = PipelineOperations(self._context)
+        self._inference_sdk = InferenceSDKCalls(self._context)
 
     def __repr__(self) -> str:
-        # Whoever looks into a constructor that has failed finds one without settings.
-        settings: Settings | None = getattr(self, "_settings", None)
-        return f"<RoboflowClient {f'for {settings.api_url}' if settings else 'that is not made'}>"
+        # Whoever looks into a constructor that has failed finds one without an engine.
+        is_made = hasattr(self, "_engine")
+        return f"<RoboflowClient {f'for {self.api_url}' if is_made else 'that is not made'}>"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         refuse_copy(self)
 
     async def __aenter__(self) -> Self:
-        self._runtime.get()
+        self._engine.runtime()
         return self
 
     async def __aexit__(
@@ -187,75 +191,272 @@ class RoboflowClient(Calls, SDKCalls, PipelineOperations, WorkspaceOperations):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection. Calls that still run fail with `APIConnectionError`."""
-        self._closed = True
+        """Close every connection. Calls that still run fail with `ClientClosedError`."""
         try:
-            await self._runtime.aclose()
+            await self._engine.aclose()
         finally:
-            if self._platform_runtime is not None:
-                await self._platform_runtime.aclose()
-
-    def _platform(self) -> RuntimeHolder:
-        if self._closed:
-            raise ConfigurationError(
-                "this client is closed: make a new one, and keep it open while it is used."
-            )
-        if not self._platform_is_named:
-            raise ConfigurationError(
-                f"operations on a workspace would send the API key to {self._platform_url}, and "
-                f"api_url is a server of your own ({self._settings.api_url}): if the key may go "
-                f"there, give platform_url={self._platform_url!r}."
-            )
-        if self._platform_runtime is None:
-            # Not before it is asked for: reading the certificates takes 20 ms, and few need it.
-            try:
-                self._platform_runtime = RuntimeHolder(self._platform_parts())
-            except Exception as error:
-                forget_locals(error)
-                raise
-        return self._platform_runtime
+            await self._workspace.aclose()
 
     @property
     def api_url(self) -> str:
         """The API's base URL."""
-        return self._settings.api_url
+        return self._engine.settings.api_url
 
     @property
     def stats(self) -> Stats:
         """The counters at this moment."""
-        try:
-            now = asyncio.get_running_loop().time()
-        except RuntimeError:
-            now = None
-        dispatcher = self._runtime.dispatcher if now is not None else None
-        if dispatcher is None:
-            slots = self._settings.max_concurrency
-            return self._counters.snapshot(now, self._pacer, slots=slots)
-        return self._counters.snapshot(
-            now,
-            self._pacer,
-            slots=dispatcher.concurrency_limit,
-            outage=dispatcher.outage,
-            limited_by=dispatcher.limited_by,
+        return self._engine.stats()
+
+    @overload
+    def workflow(
+        self,
+        workspace_name: str | None = None,
+        workflow_id: str | None = None,
+        *,
+        specification: dict[str, Any] | None = None,
+        image_input: str = "image",
+        parameters: Mapping[str, Any] | None = None,
+        workflow_version_id: str | None = None,
+        excluded_fields: Sequence[str] | None = None,
+        use_cache: bool = True,
+        disable_sinks: bool = False,
+        output_type: None = None,
+        max_side: int | None = None,
+        priority: Priority | None = None,
+    ) -> Workflow[dict[str, Any]]: ...
+
+    @overload
+    def workflow(
+        self,
+        workspace_name: str | None = None,
+        workflow_id: str | None = None,
+        *,
+        specification: dict[str, Any] | None = None,
+        image_input: str = "image",
+        parameters: Mapping[str, Any] | None = None,
+        workflow_version_id: str | None = None,
+        excluded_fields: Sequence[str] | None = None,
+        use_cache: bool = True,
+        disable_sinks: bool = False,
+        output_type: type[Output],
+        max_side: int | None = None,
+        priority: Priority | None = None,
+    ) -> Workflow[Output]: ...
+
+    def workflow(
+        self,
+        workspace_name: str | None = None,
+        workflow_id: str | None = None,
+        *,
+        specification: dict[str, Any] | None = None,
+        image_input: str = "image",
+        parameters: Mapping[str, Any] | None = None,
+        workflow_version_id: str | None = None,
+        excluded_fields: Sequence[str] | None = None,
+        use_cache: bool = True,
+        disable_sinks: bool = False,
+        output_type: type[Any] | None = None,
+        max_side: int | None = None,
+        priority: Priority | None = None,
+    ) -> Workflow[Any]:
+        """A Workflow to run. Nothing is sent yet.
+
+        Args:
+            workspace_name: the workspace, as in the app's URL.
+            workflow_id: the Workflow, as in the app's URL.
+            specification: an inline Workflow, instead of the two names.
+            image_input: what the Workflow calls its image.
+            parameters: its other inputs, the same for every call.
+            workflow_version_id: a certain version; default: the latest.
+            excluded_fields: outputs that the server leaves out.
+            use_cache: False: the server fetches the definition anew for every request.
+            disable_sinks: True: no notification is sent and nothing is uploaded.
+            output_type: a pydantic model of the outputs, which then are instances of it.
+            max_side: pixels; a larger image is made smaller before it is sent, until its longer
+                side has this many. Coordinates come back in those of the original (extra `images`).
+            priority: "interactive" calls go before those in "bulk", which still get every tenth
+                turn. Default: `run` is interactive, `stream` and `warm_up` are in bulk.
+
+        Raises:
+            ConfigurationError: neither or both of the names and `specification`, or a bad value.
+            ImageError: a parameter holds a URL that the client does not pass on.
+        """
+        options = WorkflowOptions.checked(
+            workspace_name,
+            workflow_id,
+            specification,
+            workflow_version_id,
+            excluded_fields,
+            use_cache=use_cache,
+            disable_sinks=disable_sinks,
+        )
+        return Workflow(
+            self._context,
+            options,
+            image_input=image_input,
+            parameters=parameters,
+            output_type=output_type,
+            max_side=max_side,
+            priority=priority,
         )
 
+    @overload
+    def model(
+        self,
+        model_id: str,
+        *,
+        task: Literal["object-detection"],
+        route: Route | None = None,
+        max_side: int | None = None,
+        priority: Priority | None = None,
+        **options: Unpack[ModelOptions],
+    ) -> Model[ObjectDetection]: ...
 
-def _assembled(
-    platform_url: str | None,
-    *,
-    limiter: RateLimiter | None,
-    transport: TransportName,
-    http_client: HTTPClient | None,
-    trust_env: bool,
-    **arguments: Any,
-) -> tuple[Settings, Settings, Parts]:
-    """The settings, those for the platform API, and the parts that a client is made of."""
-    settings = Settings.resolve(**arguments)
-    parts = Parts.of(
-        settings,
-        limiter=limiter,
-        transport=transport,
-        http_client=http_client,
-        trust_env=trust_env,
-    )
-    return settings, settings.for_platform(platform_url), parts
+    @overload
+    def model(
+        self,
+        model_id: str,
+        *,
+        task: Literal["instance-segmentation"],
+        route: Route | None = None,
+        max_side: int | None = None,
+        priority: Priority | None = None,
+        **options: Unpack[ModelOptions],
+    ) -> Model[InstanceSegmentation]: ...
+
+    @overload
+    def model(
+        self,
+        model_id: str,
+        *,
+        task: Literal["keypoint-detection"],
+        route: Route | None = None,
+        max_side: int | None = None,
+        priority: Priority | None = None,
+        **options: Unpack[ModelOptions],
+    ) -> Model[KeypointsDetection]: ...
+
+    @overload
+    def model(
+        self,
+        model_id: str,
+        *,
+        task: Literal["semantic-segmentation"],
+        route: Route | None = None,
+        max_side: int | None = None,
+        priority: Priority | None = None,
+        **options: Unpack[ModelOptions],
+    ) -> Model[SemanticSegmentation]: ...
+
+    @overload
+    def model(
+        self,
+        model_id: str,
+        *,
+        task: Literal["classification"],
+        route: Route | None = None,
+        max_side: int | None = None,
+        priority: Priority | None = None,
+        **options: Unpack[ModelOptions],
+    ) -> Model[Classification | MultiLabelClassification | AnomalyDetection]: ...
+
+    @overload
+    def model(
+        self,
+        model_id: str,
+        *,
+        task: None = None,
+        route: Route | None = None,
+        max_side: int | None = None,
+        priority: Priority | None = None,
+        **options: Unpack[ModelOptions],
+    ) -> Model[Prediction]: ...
+
+    def model(
+        self,
+        model_id: str,
+        *,
+        task: Task | None = None,
+        route: Route | None = None,
+        max_side: int | None = None,
+        priority: Priority | None = None,
+        **options: Unpack[ModelOptions],
+    ) -> Model[Any]:
+        """A trained model to run, without a Workflow around it. Nothing is sent yet.
+
+        Args:
+            model_id: "project/version", or an alias of a public model such as "rfdetr-base".
+            task: what it does; default: what the server says, asked once for each model, or what
+                the answers look like.
+            route: "path" (`POST /{project}/{version}`, which the Serverless API has for all
+                models) or "task" (`POST /infer/object_detection` and so on). Default: "path" on
+                the APIs that Roboflow runs for everybody, and on servers that do not tell what a
+                model does, where it can say what is asked for; else "task".
+            max_side: pixels, as for `workflow`.
+            priority: as for `workflow`.
+            **options: how the model is to work: see `ModelOptions`.
+
+        Raises:
+            ConfigurationError: the id or an option does not do.
+        """
+        return Model(
+            self._context,
+            model_id,
+            task=task,
+            route=route,
+            max_side=max_side,
+            priority=priority,
+            options=options,
+        )
+
+    def endpoint(
+        self,
+        endpoint: Endpoint[RequestT, ResponseT],
+        *,
+        priority: Priority | None = None,
+        **fields: object,
+    ) -> EndpointTarget[RequestT, ResponseT]:
+        """Another of the server's endpoints to run: CLIP, OCR, SAM and so on.
+
+        Args:
+            endpoint: one of `roboflow_async.endpoints`, such as `endpoints.CLIP_EMBED_IMAGE`.
+            priority: as for `workflow`.
+            **fields: of its request, the same for every call.
+
+        Raises:
+            ConfigurationError: the request has no such field.
+        """
+        return EndpointTarget(self._context, endpoint, fields, priority=priority)
+
+    infer = _by("_inference_sdk", InferenceSDKCalls.infer)
+    run_workflow = _by("_inference_sdk", InferenceSDKCalls.run_workflow)
+
+    server_info = _by("_server", ServerOperations.server_info)
+    healthy = _by("_server", ServerOperations.healthy)
+    ready = _by("_server", ServerOperations.ready)
+    list_models = _by("_server", ServerOperations.list_models)
+    load_model = _by("_server", ServerOperations.load_model)
+    unload_model = _by("_server", ServerOperations.unload_model)
+    unload_all_models = _by("_server", ServerOperations.unload_all_models)
+    describe_workflow = _by("_server", ServerOperations.describe_workflow)
+    validate_workflow = _by("_server", ServerOperations.validate_workflow)
+    list_blocks = _by("_server", ServerOperations.list_blocks)
+
+    start_pipeline = _by("_pipelines", PipelineOperations.start_pipeline)
+    list_pipelines = _by("_pipelines", PipelineOperations.list_pipelines)
+    pipeline_status = _by("_pipelines", PipelineOperations.pipeline_status)
+    pause_pipeline = _by("_pipelines", PipelineOperations.pause_pipeline)
+    resume_pipeline = _by("_pipelines", PipelineOperations.resume_pipeline)
+    terminate_pipeline = _by("_pipelines", PipelineOperations.terminate_pipeline)
+    consume_pipeline = _by("_pipelines", PipelineOperations.consume_pipeline)
+
+    workspace = _by("_workspace", WorkspaceOperations.workspace)
+    list_workflows = _by("_workspace", WorkspaceOperations.list_workflows)
+    list_project_models = _by("_workspace", WorkspaceOperations.list_project_models)
+    preflight = _by("_workspace", WorkspaceOperations.preflight)
+
+
+def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOperations]:
+    """Apart from the constructor, whose variables an error tracker would send home."""
+    settings = Settings.resolve(options)
+    return Engine(settings), WorkspaceOperations(settings)

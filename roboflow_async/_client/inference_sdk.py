@@ -9,13 +9,18 @@ from roboflow_async._targets.model_options import ModelOptions
 from roboflow_async._targets.workflow import run_batch
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 
-__all__ = ["SDKCalls"]
+__all__ = ["InferenceSDKCalls"]
 
 
-class SDKCalls:
-    """The part of `RoboflowClient` that stands in for `inference_sdk.InferenceHTTPClient`."""
+class InferenceSDKCalls:
+    """Stands in for `inference_sdk.InferenceHTTPClient`: part of `RoboflowClient`.
 
-    _context: TargetContext
+    Args:
+        context: sends the calls.
+    """
+
+    def __init__(self, context: TargetContext) -> None:
+        self._context = context
 
     async def infer(
         self, inference_input: Any, model_id: str, **options: Unpack[ModelOptions]

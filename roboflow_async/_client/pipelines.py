@@ -7,10 +7,10 @@ manager is on. What they answer is passed on as JSON.
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from roboflow_async._client.server import ServerOperations
 from roboflow_async._engine.api.requests import check_segment, json_request
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
+from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 
 __all__ = ["PipelineOperations"]
@@ -18,8 +18,15 @@ __all__ = ["PipelineOperations"]
 _ROOT = "/inference_pipelines"
 
 
-class PipelineOperations(ServerOperations):
-    """The part of `RoboflowClient` that steers video pipelines on a server."""
+class PipelineOperations:
+    """Steers video pipelines on a server: part of `RoboflowClient`.
+
+    Args:
+        context: sends what is asked, and checks parameters.
+    """
+
+    def __init__(self, context: TargetContext) -> None:
+        self._context = context
 
     async def start_pipeline(
         self,
@@ -62,10 +69,9 @@ class PipelineOperations(ServerOperations):
         Returns:
             What the server says; `context.pipeline_id` names the pipeline.
         """
-        WorkflowOptions.checked(
-            workspace_name, workflow_id, specification, None, None,
-            use_cache=True, disable_sinks=False,
-        )  # fmt: skip
+        workflow = WorkflowOptions(
+            workspace_name=workspace_name, workflow_id=workflow_id, specification=specification
+        )
         self._context.check_parameters(parameters or {})
         fields: JSONObject = {
             "video_configuration": {
@@ -79,9 +85,9 @@ class PipelineOperations(ServerOperations):
             },
             "processing_configuration": {
                 "type": "WorkflowConfiguration",
-                "workflow_specification": specification,
-                "workspace_name": workspace_name,
-                "workflow_id": workflow_id,
+                "workflow_specification": workflow.specification,
+                "workspace_name": workflow.workspace_name,
+                "workflow_id": workflow.workflow_id,
                 "image_input_name": image_input,
                 "workflows_parameters": dict(parameters) if parameters is not None else None,
                 "workflows_thread_pool_workers": workflows_thread_pool_workers,
@@ -136,9 +142,13 @@ class PipelineOperations(ServerOperations):
         retry: bool = True,
     ) -> JSONObject:
         request = json_request(
-            f"{_ROOT}/{path}", fields, self._context.key, "the pipeline's fields", method=method
+            f"{_ROOT}/{path}",
+            fields,
+            self._context.engine.key,
+            "the pipeline's fields",
+            method=method,
         )
-        return await self._ask(request, _parse, retry=retry)
+        return await self._context.engine.call(request, _parse, retry=retry)
 
 
 def _of(pipeline_id: str, operation: str) -> str:

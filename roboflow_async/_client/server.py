@@ -1,16 +1,15 @@
 """Operations on a server: what it is, which models it has, what a Workflow takes."""
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import pydantic
 
 from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
-from roboflow_async._engine.api.responses import Headers, Response
+from roboflow_async._engine.api.responses import Headers
 from roboflow_async._engine.api.validation import parser_of
 from roboflow_async._engine.checks import check_mapping
 from roboflow_async._engine.jsonvalues import JSONObject
-from roboflow_async._targets.base import TargetContext
+from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.model_aliases import resolve_alias
 from roboflow_async._targets.model_tasks import parse_registry
 from roboflow_async._targets.workflow_requests import WorkflowOptions, describe_request
@@ -23,10 +22,7 @@ from roboflow_async.types.server import (
     WorkflowValidation,
 )
 
-__all__ = ["ServerOperations", "info_with_headers"]
-
-Output = TypeVar("Output")
-
+__all__ = ["ServerOperations"]
 
 _INFO: Final = pydantic.TypeAdapter(ServerInfo)
 _INTERFACE: Final = pydantic.TypeAdapter(WorkflowInterface)
@@ -35,44 +31,50 @@ _BLOCKS: Final = pydantic.TypeAdapter(WorkflowBlocks)
 
 
 class ServerOperations:
-    """The part of `RoboflowClient` that asks the server about itself.
+    """Asks a server about itself: part of `RoboflowClient`.
 
     Each call is paced and retried like all others, and raises `APIError` as they do.
+
+    Args:
+        engine: sends the questions.
     """
 
-    _context: TargetContext
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     async def server_info(self) -> ServerInfo:
         """The server's name and version."""
-        return await self._ask(
-            get_request("/info", self._context.key), parser_of(_INFO, "server info")
+        return await self._engine.call(
+            get_request("/info", self._engine.key), parser_of(_INFO, "server info")
         )
 
     async def healthy(self) -> bool:
         """Whether the server answers at all. Asked once, without a retry."""
-        return await self._answers("/healthz")
+        return await self._responds("/healthz")
 
     async def ready(self) -> bool:
         """Whether the server can take work. Asked once, without a retry."""
-        return await self._answers("/readiness")
+        return await self._responds("/readiness")
 
     async def list_models(self) -> RegisteredModels:
         """The models that the server has loaded."""
-        return await self._ask(get_request("/model/registry", self._context.key), parse_registry)
+        return await self._engine.call(
+            get_request("/model/registry", self._engine.key), parse_registry
+        )
 
     async def load_model(self, model_id: str) -> RegisteredModels:
         """Have a model loaded; returns all that are."""
         fields = {"model_id": _checked_id(model_id)}
-        return await self._ask(self._json("/model/add", fields), parse_registry)
+        return await self._engine.call(self._json("/model/add", fields), parse_registry)
 
     async def unload_model(self, model_id: str) -> RegisteredModels:
         """Have a model unloaded; returns those that still are loaded."""
         fields = {"model_id": _checked_id(model_id)}
-        return await self._ask(self._json("/model/remove", fields), parse_registry)
+        return await self._engine.call(self._json("/model/remove", fields), parse_registry)
 
     async def unload_all_models(self) -> RegisteredModels:
         """Have all models unloaded."""
-        return await self._ask(self._json("/model/clear", {}), parse_registry)
+        return await self._engine.call(self._json("/model/clear", {}), parse_registry)
 
     async def describe_workflow(
         self,
@@ -84,17 +86,15 @@ class ServerOperations:
         use_cache: bool = True,
     ) -> WorkflowInterface:
         """What a Workflow takes and gives; arguments as for `workflow`."""
-        options = WorkflowOptions.checked(
-            workspace_name,
-            workflow_id,
-            specification,
-            workflow_version_id,
-            None,
+        options = WorkflowOptions(
+            workspace_name=workspace_name,
+            workflow_id=workflow_id,
+            specification=specification,
+            workflow_version_id=workflow_version_id,
             use_cache=use_cache,
-            disable_sinks=False,
         )
-        request = describe_request(options, self._context.key)
-        return await self._ask(request, parser_of(_INTERFACE, "a Workflow's interface"))
+        request = describe_request(options, self._engine.key)
+        return await self._engine.call(request, parser_of(_INTERFACE, "a Workflow's interface"))
 
     async def validate_workflow(self, specification: dict[str, Any]) -> WorkflowValidation:
         """Whether the server can run a specification.
@@ -104,40 +104,34 @@ class ServerOperations:
         """
         check_mapping("specification", specification)
         request = self._json("/workflows/validate", specification)
-        return await self._ask(request, parser_of(_VALIDATION, "a validation"))
+        return await self._engine.call(request, parser_of(_VALIDATION, "a validation"))
 
     async def list_blocks(self, execution_engine_version: str | None = None) -> WorkflowBlocks:
         """The blocks that the server can run in Workflows."""
         fields: dict[str, Any] = {}
         if execution_engine_version is not None:
             fields["execution_engine_version"] = execution_engine_version
-        return await self._ask(
+        return await self._engine.call(
             self._json("/workflows/blocks/describe", fields), parser_of(_BLOCKS, "a list of blocks")
         )
 
     def _json(self, path: str, fields: JSONObject) -> PreparedRequest:
-        return json_request(path, fields, self._context.key, "the request's fields")
+        return json_request(path, fields, self._engine.key, "the request's fields")
 
-    async def _ask(
-        self, request: PreparedRequest, parse: Callable[[Response], Output], *, retry: bool = True
-    ) -> Output:
-        dispatcher = self._context.runtime().dispatcher
-        return await dispatcher.call(request, parse, retry=retry)
+    async def info_with_headers(self) -> tuple[ServerInfo, Headers]:
+        """As `server_info`, with the headers of the response: they tell the server's clock."""
+        parse = parser_of(_INFO, "server info")
+        request = get_request("/info", self._engine.key)
+        return await self._engine.call(
+            request, lambda response: (parse(response), response.headers)
+        )
 
-    async def _answers(self, path: str) -> bool:
+    async def _responds(self, path: str) -> bool:
         try:
-            await self._ask(get_request(path, self._context.key), bool, retry=False)
+            await self._engine.call(get_request(path, self._engine.key), bool, retry=False)
         except APIError:
             return False
         return True
-
-
-async def info_with_headers(operations: ServerOperations) -> tuple[ServerInfo, Headers]:
-    """As `server_info`, with the headers of the response: they tell the server's clock."""
-    context, ask = operations._context, operations._ask  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - this module's
-    parse = parser_of(_INFO, "server info")
-    request = get_request("/info", context.key)
-    return await ask(request, lambda response: (parse(response), response.headers))
 
 
 def _checked_id(model_id: object) -> str:

@@ -1,13 +1,21 @@
 """Checks of arguments, with errors that name the argument, its value and what would do."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from traceback import clear_frames
 from typing import NoReturn, cast
 
 from roboflow_async.errors import ConfigurationError, RoboflowError
 
-__all__ = ["check_flag", "check_mapping", "check_number", "forget_locals", "refuse_copy", "shown"]
+__all__ = [
+    "check_choice",
+    "check_flag",
+    "check_mapping",
+    "check_number",
+    "forget_locals",
+    "refuse_copy",
+    "shown",
+]
 
 
 def check_number(
@@ -44,6 +52,18 @@ def check_flag(name: str, value: object) -> None:
     # "no" and "false", as an environment has them, are true.
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name}={shown(value)} does not do: give True or False.")
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Raise `ConfigurationError` unless `value` is one of the choices."""
+    # 1 is not True here.
+    if not any(
+        value is choice or (value == choice and isinstance(value, str)) for choice in choices
+    ):
+        *others, last = map(repr, choices)
+        raise ConfigurationError(
+            f"{name}={shown(value)} is not known: give {', '.join(others)} or {last}."
+        )
 
 
 def check_mapping(name: str, value: object) -> None:

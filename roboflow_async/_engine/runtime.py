@@ -1,4 +1,4 @@
-"""What a client has on one running event loop.
+"""What a client sends with, on whatever event loop it is used.
 
 Timers, semaphores and connections belong to the loop that they were made on, so they are made
 on first use there, not with the client. A second event loop after the first has ended (two
@@ -9,34 +9,36 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TypeVar
 
 import httpx
 
 from roboflow_async._engine.api.api_key import KeyPlacement
-from roboflow_async._engine.api.requests import common_headers
-from roboflow_async._engine.asyncio_tools import close_with_loop
+from roboflow_async._engine.api.requests import PreparedRequest, common_headers
+from roboflow_async._engine.api.responses import Response
+from roboflow_async._engine.asyncio_tools import BoundToLoop, close_with_loop
 from roboflow_async._engine.calls.dispatcher import Dispatcher, Transport
 from roboflow_async._engine.calls.retry import RetryQuota, full_jitter_wait
-from roboflow_async._engine.calls.stats import Counters
-from roboflow_async._engine.checks import check_flag
-from roboflow_async._engine.http.connections import Connection, RawHeaders, connection_factory
+from roboflow_async._engine.calls.stats import Counters, Stats
+from roboflow_async._engine.http.connections import connection_factory
 from roboflow_async._engine.http.proxy_and_tls import make_ssl_context, resolve_proxy
-from roboflow_async._engine.http.transport import HTTPClient, HTTPTransport, check_http_client
+from roboflow_async._engine.http.transport import HTTPTransport
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._engine.pace.pacer import Pacer
-from roboflow_async._engine.pace.protocols import RateLimiter, ScopedRateLimiter
-from roboflow_async._engine.settings import Settings, TransportName
-from roboflow_async.errors import ConfigurationError
+from roboflow_async._engine.pace.protocols import ScopedRateLimiter
+from roboflow_async._engine.settings import Settings
+from roboflow_async.errors import ClientClosedError, ConfigurationError
 
-__all__ = ["Parts", "Runtime", "RuntimeHolder"]
+__all__ = ["Engine", "Runtime"]
+
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The parts of a client that work on one event loop."""
+    """The parts of an engine that work on one event loop."""
 
-    loop: asyncio.AbstractEventLoop
     loader: ImageLoader
     transport: Transport
     dispatcher: Dispatcher
@@ -47,82 +49,133 @@ class Runtime:
         await self.transport.aclose()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Parts:
-    """What the runtimes of one client are made of; belongs to no event loop."""
+class Engine:
+    """Sends calls to one API, as the settings say. It knows nothing of Workflows and models.
 
-    settings: Settings
-    key: KeyPlacement
-    pacer: Pacer
-    quota: RetryQuota
-    counters: Counters
-    headers: RawHeaders
-    make_connection: Callable[[], Connection]
-    http_client: HTTPClient | None
+    Args:
+        settings: the client's.
 
-    @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        *,
-        limiter: RateLimiter | None,
-        transport: TransportName,
-        http_client: HTTPClient | None,
-        trust_env: bool,
-    ) -> "Parts":
-        """The parts that a client's arguments ask for; raises `ConfigurationError`."""
-        check_flag("trust_env", trust_env)
-        check_http_client(http_client, settings)
-        key = KeyPlacement(settings.api_key, settings.api_key_transport)
-        keep_out_of_logs(key.forms())
+    Attributes:
+        settings: the client's.
+        key: the API key and its place.
+        pacer: gives turns; belongs to no event loop, and may be shared with other clients.
+        counters: of all calls.
+
+    Raises:
+        ConfigurationError: the environment names a proxy or certificates that cannot be used, or
+            something needs an extra.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.key = KeyPlacement(settings.api_key, settings.api_key_transport)
+        keep_out_of_logs(self.key.forms())
         headers = common_headers(
-            key,
+            self.key,
             user_agent=f"roboflow-async/{version('roboflow-async')}",
             host=httpx.URL(settings.api_url).netloc.decode("ascii"),
         )
         # An http_client has its own; what the environment says of them does not matter then.
-        trust_env = trust_env and http_client is None
-        return cls(
-            settings=settings,
-            key=key,
-            pacer=_pacer(settings, key, limiter),
-            quota=RetryQuota(),
-            counters=Counters(),
-            headers=httpx.Headers(headers).raw,
-            make_connection=connection_factory(
-                transport,
-                make_ssl_context(settings.api_url, trust_env=trust_env),
-                resolve_proxy(settings.api_url, trust_env=trust_env),
-                headers,
-            ),
-            http_client=http_client,
+        trust_env = settings.trust_env and settings.http_client is None
+        self.pacer = _pacer(settings, self.key)
+        self.counters = Counters()
+        self._quota = RetryQuota()
+        self._headers = httpx.Headers(headers).raw
+        self._make_connection = connection_factory(
+            settings.transport,
+            make_ssl_context(settings.api_url, trust_env=trust_env),
+            resolve_proxy(settings.api_url, trust_env=trust_env),
+            headers,
+        )
+        self._loop = BoundToLoop(
+            "this client",
+            "make one client for each event loop (one for each thread), and share a rate limit "
+            "between them with limiter=",
+        )
+        self._runtime: Runtime | None = None
+        self._life: AsyncGenerator[None, None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<Engine for {self.settings.api_url}>"
+
+    def runtime(self) -> Runtime:
+        """That of the running loop.
+
+        Raises:
+            ClientClosedError: the client was closed.
+            ConfigurationError: another loop is still using it.
+        """
+        if self._is_closed:
+            raise ClientClosedError
+        if self._loop.check() or self._runtime is None:
+            self._runtime = self._new_runtime()
+            self._life = close_with_loop(self._runtime.aclose)
+        return self._runtime
+
+    async def call(
+        self,
+        request: PreparedRequest,
+        parse: Callable[[Response], Output],
+        *,
+        retry: bool = True,
+    ) -> Output:
+        """An interactive single call, as `Dispatcher.call` makes it."""
+        return await self.runtime().dispatcher.call(request, parse, retry=retry)
+
+    def stats(self) -> Stats:
+        """The counters at this moment."""
+        try:
+            now = asyncio.get_running_loop().time()
+        except RuntimeError:
+            now = None
+        if now is None or self._runtime is None or not self._loop.is_current:
+            slots = self.settings.max_concurrency
+            return self.counters.snapshot(now, self.pacer, slots=slots)
+        dispatcher = self._runtime.dispatcher
+        return self.counters.snapshot(
+            now,
+            self.pacer,
+            slots=dispatcher.concurrency_limit,
+            outage=dispatcher.outage,
+            limited_by=dispatcher.limited_by,
         )
 
-    def make_runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
-        """The runtime of a loop; called while that loop runs."""
+    async def aclose(self) -> None:
+        """Close it, and wait until it is closed; nothing can be sent afterwards.
+
+        Whoever calls it again waits for the same. When this is cancelled, it goes on to close.
+        """
+        self._is_closed = True
+        # The connections of another loop were closed with it, or are still in use there.
+        if self._life is None or not self._loop.is_current:
+            return
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(_end(self._life))
+        await asyncio.shield(self._closing)
+
+    def _new_runtime(self) -> Runtime:
+        settings = self.settings
         transport = HTTPTransport(
-            self.settings,
-            self.key,
-            make_connection=self.make_connection,
-            http_client=self.http_client,
-            headers=self.headers,
+            settings, self.key, make_connection=self._make_connection, headers=self._headers
         )
         dispatcher = Dispatcher(
-            self.settings,
+            settings,
             pacer=self.pacer,
             transport=transport,
-            quota=self.quota,
+            quota=self._quota,
             counters=self.counters,
         )
         loader = ImageLoader(
-            allow_paths=self.settings.allow_paths,
-            allow_urls=self.settings.allow_urls,
-            max_bytes=self.settings.max_image_bytes,
-            max_pixels=self.settings.max_image_pixels,
+            allow_paths=settings.allow_paths,
+            allow_urls=settings.allow_urls,
+            max_bytes=settings.max_image_bytes,
+            max_pixels=settings.max_image_pixels,
             retry_wait=self._retry_wait,
             free_descriptors=transport.close_free,
         )
-        return Runtime(loop, loader, transport, dispatcher)
+        return Runtime(loader, transport, dispatcher)
 
     def _retry_wait(self, failures: int) -> float | None:
         """Seconds until an input is read again, or None after too many attempts."""
@@ -130,10 +183,10 @@ class Parts:
         return full_jitter_wait(failures, policy) if failures < policy.max_attempts else None
 
 
-def _pacer(settings: Settings, key: KeyPlacement, limiter: RateLimiter | None) -> Pacer:
+def _pacer(settings: Settings, key: KeyPlacement) -> Pacer:
+    limiter, ceiling = settings.limiter, settings.requests_per_second
     if isinstance(limiter, Pacer):
         return limiter
-    ceiling = settings.requests_per_second
     if isinstance(limiter, ScopedRateLimiter):
         if ceiling is None:
             raise ConfigurationError(
@@ -143,65 +196,6 @@ def _pacer(settings: Settings, key: KeyPlacement, limiter: RateLimiter | None) -
         host = httpx.URL(settings.api_url).netloc.decode("ascii")
         limiter = limiter.ceiling(f"{host}:{key.digest()}", ceiling)
     return Pacer(ceiling, limiter=limiter)
-
-
-class RuntimeHolder:
-    """Gives the runtime of the running event loop.
-
-    Args:
-        parts: what it is made of.
-    """
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._runtime: Runtime | None = None
-        self._life: AsyncGenerator[None, None] | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._closed = False
-
-    def get(self) -> Runtime:
-        """The runtime of the running loop.
-
-        Raises:
-            ConfigurationError: the client was closed, or another loop is still using it.
-        """
-        if self._closed:
-            raise ConfigurationError(
-                "this client is closed: make a new one, and keep it open while it is used."
-            )
-        loop = asyncio.get_running_loop()
-        runtime = self._runtime
-        if runtime is None or runtime.loop.is_closed():
-            runtime = self._runtime = self._parts.make_runtime(loop)
-            self._life = close_with_loop(runtime.aclose)
-        elif runtime.loop is not loop:
-            raise ConfigurationError(
-                "this client is in use on another event loop: make one client for each event "
-                "loop (one for each thread), and share a ceiling between them with limiter=."
-            )
-        return runtime
-
-    @property
-    def dispatcher(self) -> Dispatcher | None:
-        """That of the running loop, if it has one yet."""
-        runtime = self._runtime
-        if runtime is None or runtime.loop is not asyncio.get_running_loop():
-            return None
-        return runtime.dispatcher
-
-    async def aclose(self) -> None:
-        """Close it, and wait until it is closed; nothing can be sent afterwards.
-
-        Whoever calls it again waits for the same. When this is cancelled, it goes on to close.
-        """
-        self._closed = True
-        runtime, loop = self._runtime, asyncio.get_running_loop()
-        # The connections of another loop were closed with it, or are still in use there.
-        if runtime is None or runtime.loop is not loop or self._life is None:
-            return
-        if self._closing is None:
-            self._closing = loop.create_task(_end(self._life))
-        await asyncio.shield(self._closing)
 
 
 async def _end(life: AsyncGenerator[None, None]) -> None:

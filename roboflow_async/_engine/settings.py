@@ -3,18 +3,30 @@
 import math
 import os
 import re
+import sys
 from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 
 import httpx
 
 from roboflow_async._engine.api.regions import is_roboflow_host, serves_everybody, services_for
-from roboflow_async._engine.checks import check_flag, check_number, shown
+from roboflow_async._engine.checks import check_choice, check_flag, check_number, shown
 from roboflow_async._engine.images.url_policy import AllowURLs
+from roboflow_async._engine.pace.protocols import RateLimiter
 from roboflow_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import httpx2
+
+    HTTPClient = httpx.AsyncClient | httpx2.AsyncClient
+else:
+    HTTPClient = httpx.AsyncClient  # httpx2 is imported by whoever has a client of it
 
 __all__ = [
     "APIKeyTransport",
+    "AppOptions",
+    "ClientOptions",
+    "HTTPClient",
     "RetryPolicy",
     "Settings",
     "TransportName",
@@ -79,140 +91,185 @@ class RetryPolicy:
 
 def default_max_concurrency(requests_per_second: float | None) -> int:
     """Requests in flight at most, when the user names no number."""
+    _check_rate(requests_per_second)
     low, high = _DEFAULT_CONCURRENCY_RANGE
     if requests_per_second is None:
         return low
     return min(max(low, math.ceil(requests_per_second * _DEFAULT_LATENCY_BUDGET)), high)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _check_rate(requests_per_second: float | None) -> None:
+    if requests_per_second is not None:
+        check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
+
+
+class AppOptions(TypedDict, total=False):
+    """The arguments of `RoboflowClient` that an app gives whose strings are a stranger's."""
+
+    api_key: str | None
+    api_url: str | None
+    requests_per_second: float | None
+    max_concurrency: int | None
+    timeout: float
+    retry: RetryPolicy
+    queue_timeout: float | None
+    max_waiting: int | None
+    limiter: RateLimiter | None
+    http_client: HTTPClient | None
+    transport: TransportName
+    api_key_transport: APIKeyTransport
+    allow_urls: AllowURLs
+    trust_env: bool
+    max_response_bytes: int
+    max_image_bytes: int
+    max_image_pixels: int
+    platform_url: str | None
+    adaptive_concurrency: bool
+
+
+class ClientOptions(AppOptions, total=False):
+    """The arguments of `RoboflowClient`, which explains them."""
+
+    allow_paths: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a client was configured with: resolved, checked, and never changed."""
+    """What a client was configured with: resolved, checked, and never changed.
+
+    Made by `resolve`. Those without a default here depend on others, or on the environment.
+    """
 
     api_key: str | None
     api_url: str
     api_key_transport: Literal["header", "body", "query"]
-    requests_per_second: float | None
     max_concurrency: int
-    timeout: float
-    queue_timeout: float | None
-    max_waiting: int | None
-    retry: RetryPolicy
-    allow_paths: bool
-    allow_urls: AllowURLs
-    max_response_bytes: int
-    max_image_bytes: int
-    max_image_pixels: int
-    adaptive_concurrency: bool
+    requests_per_second: float | None = 20
+    timeout: float = 10.0
+    retry: RetryPolicy = RetryPolicy()
+    queue_timeout: float | None = None
+    max_waiting: int | None = None
+    limiter: RateLimiter | None = None
+    http_client: HTTPClient | None = None
+    transport: TransportName = "httpx"
+    allow_paths: bool = True
+    allow_urls: AllowURLs = True
+    trust_env: bool = True
+    max_response_bytes: int = 32 * 1024 * 1024
+    max_image_bytes: int = 20 * 1024 * 1024
+    max_image_pixels: int = 178_956_970
+    platform_url: str | None = None
+    adaptive_concurrency: bool = True
+
+    def __post_init__(self) -> None:
+        _check_rate(self.requests_per_second)
+        check_number(
+            "max_concurrency", self.max_concurrency, at_least=1, at_most=10_000, whole=True
+        )
+        check_number("timeout", self.timeout, above=0, at_most=86_400)
+        if self.queue_timeout is not None:
+            check_number("queue_timeout", self.queue_timeout, above=0, at_most=86_400)
+        if self.max_waiting is not None:
+            check_number(
+                "max_waiting", self.max_waiting, at_least=1, at_most=10_000_000, whole=True
+            )
+        # Checked because a wrong one would otherwise fail at the first retry, far from its cause.
+        if not isinstance(self.retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"retry={shown(self.retry)} is not one: give a RetryPolicy.")
+        check_choice("transport", self.transport, get_args(TransportName))
+        check_flag("allow_paths", self.allow_paths)
+        check_choice("allow_urls", self.allow_urls, (True, False, "public"))
+        check_flag("trust_env", self.trust_env)
+        check_number("max_response_bytes", self.max_response_bytes, at_least=1, whole=True)
+        check_number("max_image_bytes", self.max_image_bytes, at_least=1, whole=True)
+        check_number("max_image_pixels", self.max_image_pixels, at_least=1, whole=True)
+        check_flag("adaptive_concurrency", self.adaptive_concurrency)
+        _check_http_client(self.http_client, self.api_key_transport)
 
     def __repr__(self) -> str:
         # The generated one would print the key.
         return f"<Settings of {self.api_url}>"
 
+    @classmethod
+    def resolve(cls, options: ClientOptions) -> "Settings":
+        """Fill in what the environment gives and what follows from others; check everything.
+
+        Args:
+            options: the arguments of `RoboflowClient`; those that are missing have their defaults.
+
+        Raises:
+            ConfigurationError: one of them, or a variable of the environment, is wrong.
+        """
+        url = resolve_api_url(options.get("api_url"))
+        where = options.get("api_key_transport", "auto")
+        check_choice("api_key_transport", where, get_args(APIKeyTransport))
+        if where == "auto":
+            where = "query" if url.host in QUERY_KEY_HOSTS else "header"
+        most = options.get("max_concurrency")
+        if most is None:
+            most = default_max_concurrency(
+                options.get("requests_per_second", cls.requests_per_second)
+            )
+        resolved: dict[str, Any] = {
+            **options,
+            "api_key": _resolve_api_key(options.get("api_key"), url.host),
+            "api_url": str(url).rstrip("/"),
+            "api_key_transport": where,
+            "max_concurrency": most,
+        }
+        return cls(**resolved)
+
     @property
-    def hosted(self) -> bool:
+    def is_hosted(self) -> bool:
         """Whether this is one of the APIs that Roboflow runs for everybody."""
         return serves_everybody(httpx.URL(self.api_url).host)
 
-    def names_platform(self, platform_url: str | None) -> bool:
+    @property
+    def names_platform(self) -> bool:
         """Whether the key may go to the platform API: it has to be named, or go with the API's URL.
 
         A key that was given for a server of the user's own goes nowhere else unasked. (API_BASE_URL
         is no such name: other software has one.)
-
-        Args:
-            platform_url: as for `for_platform`.
         """
-        named = platform_url is not None or bool(os.environ.get("RF_API_BASE_URL"))
+        named = self.platform_url is not None or bool(os.environ.get("RF_API_BASE_URL"))
         return named or is_roboflow_host(httpx.URL(self.api_url).host)
 
-    def for_platform(self, platform_url: str | None) -> "Settings":
+    def for_platform(self) -> "Settings":
         """The same for the platform API, which reads the key from the header.
 
-        Args:
-            platform_url: its base URL; None: that of the region that the API's URL belongs to.
+        It has a rate limit of its own, and not the one that is shared by `limiter`.
         """
-        source = "platform_url"
-        if platform_url is None:
-            # Only a variable of the environment can be wrong there.
+        url, source = self.platform_url, "platform_url"
+        if url is None:
+            # That of the region that the API's URL belongs to. Only a variable of the environment
+            # can be wrong there.
             source = "RF_API_BASE_URL"
-            platform_url = services_for(httpx.URL(self.api_url)).platform
+            url = services_for(httpx.URL(self.api_url)).platform
         return replace(
             self,
-            api_url=str(resolve_api_url(platform_url, source=source)).rstrip("/"),
+            api_url=str(resolve_api_url(url, source=source)).rstrip("/"),
             api_key_transport="header",
             requests_per_second=self.requests_per_second or 20,
+            limiter=None,
         )
 
-    @classmethod
-    def resolve(
-        cls,
-        *,
-        api_key: str | None,
-        api_url: str | None,
-        api_key_transport: APIKeyTransport,
-        requests_per_second: float | None,
-        max_concurrency: int | None,
-        timeout: float,
-        queue_timeout: float | None,
-        max_waiting: int | None,
-        retry: RetryPolicy,
-        allow_paths: bool,
-        allow_urls: AllowURLs,
-        max_response_bytes: int,
-        max_image_bytes: int,
-        max_image_pixels: int,
-        adaptive_concurrency: bool,
-    ) -> "Settings":
-        """Check every argument, and fill in what the environment gives."""
-        url = resolve_api_url(api_url)
-        host = url.host
-        key = _resolve_api_key(api_key, host)
-        if api_key_transport not in get_args(APIKeyTransport):
-            raise ConfigurationError(
-                f"api_key_transport={shown(api_key_transport)} does not do: "
-                "give 'auto', 'header', 'body' or 'query'."
-            )
-        if api_key_transport == "auto":
-            api_key_transport = "query" if host in QUERY_KEY_HOSTS else "header"
-        if requests_per_second is not None:
-            check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
-        if max_concurrency is None:
-            max_concurrency = default_max_concurrency(requests_per_second)
-        check_number("max_concurrency", max_concurrency, at_least=1, at_most=10_000, whole=True)
-        check_number("timeout", timeout, above=0, at_most=86_400)
-        if queue_timeout is not None:
-            check_number("queue_timeout", queue_timeout, above=0, at_most=86_400)
-        if max_waiting is not None:
-            check_number("max_waiting", max_waiting, at_least=1, at_most=10_000_000, whole=True)
-        # Checked because a wrong one would otherwise fail at the first retry, far from its cause.
-        if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(f"retry={shown(retry)} does not do: give a RetryPolicy.")
-        check_flag("allow_paths", allow_paths)
-        if not isinstance(allow_urls, bool) and allow_urls != "public":  # pyright: ignore[reportUnnecessaryComparison]
-            raise ConfigurationError(
-                f"allow_urls={shown(allow_urls)} does not do: give True, False or 'public'."
-            )
-        check_number("max_response_bytes", max_response_bytes, at_least=1, whole=True)
-        check_number("max_image_bytes", max_image_bytes, at_least=1, whole=True)
-        check_number("max_image_pixels", max_image_pixels, at_least=1, whole=True)
-        check_flag("adaptive_concurrency", adaptive_concurrency)
-        return cls(
-            api_key=key,
-            api_url=str(url).rstrip("/"),
-            api_key_transport=api_key_transport,
-            requests_per_second=requests_per_second,
-            max_concurrency=max_concurrency,
-            timeout=timeout,
-            queue_timeout=queue_timeout,
-            max_waiting=max_waiting,
-            retry=retry,
-            allow_paths=allow_paths,
-            allow_urls=allow_urls,
-            max_response_bytes=max_response_bytes,
-            max_image_bytes=max_image_bytes,
-            max_image_pixels=max_image_pixels,
-            adaptive_concurrency=adaptive_concurrency,
+
+def _check_http_client(http_client: object, api_key_transport: str) -> None:
+    """Raise `ConfigurationError` unless it is None or can send with these settings."""
+    if http_client is None:
+        return
+    httpx2 = sys.modules.get("httpx2")
+    if not isinstance(http_client, httpx.AsyncClient) and not (
+        httpx2 is not None and isinstance(http_client, httpx2.AsyncClient)
+    ):
+        raise ConfigurationError(
+            f"http_client is of type {type(http_client).__name__}: give an httpx.AsyncClient, or "
+            "an httpx2.AsyncClient."
+        )
+    if api_key_transport == "query":
+        raise ConfigurationError(
+            "api_key_transport='query' does not go with http_client: httpx logs the URLs of its "
+            "clients, and the key would be in them. Give 'header' or 'body'."
         )
 
 

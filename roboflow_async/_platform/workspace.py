@@ -4,19 +4,19 @@ What is known of it comes from Roboflow's open-source clients and documentation,
 details: the parsing is forgiving (https://docs.roboflow.com/api-reference).
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import pydantic
 
-from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import check_segment, get_request
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
 from roboflow_async._engine.api.validation import parser_of, validated_response
+from roboflow_async._engine.checks import forget_locals
 from roboflow_async._engine.jsonvalues import is_array, is_object
-from roboflow_async._engine.runtime import RuntimeHolder
-from roboflow_async.errors import ConfigurationError, plain_text
+from roboflow_async._engine.runtime import Engine
+from roboflow_async._engine.settings import Settings
+from roboflow_async.errors import ClientClosedError, ConfigurationError, plain_text
 from roboflow_async.types.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
 
 __all__ = ["WorkspaceOperations"]
@@ -30,20 +30,25 @@ _MODELS: Final = pydantic.TypeAdapter(list[WorkspaceModel], config=_DEFERRED)
 _PREFLIGHT: Final = pydantic.TypeAdapter(Preflight)
 
 
-class WorkspaceOperations(ABC):
-    """The part of `RoboflowClient` that asks the platform API, with the same key.
+class WorkspaceOperations:
+    """Asks the platform API about a workspace, with the same key: part of `RoboflowClient`.
 
     The key goes to the platform's host. Each call raises `APIError` as all others do, and
     `ConfigurationError` when there is no key, or when `api_url` is a server of the user's own and
     nobody named the platform: `platform_url=`.
+
+    Args:
+        settings: the client's.
+
+    Raises:
+        ConfigurationError: `platform_url` or a variable of the environment is wrong.
     """
 
-    _platform_key: KeyPlacement
-
-    @abstractmethod
-    def _platform(self) -> RuntimeHolder:
-        """What sends to the platform API."""
-        ...
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._platform = settings.for_platform()
+        self._engine: Engine | None = None
+        self._is_closed = False
 
     async def workspace(self) -> str:
         """The workspace of the key, as in the app's URL."""
@@ -100,13 +105,36 @@ class WorkspaceOperations(ABC):
         parse: Callable[[Response], Output],
         parameters: dict[str, str] | None = None,
     ) -> Output:
-        if self._platform_key.api_key is None:
+        engine = self._engine_of_platform()
+        return await engine.call(get_request(path, engine.key, parameters), parse)
+
+    def _engine_of_platform(self) -> Engine:
+        if self._is_closed:
+            raise ClientClosedError
+        if self._platform.api_key is None:
             raise ConfigurationError(
                 "workspaces are found by their API key: give api_key, or set ROBOFLOW_API_KEY."
             )
-        dispatcher = self._platform().get().dispatcher
-        request = get_request(path, self._platform_key, parameters)
-        return await dispatcher.call(request, parse)
+        if not self._settings.names_platform:
+            raise ConfigurationError(
+                f"operations on a workspace would send the API key to {self._platform.api_url}, "
+                f"and api_url is a server of your own ({self._settings.api_url}): if the key may "
+                f"go there, give platform_url={self._platform.api_url!r}."
+            )
+        if self._engine is None:
+            # Not before it is asked for: reading the certificates takes 20 ms, and few need it.
+            try:
+                self._engine = Engine(self._platform)
+            except Exception as error:
+                forget_locals(error)
+                raise
+        return self._engine
+
+    async def aclose(self) -> None:
+        """Close every connection to the platform."""
+        self._is_closed = True
+        if self._engine is not None:
+            await self._engine.aclose()
 
 
 def _items(response: Response, name: str) -> list[Any]:

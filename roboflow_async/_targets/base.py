@@ -2,12 +2,11 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 
-from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.calls.fair_queue import Flow
@@ -16,8 +15,8 @@ from roboflow_async._engine.checks import check_number, refuse_copy
 from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.inputs import check_many
 from roboflow_async._engine.images.loader import ImageLoader
-from roboflow_async._engine.images.url_policy import AllowURLs, check_parameter
-from roboflow_async._engine.runtime import Runtime
+from roboflow_async._engine.images.url_policy import check_parameter
+from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.results import Result, WarmUpReport
 from roboflow_async._targets.stream import ResultStream
@@ -34,22 +33,21 @@ _DEEPEST_BATCH: Final = 16
 class TargetContext:
     """What a target needs of its client."""
 
-    runtime: Callable[[], Runtime]
-    key: KeyPlacement
-    max_concurrency: int
-    on_full: Callable[[int], None]  # as `ResultStream` takes it
+    engine: Engine
     tasks: TaskLookup
-    hosted: bool  # by Roboflow's Serverless API, not a server of one's own
-    allow_urls: AllowURLs
-    allow_paths: bool
 
     def check_parameters(
         self, parameters: Mapping[str, object], *, are_texts: bool = False
     ) -> None:
         """Raise `ImageError` if one may hold an image that the client does not pass on."""
+        settings = self.engine.settings
         for name, value in parameters.items():
             check_parameter(
-                name, value, self.allow_urls, allow_paths=self.allow_paths, is_text=are_texts
+                name,
+                value,
+                settings.allow_urls,
+                allow_paths=settings.allow_paths,
+                is_text=are_texts,
             )
 
 
@@ -104,7 +102,7 @@ class Target(ABC, Generic[Output]):
         ...
 
     async def _run(self, value: object, parameters: Mapping[str, Any]) -> Output:
-        runtime = self._context.runtime()
+        runtime = self._context.engine.runtime()
         dispatcher = runtime.dispatcher
         flow = dispatcher.single_calls(self._priority or "interactive")
         with dispatcher.preparing(flow):
@@ -125,16 +123,16 @@ class Target(ABC, Generic[Output]):
         flow = self._new_flow(priority)
 
         async def call(index: int, value: object) -> Result[Output]:
-            loader = self._context.runtime().loader
+            loader = self._context.engine.runtime().loader
             preparation = self._prepare(loader, value, {}, patient=retry)
             return await self._result(index, value, flow, preparation, retry=retry)
 
         return ResultStream(
             call,
             images,
-            limit=self._context.max_concurrency,
+            limit=self._context.engine.settings.max_concurrency,
             ordered=ordered,
-            on_full=self._context.on_full,
+            on_full=self._context.engine.counters.count_full_streams,
         )
 
     def _new_flow(self, priority: Priority | None = None) -> Flow:
@@ -150,7 +148,7 @@ class Target(ABC, Generic[Output]):
         retry: bool = True,
     ) -> Result[Output]:
         """One input of a stream: a `Result`, also of a failure, unless that ends the stream."""
-        dispatcher = self._context.runtime().dispatcher
+        dispatcher = self._context.engine.runtime().dispatcher
         record = dispatcher.new_record()
         output: Output | None = None
         failure: RoboflowError | None = None
@@ -190,7 +188,7 @@ class Target(ABC, Generic[Output]):
         self, value: object, requests: int, parameters: Mapping[str, Any]
     ) -> WarmUpReport:
         check_number("requests", requests, at_least=1, at_most=10_000, whole=True)
-        runtime = self._context.runtime()
+        runtime = self._context.engine.runtime()
         clock = asyncio.get_running_loop().time
         began = clock()
         prepared = await self._prepare(
@@ -202,7 +200,7 @@ class Target(ABC, Generic[Output]):
             return await self._result(index, value, flow, _ready(prepared))
 
         async with ResultStream(
-            call, range(requests), limit=self._context.max_concurrency, ordered=True
+            call, range(requests), limit=self._context.engine.settings.max_concurrency, ordered=True
         ) as results:
             seen = [result async for result in results]
         latencies = [result.latency for result in seen if result.ok]

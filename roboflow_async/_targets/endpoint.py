@@ -151,7 +151,7 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
                 check_segment("model_id", segment)
             path = path.format(**fields)
         what = f"the fields of {self._endpoint.request.__name__}"
-        return Prepared(json_request(path, fields, self._context.key, what), None)
+        return Prepared(json_request(path, fields, self._context.engine.key, what), None)
 
     def _request(self, value: object, parameters: Mapping[str, Any]) -> EndpointRequest:
         kind = self._endpoint.request

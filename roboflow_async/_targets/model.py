@@ -172,7 +172,7 @@ class Model(Target[Output]):
             path, query = by_path
             if warm_up:
                 query = {**query, "disable_active_learning": "true"}
-            request = image_request(path, query, image, self._context.key)
+            request = image_request(path, query, image, self._context.engine.key)
         else:
             assert task is not None
             request = self._to_task(task, options, image, warm_up=warm_up)
@@ -182,7 +182,7 @@ class Model(Target[Output]):
 
     def _by_path(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
         """Path and query of `POST /{project}/{version}`, if that is the way to ask."""
-        if self._route is None and not self._context.hosted:
+        if self._route is None and not self._context.engine.settings.is_hosted:
             return None
         by_path = self._path_and_query(options)
         if by_path is None and self._route == "path":
@@ -215,7 +215,9 @@ class Model(Target[Output]):
         fields |= {"model_id": self._id, "image": image}
         if warm_up:
             fields["disable_active_learning"] = True
-        return json_request(TASK_PATHS[task], fields, self._context.key, "the options", query)
+        return json_request(
+            TASK_PATHS[task], fields, self._context.engine.key, "the options", query
+        )
 
     async def _find_task(self, *, patient: bool) -> Task | None:
         if self._task is None:

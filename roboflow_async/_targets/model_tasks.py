@@ -3,19 +3,17 @@
 import asyncio
 import copy
 import logging
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from math import inf
 from typing import Final, cast
 
 import pydantic
 
-from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
 from roboflow_async._engine.api.responses import Response, parse_json
 from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.calls.fair_queue import Flow
-from roboflow_async._engine.runtime import Runtime
+from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.model_options import TASK_PATHS
 from roboflow_async.errors import (
     APIError,
@@ -60,13 +58,11 @@ class TaskLookup:
     Where there is no registry, responses tell what a model does, and this remembers it.
 
     Args:
-        runtime: gives what sends.
-        key: the API key and its place.
+        engine: sends the questions.
     """
 
-    def __init__(self, runtime: Callable[[], Runtime], key: KeyPlacement) -> None:
-        self._runtime = runtime
-        self._key = key
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._known: dict[str, Task | None] = {}
         self._told: dict[str, Task] = {}
         self._asking: dict[tuple[str, bool], _Asking] = {}
@@ -92,7 +88,7 @@ class TaskLookup:
             APIError: the server could not be asked, or has no such model.
         """
         while model_id not in self._known:
-            if self._runtime().loop.time() < self._no_registry_until:
+            if asyncio.get_running_loop().time() < self._no_registry_until:
                 return None
             asking = self._asking.get((model_id, patient))
             if asking is None:
@@ -121,7 +117,9 @@ class TaskLookup:
             return
         found = registry.find(model_id)
         if found is None:
-            request = json_request("/model/add", {"model_id": model_id}, self._key, "model_id")
+            request = json_request(
+                "/model/add", {"model_id": model_id}, self._engine.key, "model_id"
+            )
             try:
                 found = (await self._send(request, patient=patient)).find(model_id)
             except APIError as error:
@@ -139,7 +137,7 @@ class TaskLookup:
 
     async def _registry(self, *, patient: bool) -> RegisteredModels | None:
         """The registry; None: there is none, as on the hosted API."""
-        request = get_request("/model/registry", self._key)
+        request = get_request("/model/registry", self._engine.key)
         try:
             # Once: a host that has none may say so with a 500, which would be tried again and
             # again, and looks like an outage.
@@ -149,7 +147,7 @@ class TaskLookup:
                 return self._without_registry(inf)
             if isinstance(error, APIStatusError) and error.status_code == 500:
                 # It may be the fault of a moment, too.
-                return self._without_registry(self._runtime().loop.time() + _PAUSE_AFTER_500)
+                return self._without_registry(asyncio.get_running_loop().time() + _PAUSE_AFTER_500)
             if is_fatal(error):
                 raise
         try:
@@ -169,7 +167,7 @@ class TaskLookup:
     async def _send(
         self, request: PreparedRequest, *, patient: bool, retry: bool = True
     ) -> RegisteredModels:
-        dispatcher = self._runtime().dispatcher
+        dispatcher = self._engine.runtime().dispatcher
         # A flow of its own: `queue_timeout` is for single calls, and a stream may wait for this.
         flow = Flow("interactive", outlives_outages=patient)
         return await dispatcher.call(request, parse_registry, flow, retry=retry)

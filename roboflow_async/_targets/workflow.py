@@ -39,13 +39,13 @@ async def run_batch(
     check_mapping("parameters", parameters)
     _check_clash((images or {}).keys() & (parameters or {}).keys(), ConfigurationError)
     context.check_parameters(parameters or {})
-    runtime = context.runtime()
+    runtime = context.engine.runtime()
     dispatcher = runtime.dispatcher
     with dispatcher.preparing(dispatcher.single_calls("interactive")):
         inputs = {
             name: await load_all(runtime.loader, image) for name, image in (images or {}).items()
         }
-    request = workflow_request(options, {**inputs, **(parameters or {})}, context.key)
+    request = workflow_request(options, {**inputs, **(parameters or {})}, context.engine.key)
     return await dispatcher.call(request, parse_workflow_outputs)
 
 
@@ -192,7 +192,7 @@ class Workflow(Target[Output]):
         inputs = {**images, **self._parameters, **parameters}
         only = next(iter(images.values())) if len(images) == 1 else None
         return Prepared(
-            workflow_request(options, inputs, self._context.key),
+            workflow_request(options, inputs, self._context.engine.key),
             only.resizing if isinstance(only, EncodedImage) else None,
         )
 

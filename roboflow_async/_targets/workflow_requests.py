@@ -18,10 +18,10 @@ class WorkflowOptions:
     workspace_name: str | None
     workflow_id: str | None
     specification: JSONObject | None
-    workflow_version_id: str | None
-    excluded_fields: tuple[str, ...] | None
-    use_cache: bool
-    disable_sinks: bool
+    workflow_version_id: str | None = None
+    excluded_fields: tuple[str, ...] | None = None
+    use_cache: bool = True
+    disable_sinks: bool = False
     enable_profiling: bool = False
 
     @classmethod

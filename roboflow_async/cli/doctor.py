@@ -22,7 +22,6 @@ from roboflow_async import (
     RoboflowError,
     UsageLimitError,
 )
-from roboflow_async._client.server import info_with_headers
 from roboflow_async._engine.api.regions import is_roboflow_host
 from roboflow_async._engine.api.responses import Headers
 from roboflow_async.cli.keys import APIKeyFile, read_key
@@ -131,7 +130,8 @@ async def _server(client: RoboflowClient) -> list[Finding]:
     """Whether it can be reached, its clock, and its version."""
     began = time.monotonic()
     try:
-        info, headers = await info_with_headers(client)
+        server = client._server  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this package
+        info, headers = await server.info_with_headers()
     except (APIConnectionError, APITimeoutError) as error:
         fault = error.fault if isinstance(error, APIConnectionError) else "timeout"
         return [_wrong("reachable", error.message[:300], _ADVICE.get(fault, _ADVICE["network"]))]

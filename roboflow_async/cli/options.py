@@ -15,11 +15,13 @@ from roboflow_async import (
     RoboflowError,
 )
 from roboflow_async._engine.jsonvalues import read_json_text
+from roboflow_async._engine.settings import Settings
 from roboflow_async.cli.keys import APIKey, APIKeyFile, stderr
 from roboflow_async.errors import plain_text
 
 __all__ = [
     "AUTHENTICATION",
+    "DEFAULT_RPS",
     "FAILED",
     "SOME_FAILED",
     "STOPPED",
@@ -43,6 +45,8 @@ _NOT_FOUND: Final = 3
 SOME_FAILED: Final = 4
 STOPPED: Final = 130
 
+DEFAULT_RPS: Final = Settings.requests_per_second or 0.0
+
 Host = Annotated[
     str | None,
     typer.Option("--host", help="The API's base URL. Default: ROBOFLOW_API_URL, else Roboflow's."),
@@ -56,10 +60,10 @@ def connect(
     api_key: str | None,
     host: str | None,
     *,
-    rps: float = 20,
+    rps: float = DEFAULT_RPS,
     concurrency: int | None = None,
-    timeout: float = 10.0,
-    transport: str = "httpx",
+    timeout: float = Settings.timeout,
+    transport: str = Settings.transport,
     **more: Any,
 ) -> RoboflowClient:
     """The client that the options ask for."""

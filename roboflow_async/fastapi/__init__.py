@@ -18,7 +18,7 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, cast
+from typing import Annotated, Any, Final, Unpack, cast
 
 from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
@@ -33,17 +33,15 @@ from roboflow_async import (
     ImageError,
     PayloadTooLargeError,
     QueueTimeoutError,
-    RateLimiter,
     RateLimitError,
     RateLimiterUnavailableError,
-    RetryPolicy,
     RoboflowClient,
     RoboflowError,
     ServerError,
 )
 from roboflow_async._engine.checks import check_number, forget_locals
 from roboflow_async._engine.http.host_header import CheckedHost
-from roboflow_async._engine.http.transport import HTTPClient
+from roboflow_async._engine.settings import AppOptions as ClientOptions
 from roboflow_async.fastapi.disconnects import (
     LONGEST_BODY,
     LONGEST_BODY_NAME,
@@ -74,36 +72,6 @@ _MOST_PIXELS: Final = 50_000_000
 _CLIENT_CLOSED_REQUEST: Final = 499  # nginx's; nobody is there to read it
 
 
-class ClientOptions(TypedDict, total=False):
-    """The arguments of `RoboflowClient`, without `allow_paths`: here a string is never a path.
-
-    Attributes:
-        allow_urls: default: False. True is `RoboflowClient(allow_urls="public")`.
-        limiter: closed with the app.
-        max_image_pixels: default: 50 million.
-    """
-
-    api_key: str | None
-    api_url: str | None
-    requests_per_second: float | None
-    max_concurrency: int | None
-    timeout: float
-    retry: RetryPolicy
-    queue_timeout: float | None
-    max_waiting: int | None
-    limiter: RateLimiter | None
-    http_client: HTTPClient | None
-    transport: Literal["httpx", "aiohttp"]
-    api_key_transport: Literal["auto", "header", "body", "query"]
-    allow_urls: bool
-    trust_env: bool
-    max_response_bytes: int
-    max_image_bytes: int
-    max_image_pixels: int
-    platform_url: str | None
-    adaptive_concurrency: bool
-
-
 def lifespan(
     *, max_body_bytes: int = LONGEST_BODY, **options: Unpack[ClientOptions]
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
@@ -114,8 +82,10 @@ def lifespan(
     Args:
         max_body_bytes: bytes of a request's body that `CancelOnDisconnect` reads for a handler that
             takes the `Request`; a larger one is a 413. Default: 32 MiB.
-        **options: of the client, see `ClientOptions`. Wrong ones, and a missing key, are told
-            when the app starts.
+        **options: the arguments of `RoboflowClient`; wrong ones, and a missing key, are told when
+            the app starts. What differs here: `limiter` is closed with the app; `allow_paths` is
+            always False, so that a string is never a path; `allow_urls` is False by default, and
+            True means "public"; `max_image_pixels` is 50 million by default.
     """
     limiter = options.get("limiter")
 

@@ -13,6 +13,10 @@ def sent_hash(image: bytes) -> str:
 
 def sockets_to(server: Server) -> int:
     """Our sockets that are connected to that server."""
-    port = int(server.url.rsplit(":", 1)[1])
+    return sockets_to_port(int(server.url.rsplit(":", 1)[1]))
+
+
+def sockets_to_port(port: int) -> int:
+    """Our sockets that are connected to it."""
     connections = psutil.Process().net_connections("tcp")
     return sum(1 for one in connections if one.raddr and one.raddr.port == port)

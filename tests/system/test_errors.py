@@ -17,6 +17,7 @@ TREE = {
     "RateLimiterUnavailableError": "RoboflowError",
     "APIError": "RoboflowError",
     "APIConnectionError": "APIError",
+    "ClientClosedError": "APIConnectionError",
     "APITimeoutError": "APIError",
     "ResponseError": "APIError",
     "APIStatusError": "APIError",

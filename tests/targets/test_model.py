@@ -394,6 +394,28 @@ async def test_a_key_in_the_query_is_not_logged_by_an_injected_client(
     assert not [record for record in caplog.records if KEY in record.getMessage()]
 
 
+async def sent_by(url: str, task: Any, options: dict[str, Any]) -> httpx.Request:
+    """The request of a model at that URL, which leads nowhere."""
+    sent: list[httpx.Request] = []
+
+    async def respond(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        sent.append(request)
+        return httpx.Response(404)
+
+    transport = httpx.MockTransport(respond)
+    async with (
+        httpx.AsyncClient(transport=transport) as http_client,
+        RoboflowClient(
+            "a-key-of-tests", api_url=url, api_key_transport="header", http_client=http_client
+        ) as client,
+    ):
+        model = client.model("pets/3", task=task, **options)
+        with pytest.raises(NotFoundError):
+            await model.run(picture(0))
+    return sent[0]
+
+
 @pytest.mark.parametrize(
     ("url", "options", "expected"),
     [
@@ -410,11 +432,8 @@ async def test_a_key_in_the_query_is_not_logged_by_an_injected_client(
 async def test_the_host_chooses_the_route_unless_it_is_told(
     url: str, options: dict[str, Any], expected: str
 ) -> None:
-    client = RoboflowClient("a-key-of-tests", api_url=url)
-    model = client.model("pets/3", task="object-detection", **options)
-    prepared = await model._prepare(client._runtime.get().loader, picture(0), {})
-    assert urlsplit(prepared.request.path).path == expected
-    await client.aclose()
+    sent = await sent_by(url, "object-detection", options)
+    assert sent.url.path == expected
 
 
 # Options
@@ -474,15 +493,12 @@ async def test_all_options_of_a_task_make_a_request_that_fits_the_contract(
         for name, value in ALL_OPTIONS.items()
         if name in schema["properties"] or name in ("count_inference", "service_secret")
     }
-    client = RoboflowClient("a-key-of-tests", api_url="http://localhost:1")
-    model: Any = client.model("pets/3", task=task, **options)
-    prepared = await model._prepare(client._runtime.get().loader, picture(0), {})
-    body = json.loads(b"".join(prepared.request.body))
+    sent = await sent_by("http://localhost:1", task, options)
+    body = json.loads(sent.content)
     assert set(options) - {"count_inference", "service_secret"} <= body.keys()
-    assert "countinference=false" in prepared.request.path
+    assert "countinference=false" in str(sent.url)
     validator = jsonschema.Draft202012Validator({**schema, "components": openapi["components"]})
     validator.validate(body)
-    await client.aclose()
     assert set(ALL_OPTIONS) == set(ModelOptions.__annotations__)
 
 

@@ -182,22 +182,17 @@ def connection_factory(
     proxy: httpx.Proxy | None,
     headers: Mapping[str, str],
 ) -> Callable[[], Connection]:
-    """What makes lanes.
+    """What makes connections.
 
     Args:
-        transport: "httpx" or "aiohttp".
+        transport: by which library.
         headers: of every request.
         ssl_context: shared by all connections.
         proxy: or None.
 
     Raises:
-        ConfigurationError: the transport is not known; or it is aiohttp, which is not installed
-            or cannot use the proxy.
+        ConfigurationError: it is aiohttp, which is not installed or cannot use the proxy.
     """
-    if transport not in ("httpx", "aiohttp"):
-        raise ConfigurationError(
-            f"transport={transport!r:.80} is not known: give 'httpx' or 'aiohttp'."
-        )
     if transport == "httpx":
         # Not with the package: httpx does not import httpcore either, before it sends.
         from roboflow_async._engine.http.connections_httpx import HttpxConnection  # noqa: PLC0415

@@ -1,12 +1,11 @@
 """One attempt: sends one request and returns its whole response. The only file that sends."""
 
 import asyncio
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import httpx
 
@@ -32,14 +31,7 @@ from roboflow_async.errors import (
     plain_text,
 )
 
-if TYPE_CHECKING:
-    import httpx2
-
-    HTTPClient = httpx.AsyncClient | httpx2.AsyncClient
-else:
-    HTTPClient = httpx.AsyncClient  # httpx2 is imported by whoever has a client of it
-
-__all__ = ["HTTPClient", "HTTPTransport", "check_http_client"]
+__all__ = ["HTTPTransport"]
 
 _REQUEST_ID_LIMIT: Final = 200  # characters
 _ERROR_BODY: Final = 1.0  # seconds that the body of an error is waited for
@@ -47,25 +39,6 @@ _ERROR_BODY: Final = 1.0  # seconds that the body of an error is waited for
 # the next one (RFC 9112, section 9.6). The others are sent for what was read, or close by
 # themselves.
 _BEFORE_THE_BODY: Final = frozenset({400, 408, 411, 413, 414, 417, 431, 501, 505})
-
-
-def check_http_client(http_client: object, settings: Settings) -> None:
-    """Raise `ConfigurationError` unless it is None or can send with these settings."""
-    if http_client is None:
-        return
-    httpx2 = sys.modules.get("httpx2")
-    if not isinstance(http_client, httpx.AsyncClient) and not (
-        httpx2 is not None and isinstance(http_client, httpx2.AsyncClient)
-    ):
-        raise ConfigurationError(
-            f"http_client is of type {type(http_client).__name__}: give an httpx.AsyncClient, or "
-            "an httpx2.AsyncClient."
-        )
-    if settings.api_key_transport == "query":
-        raise ConfigurationError(
-            "api_key_transport='query' does not go with http_client: httpx logs the URLs of its "
-            "clients, and the key would be in them. Give 'header' or 'body'."
-        )
 
 
 class _Attempt:
@@ -85,10 +58,10 @@ class HTTPTransport:
     """Attempts over lanes, or over an injected `http_client`.
 
     Args:
-        settings: the client's.
+        settings: the client's. Their `http_client` sends everything, if there is one; it is not
+            closed here.
         key: the API key and its place.
         make_connection: makes lanes, which are not used if there is an `http_client`.
-        http_client: sends everything instead, if given. It is not closed here.
         headers: of every request that the `http_client` sends.
     """
 
@@ -98,13 +71,12 @@ class HTTPTransport:
         key: KeyPlacement,
         *,
         make_connection: Callable[[], Connection],
-        http_client: HTTPClient | None,
         headers: RawHeaders,
     ) -> None:
         self._settings = settings
         self._key = key
         # One interface for both: what is sent is built by the client itself.
-        self._client: Any = http_client
+        self._client: Any = settings.http_client
         self._connections = FreeConnections(make_connection)
         self._headers = headers
         self._urls: dict[str, httpx.URL] = {}

@@ -9,8 +9,10 @@ from typing import Annotated, Any, cast
 import typer
 
 from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
+from roboflow_async._engine.settings import Settings
 from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import (
+    DEFAULT_RPS,
     SOME_FAILED,
     STOPPED,
     APIKey,
@@ -63,10 +65,10 @@ def run(
     max_failures: Annotated[str | None, typer.Option(help="Stop after N, or N%, failed.")] = None,
     retry_failed: Annotated[bool, typer.Option(help="Do those again that failed.")] = False,
     warm_up: Annotated[int, typer.Option(min=0, help="Requests to warm up with.")] = 0,
-    rps: Rps = 20,
+    rps: Rps = DEFAULT_RPS,
     concurrency: Annotated[int | None, typer.Option(help="Requests in flight at most.")] = None,
-    timeout: Seconds = 10.0,
-    transport: TransportOption = "httpx",
+    timeout: Seconds = Settings.timeout,
+    transport: TransportOption = Settings.transport,
     host: Host = None,
     api_key: APIKey = None,
     api_key_file: APIKeyFile = None,

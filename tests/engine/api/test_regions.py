@@ -1,11 +1,14 @@
 """Regions: which services belong together, and which hosts are Roboflow's."""
 
+from typing import Any
+
 import httpx
 import pytest
 from conftest import KEY
 
 from roboflow_async import ConfigurationError, RoboflowClient
 from roboflow_async._engine.api.regions import is_roboflow_host, serves_everybody, services_for
+from roboflow_async._engine.settings import Settings
 
 PLATFORMS = {
     "https://serverless.roboflow.com": "https://api.roboflow.com",
@@ -26,8 +29,13 @@ OTHERS = [
 ]  # fmt: skip
 
 
-def platform_of(client: RoboflowClient) -> str:
-    return client._platform_parts().settings.api_url
+def settings(**options: Any) -> Settings:
+    given: Any = {"api_key": KEY, **options}
+    return Settings.resolve(given)
+
+
+def platform_of(**options: Any) -> str:
+    return settings(**options).for_platform().api_url
 
 
 @pytest.mark.parametrize(
@@ -52,7 +60,7 @@ def test_all_services_follow_the_region_and_the_environment_together(
             monkeypatch.setenv(name, value)
     client = RoboflowClient(KEY)
     assert client.api_url == serverless
-    assert platform_of(client) == PLATFORMS[serverless]
+    assert platform_of() == PLATFORMS[serverless]
     place = {
         "https://serverless.roboflow.com": "https://roboflow.cloud",
         "https://serverless.roboflow.eu": "https://eu.roboflow.cloud",
@@ -72,7 +80,7 @@ def test_a_key_stays_in_the_region_of_the_api_url(
     expected = PLATFORMS[api_url]
     if api_url == "https://mine.roboflow.cloud" and region == "eu":
         expected = "https://api.roboflow.eu"  # that host tells no region
-    assert platform_of(RoboflowClient(KEY, api_url=api_url)) == expected
+    assert platform_of(api_url=api_url) == expected
 
 
 def test_the_platform_of_another_host_is_that_of_the_environment(
@@ -80,11 +88,10 @@ def test_the_platform_of_another_host_is_that_of_the_environment(
 ) -> None:
     monkeypatch.setenv("ROBOFLOW_REGION", "eu")
     local = {"api_url": "http://localhost:9001"}
-    assert platform_of(RoboflowClient(KEY, **local)) == "https://api.roboflow.eu"
+    assert platform_of(**local) == "https://api.roboflow.eu"
     monkeypatch.setenv("RF_API_BASE_URL", "https://proxy.example/roboflow/")
-    assert platform_of(RoboflowClient(KEY, **local)) == "https://proxy.example/roboflow"
-    given = RoboflowClient(KEY, **local, platform_url="http://localhost:1")
-    assert platform_of(given) == "http://localhost:1"
+    assert platform_of(**local) == "https://proxy.example/roboflow"
+    assert platform_of(**local, platform_url="http://localhost:1") == "http://localhost:1"
     monkeypatch.setenv("RF_API_BASE_URL", "no URL")
     with pytest.raises(ConfigurationError, match="RF_API_BASE_URL"):
         RoboflowClient(KEY, **local)
@@ -97,13 +104,13 @@ def test_variables_that_other_software_has_too_do_not_lead_the_key_away(
     monkeypatch.setenv("API_BASE_URL", "https://api.my-app.example")
     client = RoboflowClient(KEY)
     assert client.api_url == "https://serverless.roboflow.com"
-    assert platform_of(client) == "https://api.roboflow.com"
+    assert platform_of() == "https://api.roboflow.com"
     monkeypatch.setenv("PROJECT", "roboflow-staging")
     assert RoboflowClient(KEY).api_url == "https://serverless.roboflow.one"
     monkeypatch.setenv("ROBOFLOW_ENVIRONMENT", "prod")
     assert RoboflowClient(KEY).api_url == "https://serverless.roboflow.com"
     monkeypatch.setenv("API_BASE_URL", "https://api.roboflow.eu")
-    assert platform_of(RoboflowClient(KEY)) == "https://api.roboflow.eu"
+    assert platform_of() == "https://api.roboflow.eu"
     monkeypatch.setenv("DEDICATED_DEPLOYMENT_URL", "https://proxy.example")
     assert services_for().dedicated == "https://proxy.example"
 
@@ -130,5 +137,4 @@ def test_a_name_that_only_looks_like_one_of_roboflow_is_none(host: str) -> None:
 
 @pytest.mark.parametrize("url", PLATFORMS)
 def test_what_serves_everybody_is_asked_by_path(url: str) -> None:
-    settings = RoboflowClient(KEY, api_url=url)._settings
-    assert settings.hosted == ("cloud" not in url)
+    assert settings(api_url=url).is_hosted == ("cloud" not in url)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.event_loops import run_on_fake_clock
 
-from roboflow_async import APIError, APITimeoutError, Pacer, RoboflowClient, ServerError
+from roboflow_async import APIError, APITimeoutError, Pacer, ServerError
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.calls.concurrency_law import ConcurrencyLaw
@@ -22,6 +22,7 @@ from roboflow_async._engine.calls.dispatcher import Dispatcher
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.retry import RetryQuota
 from roboflow_async._engine.calls.stats import Counters, percentile
+from roboflow_async._engine.settings import Settings
 
 REQUEST = PreparedRequest("/", (b"{}",))
 
@@ -111,12 +112,12 @@ class Client:
     """A dispatcher on such a server, and a stream of images."""
 
     def __init__(self, server: Server, rate: float | None = None, **options: Any) -> None:
-        client = RoboflowClient(api_url="http://127.0.0.1:1", requests_per_second=rate, **options)
+        given: Any = {"requests_per_second": rate, **options}
         self.counters = Counters()
         self.pacer = Pacer(rate)
-        self.settings = client._settings
+        self.settings = Settings.resolve({"api_url": "http://127.0.0.1:1", **given})
         self.dispatcher = Dispatcher(
-            client._settings,
+            self.settings,
             pacer=self.pacer,
             transport=server,
             quota=RetryQuota(),

@@ -19,7 +19,6 @@ from roboflow_async import (
     RateLimitError,
     ResponseError,
     RetryPolicy,
-    RoboflowClient,
     ServerError,
 )
 from roboflow_async._engine.api.requests import PreparedRequest
@@ -29,6 +28,7 @@ from roboflow_async._engine.calls.dispatcher import Dispatcher
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.retry import RetryQuota
 from roboflow_async._engine.calls.stats import Counters
+from roboflow_async._engine.settings import Settings
 from roboflow_async.errors import status_error_class
 
 REQUEST = PreparedRequest("/", (b"{}",))
@@ -81,17 +81,15 @@ class Bench:
         policy: RetryPolicy | None = None,
         **options: Any,
     ) -> None:
-        client = RoboflowClient(
-            api_url="http://127.0.0.1:1",
-            retry=policy or RetryPolicy(max_attempts=3, base=1.0, max_wait=8, max_elapsed=60),
-            **options,
-        )
+        policy = policy or RetryPolicy(max_attempts=3, base=1.0, max_wait=8, max_elapsed=60)
+        given: Any = {"retry": policy, **options}
+        settings = Settings.resolve({"api_url": "http://127.0.0.1:1", **given})
         self.transport = Script(*steps)
         self.pacer = Pacer(rate)
         self.quota = RetryQuota()
         self.counters = Counters()
         self.dispatcher = Dispatcher(
-            client._settings,
+            settings,
             pacer=self.pacer,
             transport=self.transport,
             quota=self.quota,

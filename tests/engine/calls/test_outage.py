@@ -20,7 +20,6 @@ from roboflow_async import (
     RateLimitError,
     ResultStream,
     RetryPolicy,
-    RoboflowClient,
     ServerError,
 )
 from roboflow_async._engine.api.requests import PreparedRequest
@@ -29,6 +28,7 @@ from roboflow_async._engine.calls.dispatcher import Dispatcher
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.retry import RetryQuota
 from roboflow_async._engine.calls.stats import Counters
+from roboflow_async._engine.settings import Settings
 from roboflow_async.errors import is_fatal, status_error_class
 
 
@@ -95,18 +95,17 @@ class Client:
     """A dispatcher at 20 a second, and streams over it as targets make them."""
 
     def __init__(self, server: Server, policy: RetryPolicy | None = None, **options: Any) -> None:
-        client = RoboflowClient(
-            api_url="http://127.0.0.1:1", retry=policy or RetryPolicy(), **options
-        )
+        given: Any = {"retry": policy or RetryPolicy(), **options}
+        settings = Settings.resolve({"api_url": "http://127.0.0.1:1", **given})
         self.counters = Counters()
         self.dispatcher = Dispatcher(
-            client._settings,
+            settings,
             pacer=Pacer(options.get("requests_per_second", 20)),
             transport=server,
             quota=RetryQuota(),
             counters=self.counters,
         )
-        self.limit = client._settings.max_concurrency
+        self.limit = settings.max_concurrency
 
     async def call(
         self, index: int, flow: Flow | None = None, path: str = "/ws/workflows/wf"

@@ -13,7 +13,7 @@ import pytest
 import trustme
 from conftest import FAST, JPEG, KEY, MakeClient, picture
 from support.loopback import Reply, Server, echo, outputs, raw
-from support.observed import sent_hash
+from support.observed import sent_hash, sockets_to_port
 
 from roboflow_async import (
     APIStatusError,
@@ -298,7 +298,7 @@ async def test_a_response_before_the_upload_is_over_is_read_and_ends_its_connect
                 with pytest.raises(Exception, match="early") as caught:
                     await run
                 assert getattr(caught.value, "status_code", 0) == status
-        assert not client._runtime.get().transport._connections._free  # type: ignore[attr-defined]
+        assert not sockets_to_port(port)
     released.set()
     reluctant.close()
     await reluctant.wait_closed()

@@ -19,12 +19,14 @@ from support.fake_redis import FakeRedis, limiter_on
 from support.redis_server import RedisServer, needs_redis
 
 import roboflow_async._engine.pace.key_stretching
-from roboflow_async import Pacer, RateLimiterUnavailableError, RedisRateLimiter, RoboflowClient
+from roboflow_async import Pacer, RateLimiterUnavailableError, RedisRateLimiter
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.pace.key_stretching import stretch
 from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.redis_connection import RedisConnection
 from roboflow_async._engine.pace.redis_limiter import _RedisLedger
+from roboflow_async._engine.runtime import Engine
+from roboflow_async._engine.settings import Settings
 
 NAME = "attacked"
 BOOKED_UNDER = f"roboflow-async:ceiling:{NAME}"
@@ -324,18 +326,14 @@ def test_of_twenty_clients_of_one_key_it_is_made_once_and_in_a_thread(
     async def main() -> None:
         before, key = set(kept), f"{KEY}{time.time_ns()}"
         async with RedisRateLimiter(attacked.url) as limiter:
-            clients = [
-                RoboflowClient(key, api_url="http://localhost:1", limiter=limiter)
-                for _ in range(20)
-            ]
+            options: Any = {"api_key": key, "api_url": "http://localhost:1", "limiter": limiter}
+            engines = [Engine(Settings.resolve(options)) for _ in range(20)]
             assert set(kept) == before  # nothing takes long when a client is made
-            turns = asyncio.gather(*(client._pacer.acquire() for client in clients))
+            turns = asyncio.gather(*(engine.pacer.acquire() for engine in engines))
             passes_until_it_is_made = 0
             while not turns.done():
                 await asyncio.sleep(0)
                 passes_until_it_is_made += set(kept) == before
-            for client in clients:
-                await client.aclose()
         assert len(set(kept) - before) == 1
         assert passes_until_it_is_made > 20  # in the loop, it would be 2 or 3
 

@@ -28,6 +28,8 @@ from roboflow_async import (
 )
 from roboflow_async._engine.pace.ledger import BookedTurn
 from roboflow_async._engine.pace.redis_connection import _Url
+from roboflow_async._engine.runtime import Engine
+from roboflow_async._engine.settings import Settings
 from roboflow_async.testing.meter import busiest_window
 
 pytestmark = pytest.mark.anyio
@@ -230,10 +232,10 @@ async def test_other_keys_and_other_hosts_have_ceilings_of_their_own_unless_name
                 ("b" * 20, "http://a"),
                 ("a" * 20, "http://b"),
             ):
-                client = RoboflowClient(key, api_url=url, limiter=limiter)
-                await client._pacer.acquire()
-                await client._pacer.acquire()
-                await client.aclose()
+                options_of_client: Any = {"api_key": key, "api_url": url, "limiter": limiter}
+                pacer = Engine(Settings.resolve(options_of_client)).pacer
+                await pacer.acquire()
+                await pacer.acquire()
         found = len(await onlooker.keys("*"))
         await onlooker.aclose()
         return found

@@ -1,5 +1,7 @@
 """Arguments and environment."""
 
+import dataclasses
+import inspect
 from typing import Any
 
 import pytest
@@ -7,14 +9,35 @@ from conftest import KEY
 
 from roboflow_async import ConfigurationError, Pacer, RoboflowClient
 from roboflow_async._engine.http.proxy_and_tls import resolve_proxy
-from roboflow_async._engine.settings import Settings
+from roboflow_async._engine.runtime import Engine
+from roboflow_async._engine.settings import AppOptions, ClientOptions, Settings
+from roboflow_async.cli.options import connect
 
 LOCAL = "http://127.0.0.1:9001"
 
 
 def settings(**arguments: Any) -> Settings:
-    client = RoboflowClient(arguments.pop("api_key", KEY), **arguments)
-    return client._settings
+    options: Any = {"api_key": KEY, **arguments}
+    return Settings.resolve(options)
+
+
+def test_a_knob_is_the_same_everywhere() -> None:
+    """The client's signature, the settings, an app's options: names and defaults."""
+    knobs = dict(inspect.signature(RoboflowClient).parameters)
+    fields = {field.name: field.default for field in dataclasses.fields(Settings)}
+    assert set(knobs) == set(fields) == set(ClientOptions.__annotations__)
+    assert set(AppOptions.__annotations__) == set(knobs) - {"allow_paths"}
+    for name, default in fields.items():
+        if default is not dataclasses.MISSING:
+            assert knobs[name].default == default, name
+
+
+def test_the_command_line_has_the_defaults_of_the_client() -> None:
+    knobs = {**inspect.signature(RoboflowClient).parameters}
+    options = inspect.signature(connect).parameters
+    assert options["rps"].default == knobs["requests_per_second"].default
+    assert options["timeout"].default == knobs["timeout"].default
+    assert options["transport"].default == knobs["transport"].default
 
 
 def test_the_key_falls_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +175,8 @@ def test_the_key_goes_where_the_host_reads_it(host: str, where: str) -> None:
 
 def test_the_key_is_in_no_repr() -> None:
     client = RoboflowClient(KEY, api_url=LOCAL)
-    for thing in (client, client._settings, client._key, client.workflow("w", "f")):
+    engine = Engine(settings(api_url=LOCAL))
+    for thing in (client, engine, engine.settings, engine.key, client.workflow("w", "f")):
         assert KEY not in repr(thing)
         assert KEY not in str(thing)
 
