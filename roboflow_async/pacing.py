@@ -20,11 +20,12 @@ from typing import Final
 from aiolimiter import AsyncLimiter
 
 from roboflow_async.checks import check_number
+from roboflow_async.cooldown import Cooldown
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.limiters import RateLimiter, SentTurn, ToldRateLimiter
 from roboflow_async.pace_law import PaceLaw
 
-__all__ = ["LEAST_DISTANCE", "LONGEST_COOLDOWN", "Pacer", "Turn", "turns_to_remember"]
+__all__ = ["LEAST_DISTANCE", "Pacer", "Turn", "turns_to_remember"]
 
 # The share of every second that is given up, so that the ceiling holds where it is counted: of 21
 # requests the first may arrive late and the last early by some milliseconds.
@@ -55,7 +56,6 @@ _USUAL_OF: Final = 8
 _LONGEST_USUAL: Final = 0.005
 
 _WINDOW: Final = 1.0  # seconds; the API counts requests in a rolling second
-LONGEST_COOLDOWN: Final = 3600.0  # seconds
 
 
 def turns_to_remember(ceiling: float) -> int:
@@ -147,9 +147,7 @@ class Pacer:
         self._passed_at = self._emptied_at = -inf  # the bucket: by a turn, of an idle time
         self._follows_idleness = False  # the last turn: nobody had waited for it
         self._behind = 0.0  # seconds that wake-ups were late beyond what is afforded
-        self._cooldown_until = -inf
-        self._wave_began = -inf  # the last wave of 429s
-        self._waves = 0  # since the last success
+        self._cooldown = Cooldown()
 
     def _clock(self) -> float:
         # Made per running loop: AsyncLimiter's timers and times belong to one.
@@ -180,7 +178,7 @@ class Pacer:
     @property
     def cooldown(self) -> float:
         """Seconds of the present cooldown that are left."""
-        own = max(self._cooldown_until - self._loop.time(), 0.0) if self._loop else 0.0
+        own = max(self._cooldown.until - self._loop.time(), 0.0) if self._loop else 0.0
         return max(own, self._told.cooldown) if self._told is not None else own
 
     def expected_wait(self, ahead: int) -> float:
@@ -202,11 +200,11 @@ class Pacer:
         # One at a time: each wait below is for the turns that were given before.
         async with self._turnstile:
             while True:
-                wave = self._wave_began
+                until = self._cooldown.until
                 if (pause := self.cooldown) > 0:
                     await asyncio.sleep(pause)
                 booked = await self._take(demand)
-                if wave == self._wave_began:  # else a 429 came in while this one waited
+                if until == self._cooldown.until:  # else a 429 came in while this one waited
                     break
             turn = Turn(asyncio.get_running_loop().time, booked, self._note_sent)
             self._turns.append(turn)
@@ -329,7 +327,7 @@ class Pacer:
 
     def succeeded(self) -> None:
         """Say that the server answered a request with something other than a 429."""
-        self._waves = 0
+        self._cooldown.succeeded()
 
     def rejected(
         self, *, sent_at: float, retry_after: float | None, backoff: Callable[[int], float]
@@ -337,29 +335,24 @@ class Pacer:
         """Say that the server answered a request with 429: all sending pauses.
 
         Requests that were in flight when a wave of 429s began belong to that wave: they
-        lengthen the cooldown if their `Retry-After` does, and are not counted again.
+        lengthen the cooldown if their `Retry-After` does, or if it was short because the first
+        seemed to stand alone, and are not counted again.
 
         Args:
             sent_at: when that request was sent (the loop's clock).
             retry_after: seconds that the server asked for, or None.
-            backoff: gives the seconds to wait when the server named none, for the n-th wave
-                in a row (from 1).
+            backoff: gives the seconds to wait when the server named none: for the n-th wave in a
+                row, from 1; and 0 for a first 429 that seems to stand alone.
         """
         now = self._clock()
-        is_new = sent_at > self._wave_began
-        if not is_new and retry_after is None:
+        is_new, wait = self._cooldown.rejected(
+            now=now, sent_at=sent_at, retry_after=retry_after, backoff=backoff
+        )
+        if not is_new and not wait:
             return
-        wait = 0.0
-        if is_new:
-            self._wave_began = now
-            self._waves += 1
-            wait = backoff(self._waves)
-        if retry_after is not None:
-            wait = min(retry_after, LONGEST_COOLDOWN)
-        self._cooldown_until = max(self._cooldown_until, now + wait)
         if self._told is not None:
             self._told.rejected(sent_ago=now - sent_at, wait=wait)
             return
         if is_new and self.requests_per_second is not None:
             self._law.rejected(sent_at, self._sent_between)
-        self._law.resume_at = self._cooldown_until
+        self._law.resume_at = self._cooldown.until

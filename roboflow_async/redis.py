@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
 from roboflow_async.checks import check_number
+from roboflow_async.cooldown import LONGEST_COOLDOWN
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.key_stretching import stretched
 from roboflow_async.ledger import Grant, LedgerLostError
 from roboflow_async.pace_law import CONSTANTS
-from roboflow_async.pacing import LEAST_DISTANCE, LONGEST_COOLDOWN, turns_to_remember
+from roboflow_async.pacing import LEAST_DISTANCE, turns_to_remember
 from roboflow_async.shared_ceiling import SharedCeiling
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from contextlib import suppress
 from math import inf, isfinite
 from typing import Final
 
+from roboflow_async.cooldown import LONGEST_COOLDOWN
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.ledger import BookedTurn, Grant, Ledger, LedgerClock, LedgerLostError
 from roboflow_async.outage import Outage
-from roboflow_async.pacing import LONGEST_COOLDOWN, Pacer
+from roboflow_async.pacing import Pacer
 
 __all__ = ["SharedCeiling"]
 
