@@ -116,6 +116,30 @@ class Distance:
         return self.rate * seconds
 
 
+class Late:
+    """Another limit, whose server is kept from reading by so much in a tenth of all cases."""
+
+    def __init__(self, limit: Limit, most: float) -> None:
+        self.limit, self.most, self.chance = limit, most, random.Random(7)
+
+    def allows(self, now: float) -> bool:
+        is_late = self.chance.random() < 0.1
+        return self.limit.allows(now + is_late * self.chance.uniform(0, self.most))
+
+    def total(self, seconds: float) -> float:
+        return self.limit.total(seconds)
+
+
+class CountingAll(Sliding):
+    """What it rejects counts, too: who goes on sending is never let through again."""
+
+    def allows(self, now: float) -> bool:
+        is_allowed = super().allows(now)
+        if not is_allowed:
+            self.log.append(now)
+        return is_allowed
+
+
 class Stray:
     """Rejects these requests alone."""
 
@@ -260,6 +284,16 @@ LIMITERS = {
     "sliding, 7, Retry-After: 1": Case(sliding(7), retry_after=1.0),
     "fixed, 10, Retry-After: 1": Case(lambda: Fixed(10), retry_after=1.0),
     "sliding, 7, 4 slots": Case(sliding(7), latency=0.3, slots=4),
+    "20, then 2, then 20 again": Case(lambda: Sliding((100, 20), (200, 2), (inf, 20))),
+    "bucket of 15 a second, 5 at once": Case(lambda: Bucket(15, 5)),
+    "30 in a fixed 2 s": Case(lambda: Fixed(30, 2)),
+    "sliding, 3, latency 1 s": Case(sliding(3), latency=1.0),
+    "another client takes 5 of 12": Case(lambda: Shared(12, 5)),
+    "sliding, 7, counts what it rejects": Case(lambda: CountingAll((inf, 7))),
+    "sliding, 12, read up to 50 ms late": Case(lambda: Late(Sliding((inf, 12)), 0.05)),
+    "distance, 20, read up to 4 ms late": Case(lambda: Late(Distance(20), 0.004), latency=0.002),
+    "4 at once, each for 0.3 s": Case(lambda: Sliding((inf, 4), window=0.3), latency=0.3),
+    "strays, one in 100": Case(lambda: Stray(*random.Random(3).sample(range(6000), 60))),
     "no limit below the ceiling": Case(sliding(20)),
 }
 

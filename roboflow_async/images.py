@@ -26,6 +26,7 @@ from roboflow_async.file_objects import (
     is_bytes_like,
     read_file_object,
 )
+from roboflow_async.many_images import is_one_file
 from roboflow_async.pixels import encode_array, encode_pillow, is_array, is_pillow
 from roboflow_async.shortages import ShortageError, is_shortage, lacks_descriptors
 from roboflow_async.signatures import check_content
@@ -258,7 +259,8 @@ class ImageLoader:
             return encode_pillow(value), "the given PIL image"
         raise ImageError(
             f"an image cannot be of type {type(value).__name__}: give a path, a URL, bytes, a "
-            "binary file object, Image.from_base64(...), a numpy array or a PIL image."
+            "binary file object, Image.from_base64(...), a numpy array or a PIL image"
+            f"{'; of a response, give its .content' if is_one_file(value) else ''}."
         )
 
     def _read_file(self, value: str | PathLike[str], most: int) -> tuple[bytes, str]:

@@ -10,6 +10,7 @@ from roboflow_async.encoding import EncodedImage, ImageURL
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError, RoboflowError
 from roboflow_async.images import ImageInput, ImageLoader, is_image
 from roboflow_async.jsontypes import JSONObject
+from roboflow_async.many_images import is_one_file
 from roboflow_async.priority import Priority
 from roboflow_async.responses import Answer, parse_workflow_outputs
 from roboflow_async.results import Result, WarmUpReport
@@ -197,7 +198,7 @@ class Workflow(Target[Output]):
 
     async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:
         if isinstance(value, (list, tuple)) or (
-            not is_image(value) and isinstance(value, Iterable)
+            not is_image(value) and not is_one_file(value) and isinstance(value, Iterable)
         ):
             raise ImageError(
                 "run and stream take one image for each output: give the images of a list one "
