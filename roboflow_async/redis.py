@@ -193,7 +193,7 @@ class _RedisLedger:
         """A grant as the script gives it; what somebody else put there may not stop us for ever."""
         numbers = cast("list[object]", reply) if isinstance(reply, list) else []
         whole = [number for number in numbers if type(number) is int and 0 <= number < 2**63]
-        if not len(whole) == len(numbers) == 4 + turns:
+        if not (len(whole) == len(numbers) and 4 < len(numbers) <= 4 + turns):
             raise LedgerLostError("a reply that is not the script's")
         now, pace, cooldown, first, *due = whole
         grant = Grant(
