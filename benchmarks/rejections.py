@@ -16,6 +16,11 @@ Some rows (10 seeds, 300 s), used and rejected:
 | bucket of 60 a minute         | 99.6 %, 8.2            | 99.7 %, 4.8 |
 | 60 in a fixed minute          | 100.0 %, 9.7           | 100.0 %, 9.3 |
 | 60 in a sliding minute        | 90.0 %, 9.9            | 87.5 %, 10.2 |
+| 20, then 2, then 20 again     | 87.6 %, 0.4            | 90.3 %, 0.3 |
+| bucket of 15/s, 5 at once     | 91.8 %, 0.3            | 99.3 %, 0.3 |
+| 30 in a fixed 2 s             | 87.5 %, 0.5            | 95.4 %, 0.6 |
+| sliding, 3, latency 1 s       | 75.6 %, 6.7            | 91.8 %, 5.7 |
+| another client takes 5 of 12  | 80.5 %, 1.3            | 97.4 %, 0.9 |
 """
 
 import argparse
