@@ -34,7 +34,7 @@ LAYERS = [
     "retry", "shared_ceiling", "outage", "ledger", "pacing", "pace_law", "concurrency_law",
     "limiters",
     "workflow_request", "model_options", "model_aliases", "predictions", "answers", "supervision",
-    "validation", "bounded_validation", "responses", "large_json", "protocol", "scaling", "outputs",
+    "validation", "bounded_validation", "responses", "large_json", "thrift", "protocol", "scaling", "outputs",
     "images", "many_images", "file_objects", "shortages", "encoding", "downsizing", "png_strips",
     "picture_size", "pixels", "pixel_budget",
     "eight_bits", "pillow", "signatures", "results", "file_names", "config", "regions", "urls",
