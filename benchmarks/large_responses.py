@@ -4,7 +4,8 @@
 
 Each goes over loopback to a client in a process of its own, in which a task ticks every millisecond
 meanwhile. "hold" is the longest time between two ticks until the output has been thrown away, as
-far as the process worked in it, so that other processes do not count; "memory" how much the peak of the process rose, also as a multiple of the response's size.
+far as the process worked in it, so that other processes do not count; "memory" how much the peak of
+the process rose, also as a multiple of the response's size.
 """
 
 import argparse
@@ -53,9 +54,7 @@ DETECTION: Final = (
     b'{"x":1021.5,"y":456.5,"width":120.0,"height":80.0,"confidence":0.8765432,"class":"car",'
     b'"class_id":2,"detection_id":"6e1b0ff6-6c9e-4bcb-9e4f-1d3d3e0c7a11"}'
 )
-KEYPOINT: Final = (
-    b'{"x":1021.5,"y":456.5,"confidence":0.8765432,"class":"left_eye","class_id":2}'
-)
+KEYPOINT: Final = b'{"x":1021.5,"y":456.5,"confidence":0.8765432,"class":"left_eye","class_id":2}'
 
 
 def of_keypoints(item: bytes) -> Callable[[int], bytes]:
@@ -66,7 +65,7 @@ def distinct(form: bytes, of: Any = of_output) -> Callable[[int], bytes]:
     """A list of items in which no number is there twice."""
 
     def body(size: int) -> bytes:
-        before, after = of(b"#")(10).split(b"#")[:: 1][0], b"]}]}"
+        before, after = of(b"#")(10).split(b"#")[::1][0], b"]}]}"
         count = size // (len(form % (1000, 1, 1000, 1)) + 1)
         items = (form % (1000 + n // 997, n % 997, 1000 + n // 991, n % 991) for n in range(count))
         return before + b",".join(items) + after
@@ -98,7 +97,7 @@ def pose(points: int) -> bytes:
     return DETECTION[:-1] + b',"keypoints":[' + b",".join([KEYPOINT] * points) + b"]}"
 
 
-def distinct_classes(by_name: bool) -> Callable[[int], bytes]:
+def distinct_classes(*, by_name: bool) -> Callable[[int], bytes]:
     def body(size: int) -> bytes:
         if by_name:
             form = '"class %06d":{"confidence":0.00%06d,"class_id":%06d}'
@@ -110,7 +109,7 @@ def distinct_classes(by_name: bool) -> Callable[[int], bytes]:
             found = '{"predictions":{' + found + '},"predicted_classes":[]}'
         else:
             found = '{"predictions":[' + found + '],"top":"a","confidence":1}'
-        return found.replace(':0', ':1').replace(':1.', ':0.').encode()
+        return found.replace(":0", ":1").replace(":1.", ":0.").encode()
 
     return body
 
@@ -192,20 +191,20 @@ BODIES: Final[dict[str, tuple[str, Callable[[int], bytes]]]] = {
     "triangles": ("instance-segmentation", of_prediction(outline(3))),
     "small points": ("instance-segmentation", of_points(b'{"x":1,"y":1}')),
     "distinct points in outlines": (
-        "instance-segmentation", distinct(b'{"x":%d.%03d,"y":%d.%03d}', of_points)
+        "instance-segmentation",
+        distinct(b'{"x":%d.%03d,"y":%d.%03d}', of_points),
     ),
     "masks": ("instance-segmentation", of_prediction(mask(b'"' + b"abc1" * 500 + b'"'))),
-    "masks in lists": (
-        "instance-segmentation", of_prediction(mask(b"[" + b"1234," * 500 + b"1]"))
-    ),
+    "masks in lists": ("instance-segmentation", of_prediction(mask(b"[" + b"1234," * 500 + b"1]"))),
     "poses": ("keypoint-detection", of_prediction(pose(17))),
     "one pose": ("keypoint-detection", of_keypoints(KEYPOINT)),
     "one small pose": (
-        "keypoint-detection", of_keypoints(b'{"x":1,"y":1,"confidence":1,"class":"a"}')
+        "keypoint-detection",
+        of_keypoints(b'{"x":1,"y":1,"confidence":1,"class":"a"}'),
     ),
-    "classes": ("classification", distinct_classes(False)),
+    "classes": ("classification", distinct_classes(by_name=False)),
     "small classes": ("classification", of_prediction(b'{"class":"a","confidence":1}')),
-    "classes by name": ("classification", distinct_classes(True)),
+    "classes by name": ("classification", distinct_classes(by_name=True)),
     "a semantic mask": ("semantic-segmentation", semantic),
     "an error": ("error", of_output(b"[]")),
 }
@@ -309,12 +308,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=float, nargs="+", default=[1, 4, 32])
     parser.add_argument("--json", action="store_true", help="lines of JSON instead of a table")
-    parser.add_argument("--only", help="kinds whose name has this")
+    parser.add_argument("--only", help="the kind of this name, or those whose name has this")
     options = parser.parse_args()
     for megabytes in options.megabytes:
         size = int(megabytes * MIB)
         for kind in BODIES:
-            if options.only and options.only not in kind:
+            if (
+                options.only
+                and kind != options.only
+                and (options.only in BODIES or options.only not in kind)
+            ):
                 continue
             found = measure(kind, size - 1000)
             if options.json:

@@ -106,27 +106,31 @@ def _bounded(schema: Any, *, is_last: bool) -> Any:
         return {name: _bounded(field, is_last=is_last) for name, field in node.items()}
     is_last = is_last and kind != "union"
     if kind == "definitions" and is_last:
-        again = _references(node["schema"], within=False)
-        definitions = {item["ref"]: item for item in node["definitions"]}
-        for item in node["definitions"]:
-            again |= _references(item, within=False)
-        while more := {
-            name for ref in again for name in _references(definitions[ref], within=True)
-        } - again:
-            again |= more
-        return {
-            "type": kind,
-            "schema": _bounded(node["schema"], is_last=True),
-            "definitions": [
-                _bounded(item, is_last=item["ref"] not in again) for item in node["definitions"]
-            ],
-        }
+        return _bounded_definitions(node)
     copy = {
         name: _bounded(item, is_last=is_last) if name in _INNER else item
         for name, item in node.items()
     }
-    if kind not in _LISTS:
-        return copy
+    return _in_steps(copy, is_last=is_last) if kind in _LISTS else copy
+
+
+def _bounded_definitions(node: dict[str, Any]) -> Any:
+    """Those that a union refers to, at once or through others, are tried, too."""
+    definitions = {item["ref"]: item for item in node["definitions"]}
+    again = _references([node["schema"], node["definitions"]], within=False)
+    while (more := _references([definitions[name] for name in again], within=True)) - again:
+        again |= more
+    return {
+        **node,
+        "schema": _bounded(node["schema"], is_last=True),
+        "definitions": [
+            _bounded(item, is_last=item["ref"] not in again) for item in node["definitions"]
+        ],
+    }
+
+
+def _in_steps(copy: dict[str, Any], *, is_last: bool) -> Any:
+    kind = copy["type"]
     if kind in ("set", "frozenset", "tuple"):
         copy["fail_fast"] = True
     if kind not in ("list", "dict") or copy.get("strict"):
@@ -210,32 +214,30 @@ def _list_in_steps(value: Any, check: _Handler, *, stops: bool, is_last: bool) -
     if not isinstance(value, list):
         return check(value)
     given = cast("list[Any]", value)
-    thrift = _thrift.get()
     if len(given) <= _AT_ONCE:
-        checked = check(given)
-        if thrift is not None:
-            thrift.made(checked)
-            if is_last:
-                given.clear()
-        return checked
+        return _checked_items(given, 0, check, is_last=is_last)
     items: list[Any] = []
     problems = _Problems()
     for start in range(0, len(given), _AT_ONCE):
         try:
-            checked = check(given[start : start + _AT_ONCE])
-            if thrift is not None:
-                thrift.made(checked)
-                if is_last:
-                    given[start : start + _AT_ONCE] = [None] * len(checked)
+            items += _checked_items(given, start, check, is_last=is_last)
         except pydantic.ValidationError as error:
             problems.add(error, start)
             if stops or problems.count >= _ENOUGH:
                 break
-        else:
-            items += checked
     if problems.count:
         raise problems.error()
     return items
+
+
+def _checked_items(given: list[Any], start: int, check: _Handler, *, is_last: bool) -> Any:
+    checked = check(given[start : start + _AT_ONCE])
+    thrift = _thrift.get()
+    if thrift is not None:
+        thrift.made(checked)
+        if is_last:
+            given[start : start + _AT_ONCE] = [None] * len(checked)
+    return checked
 
 
 def _dict_in_steps(value: Any, check: _Handler) -> Any:

@@ -119,8 +119,8 @@ class Weight:
 
     @property
     def is_heavy(self) -> bool:
-        """Whether it may take more memory than it may."""
-        return self.bytes_in_memory > memory_allowed(self.size)
+        """Whether it may take half the memory that is allowed, or more."""
+        return self.bytes_in_memory > memory_allowed(self.size) // 2
 
 
 def parse_in_pieces(content: bytes | bytearray, thrift: Thrift | None = None) -> Any:

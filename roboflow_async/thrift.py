@@ -26,9 +26,9 @@ _LONGEST_KEPT: Final = 64  # characters
 
 _LIST: Final = 72
 _SPLIT_DICT: Final = 96
-_MODEL: Final = 176  # with its empty `model_extra`
+_MODEL: Final = 200  # with its empty `model_extra`
 _SLOTS: Final = 32
-_MEMBER: Final = 600  # of three dicts, with its name and the object that was parsed
+_MEMBER: Final = 800  # of three dicts, with its name and the object that was parsed
 _PLACE: Final = 8  # of a value, in whatever holds it
 _ZERO: Final = 0.0
 _MINUS_ZERO: Final = -0.0
