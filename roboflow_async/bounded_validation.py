@@ -154,8 +154,9 @@ def _in_steps(copy: dict[str, Any], *, is_last: bool) -> Any:
 
 def _references(schema: Any, *, within: bool) -> set[str]:
     """The definitions that unions refer to, or all that are (`within`)."""
+    items: Any = schema
     if isinstance(schema, (list, tuple)):
-        items: Any = schema
+        pass
     elif isinstance(schema, dict):
         node = cast("dict[str, Any]", schema)
         if node.get("type") == "definition-ref":

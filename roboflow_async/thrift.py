@@ -7,7 +7,6 @@ estimate from the text alone would have to refuse outlines that servers do send.
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
 from typing import Any, Final
 
 import pydantic
@@ -100,9 +99,10 @@ class Thrift:
         Raises:
             TooMuchMemoryError: all takes more than the room.
         """
-        if isinstance(value, dict):
+        kind: Any = type(value)
+        if kind is dict:
             return self._dict(value)
-        if isinstance(value, list):
+        if kind is list:
             self._take(_LIST)
         return self._scalar(value)
 
@@ -114,12 +114,13 @@ class Thrift:
         """
         for item in items:
             kind: Any = type(item)
+            slots: tuple[str, ...] | None = getattr(kind, "__slots__", None)
             if isinstance(item, pydantic.BaseModel):
                 self._make_small(item)
-            elif is_dataclass(kind):
-                for name in kind.__slots__:
+            elif slots:  # a dataclass
+                for name in slots:
                     object.__setattr__(item, name, self._scalar(getattr(item, name)))
-                self._taken += _SLOTS + _PLACE * len(kind.__slots__)
+                self._taken += _SLOTS + _PLACE * len(slots)
             elif isinstance(item, (list, dict)):
                 self._taken += _LIST
             else:
@@ -146,7 +147,7 @@ class Thrift:
         self._taken += _MODEL
 
     def _value(self, value: Any) -> Any:
-        kind = type(value)
+        kind: Any = type(value)
         if kind is list:
             return self._list(value)
         if kind is dict:
@@ -180,16 +181,17 @@ class Thrift:
         return small
 
     def _scalar(self, value: Any) -> Any:
-        kept = self._kept.get(type(value))
+        kind: Any = type(value)
+        kept = self._kept.get(kind)
         if kept is None:
             return value  # True, False, None; or a container, which is counted where it is made
         if value == 0:
-            return value if type(value) is int else self._zero(value)
+            return value if kind is int else self._zero(value)
         found = kept.get(value)
         if found is not None:
             return found
         self._taken += (sys.getsizeof(value) + 15) & ~15
-        if len(kept) < _MOST_KEPT and (type(value) is not str or len(value) <= _LONGEST_KEPT):
+        if len(kept) < _MOST_KEPT and (kind is not str or len(value) <= _LONGEST_KEPT):
             kept[value] = value
         return value
 
