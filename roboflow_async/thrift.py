@@ -7,7 +7,7 @@ estimate from the text alone would have to refuse outlines that servers do send.
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pydantic
 
@@ -42,8 +42,11 @@ def memory_allowed(size: int) -> int:
     return max(_TIMES_ITS_SIZE * size - _BESIDE, _ALWAYS)
 
 
-class TooMuchMemoryError(ValueError):
-    """The values of a response take more memory than it may."""
+class TooMuchMemoryError(Exception):
+    """The values of a response take more memory than it may.
+
+    No `ValueError`: pydantic would take that for a value that does not fit.
+    """
 
 
 class _Names:
@@ -99,7 +102,7 @@ class Thrift:
         Raises:
             TooMuchMemoryError: all takes more than the room.
         """
-        kind: Any = type(value)
+        kind = cast("type[Any]", type(value))
         if kind is dict:
             return self._dict(value)
         if kind is list:
@@ -113,7 +116,7 @@ class Thrift:
             TooMuchMemoryError: all takes more than the room.
         """
         for item in items:
-            kind: Any = type(item)
+            kind = cast("type[Any]", type(item))
             slots: tuple[str, ...] | None = getattr(kind, "__slots__", None)
             if isinstance(item, pydantic.BaseModel):
                 self._make_small(item)
@@ -147,7 +150,7 @@ class Thrift:
         self._taken += _MODEL
 
     def _value(self, value: Any) -> Any:
-        kind: Any = type(value)
+        kind = cast("type[Any]", type(value))
         if kind is list:
             return self._list(value)
         if kind is dict:
@@ -181,7 +184,7 @@ class Thrift:
         return small
 
     def _scalar(self, value: Any) -> Any:
-        kind: Any = type(value)
+        kind = cast("type[Any]", type(value))
         kept = self._kept.get(kind)
         if kept is None:
             return value  # True, False, None; or a container, which is counted where it is made

@@ -107,6 +107,12 @@ def test_values_that_take_more_than_there_is_room_for_end_the_parsing() -> None:
         parse_in_pieces(content, Thrift(100_000))
 
 
+def test_predictions_that_take_more_are_told_so_and_not_that_they_do_not_fit() -> None:
+    given = {"predictions": [{"class": str(i), "confidence": 0.5} for i in range(2000)]}
+    with pytest.raises(TooMuchMemoryError):
+        bounded_validation(pydantic.TypeAdapter(Classification), given, Thrift(100_000))
+
+
 class Kept(pydantic.BaseModel):
     """As users write them: it looks at what it was made of, and has a part of it twice."""
 
