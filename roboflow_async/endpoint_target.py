@@ -162,4 +162,6 @@ class EndpointTarget(Target[AnswerT], Generic[RequestT, AnswerT]):
 
     def _parse(self, prepared: Prepared, answer: Answer) -> AnswerT:  # noqa: ARG002
         output = parse_object(answer)
-        return validated_answer(output, self._answers, answer, self._endpoint.answer.__name__)
+        kind = self._endpoint.answer
+        is_ours = kind.__module__.startswith("roboflow_async.")
+        return validated_answer(output, self._answers, answer, kind.__name__, is_ours=is_ours)

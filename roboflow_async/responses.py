@@ -26,6 +26,7 @@ from roboflow_async.jsontypes import JSONObject, is_array, is_container, is_obje
 from roboflow_async.large_json import Weight, parse_in_pieces
 from roboflow_async.plain_text import plain_text
 from roboflow_async.protocol import KeyPlacement
+from roboflow_async.thrift import Thrift, TooMuchMemoryError, memory_allowed
 
 __all__ = [
     "Answer",
@@ -37,6 +38,7 @@ __all__ = [
     "parse_retry_after",
     "parse_workflow_outputs",
     "status_error",
+    "too_much",
     "unexpected",
 ]
 
@@ -168,24 +170,34 @@ def parse_json(answer: Answer) -> Any:
     if content[:3] == codecs.BOM_UTF8:  # removeprefix would copy a bytearray without one, too
         content = content[3:]
     weight = Weight(content) if len(content) > _LARGE else None
-    if weight is not None and (too_much := weight.too_much(answer.allowed)):
-        raise ResponseError(
-            f"the response (HTTP {answer.status_code}, {len(content):,} bytes) holds {too_much}: "
-            "leave outputs out (excluded_fields=), ask for masks instead of polygons "
-            "(response_mask_format='rle'), or allow more (max_response_bytes=).",
-            status_code=answer.status_code,
-            request_id=answer.request_id,
-        )
+    if weight is not None and (what := weight.too_much(answer.allowed)):
+        raise too_much(answer, what)
     try:
         if weight is None or weight.is_light:
             value: Any = pydantic_core.from_json(content, allow_inf_nan=False)
         else:
-            value = parse_in_pieces(content)
+            thrift = Thrift(memory_allowed(weight.size)) if weight.is_heavy else None
+            value = parse_in_pieces(content, thrift)
         _check_finite(value)
         return value
+    except TooMuchMemoryError:
+        raise too_much(answer) from None
     except ValueError as error:
         kind = "HTML" if "html" in answer.headers.get("content-type", "") else str(error)[:120]
         raise unexpected(answer, f"it is not JSON ({kind})") from None
+
+
+def too_much(answer: Answer, what: str = "") -> ResponseError:
+    """The error for a response that would fill the memory."""
+    more = ", or allow more (max_response_bytes=)" if what else ""
+    return ResponseError(
+        f"the response (HTTP {answer.status_code}, {len(answer.content):,} bytes) holds "
+        f"{what or 'values that take ten times as much memory'}: leave outputs out "
+        "(excluded_fields=), ask for masks instead of polygons (response_mask_format='rle')"
+        f"{more}.",
+        status_code=answer.status_code,
+        request_id=answer.request_id,
+    )
 
 
 def _check_finite(value: Any) -> None:

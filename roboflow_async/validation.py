@@ -9,7 +9,8 @@ import pydantic_core
 
 from roboflow_async.bounded_validation import MORE, bounded_validation, problem_count
 from roboflow_async.errors import ConfigurationError, ResponseError
-from roboflow_async.responses import Answer
+from roboflow_async.responses import Answer, is_large, too_much
+from roboflow_async.thrift import Thrift, TooMuchMemoryError, memory_allowed
 
 __all__ = ["adapter_of", "validated_answer", "validated_arguments"]
 
@@ -37,7 +38,12 @@ def _adapter_of(output_type: Any) -> pydantic.TypeAdapter[Any]:
 
 
 def validated_answer(
-    value: object, adapter: pydantic.TypeAdapter[Output], answer: Answer, what: str
+    value: object,
+    adapter: pydantic.TypeAdapter[Output],
+    answer: Answer,
+    what: str,
+    *,
+    is_ours: bool = False,
 ) -> Output:
     """A part of an answer as the type that it should have.
 
@@ -46,17 +52,25 @@ def validated_answer(
         adapter: of the type.
         answer: for the error.
         what: for the error: the type.
+        is_ours: whether all types in it are frozen, and keep nothing of the value: of a large
+            answer, the value's lists are emptied then.
 
     Raises:
-        ResponseError: it does not fit.
+        ResponseError: it does not fit, or takes too much memory.
     """
+    size = len(answer.content)
+    thrift = Thrift(memory_allowed(size)) if is_ours and is_large(answer) else None
     try:
-        return bounded_validation(adapter, value)
+        return bounded_validation(adapter, value, thrift)
+    except TooMuchMemoryError:
+        problems = ""
     except pydantic.ValidationError as error:
         problems = _problems(error)
     # Raised outside of the handler: pydantic's error holds the input, and would hang on ours. So
     # would this frame's.
     del value
+    if not problems:
+        raise too_much(answer)
     raise ResponseError(
         f"the output does not fit {what}: {problems}.",
         status_code=answer.status_code,

@@ -15,6 +15,7 @@ from json_texts import contents, encoded, numbers, valid
 from roboflow_async import RoboflowError, large_json, responses
 from roboflow_async.protocol import KeyPlacement
 from roboflow_async.responses import Answer, output_of, parse_json, parse_workflow_outputs
+from roboflow_async.thrift import Thrift
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 KEY = KeyPlacement("rf_SECRETkey0123456789", "header")
@@ -70,6 +71,8 @@ def test_valid_json_is_the_same_in_pieces_of_any_size(value: Any, size: int) -> 
         except UnicodeError:
             return  # halves of surrogate pairs
         assert large_json.parse_in_pieces(content) == value
+        small = large_json.parse_in_pieces(content, Thrift(1 << 30))
+        assert repr(small) == repr(pydantic_core.from_json(content))
 
 
 @given(contents, st.integers(300, 599), st.dictionaries(
