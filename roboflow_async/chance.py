@@ -25,7 +25,7 @@ _GIVEN_UP: Final = 1e-7
 _BLAMED: Final = (1e-4, 3)
 _DOUBTED: Final = (1e-3, 2)
 _SUSPICIOUS: Final = 2  # such failures: it may be one of those
-_EXCLUDED: Final = 3  # such failures: it tells nothing of the chance of others
+_EXCLUDED: Final = 2  # such failures: it tells nothing of the chance of others
 
 
 class Chance:

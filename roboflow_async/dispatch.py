@@ -319,6 +319,8 @@ class Dispatcher:
         self._chance.failed(record, sent_at)
         if not retry or self._chance.suspects(record) or not may_be_a_refusal(error):
             return False
+        if (record.failures or record.refusals) and not self._refusals.are_a_limiter:
+            return False  # a few inputs that always fail are no limiter
         return self._refusals.refused(sent_at, self._clock())
 
     def _rejected(self, error: APIStatusError, sent_at: float) -> None:
