@@ -73,7 +73,7 @@ def _json(value: object) -> str:
 
 @contextmanager
 def nginx(core: int, *, limit: int | None = None, status: int = 429) -> Iterator[str]:
-    """Its base URL while it runs on one core.
+    """Its base URL while it runs: on one core, or with a limit on any.
 
     With a limit of so many requests per second and no burst, it answers that status to each that
     comes sooner than 1/limit after the last that it let through.
@@ -97,7 +97,8 @@ def nginx(core: int, *, limit: int | None = None, status: int = 429) -> Iterator
             )
         )
         command = [program, "-c", str(configuration), "-p", folder]
-        process = subprocess.Popen(on_core(core, command), stderr=subprocess.DEVNULL)
+        command = before_all_others(command) if limit else on_core(core, command)
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             _wait_for(port, process)
             yield f"http://127.0.0.1:{port}"
@@ -109,6 +110,16 @@ def nginx(core: int, *, limit: int | None = None, status: int = 429) -> Iterator
 def on_core(core: int, command: list[str]) -> list[str]:
     """The command, kept on one core where the system can do that (Linux)."""
     return ["taskset", "-c", str(core), *command] if shutil.which("taskset") else command
+
+
+def before_all_others(command: list[str]) -> list[str]:
+    """The command, run before what else wants the processor, where that is allowed (Linux, root).
+
+    A limited server looks at when it reads a request. Where it must wait for its turn, for up to
+    4 ms, two requests that left 51 ms apart are 47 ms apart to it.
+    """
+    is_allowed = shutil.which("chrt") and hasattr(os, "geteuid") and os.geteuid() == 0
+    return ["chrt", "--fifo", "1", *command] if is_allowed else command
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -286,10 +286,10 @@ def resolve_api_url(api_url: str | None, source: str = "api_url") -> httpx.URL:
         raise ConfigurationError(f"{source} must be a string: {advice}.")
     try:
         url = httpx.URL(str(api_url).strip())
-        port = url.port  # parsed on access; a bad one raises here
+        host, port = url.host, url.port  # parsed on access; bad ones raise here
     except (httpx.InvalidURL, ValueError, UnicodeError):
         raise ConfigurationError(f"{source} is not a URL: {advice}.") from None
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not host:
         raise ConfigurationError(f"{source} needs http:// or https:// and a host: {advice}.")
     if port is not None and not 1 <= port <= 65_535:
         raise ConfigurationError(f"{source} has the port {port}: give one from 1 to 65535.")

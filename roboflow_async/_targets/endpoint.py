@@ -167,4 +167,6 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
 
     def _parse(self, prepared: Prepared, response: Response) -> ResponseT:  # noqa: ARG002
         output = parse_object(response)
-        return validated_response(output, self._answers, response, self._endpoint.response.__name__)
+        kind = self._endpoint.response
+        is_ours = kind.__module__.startswith("roboflow_async.")
+        return validated_response(output, self._answers, response, kind.__name__, is_ours=is_ours)

@@ -235,7 +235,7 @@ class Model(Target[Output]):
         adapter = _ADAPTERS.get(kind)
         if adapter is None:
             adapter = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
-        prediction = validated_response(output, adapter, response, kind.__name__)
+        prediction = validated_response(output, adapter, response, kind.__name__, is_ours=True)
         if prepared.given_size is not None:
             remember_given_size(prediction, prepared.given_size)
         return prediction

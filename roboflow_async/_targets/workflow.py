@@ -10,7 +10,7 @@ from roboflow_async._engine.api.validation import adapter_of, validated_response
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.checks import check_mapping, check_number
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
-from roboflow_async._engine.images.inputs import ImageInput, is_image
+from roboflow_async._engine.images.inputs import ImageInput, is_image, is_one_file
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject
@@ -198,7 +198,7 @@ class Workflow(Target[Output]):
 
     async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:
         if isinstance(value, (list, tuple)) or (
-            not is_image(value) and isinstance(value, Iterable)
+            not is_image(value) and not is_one_file(value) and isinstance(value, Iterable)
         ):
             raise ImageError(
                 "run and stream take one image for each output: give the images of a list one "

@@ -47,10 +47,19 @@ def open_journal(path: Path) -> BinaryIO:
     """A file to be read and added to; made if there is none.
 
     Raises:
-        ConfigurationError: what is there is a symbolic link, or no file.
+        ConfigurationError: what is there is a symbolic link, no file, has another name, or is
+            another user's.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_FOLLOW | _NO_WAITING | _BINARY
-    return os.fdopen(_opened(path, flags), "ab+")
+    descriptor = _opened(path, flags)
+    status = os.fstat(descriptor)
+    # Else whoever put an empty file there before would read along.
+    is_others = os.name == "posix" and status.st_uid != os.geteuid() != 0
+    if is_others or status.st_nlink > 1:
+        os.close(descriptor)
+        why = "another user's" if is_others else "there under another name, too (a hard link)"
+        raise ConfigurationError(f"{path} is {why}: give another path.")
+    return os.fdopen(descriptor, "ab+")
 
 
 def read_small(path: Path, most: int) -> bytes | None:

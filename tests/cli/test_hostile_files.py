@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from support.command_line import CommandLine
 
 from roboflow_async import ConfigurationError
-from roboflow_async.cli.files import read_small, write_below, written_whole
+from roboflow_async.cli.files import open_journal, read_small, write_below, written_whole
 from roboflow_async.cli.run.file_names import safe_name
 from roboflow_async.cli.run.job import write_failures
 from roboflow_async.cli.run.journal import Journal, json_line
@@ -174,6 +174,16 @@ def test_what_may_hold_customers_data_is_for_its_owner_alone(tmp_path: Path) -> 
         assert names == dict.fromkeys(
             ["a.csv", "a.failures.jsonl", "a.jsonl", "a.jsonl.run.json", "a.parquet"], expected
         )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="hard links and owners are POSIX's here")
+def test_a_journal_that_has_another_name_too_is_refused(tmp_path: Path) -> None:
+    """Who made the other name beforehand would read all results there."""
+    (tmp_path / "theirs").write_bytes(b"")
+    os.link(tmp_path / "theirs", tmp_path / "results.jsonl")
+    with pytest.raises(ConfigurationError, match="hard link"):
+        open_journal(tmp_path / "results.jsonl")
+    assert (tmp_path / "theirs").read_bytes() == b""
 
 
 def test_links_where_we_write_are_replaced_and_not_followed(tmp_path: Path) -> None:

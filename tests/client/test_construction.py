@@ -107,6 +107,8 @@ def test_no_frame_of_a_failed_construction_holds_a_secret(
         ("HTTP_PROXY", f"foo://user:{PASSWORD}@proxy.example"),
         ("HTTP_PROXY", f"socks4://user:{PASSWORD}@proxy"),
         ("HTTP_PROXY", f"http://\u0441:{PASSWORD}@\u0441" + "x" * 70),
+        ("HTTP_PROXY", f"http://user:{PASSWORD}@proxy:99999999"),
+        ("HTTP_PROXY", f"http://user:{PASSWORD}@xn--a.invalid"),
         ("ROBOFLOW_API_URL", f"http://user:{PASSWORD}@x"),
         ("RF_API_BASE_URL", f"http://user:{PASSWORD}@x"),
         ("ROBOFLOW_API_KEY", f"{KEY} \n"),

@@ -89,6 +89,8 @@ def test_an_unknown_region_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         "http://host/#part",
         "http://[::1",
         "http://ho\x00st",
+        "http://xn--a.invalid",
+        "http://xn--.com",
         17,
     ],
 )
@@ -222,7 +224,18 @@ def test_a_proxy_without_a_scheme_is_an_http_proxy(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "proxy", ["http://host:port", "gopher://host", "socks5://host:1080", "http://ho\u00adst:1:2"]
+    "proxy",
+    [
+        "http://host:port",
+        "gopher://host",
+        "socks5://host:1080",
+        "http://ho\u00adst:1:2",
+        "http://user:password@host:99999999",
+        "user:password@host:99999999",
+        "http://host:0",
+        "http://user:password@:3128",
+        "http://user:password@xn--a.invalid:3128",
+    ],
 )
 def test_a_proxy_that_cannot_be_used_is_told_at_construction(
     monkeypatch: pytest.MonkeyPatch, proxy: str

@@ -21,6 +21,7 @@ from roboflow_async._engine.api.responses import (
     parse_json,
     parse_workflow_outputs,
 )
+from roboflow_async._engine.api.thrift import Thrift
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 KEY = KeyPlacement("rf_SECRETkey0123456789", "header")
@@ -76,6 +77,8 @@ def test_valid_json_is_the_same_in_pieces_of_any_size(value: Any, size: int) -> 
         except UnicodeError:
             return  # halves of surrogate pairs
         assert large_json.parse_in_pieces(content) == value
+        small = large_json.parse_in_pieces(content, Thrift(1 << 30))
+        assert repr(small) == repr(pydantic_core.from_json(content))
 
 
 @given(contents, st.integers(300, 599), st.dictionaries(

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import json
+import pickle
 import struct
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from roboflow_async import ConfigurationError, ImageError, ResponseError, RetryP
 from roboflow_async._engine.api.bounded_validation import bounded_validation
 from roboflow_async._engine.api.large_json import Weight, parse_in_pieces
 from roboflow_async._engine.api.responses import Response, parse_json
+from roboflow_async._engine.api.thrift import Thrift, TooMuchMemoryError
 from roboflow_async.testing import draw_scene
 from roboflow_async.types.predictions import (
     AnomalyDetection,
@@ -67,6 +69,102 @@ def test_a_response_of_8_mb_never_takes_more_than_ten_times_its_size(kind: str) 
     found = in_a_process(kind, 8)
     assert "Error" in found["outcome"]
     assert found["memory"] <= 10 * found["size"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["one outline", "segments", "small detections", "one pose", "points in an output",
+     "classes by name", "deep objects", "text with emojis"],
+)  # fmt: skip
+def test_nor_does_one_of_4_mb_that_is_as_it_should_be(kind: str) -> None:
+    found = in_a_process(kind, 4)
+    assert found["memory"] <= 10 * found["size"]
+
+
+@pytest.mark.parametrize("kind", ["one outline", "segments", "small detections", "poses"])
+def test_what_models_do_answer_is_taken_at_4_mb(kind: str) -> None:
+    assert in_a_process(kind, 4)["outcome"] == "an output"
+
+
+def test_values_that_are_kept_small_are_the_same_values() -> None:
+    """Also those that are equal and not the same: 0.0 and -0.0, 1 and 1.0 and True."""
+    content = (
+        b'[{"x":1.5,"y":[0.0,-0.0,0,1,1.0,true,false,null,"a","",{},[],{"x":1}]},{"b":1,"a":2},'
+        b'{"a":2,"b":1},300,300.0,"a",%s,1e2,{"a":{"a":{"a":{"a":{"a":{"a":{"a":-0.0}}}}}}}]'
+    ) % (b'{"' + b'":0,"'.join(b"%d" % i for i in range(40)) + b'":1}')
+    found = parse_in_pieces(content, Thrift(1 << 20))
+    assert repr(found) == repr(json.loads(content))
+    found[0]["z"] = 3
+    del found[1]["a"]
+    assert list(found[0]) == ["x", "y", "z"]
+    assert found[1:3] == [{"b": 1}, {"a": 2, "b": 1}]
+
+
+def test_values_that_take_more_than_there_is_room_for_end_the_parsing() -> None:
+    content = many(b'{"x":1021.5,"y":456.5}', 100_000)
+    parse_in_pieces(content, Thrift(1_000_000))
+    with pytest.raises(TooMuchMemoryError):
+        parse_in_pieces(content, Thrift(100_000))
+
+
+def test_predictions_that_take_more_are_told_so_and_not_that_they_do_not_fit() -> None:
+    given = {"predictions": [{"class": str(i), "confidence": 0.5} for i in range(2000)]}
+    with pytest.raises(TooMuchMemoryError):
+        bounded_validation(pydantic.TypeAdapter(Classification), given, Thrift(100_000))
+
+
+class Kept(pydantic.BaseModel):
+    """As users write them: it looks at what it was made of, and has a part of it twice."""
+
+    raw: Any
+    either: list[int] | list[str]
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def keep(cls, value: Any) -> Any:
+        return {"raw": value["either"], "either": value["either"]}
+
+
+async def test_a_large_output_of_a_type_of_the_users_is_whole(
+    server: Server, make_client: MakeClient
+) -> None:
+    given = ["a"] * 2000
+    server.handler = lambda _: Reply(body=outputs(either=given, filling="A" * 200_000))
+    async with make_client() as client:
+        found = await client.workflow("w", "f", output_type=Kept).run(picture(0))
+    assert found.raw == found.either == given
+
+
+class Either(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True)
+    either: list[list[int]] | list[list[str]]
+    inner: "Either | None" = None
+
+
+@pytest.mark.parametrize("count", [3, 2500])
+def test_a_list_that_several_types_are_tried_on_is_not_emptied(count: int) -> None:
+    given = {"either": [["a"]] * count, "inner": {"either": [[1]] * count}}
+    adapter = pydantic.TypeAdapter(Either)
+    found = bounded_validation(adapter, json.loads(json.dumps(given)), Thrift(1 << 24))
+    assert found == adapter.validate_python(given)
+
+
+def test_large_predictions_are_as_small_ones() -> None:
+    """The same fields, also those that were set, copies and pickles; frozen as they are."""
+    item = {**BOX, "points": TRIANGLE, "new": 1}
+    body = {"image": {"width": 9, "height": 9}, "predictions": [item] * 3}
+    adapter = pydantic.TypeAdapter(InstanceSegmentation)
+    plain = adapter.validate_python(body)
+    small = bounded_validation(adapter, json.loads(json.dumps(body)), Thrift(1 << 20))
+    assert small == plain
+    assert repr(small) == repr(plain)
+    assert small.model_dump_json(exclude_unset=True) == plain.model_dump_json(exclude_unset=True)
+    assert pickle.loads(pickle.dumps(small)) == plain
+    first = small.predictions[0].model_copy(update={"class_id": 3})
+    assert "class_id" in first.model_fields_set
+    assert "class_id" not in small.predictions[1].model_fields_set
+    with pytest.raises(pydantic.ValidationError):
+        small.predictions[0].x = 3
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ so that the event loop stands still, in whatever thread it runs.
 """
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -13,6 +14,8 @@ from weakref import WeakKeyDictionary
 import pydantic
 import pydantic_core
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
+
+from roboflow_async._engine.api.thrift import Thrift
 
 __all__ = ["MORE", "bounded_validation", "problem_count"]
 
@@ -37,22 +40,40 @@ _Handler = Callable[[Any], Any]
 
 
 _validators: Final[WeakKeyDictionary[pydantic.TypeAdapter[Any], Any]] = WeakKeyDictionary()
+_thrift: Final[ContextVar[Thrift | None]] = ContextVar("_thrift", default=None)
 
 
-def bounded_validation(adapter: pydantic.TypeAdapter[Output], value: object) -> Output:
+def bounded_validation(
+    adapter: pydantic.TypeAdapter[Output], value: object, thrift: Thrift | None = None
+) -> Output:
     """The value as the type of the adapter.
+
+    Args:
+        adapter: of the type.
+        value: JSON.
+        thrift: for types that are frozen. Then lists of the value are emptied as their items are
+            made, so that not all is there twice; and what is made is kept small, and added up.
 
     Raises:
         pydantic.ValidationError: it does not fit.
+        TooMuchMemoryError: it takes more than `thrift` has room for.
     """
+    before = _thrift.set(thrift)
+    try:
+        return _validator_of(adapter).validate_python(value)
+    finally:
+        _thrift.reset(before)
+
+
+def _validator_of(adapter: pydantic.TypeAdapter[Any]) -> Any:
     validator = _validators.get(adapter)
     if validator is None:
         validator = _validators[adapter] = _validator(adapter)
-    return validator.validate_python(value)
+    return validator
 
 
 def _validator(adapter: pydantic.TypeAdapter[Any]) -> Any:
-    schema = _bounded(_schema_of(adapter))
+    schema = _bounded(_schema_of(adapter), is_last=True)
     try:
         # Else the validators of the models within are those that were made before.
         return pydantic_core.SchemaValidator(schema, None, _use_prebuilt=False)  # pyright: ignore[reportCallIssue]
@@ -67,20 +88,49 @@ def _schema_of(adapter: pydantic.TypeAdapter[Any]) -> Any:
     return adapter.core_schema
 
 
-def _bounded(schema: Any) -> Any:
-    """A copy of a schema in which lists and dicts are checked in steps."""
+def _bounded(schema: Any, *, is_last: bool) -> Any:
+    """A copy of a schema in which lists and dicts are checked in steps.
+
+    Args:
+        schema: a part of the whole.
+        is_last: whether nothing else reads what it is given: of a union each part is tried.
+    """
     if isinstance(schema, (list, tuple)):
-        inner = [_bounded(item) for item in cast("Sequence[Any]", schema)]
+        inner = [_bounded(item, is_last=is_last) for item in cast("Sequence[Any]", schema)]
         return inner if isinstance(schema, list) else tuple(inner)
     if not isinstance(schema, dict):
         return schema
     node = cast("dict[str, Any]", schema)
     kind = node.get("type")
     if not isinstance(kind, str):  # fields by their names
-        return {name: _bounded(field) for name, field in node.items()}
-    copy = {name: _bounded(item) if name in _INNER else item for name, item in node.items()}
-    if kind not in _LISTS:
-        return copy
+        return {name: _bounded(field, is_last=is_last) for name, field in node.items()}
+    is_last = is_last and kind != "union"
+    if kind == "definitions" and is_last:
+        return _bounded_definitions(node)
+    copy = {
+        name: _bounded(item, is_last=is_last) if name in _INNER else item
+        for name, item in node.items()
+    }
+    return _in_steps(copy, is_last=is_last) if kind in _LISTS else copy
+
+
+def _bounded_definitions(node: dict[str, Any]) -> Any:
+    """Those that a union refers to, at once or through others, are tried, too."""
+    definitions = {item["ref"]: item for item in node["definitions"]}
+    again = _references([node["schema"], node["definitions"]], within=False)
+    while (more := _references([definitions[name] for name in again], within=True)) - again:
+        again |= more
+    return {
+        **node,
+        "schema": _bounded(node["schema"], is_last=True),
+        "definitions": [
+            _bounded(item, is_last=item["ref"] not in again) for item in node["definitions"]
+        ],
+    }
+
+
+def _in_steps(copy: dict[str, Any], *, is_last: bool) -> Any:
+    kind = copy["type"]
     if kind in ("set", "frozenset", "tuple"):
         copy["fail_fast"] = True
     if kind not in ("list", "dict") or copy.get("strict"):
@@ -90,7 +140,7 @@ def _bounded(schema: Any) -> Any:
     steps = core_schema.no_info_wrap_validator_function(
         _dict_in_steps
         if kind == "dict"
-        else partial(_list_in_steps, stops=bool(copy.get("fail_fast"))),
+        else partial(_list_in_steps, stops=bool(copy.get("fail_fast")), is_last=is_last),
         cast("Any", copy),
     )
     if lengths:  # of the whole
@@ -100,6 +150,23 @@ def _bounded(schema: Any) -> Any:
             whole.pop(name, None)
         steps = core_schema.chain_schema([whole, steps])
     return {**steps, "ref": reference} if reference else steps
+
+
+def _references(schema: Any, *, within: bool) -> set[str]:
+    """The definitions that unions refer to, or all that are (`within`)."""
+    items: Any = schema
+    if isinstance(schema, (list, tuple)):
+        pass
+    elif isinstance(schema, dict):
+        node = cast("dict[str, Any]", schema)
+        if node.get("type") == "definition-ref":
+            return {node["schema_ref"]} if within else set()
+        within = within or node.get("type") == "union"
+        known = isinstance(node.get("type"), str)
+        items = [item for name, item in node.items() if name in _INNER or not known]
+    else:
+        return set()
+    return {name for item in items for name in _references(item, within=within)}
 
 
 class _Problems:
@@ -144,32 +211,41 @@ def problem_count(error: pydantic.ValidationError) -> int:
     return count
 
 
-def _list_in_steps(value: Any, check: _Handler, *, stops: bool) -> Any:
+def _list_in_steps(value: Any, check: _Handler, *, stops: bool, is_last: bool) -> Any:
     if not isinstance(value, list):
         return check(value)
     given = cast("list[Any]", value)
     if len(given) <= _AT_ONCE:
-        return check(given)
+        return _checked_items(given, 0, check, is_last=is_last)
     items: list[Any] = []
     problems = _Problems()
     for start in range(0, len(given), _AT_ONCE):
         try:
-            checked = check(given[start : start + _AT_ONCE])
+            items += _checked_items(given, start, check, is_last=is_last)
         except pydantic.ValidationError as error:
             problems.add(error, start)
             if stops or problems.count >= _ENOUGH:
                 break
-        else:
-            items += checked
     if problems.count:
         raise problems.error()
     return items
+
+
+def _checked_items(given: list[Any], start: int, check: _Handler, *, is_last: bool) -> Any:
+    checked = check(given[start : start + _AT_ONCE])
+    thrift = _thrift.get()
+    if thrift is not None:
+        thrift.made(checked)
+        if is_last:
+            given[start : start + _AT_ONCE] = [None] * len(checked)
+    return checked
 
 
 def _dict_in_steps(value: Any, check: _Handler) -> Any:
     if not isinstance(value, dict):
         return check(value)
     given = cast("dict[Any, Any]", value)
+    thrift = _thrift.get()
     if len(given) <= _AT_ONCE:
         return check(given)
     names = list(given)
@@ -178,6 +254,8 @@ def _dict_in_steps(value: Any, check: _Handler) -> Any:
     for start in range(0, len(names), _AT_ONCE):
         try:
             checked = check({name: given[name] for name in names[start : start + _AT_ONCE]})
+            if thrift is not None:
+                thrift.made_by_name(checked)
         except pydantic.ValidationError as error:
             problems.add(error, 0)
             if problems.count >= _ENOUGH:

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import pydantic_core
 
+from roboflow_async._engine.api.thrift import Thrift, memory_allowed
+
 __all__ = ["Weight", "parse_in_pieces"]
 
 _PIECE: Final = 64 * 1024  # bytes; 22,000 empty lists take 5 ms
@@ -16,12 +18,11 @@ _COUNTED_AT_ONCE: Final = 1 << 20  # bytes; a millisecond for each character tha
 _DEEPEST: Final = 100  # containers larger than a piece in one another; the parser itself takes 200
 _LONGEST_SCALAR: Final = 16 * 1024  # characters of a number, which are taken in one piece
 
-_BYTES_OF_OBJECT: Final = 200  # in CPython, with up to five keys
+_BYTES_OF_OBJECT: Final = 216  # in CPython, with up to five keys
 _BYTES_OF_ARRAY: Final = 80
 _BYTES_OF_VALUE: Final = 40  # its place in a list, and a number
 _BYTES_OF_STRING: Final = 40  # besides
 _BYTES_OF_KEY: Final = 150  # beyond five in each object
-_TIMES_ITS_SIZE: Final = 10
 _FEW: Final = 20_000  # arrays and objects, 4 MB at most
 _SMALLEST_CONTAINER: Final = 6  # bytes for each on the average: `[1,2],`
 
@@ -56,7 +57,7 @@ class Weight:
         content: the text.
     """
 
-    __slots__ = ("arrays", "colons", "commas", "objects", "quotes", "size")
+    __slots__ = ("arrays", "colons", "commas", "objects", "quotes", "size", "text")
 
     def __init__(self, content: bytes | bytearray) -> None:
         def count(character: bytes) -> int:
@@ -71,14 +72,17 @@ class Weight:
         self.commas = count(b",")
         self.colons = count(b":")
         self.quotes = count(b'"')
+        # One character beyond the first 65,536 makes a string take four bytes for each.
+        is_plain = content.isascii() and b"\\u" not in content
+        self.text = self.size if is_plain else 4 * self.size
 
     @property
     def bytes_in_memory(self) -> int:
-        """An upper bound, for all that is parsed and the text itself."""
+        """An upper bound, for all that is parsed."""
         keys = max(self.colons - 5 * self.objects, 0)
         strings = max(self.quotes // 2 - self.colons, 0)
         return (
-            self.size
+            self.text
             + self.objects * _BYTES_OF_OBJECT
             + self.arrays * _BYTES_OF_ARRAY
             + self.commas * _BYTES_OF_VALUE
@@ -111,19 +115,26 @@ class Weight:
         values = max(allowed // 10, 800_000)
         if self.commas > values:
             return f"more than {values:,} values"
-        room = max(_TIMES_ITS_SIZE * self.size, 2 * allowed, 16 << 20)
-        if self.bytes_in_memory > room:
-            return f"so many values that they would take {self.bytes_in_memory >> 20} MiB of memory"
         return ""
 
+    @property
+    def is_heavy(self) -> bool:
+        """Whether it may take half the memory that is allowed, or more."""
+        return self.bytes_in_memory > memory_allowed(self.size) // 2
 
-def parse_in_pieces(content: bytes | bytearray) -> Any:
+
+def parse_in_pieces(content: bytes | bytearray, thrift: Thrift | None = None) -> Any:
     """What `pydantic_core.from_json` makes of it, without holding the lock for long.
 
+    Args:
+        content: the text.
+        thrift: keeps what is parsed small, and adds it up.
+
     Raises:
+        TooMuchMemoryError: it takes more than `thrift` has room for.
         ValueError: it is no JSON.
     """
-    parser = _Parser(content)
+    parser = _Parser(content, thrift)
     value, at = parser.value(parser.skip_space(0), 0)
     if parser.skip_space(at) != len(content):
         raise ValueError(f"trailing characters after byte {at}")
@@ -137,8 +148,9 @@ def _parse(piece: bytes | bytearray) -> Any:
 class _Parser:
     """Positions are bytes of the content from its beginning."""
 
-    def __init__(self, content: bytes | bytearray) -> None:
+    def __init__(self, content: bytes | bytearray, thrift: Thrift | None) -> None:
         self._content = content
+        self._thrift = thrift
 
     def skip_space(self, at: int) -> int:
         match = _SPACE.match(self._content, at)
@@ -149,6 +161,10 @@ class _Parser:
         """The value that begins there, and where it ends."""
         if depth > _DEEPEST:
             raise ValueError("recursion limit exceeded")
+        value, end = self._value(at, depth)
+        return (value if self._thrift is None else self._thrift.value_by_itself(value)), end
+
+    def _value(self, at: int, depth: int) -> tuple[Any, int]:
         first = self._content[at : at + 1]
         if first == b'"':
             return self._string(at)
@@ -169,7 +185,8 @@ class _Parser:
         while True:
             run = _ITEMS.match(self._content, at, at + _PIECE)
             if run is not None:
-                items += _parse(b"[" + self._content[at : run.end() - 1] + b"]")
+                piece = _parse(b"[" + self._content[at : run.end() - 1] + b"]")
+                items += piece if self._thrift is None else self._thrift.items(piece)
                 at = run.end()
             item, at = self.value(self.skip_space(at), depth + 1)
             items.append(item)
@@ -185,7 +202,8 @@ class _Parser:
         while True:
             run = _MEMBERS.match(self._content, at, at + _PIECE)
             if run is not None:
-                members |= _parse(b"{" + self._content[at : run.end() - 1] + b"}")
+                piece = _parse(b"{" + self._content[at : run.end() - 1] + b"}")
+                members |= piece if self._thrift is None else self._thrift.members(piece)
                 at = run.end()
             at = self.skip_space(at)
             if self._content[at : at + 1] != b'"':

@@ -18,6 +18,7 @@ import pydantic_core
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.large_json import Weight, parse_in_pieces
+from roboflow_async._engine.api.thrift import Thrift, TooMuchMemoryError, memory_allowed
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_container, is_object
 from roboflow_async.errors import (
     APIStatusError,
@@ -37,6 +38,7 @@ __all__ = [
     "parse_retry_after",
     "parse_workflow_outputs",
     "status_error",
+    "too_much",
     "unexpected",
 ]
 
@@ -166,24 +168,34 @@ def parse_json(response: Response) -> Any:
     if content[:3] == codecs.BOM_UTF8:  # removeprefix would copy a bytearray without one, too
         content = content[3:]
     weight = Weight(content) if len(content) > _LARGE else None
-    if weight is not None and (too_much := weight.too_much(response.allowed)):
-        raise ResponseError(
-            f"the response (HTTP {response.status_code}, {len(content):,} bytes) holds {too_much}: "
-            "leave outputs out (excluded_fields=), ask for masks instead of polygons "
-            "(response_mask_format='rle'), or allow more (max_response_bytes=).",
-            status_code=response.status_code,
-            request_id=response.request_id,
-        )
+    if weight is not None and (what := weight.too_much(response.allowed)):
+        raise too_much(response, what)
     try:
         if weight is None or weight.is_light:
             value: Any = pydantic_core.from_json(content, allow_inf_nan=False)
         else:
-            value = parse_in_pieces(content)
+            thrift = Thrift(memory_allowed(weight.size)) if weight.is_heavy else None
+            value = parse_in_pieces(content, thrift)
         _check_finite(value)
         return value
+    except TooMuchMemoryError:
+        raise too_much(response) from None
     except ValueError as error:
         kind = "HTML" if "html" in response.headers.get("content-type", "") else str(error)[:120]
         raise unexpected(response, f"it is not JSON ({kind})") from None
+
+
+def too_much(response: Response, what: str = "") -> ResponseError:
+    """The error for a response that would fill the memory."""
+    more = ", or allow more (max_response_bytes=)" if what else ""
+    return ResponseError(
+        f"the response (HTTP {response.status_code}, {len(response.content):,} bytes) holds "
+        f"{what or 'values that take ten times as much memory'}: leave outputs out "
+        "(excluded_fields=), ask for masks instead of polygons (response_mask_format='rle')"
+        f"{more}.",
+        status_code=response.status_code,
+        request_id=response.request_id,
+    )
 
 
 def _check_finite(value: Any) -> None:

@@ -9,7 +9,8 @@ import pydantic
 import pydantic_core
 
 from roboflow_async._engine.api.bounded_validation import MORE, bounded_validation, problem_count
-from roboflow_async._engine.api.responses import Response, parse_json
+from roboflow_async._engine.api.responses import Response, is_large, parse_json, too_much
+from roboflow_async._engine.api.thrift import Thrift, TooMuchMemoryError, memory_allowed
 from roboflow_async.errors import ConfigurationError, ResponseError
 
 __all__ = ["adapter_of", "parser_of", "validated_arguments", "validated_response"]
@@ -38,7 +39,12 @@ def _adapter_of(output_type: Any) -> pydantic.TypeAdapter[Any]:
 
 
 def validated_response(
-    value: object, adapter: pydantic.TypeAdapter[Output], response: Response, what: str
+    value: object,
+    adapter: pydantic.TypeAdapter[Output],
+    response: Response,
+    what: str,
+    *,
+    is_ours: bool = False,
 ) -> Output:
     """A part of a response as the type that it should have.
 
@@ -47,17 +53,25 @@ def validated_response(
         adapter: of the type.
         response: for the error.
         what: for the error: the type.
+        is_ours: whether all types in it are frozen, and keep nothing of the value: of a large
+            response, the value's lists are emptied then.
 
     Raises:
-        ResponseError: it does not fit.
+        ResponseError: it does not fit, or takes too much memory.
     """
+    size = len(response.content)
+    thrift = Thrift(memory_allowed(size)) if is_ours and is_large(response) else None
     try:
-        return bounded_validation(adapter, value)
+        return bounded_validation(adapter, value, thrift)
+    except TooMuchMemoryError:
+        problems = ""
     except pydantic.ValidationError as error:
         problems = _problems(error)
     # Raised outside of the handler: pydantic's error holds the input, and would hang on ours. So
     # would this frame's.
     del value
+    if not problems:
+        raise too_much(response)
     raise ResponseError(
         f"the output does not fit {what}: {problems}.",
         status_code=response.status_code,

@@ -29,6 +29,11 @@ class CallRecord:
     first_failed: float = inf
     failing_since: float = inf  # its first failure that is not excused
     failed_from: float = inf  # when the attempt was sent that failed last
+    refusals: int = 0  # attempts that were handled as 429s are, and were none
+    # Failures and refusals since the one before which others succeeded; when the last was sent.
+    contradicted: int = 0
+    doubted_from: float = inf
+    is_connection_doubtful: bool = False  # the last attempt broke it
     latency: float = 0.0
     processing_time: float | None = None
     cold_start: bool | None = None

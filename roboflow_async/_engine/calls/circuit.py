@@ -15,12 +15,13 @@ from typing import Final
 
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.retry import may_be_its_own, probe_wait
+from roboflow_async._engine.pace.cooldown import LONGEST_COOLDOWN
 from roboflow_async._engine.settings import RetryPolicy
 from roboflow_async.errors import APIConnectionError, APIError, APIStatusError
 
 __all__ = ["Circuit", "Circuits"]
 
-_log: Final = logging.getLogger("roboflow_async.circuit")
+_log: Final = logging.getLogger("roboflow_async._engine.calls.circuit")
 
 # What opens it: so many failures of so many calls, and no other response between them. Where a
 # third of all attempts fails by chance, that is one in 59,000.
@@ -28,6 +29,7 @@ _FAILURES: Final = 10
 _CALLS: Final = 3
 # Of so many inputs not all are to blame for a 500 or a timeout.
 _CERTAIN_CALLS: Final = 8
+_LOOK_AGAIN: Final = 0.25  # of the time that is left
 _MOST_PROBES: Final = 3  # in flight: one that is never answered does not hold up the next
 _FORGOTTEN: Final = 60.0  # seconds after the last failure, when nobody has asked since
 _MOST_KEPT: Final = 256
@@ -182,8 +184,12 @@ class Circuit:
             self._calls.add(call)
         self._reason = error.message.rstrip(".")[:200]
         if self._since is not None:
-            asked = error.retry_after if isinstance(error, APIStatusError) else None
-            self._probe_at = max(self._probe_at, now + min(asked or 0.0, self._max_outage))
+            asked = (error.retry_after or 0.0) if isinstance(error, APIStatusError) else 0.0
+            # A server that is away can only guess for how long. A guess that nobody would wait for
+            # is checked in between: else the stream would end without another look.
+            left = max(self._max_outage - self.outage, 0.0)
+            wait = min(asked, LONGEST_COOLDOWN) if asked < left else left * _LOOK_AGAIN
+            self._probe_at = max(self._probe_at, now + wait)
         elif self._failures >= _FAILURES and len(self._calls) >= _CALLS:
             self._open()
 

@@ -33,6 +33,8 @@ _SLOWEST: Final = 0.5  # of the timeout: no server is that slow by itself
 _LEAST_SAMPLES: Final = 8
 _MOST_SAMPLES: Final = 40
 _DOUBT: Final = 0.12
+_NOISY: Final = 0.04
+_NOISY_STEP: Final = 0.4
 _REACHED: Final = 0.8  # of a level: it was tried
 _QUEUEING: Final = 1.5  # times the lowest mean latency
 _HOLD: Final = (1.0, 8.0)  # seconds at a number before others are tried: the longer it held
@@ -331,6 +333,9 @@ class ConcurrencyLaw:
             self._settle(level.most, now)
         else:
             more = level.most if self._is_starting else max(round(sqrt(level.most) / 2), 1)
+            # Where latencies differ, neighbours cannot be told from each other.
+            if level.error > _NOISY * level.latency and level.latency < self.longest_latency:
+                more = max(more, round(_NOISY_STEP * level.most))
             self._set(level.most + more, now, before=level)
 
     def _try_fewer(self, level: _Level, now: float) -> None:

@@ -11,6 +11,7 @@ from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.calls.call_record import CallRecord
+from roboflow_async._engine.calls.chance import Chance
 from roboflow_async._engine.calls.circuit import Circuit, Circuits
 from roboflow_async._engine.calls.concurrency import Concurrency, Outcome, outcome_of
 from roboflow_async._engine.calls.concurrency_law import ConcurrencyLaw
@@ -23,9 +24,9 @@ from roboflow_async._engine.calls.refusals import Refusals
 from roboflow_async._engine.calls.retry import (
     GiveUp,
     RetryQuota,
+    Wait,
     cooldown_wait,
     decide,
-    is_transient,
     may_be_a_refusal,
     may_be_its_own,
 )
@@ -40,7 +41,6 @@ from roboflow_async.errors import (
     ClientClosedError,
     RateLimitError,
     RoboflowError,
-    is_fatal,
 )
 
 __all__ = ["Dispatcher", "Transport"]
@@ -106,9 +106,10 @@ class Dispatcher:
         self._transport = transport
         self._quota = quota
         self._counters = counters
+        self._chance = Chance()
         key = KeyPlacement(settings.api_key, settings.api_key_transport)
         self._reader = OutputReader(key)
-        self._patience = Patience(settings)
+        self._patience = Patience(settings, self._chance)
         self._clock = asyncio.get_running_loop().time
         most, pace = settings.max_concurrency, pacer.requests_per_second
         law = ConcurrencyLaw(most, timeout=settings.timeout, pace=pace)
@@ -214,7 +215,7 @@ class Dispatcher:
                 if not retry:
                     raise record.given_up(error, "")
                 await self._wait_to_retry(error, record, flow, circuit)
-                if circuit.is_open:
+                if circuit.is_open or record.refusals > 1:
                     # Each of those that wait is a probe in turn: one may fail because of its input.
                     order = self._admission.next_order()
         except APIError:
@@ -291,16 +292,18 @@ class Dispatcher:
         self._concurrency.sent(turn, sent_at)
         try:
             response = await self._transport.attempt(
-                request, timeout, turn.sent, fresh=record.failures > 0
+                request, timeout, turn.sent, fresh=record.is_connection_doubtful
             )
         except APIError as error:
-            record.was_rejected = self._is_rejection(error, sent_at, retry=retry)
+            record.is_connection_doubtful = isinstance(error, APIConnectionError)
+            record.was_rejected = self._is_rejection(error, record, sent_at, retry=retry)
             if record.was_rejected and isinstance(error, APIStatusError):
                 counters.rejected += 1
                 circuit.answered(sent_at)
                 if retry:
                     self._rejected(error, sent_at)
                 if not may_be_its_own(error):
+                    record.refusals += not isinstance(error, RateLimitError)
                     raise
                 record.was_rejected = False  # it may be its input's fault all the same
             record.failed(self._clock(), sent_at, circuit.openings, in_outage=circuit.is_open)
@@ -308,7 +311,12 @@ class Dispatcher:
             longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
             was_cut = timeout < longest and isinstance(error, APITimeoutError)
             outcome = "nothing" if was_cut else outcome_of(error)
-            self._tell_circuit(circuit, error, record, sent_at, counts=retry and not was_cut)
+            counters.timed_out += isinstance(error, APITimeoutError)
+            if isinstance(error, APIConnectionError) and error.fault == "host_name":
+                # A name that was known before is known again when the network is back.
+                error.fault = "network" if self._has_been_reached else "host_name"
+            counts = retry and not was_cut
+            self._patience.tell(circuit, error, record, sent_at, counts=counts)
             raise
         else:
             outcome = "cold start" if response.cold_start else "response"
@@ -319,50 +327,31 @@ class Dispatcher:
             circuit.end_attempt(is_probe=is_probe)
             self._concurrency.ended(turn, now, outcome)
         circuit.answered(sent_at)
+        self._succeeded(response, record, sent_at)
+        return response
+
+    def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:
         self._has_been_reached = True
         record.processing_time = response.processing_time
         record.cold_start = response.cold_start
-        counters.answered(record.latency, response.processing_time)
+        self._counters.answered(record.latency, response.processing_time)
         self._pacer.succeeded()
         self._refusals.succeeded(sent_at)
+        self._chance.succeeded(record, sent_at)
         self._quota.refill(record.failures)
-        return response
 
-    def _is_rejection(self, error: APIError, sent_at: float, *, retry: bool) -> bool:
+    def _is_rejection(
+        self, error: APIError, record: CallRecord, sent_at: float, *, retry: bool
+    ) -> bool:
         """Whether a limiter said it: a 429, or a 5xx of one that says those instead."""
         if isinstance(error, RateLimitError):
             return True
-        return retry and may_be_a_refusal(error) and self._refusals.refused(sent_at, self._clock())
-
-    def _tell_circuit(
-        self,
-        circuit: Circuit,
-        error: APIError,
-        record: CallRecord,
-        sent_at: float,
-        *,
-        counts: bool,
-    ) -> None:
-        """Say whether a failure may mean that the API is away.
-
-        Args:
-            circuit: is told.
-            error: the failure.
-            record: of the call.
-            sent_at: when the request was sent.
-            counts: False: it does not say that the API is away.
-        """
-        if isinstance(error, APIConnectionError) and error.fault == "host_name":
-            # A name that was known before is known again when the network is back.
-            error.fault = "network" if self._has_been_reached else "host_name"
-        if isinstance(error, APIConnectionError) and error.was_kept_alive:
-            return  # a server closes many at once, and is there all the same
-        timed_out = isinstance(error, APITimeoutError)
-        self._counters.timed_out += timed_out
-        if not (timed_out or isinstance(error, APIConnectionError) or is_transient(error)):
-            circuit.answered(sent_at)
-        elif counts and not is_fatal(error):
-            circuit.failed(id(record), error)
+        self._chance.failed(record, sent_at)
+        if not retry or self._chance.suspects(record) or not may_be_a_refusal(error):
+            return False
+        if (record.failures or record.refusals) and not self._refusals.are_a_limiter:
+            return False  # a few inputs that always fail are no limiter
+        return self._refusals.refused(sent_at, self._clock())
 
     def _rejected(self, error: APIStatusError, sent_at: float) -> None:
         """Let all sending pause after a rejection; a long pause is told."""
@@ -409,7 +398,15 @@ class Dispatcher:
         ):
             return  # to the queue, where its flow is held
         if isinstance(verdict, GiveUp):
-            raise record.given_up(error, verdict.reason)
+            is_limited = may_be_a_refusal(error) and self._refusals.are_a_limiter
+            seconds = (
+                self._patience.with_chance(error, record, is_limited=is_limited, now=now)
+                if is_patient
+                else None
+            )
+            if seconds is None:
+                raise record.given_up(error, verdict.reason)
+            verdict = Wait(seconds)
         if record.was_rejected:
             return  # to the queue, where the oldest call is the first to go on
         try:

@@ -3,11 +3,18 @@
 from typing import Final
 
 from roboflow_async._engine.calls.call_record import CallRecord
+from roboflow_async._engine.calls.chance import Chance
 from roboflow_async._engine.calls.circuit import Circuit
 from roboflow_async._engine.calls.fair_queue import Flow
-from roboflow_async._engine.calls.retry import is_transient, may_be_its_own
+from roboflow_async._engine.calls.retry import full_jitter_wait, is_transient, may_be_its_own
 from roboflow_async._engine.settings import Settings
-from roboflow_async.errors import APIError, APIStatusError, is_fatal
+from roboflow_async.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    is_fatal,
+)
 
 __all__ = ["Patience"]
 
@@ -21,15 +28,42 @@ class Patience:
 
     Args:
         settings: the client's.
+        chance: how often attempts fail by chance.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, chance: Chance) -> None:
         self._policy = settings.retry
+        self._chance = chance
         self._one_at_a_time = settings.max_concurrency == 1
 
     def has(self, flow: Flow) -> bool:
         """Whether the calls of a flow wait for an API that is away."""
         return flow.outlives_outages and self._policy.max_outage != 0
+
+    def tell(
+        self,
+        circuit: Circuit,
+        error: APIError,
+        record: CallRecord,
+        sent_at: float,
+        *,
+        counts: bool,
+    ) -> None:
+        """Say whether a failure may mean that the API is away.
+
+        Args:
+            circuit: is told.
+            error: the failure.
+            record: of the call.
+            sent_at: when the request was sent.
+            counts: False: it does not say that the API is away.
+        """
+        if isinstance(error, APIConnectionError) and error.was_kept_alive:
+            return  # a server closes many at once, and is there all the same
+        if not (isinstance(error, APIConnectionError | APITimeoutError) or is_transient(error)):
+            circuit.answered(sent_at)
+        elif counts and not is_fatal(error) and not self._chance.blames(record):
+            circuit.failed(id(record), error)
 
     def with_outage(
         self,
@@ -63,8 +97,8 @@ class Patience:
             return False
         if circuit.is_open and self._is_to_blame(error, record, flow, circuit, now):
             raise record.given_up(error, f"all {record.failures} attempts failed")
-        if record.outages > _MOST_OUTAGES:
-            raise record.given_up(error, f"so it was before {_MOST_OUTAGES} outages")
+        if record.outages > max(_MOST_OUTAGES, self._chance.attempts(record)):
+            raise record.given_up(error, f"so it was before {record.outages - 1} outages")
         return True
 
     def _is_to_blame(
@@ -74,8 +108,43 @@ class Patience:
         if may_be_its_own(error):
             return record.failures >= self._policy.max_attempts and not circuit.is_certain
         max_elapsed = self._policy.max_elapsed
-        is_last = circuit.is_nearly_done(flow) and not self._one_at_a_time
+        is_doubtful = circuit.is_nearly_done(flow) or self._chance.blamed_before(record)
+        is_last = is_doubtful and not self._one_at_a_time
         return is_last and max_elapsed is not None and now - record.first_failed > max_elapsed
+
+    def with_chance(
+        self, error: APIError, record: CallRecord, *, is_limited: bool, now: float
+    ) -> float | None:
+        """Seconds to wait for another attempt of a call that would be given up otherwise.
+
+        A server that refuses most of what is sent refuses some of it many times in a row. What
+        succeeds beside shows how many.
+
+        Args:
+            error: its failure.
+            record: of the call.
+            is_limited: whether the server limits the rate by such errors.
+            now: the loop's clock.
+
+        Returns:
+            None: it is given up.
+        """
+        policy = self._policy
+        is_final = isinstance(error, APIConnectionError) and error.fault != "network"
+        if policy.max_attempts == 1 or is_final or not is_transient(error):
+            return None
+        failures = record.failures - record.excused
+        asked = error.retry_after if isinstance(error, APIStatusError) else None
+        # One that is asked to wait for long may be one of the first.
+        most = self._chance.attempts(record, is_limited=is_limited)
+        if failures >= max(most, policy.max_attempts if asked else 0):
+            return None
+        wait = max(full_jitter_wait(min(failures, policy.max_attempts), policy), asked or 0.0)
+        longest = policy.max_outage
+        if longest is not None and now + wait - record.failing_since > longest:
+            return None
+        record.counted_from = None
+        return wait
 
     def with_rate_limit(
         self,

@@ -23,7 +23,7 @@ _LEAST_CHANGES: Final = 2  # from refusals to successes
 # Whether a lower pace helps: it must halve the share, well measured, and keep it low.
 _TRIAL: Final = 40  # requests
 _HELPED: Final = 0.4  # times the share before
-_MOST_AFTERWARDS: Final = 0.08
+_MOST_AFTERWARDS: Final = 0.16
 _LEFT_ALONE: Final = (60.0, 600.0)  # seconds after a mistake: twice as long each time, at most
 _FORGOTTEN: Final = 300.0  # seconds without any refusal
 

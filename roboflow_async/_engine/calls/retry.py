@@ -35,6 +35,8 @@ __all__ = [
 _FINAL_SERVER_ERRORS: Final = frozenset({501, 505, 507, 511})
 # Of a host name that nobody knows: a resolver may have been away for a moment.
 _HOST_NAME_ATTEMPTS: Final = 2
+# Of `base`: the longest cooldown after a 429 that stands alone.
+_ALONE: Final = 0.4
 # Between the probes of an outage: a quarter of how long it has lasted, so that it is noticed soon
 # that a short one is over, and a long one costs little.
 _PROBE_SHARE: Final = 0.25
@@ -145,9 +147,11 @@ def cooldown_wait(wave: int, policy: RetryPolicy) -> float:
     """Seconds of cooldown after the n-th wave of 429s in a row, when the server names none.
 
     Half of it is fixed: the server counts over a second, so an immediate return (which full
-    jitter allows) would be rejected again.
+    jitter allows) would be rejected again. One that seems to stand alone is number 0: nothing but
+    a request that came a moment too soon, as far as is known.
     """
-    longest = _exponential(wave + 1, policy)
+    alone = min(policy.base * _ALONE, policy.max_wait)
+    longest = _exponential(wave + 1, policy) if wave else alone
     return random.uniform(longest / 2, longest)
 
 

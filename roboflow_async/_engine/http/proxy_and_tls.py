@@ -48,6 +48,9 @@ def resolve_proxy(api_url: str, *, trust_env: bool) -> httpx.Proxy | None:
         value = f"http://{value}"
     try:
         proxy = httpx.Proxy(value)
+        host, port = proxy.url.host, proxy.url.port  # parsed on access; bad ones raise here
+        if not host or (port is not None and not 1 <= port <= 65_535):
+            raise ValueError  # httpx takes any number, and no host
         # Building a transport now finds what is missing later (socksio for SOCKS, a bad port).
         httpx.AsyncHTTPTransport(
             verify=make_ssl_context("http:", trust_env=False), proxy=proxy

@@ -66,6 +66,7 @@ BytesLike = bytes | bytearray | memoryview
 
 # Asked for at once: Python makes room for all that is asked, whatever comes.
 _PIECE: Final = 1024 * 1024  # bytes
+_HEAD: Final = 4  # bytes, by which a picture begins, and hardly a piece of one
 _POLL: Final = 0.01  # seconds between two looks at a non-blocking file that has nothing
 _LONGEST_SILENCE: Final = 30.0  # seconds without a byte of a non-blocking file
 
@@ -235,11 +236,21 @@ class _Reading:
         if not is_bytes_like(piece):
             raise _not_binary(type(piece).__name__)
         piece = bytes(piece)
+        if not self._takes_size and self._begins_anew(piece):
+            self._ended = True
+            return
         self._left -= len(piece)
-        # Without a size, `read` returns all that is left, and some return the same once more.
-        self._ended = not piece or self._left <= 0 or not self._takes_size
+        self._ended = not piece or self._left <= 0
         if piece:
             self._pieces.append(piece)
+
+    def _begins_anew(self, piece: bytes) -> bool:
+        """Whether all has come, and this is the same once more, or the next picture of a camera.
+
+        Without a size most return all that is left, some a piece of it; and some never end.
+        """
+        head = self._pieces[0][:_HEAD] if self._pieces else b""
+        return len(head) == _HEAD and piece.startswith(head)
 
 
 class _Silence:

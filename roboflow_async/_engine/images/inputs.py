@@ -3,7 +3,7 @@
 import binascii
 from collections.abc import AsyncIterable, Iterable, Mapping
 from os import PathLike
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import httpx
 
@@ -12,7 +12,7 @@ from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.pillow import is_array, is_pillow
 from roboflow_async.errors import ConfigurationError, ImageError
 
-__all__ = ["Image", "ImageInput", "check_many", "is_image"]
+__all__ = ["Image", "ImageInput", "check_many", "is_image", "is_one_file"]
 
 
 class SupportsArrayInterface(Protocol):
@@ -109,6 +109,17 @@ def is_image(value: object) -> bool:
         return False
 
 
+# What files have, and the responses of HTTP libraries (requests, urllib3, botocore).
+_OF_ONE_FILE: Final = ("readline", "iter_content", "iter_bytes", "iter_chunks", "iter_lines")
+
+
+def is_one_file(value: object) -> bool:
+    """Whether it is one file, which comes in lines or pieces when it is iterated over."""
+    if isinstance(value, (httpx.SyncByteStream, httpx.AsyncByteStream)):
+        return True
+    return any(callable(getattr(value, name, None)) for name in _OF_ONE_FILE)
+
+
 def check_many(images: Any) -> None:
     """Raise `ConfigurationError` for what is one image, whose rows or lines would each be sent.
 
@@ -125,9 +136,11 @@ def check_many(images: Any) -> None:
             "sent as an image: give [array] for one picture, or run(array); list(array) for an "
             "array of whole pictures, of shape (number, height, width, 3)."
         )
-    if is_pillow(images) or hasattr(images, "readline"):
+    if is_pillow(images) or is_one_file(images):
+        whole = " with its content (a response's has it as .content)"
         raise ConfigurationError(
-            f"images is of type {kind}, which is one image: give a list of them, or call run()."
+            f"images is of type {kind}, which is one image: give a list of them, or call run()"
+            f"{'' if is_pillow(images) or hasattr(images, 'read') else whole}."
         )
     one = isinstance(images, (str, bytes, bytearray, memoryview, Mapping))
     if one or not isinstance(images, (Iterable, AsyncIterable)):

@@ -33,7 +33,7 @@ from roboflow_async._engine.images.file_objects import (
     read_file_object,
 )
 from roboflow_async._engine.images.formats import check_content
-from roboflow_async._engine.images.inputs import Image
+from roboflow_async._engine.images.inputs import Image, is_one_file
 from roboflow_async._engine.images.pillow import encode_array, encode_pillow, is_array, is_pillow
 from roboflow_async._engine.images.url_policy import AllowURLs, check_image_url, is_url
 from roboflow_async.errors import ImageError, RoboflowError
@@ -171,7 +171,8 @@ class ImageLoader:
             return encode_pillow(value), "the given PIL image"
         raise ImageError(
             f"an image cannot be of type {type(value).__name__}: give a path, a URL, bytes, a "
-            "binary file object, Image.from_base64(...), a numpy array or a PIL image."
+            "binary file object, Image.from_base64(...), a numpy array or a PIL image"
+            f"{'; of a response, give its .content' if is_one_file(value) else ''}."
         )
 
     def _read_file(self, value: str | PathLike[str], most: int) -> tuple[bytes, str]:

@@ -8,7 +8,7 @@ from roboflow_async.errors import RateLimiterUnavailableError
 
 __all__ = ["Outage"]
 
-_log: Final = logging.getLogger("roboflow_async.outage")
+_log: Final = logging.getLogger("roboflow_async._engine.pace.outage")
 
 _ASK_AGAIN: Final = (0.25, 0.5)  # seconds, at random between, so that not all ask at once
 

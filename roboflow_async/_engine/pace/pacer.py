@@ -8,7 +8,8 @@ A `Pacer` keeps four promises:
    pause and a cooldown. They come closer only to catch up with a wake-up that was late.
 3. After a 429 nobody gets a turn until the cooldown has passed.
 4. After a 429 the pace falls and climbs back by the law in `pace_law.py`: so a ceiling that is
-   lower than the configured one, or shared with other processes, is found and kept.
+   lower than the configured one, or shared with other processes, is found and kept. Without a
+   ceiling the rate at which the 429 came is taken for one, until it is reached again.
 """
 
 import asyncio
@@ -20,11 +21,12 @@ from typing import Final
 from aiolimiter import AsyncLimiter
 
 from roboflow_async._engine.checks import check_number
+from roboflow_async._engine.pace.cooldown import Cooldown
 from roboflow_async._engine.pace.pace_law import PaceLaw
 from roboflow_async._engine.pace.protocols import RateLimiter, SharedRateLimiter, TrackedTurn
 from roboflow_async.errors import ConfigurationError
 
-__all__ = ["LEAST_DISTANCE", "LONGEST_COOLDOWN", "Pacer", "Turn", "turns_to_remember"]
+__all__ = ["LEAST_DISTANCE", "Pacer", "Turn", "turns_to_remember"]
 
 # The share of every second that is given up, so that the ceiling holds where it is counted: of 21
 # requests the first may arrive late and the last early by some milliseconds.
@@ -54,8 +56,10 @@ _ROUNDING: Final = 1e-6  # seconds
 _USUAL_OF: Final = 8
 _LONGEST_USUAL: Final = 0.005
 
+# Requests per second: a stray 429 is not to slow down who is unpaced and has sent little so far.
+_LEAST_FOUND_CEILING: Final = 50.0
+
 _COUNTED_OVER: Final = 1.0  # seconds; the API counts requests in a rolling second
-LONGEST_COOLDOWN: Final = 3600.0  # seconds
 
 
 def turns_to_remember(ceiling: float) -> int:
@@ -105,8 +109,8 @@ class Pacer:
     its ceiling, its cooldowns and its pace.
 
     Args:
-        requests_per_second: the ceiling, more than 0; None gives every turn at once, but still
-            cools down after a 429.
+        requests_per_second: the ceiling, more than 0; None gives every turn at once, but cools
+            down after a 429 and finds a pace that the server bears.
         limiter: another limiter that is asked as well, last before each turn.
 
     Raises:
@@ -132,24 +136,27 @@ class Pacer:
 
     def _start_over(self) -> None:
         self._turnstile = asyncio.Lock()
+        self._keep_to(self.requests_per_second)
+        remembered = turns_to_remember(self.requests_per_second or _LEAST_FOUND_CEILING)
+        self._turns: deque[Turn] = deque(maxlen=remembered)
+        self._departed = -inf  # when the last request left, less what each takes for that
+        self._delays = deque([0.0] * _USUAL_OF, maxlen=_USUAL_OF)  # from a turn until it left
+        self._passed_at = self._emptied_at = -inf  # the bucket: by a turn, of an idle time
+        self._follows_idleness = False  # the last turn: nobody had waited for it
+        self._behind = 0.0  # seconds that wake-ups were late beyond what is afforded
+        self._cooldown = Cooldown()
+
+    def _keep_to(self, ceiling: float | None) -> None:
+        """Begin anew at a ceiling: the configured one, or one that was found."""
+        self._ceiling = ceiling
         self._bucket: AsyncLimiter | None = None
-        ceiling = self.requests_per_second
         if ceiling is not None:
             # A bucket of the usual size, `AsyncLimiter(20, 1)`, lets 39 requests through in its
             # first second (measured). One that holds a single request spaces them evenly.
             rate = ceiling / (_COUNTED_OVER + _ARRIVAL_MARGIN)
             size = 1 + _WAKE_UP_TOLERANCE * rate
             self._bucket = AsyncLimiter(size, size / rate)
-        self._turns: deque[Turn] = deque(maxlen=turns_to_remember(ceiling or 1))
         self._law = PaceLaw(ceiling or inf)
-        self._departed = -inf  # when the last request left, less what each takes for that
-        self._delays = deque([0.0] * _USUAL_OF, maxlen=_USUAL_OF)  # from a turn until it left
-        self._passed_at = self._emptied_at = -inf  # the bucket: by a turn, of an idle time
-        self._follows_idleness = False  # the last turn: nobody had waited for it
-        self._behind = 0.0  # seconds that wake-ups were late beyond what is afforded
-        self._cooldown_until = -inf
-        self._wave_began = -inf  # the last wave of 429s
-        self._waves = 0  # since the last success
 
     def _clock(self) -> float:
         # Made per running loop: AsyncLimiter's timers and times belong to one.
@@ -170,17 +177,16 @@ class Pacer:
 
         With a limiter that is shared with other processes: that of all together.
         """
-        ceiling = self.requests_per_second
-        own = (
-            ceiling if ceiling is None or self._loop is None else self._law.pace(self._loop.time())
-        )
+        own = self.requests_per_second
+        if self._loop is not None and self._ceiling is not None:
+            own = self._law.pace(self._loop.time())
         told = self._told.pace if self._told is not None else None
         return own if own is None or told is None else min(own, told)
 
     @property
     def cooldown(self) -> float:
         """Seconds of the present cooldown that are left."""
-        own = max(self._cooldown_until - self._loop.time(), 0.0) if self._loop else 0.0
+        own = max(self._cooldown.until - self._loop.time(), 0.0) if self._loop else 0.0
         return max(own, self._told.cooldown) if self._told is not None else own
 
     def expected_wait(self, ahead: int) -> float:
@@ -202,11 +208,11 @@ class Pacer:
         # One at a time: each wait below is for the turns that were given before.
         async with self._turnstile:
             while True:
-                wave = self._wave_began
+                until = self._cooldown.until
                 if (pause := self.cooldown) > 0:
                     await asyncio.sleep(pause)
                 booked = await self._take(demand)
-                if wave == self._wave_began:  # else a 429 came in while this one waited
+                if until == self._cooldown.until:  # else a 429 came in while this one waited
                     break
             turn = Turn(asyncio.get_running_loop().time, booked, self._note_sent)
             self._turns.append(turn)
@@ -214,11 +220,14 @@ class Pacer:
             return turn
 
     async def _take(self, demand: int) -> object:
-        ceiling = self.requests_per_second
-        if self._bucket is None or ceiling is None:
-            return await self._take_shared(demand)
         asked = self._clock()
         pace = self._law.pace(asked)
+        ceiling = self._ceiling
+        if self.requests_per_second is None and ceiling is not None and pace > 0.999 * ceiling:
+            self._keep_to(None)  # what was found holds no more
+            ceiling = None
+        if self._bucket is None or ceiling is None:
+            return await self._take_shared(demand)
         followed_idleness = self._follows_idleness
         await self._pass_bucket(self._bucket, ceiling, pace)
         if self._told is not None:
@@ -320,16 +329,27 @@ class Pacer:
             return inf  # as many as the pace allowed: it is too long ago
         return sum(start <= turn.at < end for turn in turns)
 
+    def _rate_before(self, moment: float) -> float:
+        """Requests per second that were sent in the last second of the turns until then."""
+        sent = sorted(turn.at for turn in self._turns if moment - _COUNTED_OVER < turn.at <= moment)
+        seconds = _COUNTED_OVER
+        if len(sent) == self._turns.maxlen:  # there were more
+            seconds = max(sent[-1] - sent[0], 0.001)
+        return max(len(sent) / seconds, _LEAST_FOUND_CEILING)
+
     def restore(self) -> None:
         """Say that what lowered the pace was no limit after all: it is the ceiling again.
 
         A cooldown goes on. A limiter that is shared with other processes climbs back by itself.
         """
-        self._law = PaceLaw(self.requests_per_second or inf)
+        if self.requests_per_second is None:
+            self._keep_to(None)
+        else:
+            self._law = PaceLaw(self.requests_per_second)
 
     def succeeded(self) -> None:
         """Say that the server answered a request with something other than a 429."""
-        self._waves = 0
+        self._cooldown.succeeded()
 
     def rejected(
         self, *, sent_at: float, retry_after: float | None, backoff: Callable[[int], float]
@@ -337,29 +357,26 @@ class Pacer:
         """Say that the server answered a request with 429: all sending pauses.
 
         Requests that were in flight when a wave of 429s began belong to that wave: they
-        lengthen the cooldown if their `Retry-After` does, and are not counted again.
+        lengthen the cooldown if their `Retry-After` does, or if it was short because the first
+        seemed to stand alone, and are not counted again.
 
         Args:
             sent_at: when that request was sent (the loop's clock).
             retry_after: seconds that the server asked for, or None.
-            backoff: gives the seconds to wait when the server named none, for the n-th wave
-                in a row (from 1).
+            backoff: gives the seconds to wait when the server named none: for the n-th wave in a
+                row, from 1; and 0 for a first 429 that seems to stand alone.
         """
         now = self._clock()
-        is_new = sent_at > self._wave_began
-        if not is_new and retry_after is None:
+        is_new, wait = self._cooldown.rejected(
+            now=now, sent_at=sent_at, retry_after=retry_after, backoff=backoff
+        )
+        if not is_new and not wait:
             return
-        wait = 0.0
-        if is_new:
-            self._wave_began = now
-            self._waves += 1
-            wait = backoff(self._waves)
-        if retry_after is not None:
-            wait = min(retry_after, LONGEST_COOLDOWN)
-        self._cooldown_until = max(self._cooldown_until, now + wait)
         if self._told is not None:
             self._told.rejected(sent_ago=now - sent_at, wait=wait)
             return
-        if is_new and self.requests_per_second is not None:
+        if is_new:
+            if self._ceiling is None:
+                self._keep_to(self._rate_before(sent_at))
             self._law.rejected(sent_at, self._sent_between)
-        self._law.resume_at = self._cooldown_until
+        self._law.resume_at = self._cooldown.until

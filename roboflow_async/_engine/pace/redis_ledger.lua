@@ -6,7 +6,7 @@
 --          they are); and then
 --   reserve  turns, number of the last one that the caller knows, lead, 1 for afresh
 --                                                  -> now, pace, cooldown, number of the first turn,
---                                                     when each is due
+--                                                     when each is due: one, or more if they are soon
 --   reject   when the request was sent, cooldown   -> nothing
 --   late     pairs: number of a turn, when its request really went out -> nothing
 -- Times are microseconds, moments are of this server's clock; the pace comes back in thousandths.
@@ -17,6 +17,8 @@
 local SECOND = 1000000
 local HOUR = 3600 * SECOND
 local MOST_TURNS = 1e15  -- exact, also when one is added; at 100,000 a second they last 300 years
+-- Until a turn is due for sure, that of a second before is used or given up, and known here.
+local FARTHEST_BATCH = 850000
 local MOST_AT_ONCE = 1000  -- turns that one reply has
 local LARGEST_RING, HIGHEST_PACE = 100000, 100000
 local CONSTANTS = {
@@ -234,8 +236,11 @@ if operation == 'reserve' then
   local interval, least = SECOND * c.spacing / pace, SECOND * c.least_distance / pace
   reply = {now, pace * 1000, math.max(s.cool - now, 0), s.turns}
   local earliest = math.max(now + lead, s.cool)
-  for _ = 1, turns do
+  for index = 1, turns do
     local due = math.max(earliest, s.next, s.last + least, went_out_at(s.turns - kept) + c.window * kept / ceiling)
+    if index > 1 and due > now + FARTHEST_BATCH then
+      break
+    end
     went_out(s.turns, due)
     reply[#reply + 1] = due
     -- What the window cost is caught up with, within the tolerance.

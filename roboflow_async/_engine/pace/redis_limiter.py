@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
 from roboflow_async._engine.checks import check_number
+from roboflow_async._engine.pace.cooldown import LONGEST_COOLDOWN
 from roboflow_async._engine.pace.key_stretching import stretched
 from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.pace_law import CONSTANTS
-from roboflow_async._engine.pace.pacer import LEAST_DISTANCE, LONGEST_COOLDOWN, turns_to_remember
+from roboflow_async._engine.pace.pacer import LEAST_DISTANCE, turns_to_remember
 from roboflow_async._engine.pace.shared_pacer import SharedCeiling
 from roboflow_async.errors import ConfigurationError
 
@@ -194,7 +195,7 @@ class _RedisLedger:
         """A grant as the script gives it; what somebody else put there may not stop us for ever."""
         numbers = cast("list[object]", reply) if isinstance(reply, list) else []
         whole = [number for number in numbers if type(number) is int and 0 <= number < 2**63]
-        if not len(whole) == len(numbers) == 4 + turns:
+        if not (len(whole) == len(numbers) and 4 < len(numbers) <= 4 + turns):
             raise LedgerLostError("a reply that is not the script's")
         now, pace, cooldown, first, *due = whole
         booking = Booking(

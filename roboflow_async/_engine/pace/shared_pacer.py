@@ -11,6 +11,7 @@ from contextlib import suppress
 from math import inf, isfinite
 from typing import Final
 
+from roboflow_async._engine.pace.cooldown import LONGEST_COOLDOWN
 from roboflow_async._engine.pace.ledger import (
     BookedTurn,
     Booking,
@@ -19,7 +20,7 @@ from roboflow_async._engine.pace.ledger import (
     LedgerLostError,
 )
 from roboflow_async._engine.pace.outage import Outage
-from roboflow_async._engine.pace.pacer import LONGEST_COOLDOWN, Pacer
+from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async.errors import ConfigurationError
 
 __all__ = ["SharedCeiling"]
@@ -28,6 +29,7 @@ __all__ = ["SharedCeiling"]
 # that is too late is given up: by then that one may be on its way.
 _TOLD_LATE: Final = 0.002  # seconds
 _TOO_LATE: Final = 0.100
+_MARGIN: Final = 0.006  # seconds; of a second that begins with a request that left late
 # Turns that are booked at once, if so many calls wait: as many seconds' worth at the present pace,
 # and two at least where they take less than half a second. That is what a process takes along when
 # it is killed.
@@ -144,13 +146,26 @@ class SharedCeiling:
                     return await self._alone.acquire()
                 continue
             # It stays in stock while this waits: when this is cancelled, the next one has it.
-            if (early := self._ledger_clock.to_loop(turn.due) - self._clock()) > 0:
+            if (early := self._due(turn) - self._clock()) > 0:
                 await asyncio.sleep(early)
             if self._next_turn() is turn:  # else the wake-up was too late, or a 429 came in
                 self._stock.popleft()
                 self._demand -= 1
                 self._book_ahead()
                 return turn
+
+    def _due(self, turn: BookedTurn) -> float:
+        """When a turn may be used: a second after the one that is as many before it as one has.
+
+        The ledger knows that, unless this turn was booked before that one went out late.
+        """
+        count = max(int(self.requests_per_second), 1)
+        while self._sent and self._sent[0][0].number < turn.number - count:
+            self._sent.popleft()
+        due = self._ledger_clock.to_loop(turn.due)
+        if self._sent and self._sent[0][0].number == turn.number - count:
+            due = max(due, self._sent[0][1] + count / self.requests_per_second + _MARGIN)
+        return due
 
     def _next_turn(self) -> BookedTurn | None:
         too_late = self._clock() - _TOO_LATE

@@ -138,7 +138,7 @@ def test_a_call_that_succeeds_at_the_third_attempt() -> None:
         assert (bench.record.attempts, bench.record.failures) == (3, 2)
         assert bench.record.latency == pytest.approx(0.2, abs=0.001)
         assert bench.quota.left == 50  # what was taken came back
-        assert bench.transport.fresh == [False, True, True]
+        assert bench.transport.fresh == [False, False, True]
         first, second, third = bench.transport.sent
         assert 0.1 <= second - first <= 1.2
         assert 0.1 <= third - second <= 2.2

@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import Callable
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -238,6 +238,36 @@ def test_an_outage_longer_than_max_outage_ends_the_stream_with_one_error_that_sa
         assert now() - began == pytest.approx(30, abs=1)
 
     run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("retry_after", [30, 31, 600, 1e9])
+def test_a_retry_after_of_5xx_beyond_max_outage_is_checked_in_between(retry_after: float) -> None:
+    """A proxy that always says an hour does not know it: the API may be back in a minute."""
+
+    async def main() -> None:
+        async def ask_for_time() -> None:
+            raise status(503, retry_after)
+
+        server = Server(ask_for_time, begin=2, end=20)
+        client = Client(server, RetryPolicy(max_outage=30))
+        results = [result async for result in client.stream(range(100))]
+        assert lost(results, 100) == 0
+        assert server.sent_between(4, 20) in range(1, 8)
+        # A shorter one is waited for.
+        server.faults = [(0, 1e9, partial(fail, status(503, 12.0)))]
+        began = now() - server.began
+        with pytest.raises(APIConnectionError, match="max_outage=30 s have passed"):
+            async for _ in client.stream(count()):
+                pass
+        probes = [moment - began for moment, _ in server.sent if moment > began + 2]
+        assert all(later - earlier >= 12 for earlier, later in pairwise(probes[:2]))
+        assert now() - server.began - began == pytest.approx(30, abs=1)
+
+    run_on_fake_clock(main())
+
+
+async def fail(error: APIError) -> None:
+    raise error
 
 
 def test_a_stream_that_has_ended_but_waits_for_a_response_does_not_keep_the_loop_busy() -> None:

@@ -80,7 +80,7 @@ async def test_a_stream_loses_nothing_to_a_limiter_that_says_5xx(
         nonlocal count
         count += 1
         # Every second one for a time, and then few: as a limiter does that is given its pace.
-        if count < 40 and count % 2:
+        if count < 24 and count % 2:
             return Reply(status)
         return echo(arrival)  # type: ignore[arg-type]
 

@@ -143,6 +143,13 @@ def test_cooldowns_are_spread_between_half_and_the_whole() -> None:
     assert 0.99 < waits[-1] <= 1.0
 
 
+def test_the_cooldown_after_one_that_stands_alone_is_a_fifth() -> None:
+    waits = sorted(cooldown_wait(0, POLICY) for _ in range(2000))
+    assert 0.1 <= waits[0] < 0.11
+    assert 0.19 < waits[-1] <= 0.2
+    assert cooldown_wait(0, RetryPolicy(base=30, max_wait=2)) <= 2
+
+
 def test_the_quota_bounds_the_retries_of_a_dead_server() -> None:
     quota = RetryQuota()
     verdicts = [

@@ -89,6 +89,33 @@ async def test_a_stream_reader_is_read_to_its_end_while_it_still_arrives() -> No
     await feeding
 
 
+async def test_a_read_that_takes_no_size_may_give_a_piece_at_a_time() -> None:
+    class Awaited:
+        def __init__(self) -> None:
+            self.file = io.BytesIO(DATA)
+
+        async def read(self) -> bytes:
+            return self.file.read(1000)
+
+    class Plain(Awaited):
+        def read(self) -> bytes:  # type: ignore[override]
+            return self.file.read(1000)
+
+    for make in (Awaited, Plain):
+        assert await load(make()) == DATA
+
+
+async def test_of_a_camera_whose_read_takes_no_size_one_picture_is_read() -> None:
+    class Camera:
+        pictures = 0
+
+        def read(self) -> bytes:
+            self.pictures += 1
+            return DATA + bytes([self.pictures])
+
+    assert await load(Camera()) == DATA + b"\x01"
+
+
 async def test_a_read_that_takes_no_size_gives_all_at_once() -> None:
     class Awaited:
         async def read(self) -> bytes:

@@ -3,9 +3,11 @@
 import asyncio
 import io
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from conftest import MakeClient, picture
@@ -54,6 +56,46 @@ async def test_a_file_is_not_taken_for_its_lines(make_client: MakeClient) -> Non
         reader: Any = asyncio.StreamReader()
         with pytest.raises(ConfigurationError, match="one image"):
             client.workflow("a", "b").stream(reader)
+
+
+class Response:
+    """As that of requests: its content comes in pieces."""
+
+    content = picture(1)
+
+    def iter_content(self, chunk_size: int = 1) -> Iterator[bytes]:
+        for start in range(0, len(self.content), chunk_size):
+            yield self.content[start : start + chunk_size]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.iter_content(128)
+
+
+class Body:
+    """As that of botocore: it can be read, too."""
+
+    def read(self, size: int | None = None) -> bytes:
+        raise NotImplementedError
+
+    def iter_chunks(self, size: int = 1024) -> Iterator[bytes]:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.iter_chunks()
+
+
+async def test_a_response_is_not_taken_for_its_pieces(
+    make_client: MakeClient, server: Server
+) -> None:
+    httpx_body: Any = httpx.Response(200, content=picture(1)).stream
+    async with make_client() as client:
+        for target in (client.workflow("a", "b"), client.model("a/1")):
+            for response in (Response(), Body(), httpx_body):
+                with pytest.raises(ConfigurationError, match="which is one image"):
+                    target.stream(response)
+            with pytest.raises(ImageError, match=r"of a response, give its \.content"):
+                await target.run(Response())  # type: ignore[arg-type]
+    assert not server.arrivals
 
 
 async def test_an_array_of_paths_or_of_pictures_is_many_images(

@@ -39,6 +39,7 @@ def test_the_pace_stays_between_the_lowest_and_the_ceiling_and_comes_back(
 @settings(max_examples=30)
 @given(ceiling=st.sampled_from([1, 5, 20, 100]), waves=WAVES)
 @example(ceiling=1, waves=[(1.0, 16, 0.0), (2.0, 0, 0.0)])  # more than is remembered
+@example(ceiling=1, waves=[*[(1.0, 0, 0.0)] * 4, (0.5, 2, 0.0)])  # a turn that is due much later
 def test_redis_holds_the_same_law(ceiling: int, waves: list[tuple[float, int, float]]) -> None:
     constants = list(_RedisLedger(None, "", ceiling)._constants)  # type: ignore[arg-type]
     constants[3] = 0  # no room for new connections: the times are compared
@@ -65,9 +66,9 @@ def test_redis_holds_the_same_law(ceiling: int, waves: list[tuple[float, int, fl
         for _ in range(count):
             known = len(times) - 1
             reply = redis.evaluate("key", "reserve", *constants, 1, known, 0, 0)
+            assert reply[1] / 1000 == pytest.approx(law.pace(redis.moment), abs=2e-3, rel=1e-3)
             times.append(reply[4] / 1e6)
             redis.moment = max(redis.moment, times[-1])
-            assert reply[1] / 1000 == pytest.approx(law.pace(redis.moment), abs=0.5, rel=0.05)
         sent_at = round(redis.moment + 0.005, 6)
         redis.moment = round(sent_at + 0.05, 6)
         if sent_at > began:
@@ -85,18 +86,18 @@ def test_redis_holds_the_same_law(ceiling: int, waves: list[tuple[float, int, fl
 @pytest.mark.parametrize(
     ("name", "used", "rejected"),
     [
-        ("sliding, 7 of 20", 0.93, 0.013),
+        ("sliding, 7 of 20", 0.955, 0.013),
         ("sliding, 1 of 20", 0.94, 0.042),
-        ("one stray 429 in 500 requests", 0.935, 0.003),
-        ("fixed window, 10 of 20", 0.94, 0.008),
-        ("bucket of 60 a minute", 0.99, 0.06),
+        ("one stray 429 in 500 requests", 0.955, 0.003),
+        ("fixed window, 10 of 20", 0.965, 0.008),
+        ("bucket of 60 a minute", 0.99, 0.051),
         ("sliding, 2 of 20", 0.94, 0.03),
         ("fixed window, 3 of 20", 0.92, 0.04),
-        ("distance, 7 of 20", 0.86, 0.012),
+        ("distance, 7 of 20", 0.9, 0.012),
         ("60 in a fixed minute", 0.97, 0.1),
         ("60 in a sliding minute", 0.82, 0.11),
-        ("100 in a sliding 10 s", 0.9, 0.03),
-        ("20 in a fixed 10 s", 0.94, 0.095),
+        ("100 in a sliding 10 s", 0.93, 0.02),
+        ("20 in a fixed 10 s", 0.94, 0.1),
     ],
 )
 def test_the_limit_is_used_and_little_is_rejected(name: str, used: float, rejected: float) -> None:

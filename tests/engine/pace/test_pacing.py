@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.event_loops import FakeClockLoop, run_on_fake_clock
 
 from roboflow_async import ConfigurationError, Pacer, RateLimiter
+from roboflow_async._engine.pace.pacer import Turn
 from roboflow_async.testing.meter import busiest_window
 
 
@@ -352,6 +353,60 @@ def test_a_wave_of_429s_counts_once_and_the_next_wave_again() -> None:
         turn = await pacer.acquire()
         pacer.rejected(sent_at=turn.at, retry_after=None, backoff=backoff)
         assert asked == [1, 2, 1]
+
+    run_on_fake_clock(main())
+
+
+async def reject_one_of(count: int, *, after: float, answered: int) -> tuple[Pacer, list[Turn]]:
+    """After so many that passed, the first of `count` requests is rejected `after` seconds."""
+    pacer = Pacer(20)
+    for _ in range(answered):
+        await pacer.acquire()
+        pacer.succeeded()
+    turns = [await pacer.acquire() for _ in range(count)]
+    await asyncio.sleep(turns[0].at + after - now())
+    pacer.rejected(sent_at=turns[0].at, retry_after=None, backoff=cooldown_of_wave)
+    return pacer, turns
+
+
+def cooldown_of_wave(wave: int) -> float:
+    return (0.15, 0.8, 1.6)[wave]
+
+
+@pytest.mark.parametrize(
+    ("answered", "after", "expected"),
+    [(4, 0.01, 0.15), (100, 0.01, 0.15), (100, 0.5, 0.25), (100, 9.0, 0.8), (3, 0.01, 0.8)],
+)
+def test_a_429_that_stands_alone_costs_little(answered: int, after: float, expected: float) -> None:
+    """It is a stray, or the limit is hardly exceeded; but what is in flight has a say."""
+
+    async def main() -> None:
+        pacer, _ = await reject_one_of(1, after=after, answered=answered)
+        assert pacer.cooldown == pytest.approx(expected, abs=1e-3)
+
+    run_on_fake_clock(main())
+
+
+def test_a_second_429_of_the_same_wave_takes_the_short_cooldown_back() -> None:
+    async def main() -> None:
+        pacer, turns = await reject_one_of(3, after=0.2, answered=10)
+        began = now()
+        waiting = asyncio.create_task(pacer.acquire())
+        await asyncio.sleep(0.05)
+        for turn in turns[1:]:
+            pacer.rejected(sent_at=turn.at, retry_after=None, backoff=cooldown_of_wave)
+        assert pacer.cooldown == pytest.approx(0.75, abs=1e-3)
+        assert (await waiting).at - began >= 0.8 - 1e-3
+
+    run_on_fake_clock(main())
+
+
+def test_a_wave_right_after_a_short_cooldown_is_the_second_one() -> None:
+    async def main() -> None:
+        pacer, _ = await reject_one_of(1, after=0.01, answered=10)
+        turn = await pacer.acquire()
+        pacer.rejected(sent_at=turn.at, retry_after=None, backoff=cooldown_of_wave)
+        assert pacer.cooldown == pytest.approx(1.6)
 
     run_on_fake_clock(main())
 

@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.event_loops import FakeClockLoop, run_on_fake_clock
 from support.fake_redis import FakeRedis, limiter_on
@@ -133,6 +133,9 @@ def test_the_second_is_counted_from_when_requests_of_all_processes_really_went_o
 
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**16))
+@example(seed=2252)  # a turn that is used late, when that of a second later is booked already
+@example(seed=2088)  # the same, and another process has it
+@example(seed=408)  # the same, and it is booked at that very moment
 def test_stalled_event_loops_do_not_make_the_turns_bunch_up(seed: int) -> None:
     chance = random.Random(seed)
 
