@@ -251,6 +251,7 @@ def test_killed_five_times_each_image_has_one_line_and_was_billed_once(
     assert billed <= 300 + 5 * (concurrency + 1)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_finishes_what_is_in_flight_and_a_second_one_stops(folder: Path, times: int) -> None:
     for number in range(300):
@@ -397,6 +398,7 @@ def test_parquet_without_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         check_format("parquet")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_serve_is_the_stand_in(command_line: CommandLine, tmp_path: Path) -> None:
     with subprocess.Popen(
         [*PROGRAM, "serve", "--port", "0", "--fail", "unavailable"],

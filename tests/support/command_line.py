@@ -1,6 +1,7 @@
 """Runs `roboflow-async` in a process of its own, as a user does.
 
-Python takes most of a second to import it. So one process imports it once and forks for each run.
+Python takes most of a second to import it. So one process imports it once and forks for each run,
+where there is a `fork`.
 """
 
 import gc
@@ -21,20 +22,28 @@ class CommandLine:
     """What is given to `run`, and what comes back, is as with `subprocess.run`."""
 
     def __enter__(self) -> Self:
+        if not hasattr(os, "fork"):
+            return self
         self._process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+        if hasattr(os, "fork"):
+            self._process.communicate()
 
     def run(
         self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "COLUMNS": "100"} if env is None else dict(env)
+        if not hasattr(os, "fork"):
+            return subprocess.run(
+                [sys.executable, "-m", "roboflow_async", *arguments],
+                cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, check=False,
+            )  # fmt: skip
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        environment = {**os.environ, "COLUMNS": "100"} if env is None else dict(env)
         with TemporaryDirectory() as folder:
             files = {name: Path(folder, name) for name in _FILES}
             files["stdin"].write_text(stdin)

@@ -1,7 +1,7 @@
 """Against Roboflow's own Inference Server.
 
-To run them: start one that serves the detector `shapes/1` and the Workflow `local/shapes`, and set
-INFERENCE_SERVER_URL to its address.
+To run them: start one that serves the detector `shapes/1` and the Workflow `local/shapes`, as
+`tests/support/inference_server/run` does, and set INFERENCE_SERVER_URL to its address.
 """
 
 import asyncio

@@ -1,5 +1,6 @@
 """What the Makefile and the workflows install is what the locks say, to the bit."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -47,7 +48,14 @@ def wanted() -> list[str]:
     return [*PROJECT["project"]["dependencies"], *named, *PROJECT["dependency-groups"]["dev"]]
 
 
-@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+PYTHONS = [
+    classifier.rpartition(" ")[2]
+    for classifier in PROJECT["project"]["classifiers"]
+    if re.search(r":: 3\.\d+$", classifier)
+]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
 def test_the_lock_has_all_that_the_project_wants_for_every_python(python: str) -> None:
     """After a change of pyproject.toml: `make lock`."""
     place = {"python_version": python, "python_full_version": f"{python}.9"}
@@ -81,6 +89,25 @@ def test_actions_are_pinned_to_a_commit_and_may_do_no_more_than_they_must() -> N
         assert text.count("persist-credentials: false") == text.count("actions/checkout@")
         # What others may write, such as the title of a pull request, is in no script.
         assert not re.search(r"pull_request_target|github\.(event|head_ref)", text)
+
+
+def test_checks_run_on_three_systems_with_each_python() -> None:
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert f"python: {json.dumps(PYTHONS)}" in text
+    assert re.search(r"os: \[ubuntu-\S+, macos-\S+, windows-\S+\]", text)
+
+
+def test_release_is_checked_and_no_password_publishes_it() -> None:
+    """Only the job that publishes may say who it is, after all others, in an environment."""
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    before, _, publish = text.partition("\n  publish:\n")
+    assert "needs: [check, build]" in publish
+    assert "environment:" in publish
+    assert "attestations: true" in publish
+    assert "id-token: write" in publish
+    assert "write" not in re.sub(r"#.*", "", before)
+    assert "run:" not in publish
+    assert not re.search(r"secrets\.|password:", text)
 
 
 def test_bots_look_every_week() -> None:
