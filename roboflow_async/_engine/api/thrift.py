@@ -16,7 +16,7 @@ __all__ = ["Thrift", "TooMuchMemoryError", "memory_allowed"]
 # Ten times its size in all: its own text comes on top, what the heap loses, and a thread.
 _TIMES_ITS_SIZE: Final = 8
 _BESIDE: Final = 3 << 19  # bytes
-_ALWAYS: Final = 6 << 20  # bytes
+_ALWAYS: Final = 8 << 20  # bytes
 
 _MOST_NAMES: Final = 20  # in a dict that shares them; CPython's limit is 30
 _MOST_KINDS: Final = 50  # sets of names that are shared; each takes a kilobyte

@@ -23,7 +23,7 @@ _REFUSED: Final = 0.5  # at least, by a limiter: every second one at twice its r
 # it. Each with the failures, while others succeeded, without which nothing is concluded.
 _GIVEN_UP: Final = 1e-7
 _BLAMED: Final = (1e-4, 3)
-_DOUBTED: Final = (1e-3, 2)
+_DOUBTED: Final = (1e-2, 2)
 _SUSPICIOUS: Final = 2  # such failures: it may be one of those
 _EXCLUDED: Final = 2  # such failures: it tells nothing of the chance of others
 

@@ -336,7 +336,8 @@ class Dispatcher:
         record.cold_start = response.cold_start
         self._counters.answered(record.latency, response.processing_time)
         self._pacer.succeeded()
-        self._refusals.succeeded(sent_at)
+        is_early = record.failures + record.refusals <= 1
+        self._refusals.succeeded(sent_at, is_early=is_early)
         self._chance.succeeded(record, sent_at)
         self._quota.refill(record.failures)
 
@@ -349,9 +350,8 @@ class Dispatcher:
         self._chance.failed(record, sent_at)
         if not retry or self._chance.suspects(record) or not may_be_a_refusal(error):
             return False
-        if (record.failures or record.refusals) and not self._refusals.are_a_limiter:
-            return False  # a few inputs that always fail are no limiter
-        return self._refusals.refused(sent_at, self._clock())
+        is_early = record.failures + record.refusals <= 1
+        return self._refusals.refused(sent_at, self._clock(), is_early=is_early)
 
     def _rejected(self, error: APIStatusError, sent_at: float) -> None:
         """Let all sending pause after a rejection; a long pause is told."""

@@ -56,22 +56,32 @@ class Refusals:
         """Whether refusals are taken for those of a limiter at present."""
         return self._share is not None
 
-    def succeeded(self, sent_at: float) -> None:
-        """Note that a request succeeded, which was sent at that moment."""
-        self._note(sent_at, refused=False)
+    def succeeded(self, sent_at: float, *, is_early: bool = True) -> None:
+        """Note that a request succeeded.
 
-    def refused(self, sent_at: float, now: float) -> bool:
+        Args:
+            sent_at: when it was sent.
+            is_early: whether it was the first or second attempt of its call. Others tell nothing of
+                a limiter: there are inputs that are always refused, and come back at any pace.
+        """
+        if is_early:
+            self._note(sent_at, refused=False)
+
+    def refused(self, sent_at: float, now: float, *, is_early: bool = True) -> bool:
         """Note a 5xx that may go away; returns whether it is to be handled as a 429 is.
 
         Args:
             sent_at: when the request was sent.
             now: when the response came.
+            is_early: as for `succeeded`.
         """
         if now - self._last_refused > _FORGOTTEN:
             self._forget()
         self._last_refused = now
         if now < self._left_alone_until:
             return False
+        if not is_early:
+            return self.are_a_limiter
         is_new_wave = sent_at > self._wave_began
         self._note(sent_at, refused=True)
         if self._share is None:

@@ -117,7 +117,14 @@ def is_one_file(value: object) -> bool:
     """Whether it is one file, which comes in lines or pieces when it is iterated over."""
     if isinstance(value, (httpx.SyncByteStream, httpx.AsyncByteStream)):
         return True
-    return any(callable(getattr(value, name, None)) for name in _OF_ONE_FILE)
+    return any(_has(value, name) for name in _OF_ONE_FILE)
+
+
+def _has(value: object, name: str) -> bool:
+    try:
+        return callable(getattr(value, name, None))
+    except Exception:  # noqa: BLE001 - whatever a user's own __getattr__ raises
+        return False
 
 
 def check_many(images: Any) -> None:
