@@ -11,6 +11,7 @@ from contextlib import suppress
 from math import inf, isfinite
 from typing import Final
 
+from roboflow_async._engine.asyncio_tools import BoundToLoop
 from roboflow_async._engine.pace.ledger import (
     BookedTurn,
     Booking,
@@ -65,7 +66,7 @@ class SharedCeiling:
         self._ledger = ledger
         self._patience = patience
         self._alone = Pacer(requests_per_second * fallback_share) if fallback_share else None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bound = BoundToLoop("this rate limiter", "make one for each")
         self._start_over()
 
     def _start_over(self) -> None:
@@ -95,15 +96,9 @@ class SharedCeiling:
         self._telling: set[asyncio.Task[None]] = set()
 
     def _clock(self) -> float:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            if self._loop is not None and not self._loop.is_closed():
-                raise ConfigurationError(
-                    "this rate limiter is in use on another event loop: make one for each."
-                )
-            self._loop = loop
+        if self._bound.check():
             self._start_over()
-        return loop.time()
+        return asyncio.get_running_loop().time()
 
     @property
     def pace(self) -> float | None:
@@ -113,7 +108,8 @@ class SharedCeiling:
     @property
     def cooldown(self) -> float:
         """Seconds of the cooldown that are left, as last heard."""
-        return max(self._cooldown_until - self._loop.time(), 0.0) if self._loop else 0.0
+        loop = self._bound.loop
+        return max(self._cooldown_until - loop.time(), 0.0) if loop is not None else 0.0
 
     async def acquire(self, demand: int = 1) -> object:
         """Return when one request may be sent, right then: a `BookedTurn`, unless it is alone.
@@ -310,7 +306,7 @@ class SharedCeiling:
 
     async def aclose(self) -> None:
         """Tell what is to be told, and end what is under way."""
-        if self._loop is not asyncio.get_running_loop():
+        if not self._bound.is_current:
             return
         while self._telling:
             await asyncio.wait(self._telling)
