@@ -10,6 +10,9 @@ __all__ = ["Outage"]
 
 _log: Final = logging.getLogger("roboflow_async._engine.pace.outage")
 
+# What was booked last may have been used just before, by others too: the API counts requests in a
+# rolling second.
+_ALONE_AFTER: Final = 1.0  # seconds
 _ASK_AGAIN: Final = (0.25, 0.5)  # seconds, at random between, so that not all ask at once
 
 
@@ -19,13 +22,12 @@ class Outage:
     Times are of the loop's clock, in seconds.
 
     Args:
-        patience: seconds that calls wait for it before they fail.
-        meanwhile: what happens until it is back, for the log.
+        patience: seconds that calls wait for it before they fail; None: they do not wait, this
+            process goes on alone.
     """
 
-    def __init__(self, *, patience: float, meanwhile: str) -> None:
+    def __init__(self, *, patience: float | None) -> None:
         self._patience = patience
-        self._meanwhile = meanwhile
         self._since: float | None = None
         self._reason = ""
         self._ask_again_at = 0.0
@@ -35,10 +37,16 @@ class Outage:
         """Whether it is lost."""
         return self._since is not None
 
+    @property
+    def goes_on_alone(self) -> bool:
+        """Whether it is lost, and this process goes on without it."""
+        return self._since is not None and self._patience is None
+
     def begin(self, now: float, reason: str) -> None:
         """Say that it could not be reached, once more or for the first time."""
         if self._since is None or reason != self._reason:
-            _log.warning("the shared rate limiter is lost (%s): %s", reason, self._meanwhile)
+            meanwhile = "going on alone" if self._patience is None else "calls wait for it"
+            _log.warning("the shared rate limiter is lost (%s): %s", reason, meanwhile)
         self._since = now if self._since is None else self._since
         self._reason = reason
         self._ask_again_at = now + random.uniform(*_ASK_AGAIN)
@@ -53,9 +61,15 @@ class Outage:
         """Seconds until it may be asked again; 0: now."""
         return max(self._ask_again_at - now, 0.0) if self.is_ongoing else 0.0
 
+    def pause_alone(self, now: float) -> float:
+        """Seconds until this process may go on alone; 0: now."""
+        return max(self._since + _ALONE_AFTER - now, 0.0) if self._since is not None else 0.0
+
     def check_patience(self, now: float) -> None:
         """Raise `RateLimiterUnavailableError` if it is lost for longer than calls wait."""
-        if self._since is not None and now - self._since >= self._patience:
+        if self._since is None or self._patience is None:
+            return
+        if now - self._since >= self._patience:
             raise RateLimiterUnavailableError(
                 "the rate limiter that is shared with other processes has not answered for "
                 f"{now - self._since:.3g} s ({self._reason}): mend it, or give fallback_share= to "

@@ -20,6 +20,7 @@ from typing import Final
 
 from aiolimiter import AsyncLimiter
 
+from roboflow_async._engine.asyncio_tools import BoundToLoop
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.pace.cooldown import Cooldown
 from roboflow_async._engine.pace.pace_law import PaceLaw
@@ -131,7 +132,11 @@ class Pacer:
         self._shared = limiter
         # One that is told of 429s finds the pace for all: a second finder would disturb it.
         self._told = limiter if isinstance(limiter, SharedRateLimiter) else None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        # Made anew on each event loop: AsyncLimiter's timers and times belong to one.
+        self._bound = BoundToLoop(
+            "this Pacer",
+            "make one for each, or share a ceiling between them with a RateLimiter of your own",
+        )
         self._start_over()
 
     def _start_over(self) -> None:
@@ -159,17 +164,9 @@ class Pacer:
         self._law = PaceLaw(ceiling or inf)
 
     def _clock(self) -> float:
-        # Made per running loop: AsyncLimiter's timers and times belong to one.
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            if self._loop is not None and not self._loop.is_closed():
-                raise ConfigurationError(
-                    "this Pacer is in use on another event loop: make one for each, or share a "
-                    "ceiling between them with a RateLimiter of your own."
-                )
-            self._loop = loop
+        if self._bound.check():
             self._start_over()
-        return loop.time()
+        return asyncio.get_running_loop().time()
 
     @property
     def pace(self) -> float | None:
@@ -177,24 +174,25 @@ class Pacer:
 
         With a limiter that is shared with other processes: that of all together.
         """
-        own = self.requests_per_second
-        if self._loop is not None and self._ceiling is not None:
-            own = self._law.pace(self._loop.time())
+        own, loop = self.requests_per_second, self._bound.loop
+        if loop is not None and self._ceiling is not None:
+            own = self._law.pace(loop.time())
         told = self._told.pace if self._told is not None else None
         return own if own is None or told is None else min(own, told)
 
     @property
     def cooldown(self) -> float:
         """Seconds of the present cooldown that are left."""
-        own = max(self._cooldown.until - self._loop.time(), 0.0) if self._loop else 0.0
+        loop = self._bound.loop
+        own = max(self._cooldown.until - loop.time(), 0.0) if loop is not None else 0.0
         return max(own, self._told.cooldown) if self._told is not None else own
 
     def expected_wait(self, ahead: int) -> float:
         """Seconds until a turn, after `ahead` others have had theirs, as far as is known."""
-        pace = self.pace
-        if not pace or self._loop is None:
+        pace, loop = self.pace, self._bound.loop
+        if not pace or loop is None:
             return self.cooldown
-        since_last = self._loop.time() - self._turns[-1].at if self._turns else inf
+        since_last = loop.time() - self._turns[-1].at if self._turns else inf
         return max(self.cooldown, 1 / pace - since_last) + ahead / pace
 
     async def acquire(self, demand: int = 1) -> Turn:

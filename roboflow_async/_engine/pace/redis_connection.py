@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from roboflow_async._engine.asyncio_tools import close_with_loop
+from roboflow_async._engine.asyncio_tools import BoundToLoop, close_with_loop
 from roboflow_async._engine.pace.ledger import LedgerLostError
 from roboflow_async.errors import ConfigurationError
 
@@ -70,7 +70,7 @@ class RedisConnection:
         self._script = (
             resources.files("roboflow_async._engine.pace").joinpath("redis_ledger.lua").read_text()
         )
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bound = BoundToLoop("this rate limiter", "make one for each")
         self._client: Any = None
         self._life: AsyncGenerator[None, None] | None = None
         self._closed = False
@@ -79,17 +79,11 @@ class RedisConnection:
         return self._url.shown
 
     def _connect(self) -> Any:
-        loop = asyncio.get_running_loop()
         if self._closed:
             raise ConfigurationError(
                 "this rate limiter is closed: keep it open while its clients are used."
             )
-        if loop is not self._loop or self._life is None:
-            if self._loop is not None and loop is not self._loop and not self._loop.is_closed():
-                raise ConfigurationError(
-                    "this rate limiter is in use on another event loop: make one for each."
-                )
-            self._loop = loop
+        if self._bound.check() or self._life is None:
             opened = self._url.connect(self._timeout)
             self._client = opened[0]
             self._life = close_with_loop(partial(_close_all, opened))
@@ -131,7 +125,7 @@ class RedisConnection:
 
     async def _disconnect(self) -> None:
         life, self._life = self._life, None
-        if life is not None and self._loop is asyncio.get_running_loop():
+        if life is not None and self._bound.is_current:
             await life.aclose()
 
     async def aclose(self) -> None:

@@ -12,7 +12,7 @@ from roboflow_async._engine.pace.key_stretching import stretched
 from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.pace_law import CONSTANTS
 from roboflow_async._engine.pace.pacer import LEAST_DISTANCE, turns_to_remember
-from roboflow_async._engine.pace.shared_pacer import SharedCeiling
+from roboflow_async._engine.pace.shared_pacer import SharedPacer
 from roboflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -95,13 +95,13 @@ class RedisRateLimiter:
         self._name = name
         self._fallback_share = fallback_share
         self._patience = unavailable_timeout
-        self._ceilings: dict[tuple[str, float], SharedCeiling] = {}
+        self._pacers: dict[tuple[str, float], SharedPacer] = {}
 
     def __repr__(self) -> str:
         return f"<RedisRateLimiter on {self._connection}>"
 
-    def ceiling(self, scope: str, requests_per_second: float) -> SharedCeiling:
-        """The limiter of one ceiling; a `RoboflowClient` asks for its own.
+    def ceiling(self, scope: str, requests_per_second: float) -> SharedPacer:
+        """The rate limiter that keeps one ceiling; a `RoboflowClient` asks for its own.
 
         Args:
             scope: what it belongs to, if the limiter has no name.
@@ -109,10 +109,10 @@ class RedisRateLimiter:
         """
         check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
         scope = self._name or scope
-        found = self._ceilings.get((scope, requests_per_second))
+        found = self._pacers.get((scope, requests_per_second))
         if found is None:
             is_secret = self._name is None
-            found = self._ceilings[scope, requests_per_second] = SharedCeiling(
+            found = self._pacers[scope, requests_per_second] = SharedPacer(
                 _RedisLedger(self._connection, scope, requests_per_second, is_secret=is_secret),
                 requests_per_second,
                 fallback_share=self._fallback_share,
@@ -148,7 +148,7 @@ class RedisRateLimiter:
     async def aclose(self) -> None:
         """Close the connections to Redis. Close the clients first; who waits gets an error."""
         try:
-            await asyncio.gather(*(ceiling.aclose() for ceiling in self._ceilings.values()))
+            await asyncio.gather(*(pacer.aclose() for pacer in self._pacers.values()))
         finally:
             await self._connection.aclose()
 
@@ -192,7 +192,7 @@ class _RedisLedger:
         return self._checked_booking(reply, turns, latency)
 
     def _checked_booking(self, reply: object, turns: int, latency: float) -> Booking:
-        """A grant as the script gives it; what somebody else put there may not stop us for ever."""
+        """A booking as the script gives it; what others put there may not stop us for ever."""
         numbers = cast("list[object]", reply) if isinstance(reply, list) else []
         whole = [number for number in numbers if type(number) is int and 0 <= number < 2**63]
         if not (len(whole) == len(numbers) and 4 < len(numbers) <= 4 + turns):

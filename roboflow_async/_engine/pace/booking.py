@@ -1,0 +1,175 @@
+"""Booking turns with the ledger: how many at once, and when. Fills the stock."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from roboflow_async._engine.pace.ledger import Booking, Ledger, LedgerClock, LedgerLostError
+from roboflow_async._engine.pace.outage import Outage
+from roboflow_async._engine.pace.reports import Reports
+from roboflow_async._engine.pace.stock import Stock
+from roboflow_async.errors import ConfigurationError
+
+__all__ = ["Booker"]
+
+# Turns that are booked at once, if so many calls wait: as many seconds' worth at the present pace,
+# and two at least where they take less than half a second. That is what a process takes along when
+# it is killed.
+_BATCH: Final = 0.1
+_TWO_FROM: Final = 5.0  # requests per second
+_MOST_AT_ONCE: Final = 1000  # turns that one response has room for
+_BOOK_AHEAD_FROM: Final = 0.25  # of a pace: if a response takes longer, turns are booked ahead
+# A process whose loop is held up (by a consumer that blocks it) gets each response late. From
+# so long a wait on, it books while it still has a turn.
+_HELD_UP: Final = 0.020  # seconds
+_STILL_IN_USE: Final = 5.0  # seconds after a turn in which its connection is kept alive
+
+
+class Booker:
+    """Books turns for the stock, one booking at a time.
+
+    Args:
+        ledger: where turns are booked.
+        clock: how its clock relates to the loop's; learns from each response.
+        stock: where booked turns go.
+        reports: what the ledger has to know before it books.
+        outage: whether the ledger is lost; is told of each success and failure.
+        now: the loop's clock, in seconds.
+        requests_per_second: the ceiling of all together.
+
+    Attributes:
+        pace: requests per second of all together, as last heard.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: LedgerClock,
+        stock: Stock,
+        reports: Reports,
+        outage: Outage,
+        now: Callable[[], float],
+        requests_per_second: float,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._stock = stock
+        self._reports = reports
+        self._outage = outage
+        self._now = now
+        self.pace = requests_per_second
+        self._latency = 0.0  # seconds that the last response was late
+        # The better of two is how far the ledger is: a stall of this process is no distance.
+        self._round_trips = deque([0.0], maxlen=2)
+        self._starved = deque([0.0] * 4, maxlen=4)  # seconds without a turn, until there was one
+        # Ends with the ledger's refusal, if it does not accept us.
+        self._under_way: asyncio.Task[ConfigurationError | None] | None = None
+        self._is_void = False
+
+    async def restock(self, demand: int) -> bool:
+        """Return when there is a turn in stock; False: this process goes on alone.
+
+        Args:
+            demand: turns that are wanted.
+
+        Raises:
+            RateLimiterUnavailableError: the ledger is lost, for longer than calls wait.
+            ConfigurationError: the ledger does not accept us, or the rate limiter was closed.
+        """
+        began = self._now()
+        while not self._stock:
+            pause = self._outage.pause(self._now())
+            if self._outage.goes_on_alone:
+                if not pause:
+                    self._book(demand)  # in the background
+                return False
+            if pause:
+                self._outage.check_patience(self._now())
+                await asyncio.sleep(pause)
+                continue
+            under_way = self._book(demand)
+            await asyncio.wait({under_way})
+            if under_way.cancelled():
+                raise ConfigurationError("this rate limiter was closed while it was in use.")
+            if (refusal := under_way.result()) is not None:
+                raise ConfigurationError(refusal.message)
+            self._outage.check_patience(self._now())
+        self._starved.append(self._now() - began)
+        return True
+
+    def book_ahead(self, demand: int) -> None:
+        """Book the next turns while the last of these is waited for, if responses take long.
+
+        Args:
+            demand: turns that are wanted.
+        """
+        way = min(self._round_trips)
+        is_far = self._stock.lasts <= 2 * way and way * self.pace > _BOOK_AHEAD_FROM
+        is_held_up = sorted(self._starved)[-2] > _HELD_UP  # a stall alone is none
+        if demand > len(self._stock) and (is_far or is_held_up):
+            self._book(demand)
+
+    def withdraw(self) -> None:
+        """Give up what is booked and what is being booked: a 429 came in."""
+        self._stock.clear()
+        self._is_void = True
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+            await asyncio.wait({self._under_way})
+
+    def _book(self, demand: int) -> asyncio.Task[ConfigurationError | None]:
+        if self._under_way is None or self._under_way.done():
+            # More are under way to a ledger that is far, but no more than a second's worth.
+            far = min(2 * min(self._round_trips), 1.0) * self.pace
+            least = 2 if self.pace >= _TWO_FROM else 1
+            most = min(max(least, round(self.pace * _BATCH), round(far)), _MOST_AT_ONCE)
+            turns = min(max(demand - len(self._stock), 1), most)
+            # A task of its own: a caller that is cancelled does not lose what was booked.
+            self._under_way = asyncio.create_task(self._reserve(turns))
+        return self._under_way
+
+    async def _reserve(self, turns: int) -> ConfigurationError | None:
+        await self._reports.delivered()  # what the ledger is to know comes first
+        self._is_void = False
+        asked = self._now()
+        used_lately = self._stock.lasts > -_STILL_IN_USE
+        try:
+            booking = await self._ledger.reserve(
+                turns,
+                last_number=self._stock.last_number if used_lately else -1,
+                latency=self._latency,
+                others_sent=self._outage.goes_on_alone,
+            )
+        except ConfigurationError as error:
+            if self._outage.goes_on_alone:
+                self._outage.begin(self._now(), error.message)  # told in the log: nobody waits
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no turn
+            reason = str(error) if isinstance(error, LedgerLostError) else type(error).__name__
+            self._outage.begin(self._now(), reason)
+            return None
+        self._outage.end(self._now())
+        self._receive(booking, asked)
+        return None
+
+    def _receive(self, booking: Booking, asked: float) -> None:
+        """Take what was booked, unless a 429 came in meanwhile."""
+        now, clock = self._now(), self._clock
+        ahead = clock.ahead
+        was_set = clock.heard(asked=asked, answered=now, now=booking.now)
+        self._round_trips.append(now - asked)
+        self._latency = max(now - clock.to_loop(booking.now) - _HELD_UP, 0.0)
+        self.pace = booking.pace
+        is_valid = not self._is_void and self._reports.agree_on_cooldown(booking.cooldown)
+        if was_set or booking.cooldown > 0 or not is_valid:
+            self._stock.clear()
+        if was_set:
+            self._reports.forget_sent()
+        else:
+            self._reports.look_again(gained=ahead - clock.ahead)
+        if is_valid:
+            self._stock.put(booking)
