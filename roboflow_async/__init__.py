@@ -75,3 +75,8 @@ __all__ = [
     "decode_image",
     "open_image",
 ]
+
+# Documentation and tracebacks show where a name is imported from, not where it is written.
+for _public in map(globals().__getitem__, __all__):
+    if hasattr(_public, "__qualname__"):  # an alias of several types has no name to show
+        _public.__module__ = __name__

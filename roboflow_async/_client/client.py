@@ -37,13 +37,13 @@ from roboflow_async._engine.settings import (
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.endpoint import EndpointTarget
-from roboflow_async._targets.model import Model, Route
-from roboflow_async._targets.model_options import ModelOptions
+from roboflow_async._targets.model import Model
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.workflow import Workflow
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 from roboflow_async.endpoints.base import Endpoint, EndpointRequest
 from roboflow_async.types.base import ServerResponse
+from roboflow_async.types.model_options import ModelOptions, Route
 from roboflow_async.types.predictions import (
     AnomalyDetection,
     Classification,

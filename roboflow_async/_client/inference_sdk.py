@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.model import infer
-from roboflow_async._targets.model_options import ModelOptions
 from roboflow_async._targets.workflow import run_batch
 from roboflow_async._targets.workflow_requests import WorkflowOptions
+from roboflow_async.types.model_options import ModelOptions
 
 __all__ = ["InferenceSDKCalls"]
 

@@ -2,7 +2,7 @@
 
 import binascii
 from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import Any, Final, Literal, TypeVar, Unpack, cast
+from typing import Any, Final, TypeVar, Unpack, cast
 
 import pydantic
 
@@ -27,7 +27,6 @@ from roboflow_async._targets.base import Prepared, Target, TargetContext
 from roboflow_async._targets.model_aliases import resolve_alias
 from roboflow_async._targets.model_options import (
     TASK_PATHS,
-    ModelOptions,
     checked_options,
     path_parameters,
     task_fields,
@@ -35,15 +34,14 @@ from roboflow_async._targets.model_options import (
 from roboflow_async._targets.results import Result, WarmUpReport
 from roboflow_async._targets.stream import ResultStream
 from roboflow_async.errors import ConfigurationError
+from roboflow_async.types.model_options import ModelOptions, Route
 from roboflow_async.types.predictions import Stub, Task, prediction_type, task_told_by
 from roboflow_async.types.to_supervision import remember_given_size
 
-__all__ = ["Model", "Route", "infer"]
+__all__ = ["Model", "infer"]
 
 Output = TypeVar("Output")
 
-Route = Literal["path", "task"]
-"""How a model is asked: `POST /{project}/{version}`, or the route of its task."""
 
 _ADAPTERS: Final[dict[type[Any], pydantic.TypeAdapter[Any]]] = {}
 

@@ -10,7 +10,7 @@ from roboflow_async._engine.api.validation import adapter_of, validated_response
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.checks import check_mapping, check_number
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
-from roboflow_async._engine.images.inputs import ImageInput, is_image, is_one_file
+from roboflow_async._engine.images.inputs import is_image, is_one_file
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject
@@ -19,13 +19,11 @@ from roboflow_async._targets.results import Result, WarmUpReport
 from roboflow_async._targets.stream import ResultStream
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError, RoboflowError
+from roboflow_async.types.inputs import WorkflowInput
 
-__all__ = ["Workflow", "WorkflowInput", "run_batch"]
+__all__ = ["Workflow", "run_batch"]
 
 Output = TypeVar("Output")
-
-WorkflowInput = ImageInput | Mapping[str, ImageInput]
-"""One image, or the Workflow's image inputs by name."""
 
 
 async def run_batch(

@@ -1,1 +1,119 @@
-"""What public methods take and give back."""
+"""What public methods take and give back, besides what `roboflow_async` itself has.
+
+Predictions for each task, what a server and a workspace tell of themselves, the options of models,
+and the names of what an argument may be.
+"""
+
+from roboflow_async._engine.calls.priority import Priority
+from roboflow_async._engine.calls.stats import LimitedBy
+from roboflow_async._engine.images.url_policy import AllowURLs
+from roboflow_async._engine.pace.protocols import ScopedRateLimiter, SharedRateLimiter, TrackedTurn
+from roboflow_async._engine.settings import (
+    APIKeyTransport,
+    ClientOptions,
+    HTTPClient,
+    TransportName,
+)
+from roboflow_async.types.base import (
+    BoundingBox,
+    DetectedObject,
+    ImageInference,
+    ImageSize,
+    Inference,
+    Point,
+    ResolvedModel,
+    ScoredBox,
+    ServerModel,
+    ServerResponse,
+)
+from roboflow_async.types.inputs import WorkflowInput
+from roboflow_async.types.model_options import ModelOptions, Route
+from roboflow_async.types.predictions import (
+    AnomalyDetection,
+    AnomalyMap,
+    Classification,
+    ClassifiedAs,
+    InstanceSegmentation,
+    Keypoint,
+    KeypointsDetection,
+    KeypointsObject,
+    MaskCoordinates,
+    MultiLabelClassification,
+    MultiLabelScore,
+    ObjectDetection,
+    Prediction,
+    RLEObject,
+    SegmentedObject,
+    SemanticMask,
+    SemanticSegmentation,
+    Stub,
+    Task,
+)
+from roboflow_async.types.server import (
+    RegisteredModel,
+    RegisteredModels,
+    ServerInfo,
+    WorkflowBlocks,
+    WorkflowInterface,
+    WorkflowValidation,
+)
+from roboflow_async.types.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
+
+__all__ = [
+    "APIKeyTransport",
+    "AllowURLs",
+    "AnomalyDetection",
+    "AnomalyMap",
+    "BoundingBox",
+    "Classification",
+    "ClassifiedAs",
+    "ClientOptions",
+    "DetectedObject",
+    "HTTPClient",
+    "ImageInference",
+    "ImageSize",
+    "Inference",
+    "InstanceSegmentation",
+    "Keypoint",
+    "KeypointsDetection",
+    "KeypointsObject",
+    "LimitedBy",
+    "MaskCoordinates",
+    "ModelOptions",
+    "MultiLabelClassification",
+    "MultiLabelScore",
+    "ObjectDetection",
+    "Point",
+    "Prediction",
+    "Preflight",
+    "Priority",
+    "RLEObject",
+    "RegisteredModel",
+    "RegisteredModels",
+    "ResolvedModel",
+    "Route",
+    "ScopedRateLimiter",
+    "ScoredBox",
+    "SegmentedObject",
+    "SemanticMask",
+    "SemanticSegmentation",
+    "ServerInfo",
+    "ServerModel",
+    "ServerResponse",
+    "SharedRateLimiter",
+    "Stub",
+    "Task",
+    "TrackedTurn",
+    "TransportName",
+    "WorkflowBlocks",
+    "WorkflowInput",
+    "WorkflowInterface",
+    "WorkflowValidation",
+    "WorkspaceModel",
+    "WorkspaceWorkflow",
+]
+
+# Documentation and tracebacks show where a name is imported from, not where it is written.
+for _public in map(globals().__getitem__, __all__):
+    if hasattr(_public, "__qualname__"):  # an alias of several types has no name to show
+        _public.__module__ = __name__

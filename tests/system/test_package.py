@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import roboflow_async
+from roboflow_async import limiters, predictions, types
 
 PACKAGE = Path(roboflow_async.__file__).parent
 
@@ -26,6 +28,21 @@ def test_the_public_names_are_these() -> None:
         "benchmark", "decode_image", "open_image",
     ]  # fmt: skip
     assert all(hasattr(roboflow_async, name) for name in roboflow_async.__all__)
+
+
+@pytest.mark.parametrize("module", [roboflow_async, types])
+def test_public_names_show_where_they_are_imported_from(module: ModuleType) -> None:
+    public = [getattr(module, name) for name in module.__all__]
+    named = [value for value in public if hasattr(value, "__qualname__")]
+    assert len(named) >= len(public) - 10  # aliases of several types
+    assert {value.__module__ for value in named} == {module.__name__}
+
+
+def test_former_modules_have_their_names_until_1_0() -> None:
+    assert predictions.ObjectDetection is types.ObjectDetection
+    assert limiters.ToldRateLimiter is types.SharedRateLimiter
+    assert limiters.SentTurn is types.TrackedTurn
+    assert limiters.CeilingSource is types.ScopedRateLimiter
 
 
 PROBE = """
