@@ -16,7 +16,7 @@ from roboflow_async._engine.calls.call_record import CallRecord
 __all__ = ["Chance"]
 
 _REMEMBERED: Final = 100  # calls that have succeeded, and attempts
-_MOST: Final = 0.97  # while everything fails
+_HIGHEST_SHARE: Final = 0.97  # while everything fails
 _REFUSED: Final = 0.5  # at least, by a limiter: every second one at twice its rate
 # That so many failures in a row come by chance: before an input is given up; before its failures
 # tell nothing of the server any more; and in an outage, when nothing else succeeds that would show
@@ -98,7 +98,7 @@ class Chance:
         others = {other for other, _ in self._attempts} - {id(record)}
         failing = {other for other, failed in self._attempts if failed} - {id(record)}
         recent = len(failing) / len(others) if others else 0.0
-        return min(max(self._settled, recent), _MOST)
+        return min(max(self._settled, recent), _HIGHEST_SHARE)
 
 
 def _most(share: float, chance: float) -> int:

@@ -105,7 +105,7 @@ class Booker:
             demand: turns that are wanted.
         """
         way = min(self._round_trips)
-        is_far = self._stock.lasts <= 2 * way and way * self.pace > _BOOK_AHEAD_FROM
+        is_far = self._stock.seconds_left <= 2 * way and way * self.pace > _BOOK_AHEAD_FROM
         is_held_up = sorted(self._starved)[-2] > _HELD_UP  # a stall alone is none
         if demand > len(self._stock) and (is_far or is_held_up):
             self._book(demand)
@@ -136,7 +136,7 @@ class Booker:
         await self._reports.delivered()  # what the ledger is to know comes first
         self._is_void = False
         asked = self._now()
-        used_lately = self._stock.lasts > -_STILL_IN_USE
+        used_lately = self._stock.seconds_left > -_STILL_IN_USE
         try:
             booking = await self._ledger.reserve(
                 turns,

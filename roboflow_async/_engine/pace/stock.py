@@ -48,7 +48,7 @@ class Stock:
         return len(self._turns)
 
     @property
-    def lasts(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds until the turn that was booked last is due; less than 0 after that."""
         return self._last_due - self._clock.to_ledger(self._now())
 

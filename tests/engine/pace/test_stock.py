@@ -31,7 +31,7 @@ def run(use: Callable[[Stock], Coroutine[Any, Any, None]], *due: float) -> list[
 def test_a_turn_is_taken_when_it_is_due() -> None:
     async def use(stock: Stock) -> None:
         began = now()
-        assert stock.lasts == pytest.approx(0.3)
+        assert stock.seconds_left == pytest.approx(0.3)
         for number, due in ((7, 0.1), (8, 0.3)):
             turn = await stock.take()
             assert turn is not None
@@ -39,7 +39,7 @@ def test_a_turn_is_taken_when_it_is_due() -> None:
             assert now() - began == pytest.approx(due, abs=1e-3)
             turn.sent()
         assert await stock.take() is None
-        assert stock.lasts == pytest.approx(0.0, abs=1e-3)
+        assert stock.seconds_left == pytest.approx(0.0, abs=1e-3)
         assert stock.last_number == 8
 
     assert [turn.number for turn in run(use, 0.1, 0.3)] == [7, 8]
