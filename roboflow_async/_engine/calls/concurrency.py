@@ -1,6 +1,6 @@
 """How many requests are in flight at most, as concurrency_law.py finds it, on an event loop.
 
-The semaphore in admission.py bounds what may ever be in flight; this says how many of its slots
+The semaphore in fair_queue.py bounds what may ever be in flight; this says how many of its slots
 are worth using at present.
 """
 

@@ -114,11 +114,11 @@ class Dispatcher:
         most, pace = settings.max_concurrency, pacer.requests_per_second
         law = ConcurrencyLaw(most, timeout=settings.timeout, pace=pace)
         self._concurrency = Concurrency(most, law if settings.adaptive_concurrency else None)
-        self._admission = FairQueue(settings.max_concurrency, pacer, self._concurrency)
+        self._queue = FairQueue(settings.max_concurrency, pacer, self._concurrency)
         self._bounds = QueueBounds(settings, pacer, counters, self._concurrency)
         self._single_calls = {name: Flow(name, is_stream=False) for name in PRIORITIES}
         self._circuits = Circuits(
-            settings.retry, wake=self._admission.wake, reject=self._reject_single_calls
+            settings.retry, wake=self._queue.wake, reject=self._reject_single_calls
         )
         self._is_closed = False
         self._has_been_reached = False
@@ -158,7 +158,7 @@ class Dispatcher:
         """What holds back more requests right now; None: there is nothing to do."""
         if self.outage:
             return "outage"
-        held = self._admission.limited_by
+        held = self._queue.limited_by
         if held is None and self._counters.full_streams:
             return "consumer"
         return held or ("input" if self._counters.in_flight else None)
@@ -190,7 +190,7 @@ class Dispatcher:
         flow = flow if flow is not None else self._single_calls["interactive"]
         record = record if record is not None else self.new_record()
         circuit = self._circuits.of(request.path)
-        order = self._admission.next_order()
+        order = self._queue.next_order()
         error: APIError | None = None
         is_held = retry and self._patience.has(flow)
         if is_held:
@@ -211,13 +211,13 @@ class Dispatcher:
                 except APIError as failure:
                     error = failure
                 finally:
-                    self._admission.leave()
+                    self._queue.leave()
                 if not retry:
                     raise record.given_up(error, "")
                 await self._wait_to_retry(error, record, flow, circuit)
                 if circuit.is_open or record.refusals > 1:
                     # Each of those that wait is a probe in turn: one may fail because of its input.
-                    order = self._admission.next_order()
+                    order = self._queue.next_order()
         except APIError:
             self._counters.failed += record.attempts > 0
             raise
@@ -230,7 +230,7 @@ class Dispatcher:
     def close(self) -> None:
         """Let no further attempt be sent: calls that wait or come back to retry fail."""
         self._is_closed = True
-        self._admission.close(ClientClosedError())
+        self._queue.close(ClientClosedError())
 
     async def _enter(
         self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None
@@ -245,7 +245,7 @@ class Dispatcher:
                 # What has been sent once keeps its deadline; what has not fails with its circuit.
                 subject = circuit if error is None else None
                 async with asyncio.timeout(limit):
-                    turn = await self._admission.enter(flow, order, subject)
+                    turn = await self._queue.enter(flow, order, subject)
         except TimeoutError:
             if error is not None:
                 raise record.given_up(error, self._deadline_passed()) from None
@@ -411,7 +411,7 @@ class Dispatcher:
             return  # to the queue, where the oldest call is the first to go on
         try:
             with self._counted_as_waiting(flow, is_queued=False):
-                await self._admission.rest(flow, verdict.seconds)
+                await self._queue.rest(flow, verdict.seconds)
         except APIError as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
 

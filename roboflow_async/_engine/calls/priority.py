@@ -14,7 +14,7 @@ PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 
 # Of so many turns one is for bulk while both wait: bulk moves at a tenth of the pace at least, and
 # at half load the 95th percentile of interactive calls waits for 4.0 paces, against 3.8 if bulk
-# never moved, and 6.8 if it had every fourth turn (simulated: test_admission.py).
+# never moved, and 6.8 if it had every fourth turn (simulated: test_fair_queue.py).
 BULK_SHARE: Final = 10
 
 
