@@ -624,7 +624,8 @@ async def test_32_images_of_20_megabytes_at_once_do_not_hold_up_the_event_loop(
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     assert len(lags) > 20
-    assert max(lags) <= 0.1  # 0.05 on a quiet machine; 0.15 without care
+    # Each image would hold it up for 0.15 s without care. A busy machine does so now and then.
+    assert sorted(lags)[len(lags) * 9 // 10] <= 0.05
 
 
 @NO_DEBUG
