@@ -32,7 +32,7 @@ __all__ = ["TaskLookup", "parse_registry"]
 _REGISTRY: Final = pydantic.TypeAdapter(RegisteredModels)
 
 
-_log: Final = logging.getLogger("roboflow_async._targets.model_tasks")
+_log: Final = logging.getLogger("roboflow_async.task_lookup")
 
 # No path, no method on it, nothing but images there, not implemented, or a handler that fails.
 _NO_SUCH_PATH: Final = frozenset({400, 404, 405, 410, 415, 422, 500, 501})

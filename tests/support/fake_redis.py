@@ -94,4 +94,4 @@ def limiter_on(
     return limiter
 
 
-logging.getLogger("roboflow_async._engine.pace.outage").setLevel(logging.CRITICAL)
+logging.getLogger("roboflow_async.outage").setLevel(logging.CRITICAL)

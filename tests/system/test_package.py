@@ -1,6 +1,7 @@
 """The package from outside: its names, its weight, its command."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -123,3 +124,9 @@ def test_the_project_speaks_of_itself_alone() -> None:
             text = (root / name).read_text()
             for word in ("/wo" + "rk/", "/ro" + "ot/", "/tm" + "p/wo"):
                 assert word not in text, name
+
+
+def test_loggers_have_names_that_do_not_move_with_the_code() -> None:
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("roboflow_async")]
+    assert "roboflow_async.circuit" in names
+    assert not [name for name in names if "._" in name]

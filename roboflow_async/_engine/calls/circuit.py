@@ -21,7 +21,7 @@ from roboflow_async.errors import APIConnectionError, APIError, APIStatusError
 
 __all__ = ["Circuit", "Circuits"]
 
-_log: Final = logging.getLogger("roboflow_async._engine.calls.circuit")
+_log: Final = logging.getLogger("roboflow_async.circuit")
 
 # What opens it: so many failures of so many calls, and no other response between them. Where a
 # third of all attempts fails by chance, that is one in 59,000.

@@ -17,7 +17,7 @@ __all__ = ["Concurrency", "Outcome", "outcome_of"]
 # nothing of the load: a reset connection, a 429, a 503, or nobody waited any more.
 Outcome = Literal["response", "cold start", "timeout", "nothing"]
 
-_log: Final = logging.getLogger("roboflow_async._engine.calls.concurrency")
+_log: Final = logging.getLogger("roboflow_async.concurrency")
 
 # The limit also changes with time, while somebody waits for room and nothing comes back.
 _LOOK_AGAIN: Final = 0.25  # seconds

@@ -14,7 +14,7 @@ from roboflow_async.errors import QueueFullError, QueueTimeoutError, RateLimitEr
 
 __all__ = ["QueueBounds", "warn_of_cooldown"]
 
-_log: Final = logging.getLogger("roboflow_async._engine.calls.queue_bounds")
+_log: Final = logging.getLogger("roboflow_async.queue_bounds")
 
 _LEAST_RETRY_AFTER: Final = 0.1  # seconds
 

@@ -8,7 +8,7 @@ from roboflow_async.errors import RateLimiterUnavailableError
 
 __all__ = ["Outage"]
 
-_log: Final = logging.getLogger("roboflow_async._engine.pace.outage")
+_log: Final = logging.getLogger("roboflow_async.outage")
 
 # What was booked last may have been used just before, by others too: the API counts requests in a
 # rolling second.
