@@ -43,7 +43,9 @@ class Concurrency:
     def limit(self) -> int:
         """How many may be in flight at present."""
         law = self._law
-        return self._most if law is None else law.limit(asyncio.get_running_loop().time())
+        if law is None:
+            return self._most
+        return max(law.limit(asyncio.get_running_loop().time()), 1)
 
     @property
     def is_full(self) -> bool:

@@ -52,6 +52,7 @@ _LATER: Final = 2.2  # times the ordinary latency
 # Of the responses in a level: more than a stray one.
 _TIMEOUTS: Final = 2
 _SHARE_OF_TIMEOUTS: Final = 0.2
+_BUSY_FOR: Final = 3  # timeouts at most, in which nothing is sent because of those
 
 
 class _Level:
@@ -127,6 +128,10 @@ class ConcurrencyLaw:
         self._hold_until = -inf
         self._held_at: float | None = None  # latency
         self._tries_more = True
+        # Requests that timed out: when the last of them was sent, and until when the server works
+        # on them though nobody waits any more.
+        self._given_up = self._busy_until = -inf
+        self._has_probed = False
 
     @property
     def longest_latency(self) -> float:
@@ -146,11 +151,13 @@ class ConcurrencyLaw:
         return recent / elapsed if elapsed > 0 else inf
 
     def limit(self, now: float) -> int:
-        """How many may be in flight now; at least one."""
+        """How many may be in flight now; 0 while the server is busy with what was given up."""
         if self._is_starting and self._level.most == 1 and not self._responses:
             if now - self._first_sent < _FIRST_WAIT:
                 return 1
             self._set(2, now)
+        if self._is_busy_in_vain(now):
+            return 0
         brake = self._brake(now)
         if brake < self._level.most:
             self._level.was_braked = True
@@ -173,6 +180,26 @@ class ConcurrencyLaw:
         in_time = rate * max(_IN_TIME * self._timeout, _LATER * self._lowest)
         return max(int(min(in_time, self._most)) + 1, _LEAST_IN_FLIGHT)
 
+    def _is_busy_in_vain(self, now: float) -> bool:
+        """Whether a request would have to wait for too many that timed out, and time out itself.
+
+        One is sent all the same, at once: there are servers that drop what was given up.
+        """
+        if now >= self._busy_until - _IN_TIME * self._timeout:
+            return False
+        return self._has_probed or bool(self._in_flight)
+
+    def _seconds_for_one(self, now: float) -> float:
+        """What the server took for a request while it responded; 0: nobody knows.
+
+        Where requests are few and far between, it was not the server that took so long.
+        """
+        arrivals = self._arrivals
+        if len(arrivals) < 2 or now - arrivals[-1] > _BUSY_FOR * self._timeout:
+            return 0.0
+        between = (arrivals[-1] - arrivals[0]) / (len(arrivals) - 1)
+        return min(between, _SLOWEST * self._timeout)
+
     def held(self) -> None:
         """Say that somebody waits because of the limit."""
         self._level.was_held = True
@@ -180,6 +207,7 @@ class ConcurrencyLaw:
     def sent(self, request: object, now: float) -> None:
         """Say that a request goes out."""
         self._first_sent = min(self._first_sent, now)
+        self._has_probed = now < self._busy_until and (self._has_probed or not self._in_flight)
         self._in_flight[request] = (now, self._responses, len(self._in_flight) + 1)
 
     def failed(self, request: object) -> None:
@@ -189,6 +217,9 @@ class ConcurrencyLaw:
     def timed_out(self, request: object, now: float) -> None:
         """Say that a request had no response in time."""
         sent_at, _, in_flight = self._in_flight.pop(request)
+        self._given_up = max(self._given_up, sent_at)
+        busy_until = max(self._busy_until, now) + self._seconds_for_one(now)
+        self._busy_until = min(busy_until, now + _BUSY_FOR * self._timeout)
         level = self._level
         if sent_at < level.since:
             return
@@ -206,6 +237,8 @@ class ConcurrencyLaw:
         sent_at, _, in_flight = self._in_flight.pop(request)
         self._responses += 1
         self._arrivals.append(now)
+        if sent_at > self._given_up:  # those before it are done with
+            self._given_up = self._busy_until = -inf
         if not is_typical:
             return
         latency = now - sent_at

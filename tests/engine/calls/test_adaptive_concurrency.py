@@ -260,6 +260,47 @@ def test_after_timeouts_fewer_are_in_flight_and_what_is_tried_again_waits_for_th
     run_on_fake_clock(main())
 
 
+def test_nothing_but_one_is_sent_to_a_server_that_works_on_what_timed_out() -> None:
+    law = ConcurrencyLaw(32, timeout=10, pace=20)
+    for index in range(30):
+        law.sent(index, index / 20)
+    for index, now in enumerate((2.0, 4.0, 6.0, 8.0, 10.0)):
+        law.answered(index, now)
+    for index in range(5, 30):
+        law.timed_out(index, 10.0 + index / 20)
+    # 25 of two seconds each: the first to wait is sent, in case that the server has dropped them.
+    assert law.limit(12) == 1
+    law.sent("first", 12)
+    assert law.limit(13) == 0
+    law.timed_out("first", 22)
+    assert law.limit(25) == 0
+    assert law.limit(45) >= 1
+
+
+def test_a_response_shows_that_the_server_is_done_with_what_timed_out() -> None:
+    law = ConcurrencyLaw(32, timeout=10, pace=20)
+    for index in range(30):
+        law.sent(index, index / 20)
+    for index, now in enumerate((2.0, 4.0, 6.0, 8.0, 10.0)):
+        law.answered(index, now)
+    for index in range(5, 30):
+        law.timed_out(index, 10.0 + index / 20)
+    law.sent("first", 12)
+    assert law.limit(13) == 0
+    law.answered("first", 14)
+    assert law.limit(14) >= 1
+
+
+def test_a_timeout_among_few_requests_holds_nothing_back() -> None:
+    law = ConcurrencyLaw(32, timeout=10, pace=20)
+    for hour in range(5):
+        law.sent(hour, hour * 3600)
+        law.answered(hour, hour * 3600 + 1)
+    law.sent("late", 20_000)
+    law.timed_out("late", 20_010)
+    assert law.limit(20_010) >= 1
+
+
 def test_a_server_that_hangs_for_a_while_gets_all_again_soon_after() -> None:
     async def main() -> None:
         server = Server(lambda at: 0 if 20 < at < 40 else inf, lambda: 0.3)
@@ -406,7 +447,7 @@ def test_it_tells_what_holds_back_more_requests() -> None:
 
 
 @given(st.data())
-def test_whatever_happens_the_limit_is_from_one_to_the_most(data: st.DataObject) -> None:
+def test_whatever_happens_the_limit_is_within_its_bounds(data: st.DataObject) -> None:
     most = data.draw(st.integers(1, 50))
     pace = data.draw(st.none() | st.floats(0.1, 1000))
     law = ConcurrencyLaw(most, timeout=10, pace=pace)
@@ -414,7 +455,7 @@ def test_whatever_happens_the_limit_is_from_one_to_the_most(data: st.DataObject)
     requests: list[int] = []
     for _ in range(data.draw(st.integers(0, 60))):
         now += data.draw(st.sampled_from([0.0, 1e-6, 0.01, 0.3, 2, 9.9, 100]))
-        assert 1 <= law.limit(now) <= most
+        assert 0 <= law.limit(now) <= most
         event = data.draw(st.sampled_from(["sent", "answered", "late", "failed", "held", "cold"]))
         if event == "held":
             law.held()
@@ -433,6 +474,7 @@ def test_whatever_happens_the_limit_is_from_one_to_the_most(data: st.DataObject)
         assert law.settled is None or 1 <= law.settled <= most
         assert law.longest_latency >= 2
         assert law.throughput(now) >= 0
+    assert 1 <= law.limit(now + 31) <= most, "it never waits for longer than three timeouts"
 
 
 @given(st.floats(0.1, 1000), st.integers(1, 300))
