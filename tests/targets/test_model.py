@@ -221,7 +221,7 @@ async def test_a_model_without_a_registry_is_asked_by_path(
 
 
 async def test_a_registry_that_failed_once_is_asked_again_later(
-    server: Server, make_client: MakeClient
+    server: Server, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registries = iter([Reply(500), registry(("pets/3", "object-detection"))])
     server.handler = lambda arrival: (
@@ -230,7 +230,9 @@ async def test_a_registry_that_failed_once_is_asked_again_later(
     async with make_client() as client:
         await client.model("pets/3").run(picture(0))
         await client.model("pets/3").run(picture(0))
-        client._context.tasks._no_registry_until -= 60  # as if a minute had passed
+        loop = asyncio.get_running_loop()
+        now = loop.time
+        monkeypatch.setattr(loop, "time", lambda: now() + 61)  # as if a minute had passed
         await client.model("pets/3").run(picture(0))
     assert paths(server) == [
         "/model/registry", "/pets/3", "/pets/3", "/model/registry", "/infer/object_detection",
