@@ -72,7 +72,8 @@ def _examine(
     return done.returncode, done.stderr
 
 
-def test_all_is_well(examine: Examine, platform: tuple[str, Answers]) -> None:
+def test_doctor_finds_all_well(examine: Examine, platform: tuple[str, Answers]) -> None:
+    """All is well."""
     url, _ = platform
     code, said = examine("--host", url, "--platform-url", url)
     assert code == 0, said
@@ -93,9 +94,10 @@ def test_all_is_well(examine: Examine, platform: tuple[str, Answers]) -> None:
         ("/serverless/usage-check", (404, {}, None), 1, "may work all the same"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_with_what_to_do(
+def test_doctor_says_what_is_wrong_and_what_to_do(
     examine: Examine, platform: tuple[str, Answers], path: str, answer: Any, code: int, says: str
 ) -> None:
+    """What is wrong is said, with what to do."""
     url, answers = platform
     answers[path] = answer
     seen, said = examine("--host", url, "--platform-url", url)
@@ -187,9 +189,10 @@ def hostile() -> Iterator[Callable[[Any], str]]:
 
 
 @pytest.mark.parametrize("respond", [redirect, bomb, drip, drip_head, busy, closed])
-def test_a_server_that_means_no_good_holds_it_for_five_seconds_at_most(
+def test_a_hostile_server_is_left_after_five_seconds(
     examine: Examine, hostile: Callable[[Any], str], respond: Any
 ) -> None:
+    """A server that means no good holds the doctor up for five seconds at most."""
     url = hostile(respond)
     began = time.monotonic()
     code, said = examine("--host", url, "--platform-url", url)

@@ -90,7 +90,8 @@ def test_the_key_comes_from_a_file_or_stdin(
     assert KEY not in done.stdout + done.stderr
 
 
-def test_serve_takes_it_too(key_file: Path) -> None:
+def test_serve_takes_a_key_file_too(key_file: Path) -> None:
+    """`serve` takes a key from a file, as the other commands do."""
     with subprocess.Popen(
         [*PROGRAM, "serve", "--port", "0", "--api-key-file", str(key_file)],
         stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
@@ -100,7 +101,8 @@ def test_serve_takes_it_too(key_file: Path) -> None:
         process.terminate()
 
 
-def test_two_ways_at_once_are_refused(key_file: Path, command_line: CommandLine) -> None:
+def test_key_given_in_two_ways_is_refused(key_file: Path, command_line: CommandLine) -> None:
+    """A key that is given in two ways at once is refused."""
     with pytest.raises(ConfigurationError, match="give one of"):
         read_key(KEY, str(key_file))
     done = command_line.run(

@@ -11,9 +11,10 @@ from roboflow_async.cli.run import progress as progress_module
 from roboflow_async.cli.run.progress import RunProgress
 
 
-def test_it_says_what_the_server_takes_where_that_is_less_than_is_asked(
+def test_progress_shows_what_the_server_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Progress shows what the server takes, where that is less than is asked for."""
     monkeypatch.setattr(progress_module, "_PLAIN_EVERY", 0)
     stats = replace(RoboflowClient(api_url="http://127.0.0.1:1").stats, achieved_rps=2.04)
     said = StringIO()

@@ -181,7 +181,8 @@ def test_a_wrong_argument_says_what_to_do(
     assert not fast_stand_in.meter.billed
 
 
-def test_the_exit_code_says_what_the_key_or_the_workflow_is_wrong(run: Run, folder: Path) -> None:
+def test_the_exit_code_tells_of_a_wrong_key_or_workflow(run: Run, folder: Path) -> None:
+    """The exit code tells that the key or the workflow is wrong."""
     with StandInServer(api_key="another") as server:
         done = run(server, "data", "--workflow", "ws/wf")
         assert done.returncode == 2
@@ -219,9 +220,8 @@ def test_a_file_of_another_run_is_left_alone(
 # Interrupted
 
 
-def test_killed_five_times_each_image_has_one_line_and_was_billed_once(
-    run: Run, tmp_path: Path
-) -> None:
+def test_run_killed_five_times_bills_each_image_once(run: Run, tmp_path: Path) -> None:
+    """A run that is killed five times has one line for each image, and each was billed once."""
     jpeg = draw_scene(1).jpeg
     (tmp_path / "data").mkdir()
     for number in range(300):
@@ -253,7 +253,8 @@ def test_killed_five_times_each_image_has_one_line_and_was_billed_once(
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_finishes_what_is_in_flight_and_a_second_one_stops(folder: Path, times: int) -> None:
+def test_ctrl_c_finishes_what_is_in_flight(folder: Path, times: int) -> None:
+    """Ctrl-C finishes what is in flight, and a second one stops the run."""
     for number in range(300):
         (folder / "data" / "a" / f"more{number}.jpg").write_bytes(draw_scene(1).jpeg)
     with StandInServer(requests_per_second=None, latency=0.5) as server:
@@ -281,16 +282,18 @@ def test_ctrl_c_finishes_what_is_in_flight_and_a_second_one_stops(folder: Path, 
             assert len(written) < server.meter.billed
 
 
-def test_two_at_once_do_not_write_the_same_file(tmp_path: Path) -> None:
+def test_two_runs_at_once_do_not_write_the_same_file(tmp_path: Path) -> None:
+    """Two runs at once do not write the same file."""
     with Journal(tmp_path / "a.jsonl", {}):
         with pytest.raises(ConfigurationError, match="another run"):
             Journal(tmp_path / "a.jsonl", {}).__enter__()
 
 
 @given(data=st.data())
-def test_a_journal_that_is_cut_anywhere_loses_no_more_than_its_last_line(
+def test_a_journal_cut_anywhere_loses_only_its_last_line(
     tmp_path_factory: Any, data: st.DataObject
 ) -> None:
+    """A journal that is cut anywhere loses no more than its last line."""
     path = tmp_path_factory.mktemp("journal") / "a.jsonl"
     names = [f"bild-{number}-ä.jpg" for number in range(6)]
     with Journal(path, {}) as journal:

@@ -149,7 +149,8 @@ def test_a_part_that_is_no_name_is_refused(tmp_path: Path, parts: list[str]) -> 
 
 
 @given(st.text())
-def test_any_text_makes_a_name(text: str) -> None:
+def test_safe_name_makes_a_name_of_any_text(text: str) -> None:
+    """Any text makes a name."""
     name = safe_name(text)
     assert 0 < len(name.encode()) <= 200
     assert name not in (".", "..")
@@ -160,7 +161,8 @@ def test_any_text_makes_a_name(text: str) -> None:
 # The journal and what lies beside it
 
 
-def test_what_may_hold_customers_data_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_files_with_customers_data_are_for_their_owner(tmp_path: Path) -> None:
+    """What may hold customers' data is for its owner alone."""
     for mask, expected in ((0o022, 0o600), (0o000, 0o600), (0o277, 0o400)):
         folder = tmp_path / oct(mask)
         folder.mkdir()
@@ -225,7 +227,10 @@ def make_device(path: Path) -> None:
     ],
     ids=["link", "dangling link", "fifo", "device", "folder"],
 )  # fmt: skip
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, name: str, make: Any) -> None:
+def test_journal_of_what_is_no_file_is_refused_at_once(
+    tmp_path: Path, name: str, make: Any
+) -> None:
+    """A journal that is no file is refused at once."""
     (tmp_path / "target").write_text("precious")
     make(tmp_path / name)
     with pytest.raises(ConfigurationError, match=name):
@@ -261,7 +266,8 @@ def test_a_file_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     assert read_small(tmp_path / "nothing", 10) is None
 
 
-def test_a_line_holds_every_name_and_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+def test_a_line_holds_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    """A line holds every name, and nothing that a terminal obeys."""
     names = [
         "\udcff.jpg",
         "\udc9b31m.jpg",
@@ -291,7 +297,8 @@ def test_a_line_holds_every_name_and_nothing_that_a_terminal_obeys(tmp_path: Pat
 @pytest.mark.parametrize(
     "sign", ["=", "+", "-", "@", "\t=", "\r=", "\n=", "\uff1d", " =", "\0=", "\ufeff="]
 )
-def test_no_cell_runs_as_a_formula(tmp_path: Path, sign: str) -> None:
+def test_table_cells_never_run_as_formulas(tmp_path: Path, sign: str) -> None:
+    """No cell of a table runs as a formula."""
     cell = f"{sign}cmd|' /C calc'!A0"
     lines: list[dict[str, Any]] = [
         {"image": cell, "output": {cell: cell, "number": -5, "list": [cell]}},
@@ -392,9 +399,10 @@ class Infinite(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-def test_a_number_that_json_has_no_word_for_is_a_failure_of_its_image(
+def test_a_number_json_has_no_word_for_fails_its_image(
     command_line: CommandLine, tmp_path: Path
 ) -> None:
+    """A number that JSON has no word for is a failure of its image."""
     (tmp_path / "a.jpg").write_bytes(draw_scene(1).jpeg)
     with ThreadingHTTPServer(("127.0.0.1", 0), Infinite) as server:
         Thread(target=server.serve_forever).start()

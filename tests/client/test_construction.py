@@ -92,9 +92,10 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("arguments", WRONG, ids=lambda arguments: next(iter(arguments)))
-def test_no_frame_of_a_failed_construction_holds_a_secret(
+def test_frames_of_a_failed_construction_hold_no_secret(
     arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """No frame of a failed construction holds a secret."""
     monkeypatch.setenv("HTTP_PROXY", f"http://user:{PASSWORD}@proxy.example")
     with pytest.raises((ConfigurationError, ZeroDivisionError)) as raised:
         RoboflowClient(**{"api_key": KEY, "api_url": "http://host.example", **arguments})
@@ -114,9 +115,10 @@ def test_no_frame_of_a_failed_construction_holds_a_secret(
         ("ROBOFLOW_API_KEY", f"{KEY} \n"),
     ],
 )
-def test_nor_does_one_that_the_environment_spoils(
+def test_frames_hold_no_secret_of_a_bad_environment(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """No frame holds a secret where the environment makes the construction fail."""
     monkeypatch.setenv(variable, value)
     arguments = {"api_key": KEY, "api_url": "http://host.example"}
     if variable.startswith("ROBOFLOW"):
@@ -126,14 +128,16 @@ def test_nor_does_one_that_the_environment_spoils(
     search(raised.value)
 
 
-def test_what_a_user_wrote_keeps_its_lines() -> None:
+def test_frames_of_a_users_own_code_keep_their_lines() -> None:
+    """The code that a user wrote keeps its lines in the traceback."""
     with pytest.raises(ZeroDivisionError) as raised:
         RoboflowClient(KEY, api_url="http://host.example", limiter=Broken())
     assert Path(traceback.extract_tb(raised.value.__traceback__)[-1].filename) == Path(__file__)
 
 
 @pytest.mark.anyio
-async def test_nor_does_an_app_whose_client_cannot_be_made() -> None:
+async def test_frames_of_an_app_without_a_client_hold_no_secret() -> None:
+    """No frame of an app whose client cannot be made holds a secret."""
     app = FastAPI()
     with pytest.raises(ConfigurationError) as raised:
         async with lifespan(api_key=KEY, timeout=-1)(app):

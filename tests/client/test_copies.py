@@ -24,9 +24,10 @@ COPIES: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("copied", COPIES, ids=range(len(COPIES)))
-async def test_what_holds_a_client_is_not_copied_and_the_way_out_is_named(
+async def test_holders_of_a_client_are_not_copied(
     server: Server, make_client: MakeClient, copied: Callable[[Any], Any]
 ) -> None:
+    """What holds a client is not copied, and the way out is named."""
     async with make_client() as client:
         workflow = client.workflow("w", "f")
         stream = workflow.stream([picture(0)])

@@ -249,9 +249,10 @@ async def test_the_drop_ins_return_what_the_official_client_returns(
         assert await OURS[name](client) == returned[name]
 
 
-async def test_a_url_is_passed_on_where_the_official_client_downloads_it(
+async def test_a_url_is_passed_on_and_not_downloaded(
     recorded: tuple[Server, dict[str, Any]],
 ) -> None:
+    """A URL is passed on, where the official client downloads it."""
     server, _ = recorded
     url = f"{server.url}/picture.jpg"
     async with RoboflowClient(KEY, api_url=f"{server.url}/url") as client:
@@ -267,7 +268,8 @@ def test_every_call_of_theirs_has_one_of_ours() -> None:
     assert calls("").keys() == OURS.keys()
 
 
-async def test_the_migration_table_names_each_method_and_tests_that_there_are() -> None:
+async def test_the_migration_table_names_methods_and_tests() -> None:
+    """The migration table names each of their methods, and tests that there are."""
     process = await asyncio.create_subprocess_exec(
         SDK_PYTHON, "-W", "ignore", "-c",
         "from inference_sdk import InferenceHTTPClient as C\n"

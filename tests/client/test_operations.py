@@ -123,9 +123,10 @@ async def test_a_specification_that_is_wrong_says_why(
             await client.validate_workflow({"steps": []})
 
 
-async def test_a_pipeline_is_started_and_consumed_once_and_never_again_by_a_retry(
+async def test_a_pipeline_is_started_and_consumed_once(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A pipeline is started and consumed once, and never again by a retry."""
     server.handler = lambda _: Reply(503)
     async with make_client() as client:
         with pytest.raises(ServerError):
@@ -247,7 +248,8 @@ async def test_an_answer_that_names_no_workspace_is_no_answer(
             await client.list_workflows("my-ws")
 
 
-async def test_without_a_key_there_is_no_workspace() -> None:
+async def test_workspace_needs_a_key() -> None:
+    """Without a key there is no workspace."""
     async with RoboflowClient(api_url="http://127.0.0.1:1") as client:
         with pytest.raises(ConfigurationError, match="ROBOFLOW_API_KEY"):
             await client.workspace()
@@ -277,9 +279,10 @@ PLATFORM_CALLS: list[Any] = [
     "api_url",
     ["http://localhost:9001", "https://roboflow.example.com", "http://evilroboflow.com"],
 )
-async def test_the_key_of_a_server_of_ones_own_goes_to_no_platform_unless_it_is_named(
+async def test_a_self_hosted_servers_key_goes_to_no_platform(
     server: Server, monkeypatch: pytest.MonkeyPatch, api_url: str, call: Any
 ) -> None:
+    """The key of a self-hosted server goes to no platform, unless that is named."""
     monkeypatch.setenv("ROBOFLOW_REGION", "eu")
     monkeypatch.setenv("API_BASE_URL", "https://api.roboflow.com")  # other software has one, too
     async with (
@@ -292,9 +295,10 @@ async def test_the_key_of_a_server_of_ones_own_goes_to_no_platform_unless_it_is_
     assert KEY not in str(caught.value)
 
 
-async def test_a_platform_that_is_named_gets_the_key_of_a_server_of_ones_own(
+async def test_a_named_platform_gets_a_self_hosted_servers_key(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A platform that is named gets the key of a self-hosted server."""
     server.handler = answering(root={"workspace": "my-ws"})
     async with RoboflowClient(KEY, api_url="http://localhost:1", platform_url=server.url) as client:
         assert await client.workspace() == "my-ws"
@@ -303,9 +307,10 @@ async def test_a_platform_that_is_named_gets_the_key_of_a_server_of_ones_own(
         assert await client.workspace() == "my-ws"
 
 
-async def test_what_a_model_does_is_asked_of_the_server_that_runs_it_alone(
+async def test_a_models_task_is_asked_of_its_own_server(
     server: Server, make_client: MakeClient
 ) -> None:
+    """What a model does is asked only of the server that runs it."""
     server.handler = answering(
         model_registry={"models": [{"model_id": "pets/3", "task_type": "object-detection"}]},
         infer_object_detection={"image": {"width": 1, "height": 1}, "predictions": []},

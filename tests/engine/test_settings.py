@@ -46,7 +46,8 @@ def test_the_key_falls_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert settings(api_key="given").api_key == "given"
 
 
-def test_a_roboflow_host_without_a_key_is_refused_and_the_way_out_named() -> None:
+def test_a_roboflow_host_without_a_key_is_refused() -> None:
+    """A Roboflow host without a key is refused, and the way out named."""
     with pytest.raises(ConfigurationError, match="ROBOFLOW_API_KEY"):
         RoboflowClient()
 
@@ -55,9 +56,10 @@ def test_a_self_hosted_server_needs_no_key() -> None:
     assert settings(api_key=None, api_url=LOCAL).api_key is None
 
 
-def test_the_url_falls_back_to_the_environment_and_then_to_the_region(
+def test_the_url_falls_back_to_environment_and_region(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The URL falls back to the environment, and then to the region."""
     assert settings().api_url == "https://serverless.roboflow.com"
     monkeypatch.setenv("ROBOFLOW_REGION", "eu")
     assert settings().api_url == "https://serverless.roboflow.eu"
@@ -94,7 +96,8 @@ def test_an_unknown_region_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         17,
     ],
 )
-def test_a_url_that_is_no_base_url_is_refused_without_being_shown(url: Any) -> None:
+def test_a_url_that_is_no_base_url_is_refused_and_not_shown(url: Any) -> None:
+    """A URL that is no base URL is refused without being shown."""
     with pytest.raises(ConfigurationError, match="api_url") as caught:
         RoboflowClient(KEY, api_url=url)
     assert "SECRET" not in str(caught.value)
@@ -104,7 +107,8 @@ def test_a_url_that_is_no_base_url_is_refused_without_being_shown(url: Any) -> N
 @pytest.mark.parametrize(
     "key", ["", " ", "a b", "a\nb", "a\r\nX: y", "ключ", "\x7f", "k" * 513, 98765]
 )
-def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(key: Any) -> None:
+def test_a_key_that_no_header_can_hold_is_not_shown(key: Any) -> None:
+    """A key that no header can hold is refused without being shown."""
     with pytest.raises(ConfigurationError, match="api_key") as caught:
         RoboflowClient(key, api_url=LOCAL)
     assert repr(key) not in str(caught.value)
@@ -154,9 +158,8 @@ def test_a_long_bad_value_does_not_make_a_long_message() -> None:
 @pytest.mark.parametrize(
     ("rate", "concurrency"), [(20, 32), (5, 32), (100, 160), (500, 256), (None, 32)]
 )
-def test_the_default_concurrency_reaches_the_rate_at_a_second_and_a_half(
-    rate: float | None, concurrency: int
-) -> None:
+def test_the_default_concurrency_reaches_the_rate(rate: float | None, concurrency: int) -> None:
+    """The default concurrency reaches the rate at a second and a half."""
     assert settings(requests_per_second=rate).max_concurrency == concurrency
 
 
@@ -183,7 +186,8 @@ def test_the_key_is_in_no_repr() -> None:
         assert KEY not in str(thing)
 
 
-def test_a_key_in_the_query_does_not_go_with_a_client_that_logs_urls() -> None:
+def test_a_key_in_the_query_needs_a_client_that_logs_no_url() -> None:
+    """A key in the query does not go with a client that logs URLs."""
     import httpx
 
     with pytest.raises(ConfigurationError, match="http_client"):

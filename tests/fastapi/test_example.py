@@ -132,7 +132,8 @@ async def test_many_images_give_a_line_of_json_each_as_they_complete(url: str) -
     assert times[-1] - times[0] > 0.3
 
 
-async def test_many_images_give_a_server_sent_event_each_and_one_at_the_end(url: str) -> None:
+async def test_many_images_give_a_server_sent_event_each(url: str) -> None:
+    """Many images give a server-sent event each, and one at the end."""
     async with (
         httpx.AsyncClient(base_url=url, timeout=20) as http,
         http.stream("POST", "/predict/events", files=uploads(12, 3, 7)) as answer,
@@ -147,7 +148,8 @@ async def test_many_images_give_a_server_sent_event_each_and_one_at_the_end(url:
     check_outcomes([json.loads(event["data"]) for event in events[:-1]])
 
 
-async def test_what_ends_a_stream_is_told_at_its_end(url: str, api: StandInServer) -> None:
+async def test_an_error_that_ends_a_stream_is_told_at_its_end(url: str, api: StandInServer) -> None:
+    """What ends a stream is told at its end."""
     api.fail("unauthorized")
     async with httpx.AsyncClient(base_url=url, timeout=20) as http:
         answer = await http.post("/predict/many", files=uploads(8))
@@ -156,7 +158,8 @@ async def test_what_ends_a_stream_is_told_at_its_end(url: str, api: StandInServe
     }
 
 
-async def test_more_images_than_a_request_may_bring_are_refused(url: str) -> None:
+async def test_too_many_images_of_a_request_are_refused(url: str) -> None:
+    """More images than a request may bring are refused."""
     small = [("images", (f"{index}.jpg", b"x", "image/jpeg")) for index in range(201)]
     async with httpx.AsyncClient(base_url=url, timeout=20) as http:
         for path in ("/predict/many", "/predict/events"):
@@ -178,9 +181,8 @@ async def test_a_stream_that_is_left_sends_no_more(url: str, api: StandInServer,
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-def test_the_page_draws_the_boxes_over_each_picture_as_they_arrive(
-    url: str, api: StandInServer, tmp_path: Path
-) -> None:
+def test_the_page_draws_boxes_as_they_arrive(url: str, api: StandInServer, tmp_path: Path) -> None:
+    """The page draws the boxes over each picture as they arrive."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
     names = ["0.jpg", "1.jpg", "<img src=x onerror=alert(1)>.jpg", "3.jpg"]
     for seed, name in enumerate(names):

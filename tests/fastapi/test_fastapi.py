@@ -126,9 +126,10 @@ async def test_the_client_is_closed_with_the_app(server: Server) -> None:
         await client.workflow("ws", "wf").run(picture(1))
 
 
-async def test_apps_that_are_mounted_and_lifespans_of_ones_own_have_the_client(
+async def test_mounted_apps_and_own_lifespans_have_the_client(
     server: Server,
 ) -> None:
+    """Apps that are mounted and lifespans that users write have the client."""
     inner = make_app(server)
 
     @contextlib.asynccontextmanager
@@ -316,9 +317,10 @@ def of_status(status: int, retry_after: float | None = None) -> RoboflowError:
         (RoboflowError("SECRET"), 502, None),
     ],
 )
-async def test_an_error_becomes_an_answer_that_tells_a_stranger_no_more_than_it_should(
+async def test_an_error_tells_a_stranger_no_more_than_it_should(
     error: RoboflowError, status: int, retry_after: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An error becomes a response that tells a stranger no more than it should."""
     app = FastAPI()
     add_error_handlers(app)
 
@@ -371,9 +373,8 @@ def unreadable(status: int, words: str) -> RoboflowError:
         (unreadable(401, "Could not load input image"), 502),
     ],
 )
-def test_an_image_that_the_server_cannot_read_is_the_images_fault_whatever_the_status(
-    error: RoboflowError, status: int
-) -> None:
+def test_an_image_the_server_cannot_read_is_at_fault(error: RoboflowError, status: int) -> None:
+    """An image that the server cannot read is the image's fault, whatever the status."""
     assert error_answer(error).status_code == status
 
 
@@ -432,7 +433,8 @@ async def test_a_task_group_of_calls_is_answered_like_a_call(server: Server) -> 
         assert (await http.get("/several")).status_code == 422
 
 
-def test_a_websocket_is_closed_as_the_worst_member_of_a_group_says() -> None:
+def test_a_websocket_closes_as_a_groups_worst_member_says() -> None:
+    """A WebSocket is closed as the worst member of a group says."""
     app = FastAPI()
     add_error_handlers(app)
 
@@ -493,9 +495,8 @@ async def test_a_truncated_upload_is_the_images_fault(kind: str) -> None:
 
 
 @pytest.mark.parametrize("fault", [401, 402])
-async def test_the_keys_and_the_plans_problems_are_a_502_that_says_nothing_more(
-    server: Server, fault: int
-) -> None:
+async def test_problems_of_the_key_or_the_plan_are_a_bare_502(server: Server, fault: int) -> None:
+    """The key's and the plan's problems are a 502 that says nothing more."""
     server.handler = lambda _: Reply(fault, b'{"message": "wrong key or no credits"}')
     async with serving(make_app(server)) as url, httpx.AsyncClient(base_url=url) as http:
         answer = await http.post("/upload", files=file(picture(1)))
@@ -504,7 +505,8 @@ async def test_the_keys_and_the_plans_problems_are_a_502_that_says_nothing_more(
         assert KEY not in str(answer.headers)
 
 
-async def test_an_upload_that_is_no_image_is_a_422_and_nothing_is_sent(server: Server) -> None:
+async def test_an_upload_that_is_no_image_is_a_422(server: Server) -> None:
+    """An upload that is no image is a 422, and nothing is sent."""
     async with serving(make_app(server)) as url, httpx.AsyncClient(base_url=url) as http:
         for content in (b"/etc/passwd", b"", b"<svg/>", b"GIF", b"%PDF-1.4"):
             answer = await http.post("/upload", files=file(content))
@@ -559,7 +561,8 @@ async def test_a_call_is_cancelled_when_its_client_leaves(server: Server, middle
     assert len(server.arrivals) == 1
 
 
-async def test_a_plain_handler_is_not_cancelled_when_its_client_leaves(server: Server) -> None:
+async def test_a_plain_handler_goes_on_when_its_client_leaves(server: Server) -> None:
+    """A plain handler is not cancelled when its client leaves."""
     # The trap that CancelOnDisconnect is for.
     server.handler = lambda arrival: Reply(body=echo(arrival).body, delay=0.5)
     app = make_app(server)
@@ -590,9 +593,10 @@ async def test_a_part_of_a_handler_is_cancelled_and_the_rest_goes_on(server: Ser
     assert len(server.arrivals) == 1
 
 
-async def test_a_handler_may_read_the_body_itself_and_raise_a_timeout_of_its_own(
+async def test_a_handler_may_read_the_body_and_raise_a_timeout(
     server: Server,
 ) -> None:
+    """A handler may read the body itself, and raise its own timeout."""
     app = make_app(server)
 
     @app.post("/timeout", dependencies=[CancelOnDisconnect])
@@ -616,9 +620,10 @@ async def test_a_handler_may_read_the_body_itself_and_raise_a_timeout_of_its_own
 
 
 @NO_DEBUG
-async def test_of_300_uploads_100_leave_and_200_are_answered_and_nothing_is_left_over(
+async def test_uploads_that_leave_among_300_leave_nothing_over(
     server: Server,
 ) -> None:
+    """Of 300 uploads 100 leave and 200 are answered, and nothing is left over."""
     server.handler = lambda arrival: Reply(body=echo(arrival).body, delay=0.1)
     app = make_app(server, max_concurrency=16)
     chance = random.Random(7)
@@ -677,9 +682,10 @@ def errors_logged(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("http", ["h11", "httptools"])
-async def test_what_comes_after_an_answer_is_not_cancelled(
+async def test_work_after_a_response_is_not_cancelled(
     server: Server, http: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Work that follows a response is not cancelled."""
     pytest.importorskip(http)
     app = make_app(server)
     done: list[str] = []
@@ -722,9 +728,10 @@ async def test_what_comes_after_an_answer_is_not_cancelled(
     assert errors_logged(caplog) == []
 
 
-async def test_a_middleware_that_gives_the_body_again_and_again_stops_nothing(
+async def test_a_middleware_that_repeats_the_body_stops_nothing(
     server: Server,
 ) -> None:
+    """A middleware that gives the body again and again stops nothing."""
     app = make_app(server)
 
     async def replaying(scope: Any, receive: Any, send: Any) -> None:
@@ -768,9 +775,8 @@ async def test_a_websocket_route_may_have_it_too(server: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "streaming"])
-async def test_a_stream_ends_with_its_client_also_while_it_is_not_read(
-    server: Server, kind: str
-) -> None:
+async def test_a_stream_that_is_not_read_ends_with_its_client(server: Server, kind: str) -> None:
+    """A stream ends with its client, also while it is not read."""
     server.handler = lambda _: Reply(body=outputs(filler="x" * 300_000), delay=0.01)
     app = make_app(server)
 

@@ -227,9 +227,8 @@ async def test_dripping_bodies_and_old_clients_are_served(http: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"1", bytes(20_000)])
-async def test_a_handler_that_takes_no_body_is_cancelled_with_its_client(
-    server: Server, body: bytes
-) -> None:
+async def test_a_handler_without_a_body_is_cancelled_too(server: Server, body: bytes) -> None:
+    """A handler that takes no body is cancelled with its client."""
     app, ended = make_app(), []
 
     @app.post("/long", dependencies=[CancelOnDisconnect])
@@ -298,9 +297,8 @@ def vast() -> bytes:
     return flat(10_000, 5_100)
 
 
-async def test_an_app_refuses_more_than_50_million_pixels_however_they_come(
-    server: Server, vast: bytes
-) -> None:
+async def test_an_app_refuses_more_than_50_million_pixels(server: Server, vast: bytes) -> None:
+    """An app refuses more than 50 million pixels, however they come."""
     server.handler = lambda _: Reply(body=outputs(seen=True))
 
     def app_with(**options: Any) -> FastAPI:
@@ -352,7 +350,8 @@ async def test_an_app_refuses_more_than_50_million_pixels_however_they_come(
     assert await statuses(app_with(max_image_pixels=60_000_000), vast) == {200}
 
 
-def test_an_output_of_more_than_50_million_pixels_is_not_decoded(vast: bytes) -> None:
+def test_an_output_over_50_million_pixels_is_not_decoded(vast: bytes) -> None:
+    """An output of more than 50 million pixels is not decoded."""
     output = base64.b64encode(vast).decode()
     with pytest.raises(ImageError, match=r"10000 x 5100.*max_pixels"):
         open_image(output)
@@ -363,8 +362,11 @@ def test_an_output_of_more_than_50_million_pixels_is_not_decoded(vast: bytes) ->
         open_image(output, max_pixels=0)
 
 
-def test_more_than_pillow_itself_warns_of_is_decoded_if_it_is_asked_for() -> None:
-    """Pillow warns above 89 million, and refuses above 179 million: by what it is told here."""
+def test_max_pixels_may_go_beyond_pillows_own_limit() -> None:
+    """More than Pillow itself warns of is decoded if it is asked for.
+
+    Pillow warns above 89 million, and refuses above 179 million: by what it is told here.
+    """
     output = base64.b64encode(flat(20_000, 9_000)).decode()
     assert open_image(output, max_pixels=200_000_000).size == (20_000, 9_000)
 

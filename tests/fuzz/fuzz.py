@@ -21,9 +21,9 @@ ENGINE = FOLDER.parent / "engine"
 REDIS, HOSTS = ENGINE / "pace/test_hostile_redis.py", ENGINE / "http/test_host_header.py"
 TARGETS = [
     f"{FOLDER}",
-    f"{REDIS}::test_whatever_is_in_the_hash_redis_answers_soon_and_waits_are_bounded",
-    f"{REDIS}::test_of_any_reply_the_waits_are_bounded",
-    f"{HOSTS}::test_no_text_is_ours_by_accident",
+    f"{REDIS}::test_waits_are_bounded_whatever_is_in_the_hash",
+    f"{REDIS}::test_waits_of_any_reply_are_bounded",
+    f"{HOSTS}::test_texts_are_never_ours_by_accident",
 ]
 # As `--hypothesis-show-statistics` writes them: the test, and then its phases.
 TARGET = re.compile(r"^(\S+::\S+):$")

@@ -83,9 +83,8 @@ def test_a_prediction_has_finite_numbers_or_is_a_response_error(
     predictions,
     st.sampled_from([ObjectDetection, InstanceSegmentation, KeypointsDetection, Classification]),
 )
-def test_supervision_takes_them_or_a_configuration_error_says_why(
-    value: Any, kind: type[Any]
-) -> None:
+def test_supervision_takes_predictions_or_an_error_says_why(value: Any, kind: type[Any]) -> None:
+    """Supervision takes predictions, or a configuration error says why."""
     try:
         found = typed(value, kind)
     except ResponseError:

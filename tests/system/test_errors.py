@@ -85,7 +85,8 @@ def test_each_status_has_its_class(status: int, name: str) -> None:
     assert errors.status_error_class(status).__name__ == name
 
 
-def test_what_ends_a_stream() -> None:
+def test_is_fatal_tells_what_ends_a_stream() -> None:
+    """`is_fatal` tells which errors end a stream."""
     for status in (401, 402, 403, 404, 423):
         assert errors.is_fatal(errors.status_error_class(status)("", status_code=status))
     for status in (400, 408, 413, 422, 429, 500, 503):

@@ -102,3 +102,14 @@ def test_the_sdist_has_what_contributors_need() -> None:
     assert all((ROOT / name.lstrip("/")).exists() for name in included)
     wanted = {"CONTRIBUTING.md", "ARCHITECTURE.md", "Makefile", "requirements", "tests"}
     assert wanted <= {name.lstrip("/") for name in included}
+
+
+def test_names_of_tests_have_fewer_than_60_characters() -> None:
+    """A sentence that is longer is the docstring."""
+    found = [
+        (path.name, name)
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"\bdef (test_\w+)\(", path.read_text(encoding="utf-8"))
+    ]
+    assert found
+    assert [(path, name) for path, name in found if len(name) >= 60] == []

@@ -42,9 +42,8 @@ def deep(levels: int) -> Any:
     ),
     value=anything,
 )  # fmt: skip
-def test_any_value_makes_a_client_or_a_configuration_error_that_names_it(
-    name: str, value: Any
-) -> None:
+def test_client_takes_any_value_or_names_it_in_an_error(name: str, value: Any) -> None:
+    """Any value makes a client, or a configuration error that names it."""
     arguments = {"api_key": KEY, "api_url": "http://127.0.0.1:1", name: value}
     try:
         RoboflowClient(**arguments)
@@ -62,7 +61,8 @@ def test_any_value_makes_a_client_or_a_configuration_error_that_names_it(
     ),
     value=anything,
 )  # fmt: skip
-def test_any_value_makes_a_workflow_or_a_configuration_error(name: str, value: Any) -> None:
+def test_workflow_takes_any_value_or_refuses_it(name: str, value: Any) -> None:
+    """Any value makes a workflow, or a configuration error."""
     client = RoboflowClient(KEY, api_url="http://127.0.0.1:1")
     try:
         client.workflow(**{"workspace_name": "ws", "workflow_id": "wf", name: value})
@@ -72,9 +72,10 @@ def test_any_value_makes_a_workflow_or_a_configuration_error(name: str, value: A
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=anything | st.text().map(lambda text: "http://" + text))
-async def test_any_object_as_an_image_is_sent_or_an_image_error(
+async def test_images_of_any_object_are_sent_or_image_errors(
     server: Server, make_client: MakeClient, value: Any
 ) -> None:
+    """Any object as an image is sent, or is an image error."""
     server.handler = lambda _: Reply(body=outputs(a=1))
     async with make_client(allow_paths=False) as client:
         try:
@@ -164,9 +165,10 @@ async def test_a_name_never_changes_the_url(
         st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40),
     ),
 )
-async def test_any_answer_is_an_output_or_a_typed_error(
+async def test_responses_of_any_kind_are_outputs_or_typed_errors(
     server: Server, make_client: MakeClient, status: int, body: bytes, headers: dict[str, str]
 ) -> None:
+    """Any response is an output or a typed error."""
     server.handler = lambda arrival: Reply(status, body, headers)
     from roboflow_async import RetryPolicy
 

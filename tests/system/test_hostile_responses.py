@@ -65,7 +65,8 @@ def in_a_process(kind: str, megabytes: float) -> dict[str, Any]:
     "kind",
     ["{} for segments", "[] in an output", "{} for classes by name", "one outline", "deep nesting"],
 )
-def test_a_response_of_8_mb_never_takes_more_than_ten_times_its_size(kind: str) -> None:
+def test_a_response_of_8_mb_takes_ten_times_its_size_at_most(kind: str) -> None:
+    """A response of 8 MB never takes more than ten times its size."""
     found = in_a_process(kind, 8)
     assert "Error" in found["outcome"]
     assert found["memory"] <= 10 * found["size"]
@@ -76,13 +77,15 @@ def test_a_response_of_8_mb_never_takes_more_than_ten_times_its_size(kind: str) 
     ["one outline", "segments", "small detections", "one pose", "points in an output",
      "classes by name", "deep objects", "text with emojis"],
 )  # fmt: skip
-def test_nor_does_one_of_4_mb_that_is_as_it_should_be(kind: str) -> None:
+def test_a_good_response_of_4_mb_takes_no_more_either(kind: str) -> None:
+    """A response of 4 MB that is as it should be takes no more than ten times its size."""
     found = in_a_process(kind, 4)
     assert found["memory"] <= 10 * found["size"]
 
 
 @pytest.mark.parametrize("kind", ["one outline", "segments", "small detections", "poses"])
-def test_what_models_do_answer_is_taken_at_4_mb(kind: str) -> None:
+def test_responses_of_real_models_are_taken_at_4_mb(kind: str) -> None:
+    """A response that models really give is taken at 4 MB."""
     assert in_a_process(kind, 4)["outcome"] == "an output"
 
 
@@ -100,14 +103,16 @@ def test_values_that_are_kept_small_are_the_same_values() -> None:
     assert found[1:3] == [{"b": 1}, {"a": 2, "b": 1}]
 
 
-def test_values_that_take_more_than_there_is_room_for_end_the_parsing() -> None:
+def test_values_without_room_end_the_parsing() -> None:
+    """Values that take more than there is room for end the parsing."""
     content = many(b'{"x":1021.5,"y":456.5}', 100_000)
     parse_in_pieces(content, Thrift(1_000_000))
     with pytest.raises(TooMuchMemoryError):
         parse_in_pieces(content, Thrift(100_000))
 
 
-def test_predictions_that_take_more_are_told_so_and_not_that_they_do_not_fit() -> None:
+def test_predictions_without_room_are_told_so() -> None:
+    """Predictions that take more are told so, and not that they do not fit."""
     given = {"predictions": [{"class": str(i), "confidence": 0.5} for i in range(2000)]}
     with pytest.raises(TooMuchMemoryError):
         bounded_validation(pydantic.TypeAdapter(Classification), given, Thrift(100_000))
@@ -189,7 +194,8 @@ def test_the_first_prediction_that_is_wrong_ends_the_list(kind: type[Any], item:
         {"image": [{}] * 50_000, "predictions": []},
     ],
 )
-def test_so_do_points_and_sizes(value: Any) -> None:
+def test_the_first_point_or_size_that_is_wrong_ends_the_list(value: Any) -> None:
+    """The first point or size that is wrong ends the list, too."""
     with pytest.raises(pydantic.ValidationError) as caught:
         InstanceSegmentation.model_validate(value)
     assert caught.value.error_count() < 20
@@ -207,7 +213,8 @@ def test_so_do_points_and_sizes(value: Any) -> None:
         (set[int], ["a"] * 50_000),
     ],
 )  # fmt: skip
-def test_of_any_type_little_is_kept_of_what_is_wrong(kind: Any, value: Any) -> None:
+def test_errors_of_any_type_are_kept_few(kind: Any, value: Any) -> None:
+    """Of a wrong value of any type few errors are kept."""
     with pytest.raises(pydantic.ValidationError) as caught:
         bounded_validation(pydantic.TypeAdapter(kind), value)
     assert caught.value.error_count() < 3000
@@ -221,8 +228,11 @@ class Node(pydantic.BaseModel):
     either: list[int] | list[str] | None = None
 
 
-def test_what_fits_is_the_same_in_steps() -> None:
-    """Models that hold themselves, lengths of the whole, unions: as pydantic has them."""
+def test_values_that_fit_are_the_same_in_steps() -> None:
+    """What fits a type is the same when it is checked in steps.
+
+    Models that hold themselves, lengths of the whole, unions: as pydantic has them.
+    """
     value = {
         "nodes": [{"either": ["a"] * 3}] * 2500,
         "named": {str(i): [i] for i in range(2500)},
@@ -295,9 +305,10 @@ async def test_the_loop_goes_on_while_a_large_response_is_parsed(
     assert ticks >= 15  # a hundred, where nothing else runs
 
 
-async def test_who_cancels_does_not_wait_for_the_parsing(
+async def test_a_cancellation_does_not_wait_for_the_parsing(
     server: Server, make_client: MakeClient
 ) -> None:
+    """Who cancels a call need not wait for the parsing."""
     begun, released = threading.Event(), threading.Event()
 
     class Slow(pydantic.BaseModel):
@@ -334,7 +345,8 @@ async def test_who_cancels_does_not_wait_for_the_parsing(
     ],
     ids=range(8),
 )
-def test_what_would_take_too_much_is_refused_unparsed(content: bytes) -> None:
+def test_responses_that_would_take_too_much_are_not_parsed(content: bytes) -> None:
+    """A response that would take too much memory is refused before it is parsed."""
     began = time.process_time()
     with pytest.raises(ResponseError, match="max_response_bytes") as caught:
         parse_json(Response(200, {}, content))
@@ -352,7 +364,8 @@ def test_what_would_take_too_much_is_refused_unparsed(content: bytes) -> None:
     ],
     ids=["outlines", "pairs", "a depth map", "a picture"],
 )
-def test_what_servers_do_send_is_parsed(content: bytes) -> None:
+def test_responses_that_servers_do_send_are_parsed(content: bytes) -> None:
+    """What servers really send is parsed."""
     assert parse_json(Response(200, {}, content)) == json.loads(content)
 
 
@@ -369,7 +382,8 @@ def test_what_servers_do_send_is_parsed(content: bytes) -> None:
     ],
     ids=range(7),
 )
-def test_in_pieces_it_is_what_it_is_as_a_whole(content: bytes) -> None:
+def test_json_in_pieces_is_what_it_is_as_a_whole(content: bytes) -> None:
+    """JSON in pieces is what it is as a whole."""
     assert parse_in_pieces(content) == json.loads(content)
 
 
@@ -380,7 +394,8 @@ def test_in_pieces_it_is_what_it_is_as_a_whole(content: bytes) -> None:
      b"9" * 20_000, b'["' + b"a" * 100_000, b"[" + b"1," * 100_000, b"[" + b"1," * 100_000 + b"]"],
     ids=range(21),
 )  # fmt: skip
-def test_in_pieces_it_is_no_json_either(content: bytes) -> None:
+def test_text_that_is_no_json_is_none_in_pieces_either(content: bytes) -> None:
+    """What is no JSON is none in pieces, either."""
     with pytest.raises(ValueError):  # noqa: PT011 - each says what it is
         parse_in_pieces(content)
 
@@ -391,9 +406,10 @@ def test_a_weight_is_no_less_than_what_is_there() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 500])
-async def test_of_an_error_64_kb_are_looked_at(
+async def test_an_error_is_looked_at_up_to_64_kb(
     server: Server, make_client: MakeClient, status: int
 ) -> None:
+    """Of an error 64 kB are looked at."""
     server.handler = lambda _: Reply(status, many(b"[]", 32 << 20))
     async with make_client(retry=RetryPolicy(max_attempts=3, base=0.001)) as client:
         began = time.process_time()
@@ -413,9 +429,10 @@ INFINITE = [
 
 @pytest.mark.parametrize("number", INFINITE)
 @pytest.mark.parametrize("size", [0, 200_000])
-async def test_no_number_of_an_output_is_infinite(
+async def test_numbers_of_an_output_are_never_infinite(
     server: Server, make_client: MakeClient, number: str, size: int
 ) -> None:
+    """No number of an output is infinite."""
     more = f',"b":"{"A" * size}","c":[{"0," * (size // 4)}0]'
     for body, call in [
         (f'{{"outputs":[{{"a":{{"deep":[1,[{number}]]}}{more}}}]}}', "workflow"),
@@ -434,7 +451,8 @@ async def test_no_number_of_an_output_is_infinite(
 
 
 @pytest.mark.parametrize("number", ["inf", "nan", "-inf", "1e999", "Infinity"])
-def test_nor_is_one_that_is_written_as_text(number: str) -> None:
+def test_numbers_written_as_text_are_never_infinite_either(number: str) -> None:
+    """A number that is written as text is never infinite."""
     for name in ("x", "confidence"):
         with pytest.raises(pydantic.ValidationError):
             ObjectDetection.model_validate({"predictions": [{**BOX, name: number}]})
@@ -543,9 +561,10 @@ def png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (7072, 7072)])
-def test_an_image_output_that_unfolds_to_gigabytes_is_refused_by_its_head(
+def test_an_image_output_of_gigabytes_is_refused_by_its_head(
     size: tuple[int, int],
 ) -> None:
+    """An image output that unfolds to gigabytes is refused by its head."""
     output = base64.b64encode(png(*size)).decode()
     with pytest.raises(ImageError, match="max_pixels"):
         open_image({"type": "base64", "value": output})

@@ -398,9 +398,10 @@ def deep_file(kind: str) -> bytes:
 @pytest.mark.parametrize(
     "kind", ["png", "tiff", "tiff, big-endian", "tiff, white is zero", "jpeg2000", "pgm"]
 )
-async def test_a_16_bit_picture_is_seen_alike_as_it_is_made_smaller_and_through_pillow(
+async def test_a_16_bit_picture_is_seen_alike_in_each_way(
     kind: str, client: RoboflowClient
 ) -> None:
+    """A 16-bit picture is seen alike as it is, made smaller, and through Pillow."""
     expected = [(40, 40, 60, 40), (160, 120, 100, 80)]
     data = deep_file(kind)
     options: dict[str, Any] = {"task": "object-detection"}

@@ -65,7 +65,8 @@ def probe(statement: str) -> tuple[float, int, set[str]]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="measures with the module resource")
-def test_importing_it_costs_about_twice_what_its_five_packages_cost() -> None:
+def test_importing_costs_twice_what_its_five_packages_cost() -> None:
+    """Importing the package costs about twice what its five packages cost."""
     # In turn, and the best of several: other tests run beside.
     tried = [
         (

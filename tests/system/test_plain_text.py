@@ -42,7 +42,8 @@ def test_every_control_character_of_unicode_is_taken_out() -> None:
             assert plain_text(f"a{character}b") == f"a{character}b", hex(number)
 
 
-def test_no_error_holds_one_whatever_it_is_made_of() -> None:
+def test_errors_hold_no_control_character() -> None:
+    """No error holds a control character, whatever it is made of."""
     assert_plain(str(ImageError(f"there is no file {ATTACK}")))
     error = APIStatusError(ATTACK, status_code=400, request_id=ATTACK, body=ATTACK)
     for text in (str(error), error.message, *error.args, error.request_id, error.body):
@@ -71,9 +72,10 @@ class Count(BaseModel):
         Reply(200, json.dumps({ATTACK: 1}).encode()),
     ],
 )
-async def test_what_a_server_says_reaches_no_terminal_raw(
+async def test_a_servers_words_reach_no_terminal_raw(
     server: Server, make_client: MakeClient, caplog: pytest.LogCaptureFixture, reply: Reply
 ) -> None:
+    """What a server says reaches no terminal raw."""
     caplog.set_level(logging.INFO, "roboflow_async")
     server.handler = lambda _: reply
     async with make_client(retry=RetryPolicy(max_attempts=1)) as client:
@@ -99,9 +101,10 @@ async def test_the_id_of_a_request_is_plain(server: Server, make_client: MakeCli
 
 
 @pytest.mark.anyio
-async def test_a_key_that_something_invisible_divides_is_taken_out_too(
+async def test_a_key_that_something_invisible_divides_is_masked(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A key that something invisible divides is taken out, too."""
     divided = f"{KEY[:9]}\u200b{KEY[9:]}"
     for reply in (Reply(400, divided.encode()), Reply(200, divided.encode())):
         server.handler = lambda _, reply=reply: reply

@@ -49,7 +49,8 @@ def test_the_script(folder: Path, roboflow_stand_in: StandInServer) -> None:
     assert all("'predictions'" in line and "failed" not in line for line in printed)
 
 
-def test_more_of_it(folder: Path, roboflow_stand_in: StandInServer) -> None:
+def test_the_images_example(folder: Path, roboflow_stand_in: StandInServer) -> None:
+    """The example with `decode_image` prints the boxes and writes the annotated picture."""
     printed = run(block("python", "decode_image"), folder, roboflow_stand_in).splitlines()
     assert printed[0] == str(len(draw_scene(1).boxes))
     assert (folder / "annotated.jpg").read_bytes()[:2] == b"\xff\xd8"

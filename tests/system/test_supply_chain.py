@@ -27,12 +27,14 @@ def locked(lock: Path) -> list[tuple[Requirement, list[str]]]:
     return found
 
 
-def test_there_is_a_lock_for_each_that_is_installed() -> None:
+def test_locks_are_there_for_each_kind_of_install() -> None:
+    """There is a lock for each that is installed."""
     assert [lock.stem for lock in LOCKS] == ["audit", "bench", "dev", "inference-sdk"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
-def test_a_lock_has_one_version_and_its_hashes_and_no_place_to_fetch_from(lock: Path) -> None:
+def test_a_lock_has_one_version_and_hashes_of_each(lock: Path) -> None:
+    """A lock has one version and its hashes, and no place to fetch from."""
     for requirement, hashes in locked(lock):
         assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)), requirement
         assert requirement.url is None
@@ -56,8 +58,11 @@ PYTHONS = [
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_lock_has_all_that_the_project_wants_for_every_python(python: str) -> None:
-    """After a change of pyproject.toml: `make lock`."""
+def test_the_lock_has_all_that_the_project_wants(python: str) -> None:
+    """The lock has all that the project wants, for every Python.
+
+    After a change of pyproject.toml: `make lock`.
+    """
     place = {"python_version": python, "python_full_version": f"{python}.9"}
     versions = {
         canonicalize_name(requirement.name): str(requirement.specifier)[2:]
@@ -69,7 +74,8 @@ def test_the_lock_has_all_that_the_project_wants_for_every_python(python: str) -
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), text
 
 
-def test_nothing_is_installed_but_from_a_lock() -> None:
+def test_installs_are_from_a_lock_alone() -> None:
+    """Nothing is installed but from a lock."""
     makefile = (ROOT / "Makefile").read_text()
     assert "--require-hashes" in makefile
     files = [ROOT / "Makefile", ROOT / ".ci" / "run", *WORKFLOWS]
@@ -79,7 +85,8 @@ def test_nothing_is_installed_but_from_a_lock() -> None:
                 assert "--require-hashes" in line or "--no-index" in line, f"{file.name}: {line}"
 
 
-def test_actions_are_pinned_to_a_commit_and_may_do_no_more_than_they_must() -> None:
+def test_actions_are_pinned_and_may_do_no_more_than_needed() -> None:
+    """Actions are pinned to a commit, and may do no more than they must."""
     assert WORKFLOWS
     for file in WORKFLOWS:
         text = file.read_text()

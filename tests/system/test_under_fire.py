@@ -75,9 +75,10 @@ async def proxy(server: Server) -> AsyncIterator[FaultProxy]:
 
 
 @NO_DEBUG
-async def test_6000_calls_with_random_deadlines_and_cancels_leave_nothing_behind(
+async def test_calls_with_random_deadlines_leave_nothing_behind(
     server: Server, make_client: MakeClient, transport: str
 ) -> None:
+    """6000 calls with random deadlines and cancels leave nothing behind."""
     calls = 6000 if transport == "httpx" else 2000  # aiohttp has no pool that could be lost
     server.handler = lambda arrival: Reply(body=echo(arrival).body, delay=0.03)
     chance = random.Random(1)
@@ -175,9 +176,10 @@ PHASES = ["load", "slot", "turn", "upload", "wait", "1xx", "body", "backoff", "c
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("way", ["task.cancel", "asyncio.timeout", "anyio scope", "sibling"])
-async def test_a_cancellation_in_any_phase_comes_through_at_once_and_gives_everything_back(
+async def test_a_cancellation_in_any_phase_gives_everything_back(
     server: Server, make_client: MakeClient, phase: str, way: str
 ) -> None:
+    """A cancellation in any phase comes through at once, and gives everything back."""
     options = phase_of(phase, server)
     async with make_client(**options) as client:
         image: Any = Slow() if phase == "load" else picture(0)
@@ -240,9 +242,10 @@ async def test_a_cancellation_while_connecting_comes_through_at_once(
         assert client.stats.in_flight == 0
 
 
-async def test_a_tls_handshake_that_is_cut_or_cancelled_leaves_no_socket(
+async def test_a_tls_handshake_that_is_cut_leaves_no_socket(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A TLS handshake that is cut or cancelled leaves no socket."""
     server.handler = lambda _: hang  # it never gets that far: a plain server answers no handshake
     url = server.url.replace("http:", "https:")
     async with make_client(api_url=url, timeout=0.1, retry=ONCE) as client:
@@ -259,9 +262,10 @@ async def test_a_tls_handshake_that_is_cut_or_cancelled_leaves_no_socket(
 
 
 @pytest.mark.parametrize("phase", PHASES[1:])
-async def test_closing_the_client_in_any_phase_ends_its_calls_with_a_typed_error(
+async def test_closing_in_any_phase_ends_calls_with_a_typed_error(
     server: Server, make_client: MakeClient, phase: str
 ) -> None:
+    """Closing the client in any phase ends its calls with a typed error."""
     client = make_client(**phase_of(phase, server))
     image = b"\xff\xd8\xff\xe0" + bytes(15_000_000 if phase == "upload" else 10)
     tasks = [asyncio.create_task(client.workflow("w", "f").run(image)) for _ in range(2)]
@@ -276,9 +280,10 @@ async def test_closing_the_client_in_any_phase_ends_its_calls_with_a_typed_error
 
 
 @pytest.mark.parametrize("phase", PHASES)
-async def test_breaking_out_of_a_stream_in_any_phase_leaves_nothing_behind(
+async def test_breaking_out_in_any_phase_leaves_nothing_behind(
     server: Server, make_client: MakeClient, phase: str
 ) -> None:
+    """Breaking out of a stream in any phase leaves nothing behind."""
     options = phase_of(phase, server)
     before = asyncio.all_tasks()
     async with make_client(**options) as client:
@@ -321,9 +326,8 @@ async def test_a_drip_is_cut_at_the_timeout_however_it_drips(
     assert all(0.95 <= seconds <= 2.5 for seconds in times)  # for ever, else
 
 
-async def test_retry_after_2_is_kept_by_every_task_and_no_longer_than_needed(
-    server: Server, make_client: MakeClient
-) -> None:
+async def test_retry_after_is_kept_by_every_task(server: Server, make_client: MakeClient) -> None:
+    """A Retry-After of 2 s is kept by every task, and no longer than needed."""
     told: list[float] = []
 
     def handler(arrival: Any) -> Reply:
@@ -396,9 +400,10 @@ async def test_the_wall_clock_does_not_matter_while_a_call_waits(
 
 
 @NO_DEBUG
-async def test_a_rolling_window_is_kept_and_with_jitter_or_lower_than_told_is_found(
+async def test_a_rolling_window_is_kept_or_found(
     server: Server,
 ) -> None:
+    """A rolling window is kept, and found where it has jitter or is lower than told."""
     server.handler = RollingLimit(20)
 
     async def steady() -> None:
@@ -472,9 +477,10 @@ async def test_an_outage_of_1000_calls_costs_at_most_1150_requests(
 
 
 @NO_DEBUG
-async def test_one_percent_of_failures_costs_at_most_three_percent_of_requests(
+async def test_one_percent_of_failures_costs_three_at_most(
     server: Server, make_client: MakeClient
 ) -> None:
+    """One percent of failures costs at most three percent of requests."""
     chance = random.Random(5)
     server.handler = lambda arrival: Reply(503) if chance.random() < 0.01 else echo(arrival)
     async with make_client() as client:
@@ -511,9 +517,10 @@ async def test_an_outage_that_ends_is_survived_by_what_still_waits(
 
 
 @NO_DEBUG
-async def test_a_thousand_inputs_through_a_bad_network_give_one_right_result_each(
+async def test_a_bad_network_gives_each_input_its_right_result(
     server: Server, proxy: FaultProxy, make_client: MakeClient
 ) -> None:
+    """A thousand inputs through a bad network give one right result each."""
     chance = random.Random(2)
 
     def handler(arrival: Any) -> Any:
@@ -567,9 +574,10 @@ async def test_many_kept_connections_closed_at_once_are_no_outage(
     assert found == [{"hash": sent_hash(picture(index))} for index in range(number)]
 
 
-async def test_keep_alive_closed_under_us_costs_at_most_one_attempt_each(
+async def test_keep_alive_closed_under_us_costs_one_attempt_each(
     server: Server, proxy: FaultProxy, make_client: MakeClient
 ) -> None:
+    """Keep-alive that is closed under us costs at most one attempt each."""
     proxy.faults.close_idle_after = 0.02
     chance = random.Random(4)
     # With two attempts at most, a call that needed two extra ones would fail.
@@ -589,9 +597,10 @@ async def test_keep_alive_closed_under_us_costs_at_most_one_attempt_each(
     assert proxy.connections > 50
 
 
-async def test_a_server_that_closes_after_every_answer_costs_nothing_but_connections(
+async def test_a_server_that_always_closes_costs_only_connections(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A server that closes after every response costs nothing but connections."""
     server.handler = lambda arrival: Reply(body=echo(arrival).body, close=True)
     async with make_client(max_concurrency=4) as client:
         results = client.workflow("ws", "wf").stream(map(picture, range(100)))
@@ -603,9 +612,10 @@ async def test_a_server_that_closes_after_every_answer_costs_nothing_but_connect
 
 
 @NO_DEBUG
-async def test_32_images_of_20_megabytes_at_once_do_not_hold_up_the_event_loop(
+async def test_large_images_at_once_do_not_hold_up_the_event_loop(
     fast_server: str, transport: Any
 ) -> None:
+    """32 images of 20 megabytes at once do not hold up the event loop."""
     images = [b"\xff\xd8\xff\xe0" + os.urandom(1000) + bytes(20_000_000) for _ in range(4)] * 8
     lags: list[float] = []
 
@@ -711,9 +721,10 @@ async def test_a_key_error_in_the_loop_body_is_that_key_error(
 
 
 @pytest.mark.parametrize("wire", [reset, truncate, hang, Reply(500), Reply(401), Reply(200, b"x")])
-async def test_no_exception_group_escapes_from_any_call(
+async def test_calls_let_no_exception_group_escape(
     server: Server, make_client: MakeClient, wire: Any
 ) -> None:
+    """No exception group escapes from any call."""
     server.handler = lambda _: wire
     async with make_client(retry=ONCE, timeout=0.1) as client:
         workflow = client.workflow("ws", "wf")
@@ -727,9 +738,10 @@ async def test_no_exception_group_escapes_from_any_call(
                 await call
 
 
-async def test_netrc_and_redirects_and_cookies_of_the_environment_do_nothing(
+async def test_netrc_redirects_and_cookies_do_nothing(
     server: Server, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
+    """A netrc, redirects and cookies of the environment do nothing."""
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login me password stolen\n")
     monkeypatch.setenv("NETRC", str(netrc))

@@ -29,7 +29,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.anyio
-async def test_its_figures_are_those_of_the_servers_own_record() -> None:
+async def test_figures_are_those_of_the_servers_own_record() -> None:
+    """The figures are those of the server's own record."""
     images = [draw_scene(seed, width=160, height=120).jpeg for seed in range(4)]
     with StandInServer(requests_per_second=None, latency=0.2, latency_jitter=0.2) as server:
         async with RoboflowClient("any", api_url=server.url, requests_per_second=None) as client:
@@ -99,9 +100,10 @@ async def test_failures_are_counted_apart_and_hold_nothing_back(
 
 
 @pytest.mark.anyio
-async def test_without_a_rate_so_many_clients_send_one_after_another(
+async def test_clients_without_a_rate_send_one_after_another(
     server: Server, make_client: MakeClient
 ) -> None:
+    """Without a rate so many clients send one request after another."""
     server.handler = lambda _: Reply(200, outputs(count=1), delay=0.02)
     async with make_client() as client:
         report = await benchmark(
@@ -116,9 +118,10 @@ async def test_without_a_rate_so_many_clients_send_one_after_another(
 
 
 @pytest.mark.anyio
-async def test_when_nothing_succeeds_there_are_no_latencies(
+async def test_latencies_are_none_when_nothing_succeeds(
     server: Server, make_client: MakeClient
 ) -> None:
+    """When nothing succeeds there are no latencies."""
     server.handler = lambda _: Reply(500)
     async with make_client() as client:
         report = await benchmark(
@@ -193,9 +196,10 @@ def slower_with_more_than_two(server: Server) -> Callable[[Arrival], Reply]:
 
 
 @pytest.mark.anyio
-async def test_several_at_once_and_the_fewest_that_are_as_fast_as_any(
+async def test_the_knee_is_the_fewest_at_once_as_fast_as_any(
     server: Server, command: Command, tmp_path: Path
 ) -> None:
+    """Of several numbers at once the knee is the fewest that are as fast as any."""
     server.handler = slower_with_more_than_two(server)
     done = await asyncio.to_thread(
         command, "--workspace-name", "ws", "--workflow-id", "wf", "--host", server.url,
@@ -216,9 +220,10 @@ async def test_several_at_once_and_the_fewest_that_are_as_fast_as_any(
     assert "2 at once" in (tmp_path / "out.html").read_text()
 
 
-def test_where_throughput_rises_to_the_end_the_knee_may_lie_higher(
+def test_the_knee_may_lie_beyond_rising_throughput(
     command: Command, roboflow_stand_in: StandInServer
 ) -> None:
+    """Where throughput rises to the end, the knee may lie higher."""
     roboflow_stand_in.knobs.requests_per_second = None
     roboflow_stand_in.knobs.latency = 0.2
     done = command(
@@ -229,7 +234,8 @@ def test_where_throughput_rises_to_the_end_the_knee_may_lie_higher(
     assert "It may lie higher" in done.stderr
 
 
-def test_where_nothing_succeeds_there_is_no_knee(command: Command) -> None:
+def test_the_knee_is_none_where_nothing_succeeds(command: Command) -> None:
+    """Where nothing succeeds there is no knee."""
     done = command(
         "--model_id", "pets/3", "--host", "http://127.0.0.1:1", "--concurrency", "1,8",
         "--benchmark_requests", "4", "--warm_up_requests", "0",
@@ -246,7 +252,8 @@ def test_a_concurrency_that_is_none_is_named(given: str) -> None:
         levels(given)
 
 
-def test_each_number_at_once_is_measured_one_time_from_the_smallest_on() -> None:
+def test_each_number_at_once_is_measured_one_time() -> None:
+    """Each number at once is measured one time, from the smallest on."""
     assert levels("32, 1,8,1,1000") == [1, 8, 32, 1000]
 
 

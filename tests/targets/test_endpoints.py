@@ -87,9 +87,10 @@ def sent(server: Server) -> list[Arrival]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", sorted(DECLARED))
-async def test_what_is_sent_fits_the_contract(
+async def test_requests_fit_the_contract(
     openapi: Any, sent: list[Arrival], make_client: MakeClient, name: str
 ) -> None:
+    """What is sent fits the contract."""
     endpoint = DECLARED[name]
     fields = dict(FULL.get(name, {}))
     value = fields.pop("text", ["a"]) if endpoint.request.first == "text" else picture(0)
@@ -140,7 +141,8 @@ def test_every_answer_that_the_contract_allows_fits(
     TypeAdapter(DECLARED[name].response).validate_python(answer)
 
 
-def test_each_endpoint_of_the_contract_is_declared_or_is_for_something_else(openapi: Any) -> None:
+def test_each_endpoint_of_the_contract_is_declared(openapi: Any) -> None:
+    """Each endpoint of the contract is declared, or is for something else."""
     inference = {
         path
         for path, methods in openapi["paths"].items()
@@ -186,9 +188,10 @@ async def test_an_endpoint_streams_requests_and_plain_values(
 
 
 @pytest.mark.anyio
-async def test_several_images_and_named_prompts_are_loaded_wherever_they_are(
+async def test_images_and_named_prompts_are_loaded_everywhere(
     sent: list[Arrival], make_client: MakeClient
 ) -> None:
+    """Several images and named prompts are loaded wherever they are."""
     async with make_client() as client:
         embed = client.endpoint(endpoints.CLIP_EMBED_IMAGE)
         with pytest.raises(ResponseError):

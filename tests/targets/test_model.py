@@ -107,9 +107,10 @@ async def test_a_task_that_is_given_is_not_asked_for(
     assert paths(inference) == ["/infer/object_detection"]
 
 
-async def test_those_who_wait_for_the_same_answer_get_the_same_error(
+async def test_calls_that_wait_for_one_lookup_get_the_same_error(
     server: Server, make_client: MakeClient
 ) -> None:
+    """Those who wait for the same lookup get the same error."""
     server.handler = lambda _: Reply(503, delay=0.05)
     async with make_client(retry=RetryPolicy(max_attempts=2, base=0.001)) as client:
         model = client.model("pets/3")
@@ -120,9 +121,10 @@ async def test_those_who_wait_for_the_same_answer_get_the_same_error(
     assert paths(server) == ["/model/registry"] * 3  # once without a retry
 
 
-async def test_when_the_one_that_asks_is_cancelled_another_one_asks(
+async def test_a_lookup_that_is_cancelled_is_made_by_another(
     server: Server, make_client: MakeClient
 ) -> None:
+    """When the one that asks is cancelled, another one asks."""
     asked = asyncio.Event()
 
     def handler(arrival: Arrival) -> Reply:
@@ -195,9 +197,10 @@ async def test_attempts_of_a_lookup_that_failed_are_in_the_result(
     ],
     ids=lambda reply: f"{reply.status}{reply.body[:6]}",
 )
-async def test_without_a_registry_a_model_is_asked_by_path_and_the_response_tells_the_type(
+async def test_a_model_without_a_registry_is_asked_by_path(
     server: Server, make_client: MakeClient, no_registry: Reply
 ) -> None:
+    """Without a registry a model is asked by path, and the response tells the type."""
     segments = {**FOUND, "predictions": [{**FOUND["predictions"][0], "points": [{"x": 1, "y": 2}]}]}
     nothing = {**FOUND, "predictions": []}
 
@@ -219,7 +222,7 @@ async def test_without_a_registry_a_model_is_asked_by_path_and_the_response_tell
 
 
 async def test_a_registry_that_failed_once_is_asked_again_later(
-    server: Server, make_client: MakeClient
+    server: Server, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registries = iter([Reply(500), registry(("pets/3", "object-detection"))])
     server.handler = lambda arrival: (
@@ -228,16 +231,19 @@ async def test_a_registry_that_failed_once_is_asked_again_later(
     async with make_client() as client:
         await client.model("pets/3").run(picture(0))
         await client.model("pets/3").run(picture(0))
-        client._context.tasks._no_registry_until -= 60  # as if a minute had passed
+        loop = asyncio.get_running_loop()
+        now = loop.time
+        monkeypatch.setattr(loop, "time", lambda: now() + 61)  # as if a minute had passed
         await client.model("pets/3").run(picture(0))
     assert paths(server) == [
         "/model/registry", "/pets/3", "/pets/3", "/model/registry", "/infer/object_detection",
     ]  # fmt: skip
 
 
-async def test_what_no_path_can_say_needs_a_task_where_there_is_no_registry(
+async def test_options_that_no_path_can_say_need_a_task(
     server: Server, make_client: MakeClient
 ) -> None:
+    """What no path can say needs a task where there is no registry."""
     server.handler = lambda _: Reply(404)
     async with make_client() as client:
         for model in (
@@ -250,9 +256,11 @@ async def test_what_no_path_can_say_needs_a_task_where_there_is_no_registry(
     assert paths(server) == ["/model/registry"]
 
 
-async def test_a_registry_that_does_not_know_the_model_leaves_it_to_the_response(
+async def test_a_model_unknown_to_the_registry_is_told_by_response(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A registry that does not know the model leaves it to the response."""
+
     def handler(arrival: Arrival) -> Reply:
         if arrival.target == "/model/add":
             return Reply(405)
@@ -267,9 +275,10 @@ async def test_a_registry_that_does_not_know_the_model_leaves_it_to_the_response
     assert paths(server) == ["/model/registry", "/model/add", "/pets/3", "/pets/3"]
 
 
-async def test_a_wrong_key_is_not_taken_for_a_server_without_a_registry(
+async def test_a_wrong_key_is_not_taken_for_a_missing_registry(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A wrong key is not taken for a server without a registry."""
     server.handler = lambda _: Reply(401)
     async with make_client() as client:
         with pytest.raises(AuthenticationError):
@@ -277,9 +286,8 @@ async def test_a_wrong_key_is_not_taken_for_a_server_without_a_registry(
     assert paths(server) == ["/model/registry"]
 
 
-async def test_a_model_without_weights_is_told_where_a_task_was_promised(
-    server: Server, make_client: MakeClient
-) -> None:
+async def test_a_model_without_weights_is_told(server: Server, make_client: MakeClient) -> None:
+    """A model without weights is told where a task was promised."""
     stub = {"is_stub": True, "model_id": "pets/3", "task_type": "object-detection"}
     server.handler = lambda _: Reply(200, json.dumps(stub).encode())
     async with make_client() as client:
@@ -288,9 +296,10 @@ async def test_a_model_without_weights_is_told_where_a_task_was_promised(
         assert isinstance(await client.model("pets/3", route="path").run(picture(0)), Stub)
 
 
-async def test_boxes_on_a_coarser_grid_come_with_the_way_to_the_original(
+async def test_boxes_on_a_coarser_grid_lead_to_the_original(
     server: Server, make_client: MakeClient
 ) -> None:
+    """Boxes on a coarser grid come with the way to the original."""
     on_grid = {
         "image": {"width": 50, "height": 38},
         "original_image": {"width": 100, "height": 75},
@@ -325,9 +334,10 @@ async def test_a_key_in_the_wrong_place_is_not_shown(make_client: MakeClient) ->
 # By path
 
 
-async def test_by_path_the_image_is_the_body_and_options_are_the_query(
+async def test_a_request_by_path_has_the_image_as_its_body(
     inference: Server, make_client: MakeClient
 ) -> None:
+    """By path the image is the body, and options are the query."""
     async with make_client() as client:
         model = client.model(
             "pets/3",
@@ -355,7 +365,8 @@ async def test_by_path_the_image_is_the_body_and_options_are_the_query(
     assert "disable_active_learning=true" in warm_up.target
 
 
-async def test_by_path_a_url_is_in_the_query(inference: Server, make_client: MakeClient) -> None:
+async def test_a_url_by_path_is_in_the_query(inference: Server, make_client: MakeClient) -> None:
+    """By path a URL is in the query."""
     async with make_client() as client:
         await client.model("pets/3", route="path").run(
             "https://example.com/a b.jpg?x=1".replace(" ", "%20")
@@ -366,9 +377,10 @@ async def test_by_path_a_url_is_in_the_query(inference: Server, make_client: Mak
     assert arrival.body == b""
 
 
-async def test_a_key_that_is_in_the_body_elsewhere_is_in_the_query_by_path(
+async def test_a_key_for_the_body_is_in_the_query_by_path(
     inference: Server, make_client: MakeClient
 ) -> None:
+    """A key that is in the body elsewhere is in the query by path."""
     async with make_client(api_key_transport="body") as client:
         await client.model("pets/3", route="path").run(picture(0))
         await client.model("pets/3").run(picture(0))
@@ -452,7 +464,8 @@ def test_each_option_is_one_of_the_contract(openapi: Any) -> None:
     assert known - options == internal | {"model_id", "model_type", "image"}
 
 
-def test_what_goes_into_the_query_by_path_is_in_the_contract(openapi: Any) -> None:
+def test_options_in_the_query_by_path_are_in_the_contract(openapi: Any) -> None:
+    """What goes into the query by path is in the contract."""
     parameters = openapi["paths"]["/{dataset_id}/{version_id}"]["post"]["parameters"]
     known = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
     by_path = {
@@ -482,9 +495,8 @@ ALL_OPTIONS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("task", TASK_PATHS)
-async def test_all_options_of_a_task_make_a_request_that_fits_the_contract(
-    openapi: Any, task: Any
-) -> None:
+async def test_all_options_of_a_task_fit_the_contract(openapi: Any, task: Any) -> None:
+    """All options of a task make a request that fits the contract."""
     path = TASK_PATHS[task]
     content = openapi["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     schema = openapi["components"]["schemas"][content["schema"]["$ref"].rsplit("/", 1)[1]]

@@ -102,7 +102,9 @@ def test_results_come_as_they_complete() -> None:
     assert run_on_fake_clock(main()) == [1, 2, 0]
 
 
-def test_an_endless_input_is_read_only_as_fast_as_results_are_taken() -> None:
+def test_an_endless_input_is_read_as_results_are_taken() -> None:
+    """An endless input is read only as fast as results are taken."""
+
     async def main() -> None:
         read = 0
 
@@ -147,7 +149,9 @@ def test_memory_does_not_grow_with_the_input(ordered: bool) -> None:
     assert peaks[1] < peaks[0] + 100_000
 
 
-def test_nothing_is_read_before_the_first_result_is_asked_for() -> None:
+def test_inputs_are_not_read_before_a_result_is_asked_for() -> None:
+    """Nothing is read before the first result is asked for."""
+
     async def main() -> None:
         def explode() -> Iterator[int]:
             raise AssertionError("read")
@@ -216,7 +220,9 @@ def test_an_early_end_leaves_no_task_behind(end: Any, closed_by: str) -> None:
     run_on_fake_clock(main())
 
 
-def test_a_stream_that_is_dropped_in_another_thread_is_cancelled_too() -> None:
+def test_a_stream_dropped_in_another_thread_is_cancelled_too() -> None:
+    """A stream that is dropped in another thread is cancelled, too."""
+
     async def main() -> None:
         work = Work(lambda _: 60)
         holder = [ResultStream(work, count(), limit=3)]
@@ -232,7 +238,9 @@ def test_a_stream_that_is_dropped_in_another_thread_is_cancelled_too() -> None:
     asyncio.run(main())
 
 
-def test_a_stream_that_outlives_its_event_loop_is_dropped_without_a_sound() -> None:
+def test_a_stream_that_outlives_its_loop_is_dropped_silently() -> None:
+    """A stream that outlives its event loop is dropped without a sound."""
+
     async def main() -> ResultStream[Any]:
         stream = ResultStream(Work(), count(), limit=3)
         await anext(stream)
@@ -243,7 +251,9 @@ def test_a_stream_that_outlives_its_event_loop_is_dropped_without_a_sound() -> N
     gc.collect()
 
 
-def test_it_is_an_async_generator() -> None:
+def test_a_stream_is_an_async_generator() -> None:
+    """A stream is an async generator."""
+
     async def main() -> None:
         stream = ResultStream(Work(), range(5), limit=5)
         assert isinstance(stream, AsyncGenerator)
@@ -287,9 +297,11 @@ def test_aclose_from_another_task_ends_the_loop() -> None:
 
 
 @pytest.mark.parametrize("how", ["cancelled", "scope expired", "scope cancelled before"])
-def test_an_aclose_that_is_cut_short_leaves_neither_tasks_nor_a_consumer_that_hangs(
+def test_an_aclose_that_is_cut_short_leaves_nothing_behind(
     how: str,
 ) -> None:
+    """An `aclose` that is cut short leaves neither tasks nor a consumer that hangs."""
+
     async def main() -> None:
         ended = []
 
@@ -324,7 +336,9 @@ def test_an_aclose_that_is_cut_short_leaves_neither_tasks_nor_a_consumer_that_ha
     run_on_fake_clock(main())
 
 
-def test_who_cancels_aclose_twice_does_not_wait_for_it() -> None:
+def test_aclose_cancelled_twice_is_not_waited_for() -> None:
+    """Who cancels `aclose` twice need not wait for it."""
+
     async def main() -> None:
         async def never_ends(index: int, _: object) -> None:
             try:
@@ -350,9 +364,9 @@ def test_who_cancels_aclose_twice_does_not_wait_for_it() -> None:
 
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("items", ["all at once", "one by one"])
-def test_with_eager_tasks_a_call_that_fails_at_once_ends_the_stream(
-    ordered: bool, items: str
-) -> None:
+def test_an_eager_call_that_fails_at_once_ends_the_stream(ordered: bool, items: str) -> None:
+    """With eager tasks a call that fails at once ends the stream."""
+
     async def one_by_one() -> AsyncIterator[int]:
         for index in range(5):
             await asyncio.sleep(0)
@@ -375,7 +389,9 @@ def test_with_eager_tasks_a_call_that_fails_at_once_ends_the_stream(
     run_on_fake_clock(main(), eager=True)
 
 
-def test_with_eager_tasks_every_input_gives_one_result() -> None:
+def test_eager_tasks_give_every_input_one_result() -> None:
+    """With eager tasks every input gives one result."""
+
     async def main() -> list[Any]:
         work = Work(lambda index: index % 3)
         return [result async for result in ResultStream(work, range(20), limit=4)]
@@ -383,7 +399,8 @@ def test_with_eager_tasks_every_input_gives_one_result() -> None:
     assert sorted(run_on_fake_clock(main(), eager=True)) == [(index, index) for index in range(20)]
 
 
-def test_a_slow_iterable_lets_the_first_call_begin_before_the_next_input_is_read() -> None:
+def test_a_slow_iterable_lets_the_first_call_begin() -> None:
+    """A slow iterable lets the first call begin before the next input is read."""
     events = []
 
     def slow() -> Iterator[int]:
@@ -419,7 +436,9 @@ def test_one_slow_call_does_not_hold_up_an_ordered_stream() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_slow_consumer_of_an_ordered_stream_is_not_read_ahead_of_after_a_gap() -> None:
+def test_a_slow_consumer_is_not_read_ahead_of_after_a_gap() -> None:
+    """A slow consumer of an ordered stream is not read ahead of after a gap."""
+
     async def main() -> None:
         work = Work(lambda index: 5 if index == 0 else 0.1)
         taken = 0
@@ -434,7 +453,9 @@ def test_a_slow_consumer_of_an_ordered_stream_is_not_read_ahead_of_after_a_gap()
     run_on_fake_clock(main())
 
 
-def test_an_ordered_stream_that_ends_with_an_error_gives_all_results_that_were_there() -> None:
+def test_an_ordered_stream_gives_its_results_before_its_error() -> None:
+    """An ordered stream that ends with an error gives all results that were there."""
+
     async def main() -> None:
         async def call(index: int, _: object) -> int:
             await asyncio.sleep(1 if index == 2 else 0.5)
@@ -451,7 +472,9 @@ def test_an_ordered_stream_that_ends_with_an_error_gives_all_results_that_were_t
     run_on_fake_clock(main())
 
 
-def test_each_anext_may_be_in_its_own_task_and_all_results_come_once() -> None:
+def test_each_anext_may_be_in_its_own_task() -> None:
+    """Each `anext` may be in its own task, and all results come once."""
+
     async def main() -> None:
         stream = ResultStream(Work(lambda index: index % 7), range(50), limit=8)
 
@@ -489,7 +512,9 @@ def test_wait_for_an_anext_loses_nothing(ordered: bool) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancelled", "deadline"])
-def test_a_loop_that_is_cut_leaves_nothing_behind_though_the_exception_is_kept(how: str) -> None:
+def test_a_loop_that_is_cut_leaves_nothing_behind(how: str) -> None:
+    """A loop that is cut leaves nothing behind, though the exception is kept."""
+
     async def main() -> None:
         work = Work(lambda _: 60)
 
@@ -521,9 +546,9 @@ class _Outside(BaseException):
 
 @pytest.mark.parametrize("where", ["items", "call"])
 @pytest.mark.parametrize("error", [_Outside, BaseExceptionGroup("several", [_Outside()])])
-def test_what_is_no_exception_of_the_usual_kind_reaches_the_consumer_too(
-    where: str, error: Any
-) -> None:
+def test_a_base_exception_reaches_the_consumer_too(where: str, error: Any) -> None:
+    """An exception that is no `Exception` reaches the consumer, too."""
+
     async def main() -> None:
         def items() -> Iterator[int]:
             yield 0
@@ -546,7 +571,9 @@ def test_what_is_no_exception_of_the_usual_kind_reaches_the_consumer_too(
     run_on_fake_clock(main())
 
 
-def test_a_second_error_neither_hides_the_first_nor_holds_up_the_end() -> None:
+def test_a_second_error_hides_no_first_and_holds_up_no_end() -> None:
+    """A second error neither hides the first nor holds up the end."""
+
     async def main() -> None:
         async def call(index: int, _: object) -> int:
             await asyncio.sleep(0.1 * (index + 1))
@@ -563,7 +590,9 @@ def test_a_second_error_neither_hides_the_first_nor_holds_up_the_end() -> None:
     run_on_fake_clock(main())
 
 
-def test_the_iterables_own_exception_comes_after_the_results_of_what_was_read() -> None:
+def test_the_iterables_own_exception_comes_after_results() -> None:
+    """The iterable's own exception comes after the results of what was read."""
+
     async def main() -> None:
         def items() -> Iterator[int]:
             yield from range(5)
@@ -579,7 +608,9 @@ def test_the_iterables_own_exception_comes_after_the_results_of_what_was_read() 
 
 
 @pytest.mark.parametrize("source", ["endless", "never another", "all read"])
-def test_an_exception_of_a_call_ends_the_stream_after_what_was_read(source: str) -> None:
+def test_an_exception_of_a_call_ends_the_stream(source: str) -> None:
+    """An exception of a call ends the stream after what was read."""
+
     async def main() -> None:
         async def never_another() -> AsyncIterator[int]:
             for index in range(4):
@@ -605,7 +636,9 @@ def test_an_exception_of_a_call_ends_the_stream_after_what_was_read(source: str)
 
 
 @pytest.mark.parametrize("where", ["iterable", "call"])
-def test_a_cancellation_that_nobody_asked_for_reaches_the_consumer(where: str) -> None:
+def test_a_stray_cancellation_reaches_the_consumer(where: str) -> None:
+    """A cancellation that nobody asked for reaches the consumer."""
+
     async def main() -> None:
         async def items() -> AsyncIterator[int]:
             yield 0
@@ -627,7 +660,9 @@ def test_a_cancellation_that_nobody_asked_for_reaches_the_consumer(where: str) -
     run_on_fake_clock(main())
 
 
-def test_an_async_generator_that_is_not_read_to_its_end_is_closed() -> None:
+def test_an_async_generator_not_read_to_its_end_is_closed() -> None:
+    """An async generator that is not read to its end is closed."""
+
     async def main() -> None:
         closed = []
 

@@ -120,9 +120,10 @@ async def test_outputs_can_be_a_pydantic_model(server: Server, make_client: Make
     assert output.shapes[0].label == "a"
 
 
-async def test_outputs_that_do_not_fit_are_a_response_error_that_shows_no_input(
+async def test_outputs_that_do_not_fit_are_a_response_error(
     server: Server, make_client: MakeClient
 ) -> None:
+    """Outputs that do not fit are a response error that shows no input."""
     async with make_client() as client:
         workflow = client.workflow("ws", "wf", output_type=Shapes)
         for shapes, message in [
@@ -140,9 +141,10 @@ async def test_outputs_that_do_not_fit_are_a_response_error_that_shows_no_input(
             assert caught.value.__context__ is None
 
 
-async def test_no_output_at_all_is_a_response_error(
+async def test_missing_outputs_are_a_response_error(
     server: Server, make_client: MakeClient
 ) -> None:
+    """No output at all is a response error."""
     server.handler = lambda _: Reply(body=b'{"outputs": []}')
     async with make_client() as client:
         with pytest.raises(ResponseError, match="no output"):
@@ -202,9 +204,10 @@ async def test_run_workflow_is_that_of_the_official_client(
     ],
     ids=lambda value: str(value.status) if isinstance(value, Reply) else "",
 )
-async def test_each_failure_is_tried_exactly_as_often_as_the_table_says(
+async def test_each_failure_is_tried_as_often_as_the_table_says(
     server: Server, make_client: MakeClient, reply: Any, attempts: int, error: type[APIError]
 ) -> None:
+    """Each failure is tried exactly as often as the table says."""
     server.handler = lambda _: reply
     policy = RetryPolicy(max_attempts=3, base=0.005, max_wait=0.01)
     async with make_client(retry=policy, timeout=0.2) as client:
@@ -268,9 +271,10 @@ async def test_the_deadline_of_a_call_counts_its_waits(
         assert time.monotonic() - began <= 3
 
 
-async def test_a_retry_after_beyond_the_deadline_fails_at_once_and_says_so(
+async def test_a_retry_after_beyond_the_deadline_fails_at_once(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A Retry-After beyond the deadline fails at once, and says so."""
     server.handler = lambda _: Reply(503, headers={"Retry-After": "500"})
     async with make_client() as client:
         with pytest.raises(ServerError, match="asks to wait 500 s") as caught:
@@ -292,9 +296,10 @@ async def test_a_retry_that_gets_no_turn_before_its_deadline_fails(
 # The queue
 
 
-async def test_a_call_that_waits_too_long_for_its_turn_says_when_to_come_back(
+async def test_a_call_without_a_turn_says_when_to_come_back(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A call that waits too long for its turn says when to come back."""
     async with make_client(requests_per_second=2, queue_timeout=0.2) as client:
         workflow = client.workflow("ws", "wf")
         tasks = [asyncio.create_task(workflow.run(picture(i))) for i in range(5)]
@@ -306,9 +311,11 @@ async def test_a_call_that_waits_too_long_for_its_turn_says_when_to_come_back(
     assert len(server.arrivals) == 1
 
 
-async def test_a_full_queue_refuses_a_call_before_its_image_is_looked_at(
+async def test_a_full_queue_refuses_a_call_before_its_image(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A full queue refuses a call before its image is looked at."""
+
     class Untouched:
         def read(self) -> bytes:
             raise AssertionError("it was read")
@@ -408,9 +415,10 @@ async def test_a_stream_waits_on_purpose(server: Server, make_client: MakeClient
         assert all([result.ok async for result in stream])
 
 
-async def test_a_single_call_during_a_stream_of_thousands_waits_a_few_turns(
+async def test_a_single_call_during_a_stream_waits_a_few_turns(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A single call during a stream of thousands waits a few turns."""
     async with make_client(requests_per_second=20) as client:
         workflow = client.workflow("ws", "wf")
         async with workflow.stream(map(picture, range(10_000))) as results:
@@ -441,9 +449,10 @@ def clashing() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("make", [Strange, released, clashing])
-async def test_no_input_ends_a_stream(
+async def test_inputs_that_fail_end_no_stream(
     server: Server, make_client: MakeClient, make: Callable[[], Any]
 ) -> None:
+    """An input that fails does not end the stream."""
     async with make_client() as client:
         workflow = client.workflow("ws", "wf", parameters={"conf": 1})
         inputs = [picture(0), make(), picture(2)]
@@ -480,9 +489,10 @@ async def test_one_bad_image_is_one_bad_result(server: Server, make_client: Make
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 423])
-async def test_what_means_the_same_for_every_image_ends_the_stream_at_once(
+async def test_errors_that_concern_every_image_end_the_stream(
     server: Server, make_client: MakeClient, status: int
 ) -> None:
+    """An error that means the same for every image ends the stream at once."""
     server.handler = lambda arrival: Reply(status) if arrival.index >= 5 else echo(arrival)
     async with make_client(requests_per_second=50, max_concurrency=4) as client:
         results = []
@@ -501,9 +511,10 @@ async def test_what_means_the_same_for_every_image_ends_the_stream_at_once(
         await client.workflow("ws", "wf").run(picture(1))
 
 
-async def test_what_was_in_flight_when_a_stream_ends_is_still_delivered(
+async def test_results_in_flight_when_a_stream_ends_are_delivered(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A result that was in flight when a stream ends is still delivered."""
     # Paid for, so not thrown away: credits run out while others are being answered.
     server.handler = lambda arrival: (
         Reply(402) if arrival.index == 3 else Reply(body=echo(arrival).body, delay=0.2)
@@ -518,7 +529,8 @@ async def test_what_was_in_flight_when_a_stream_ends_is_still_delivered(
 
 
 @pytest.mark.parametrize("images", ["a.jpg", b"bytes", 7, None, {"image": "a.jpg"}])
-async def test_what_is_not_many_images_is_refused(make_client: MakeClient, images: Any) -> None:
+async def test_stream_refuses_what_is_not_many_images(make_client: MakeClient, images: Any) -> None:
+    """What is not many images is refused."""
     async with make_client() as client:
         with pytest.raises(ConfigurationError, match="glob"):
             client.workflow("ws", "wf").stream(images)
@@ -702,9 +714,10 @@ def test_one_client_works_in_one_event_loop_after_another(
         asyncio.run(main())
 
 
-async def test_a_client_in_use_on_another_running_loop_is_a_clear_error(
+async def test_a_client_in_use_on_another_loop_is_a_clear_error(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A client in use on another running loop is a clear error."""
     async with make_client() as client:
         await client.workflow("ws", "wf").run(picture(1))
 
@@ -715,7 +728,8 @@ async def test_a_client_in_use_on_another_running_loop_is_a_clear_error(
         await asyncio.to_thread(elsewhere)
 
 
-def test_nothing_needs_a_running_loop_before_the_first_call() -> None:
+def test_client_needs_no_running_loop_before_the_first_call() -> None:
+    """Nothing needs a running loop before the first call."""
     client = RoboflowClient(KEY, api_url="http://127.0.0.1:1")
     workflow = client.workflow("ws", "wf")
     assert repr(workflow) == "<Workflow ws/wf>"
@@ -758,9 +772,11 @@ async def test_the_first_image_of_a_slow_iterable_is_sent_at_once(
     assert arrived[-1] >= 4
 
 
-async def test_an_ordered_stream_that_is_refused_gives_every_result_that_was_there(
+async def test_an_ordered_stream_that_is_refused_gives_its_results(
     server: Server, make_client: MakeClient
 ) -> None:
+    """An ordered stream that is refused gives every result that was there."""
+
     def handler(arrival: Arrival) -> Reply:
         refused = arrival.image_hash == sent_hash(picture(2))
         return Reply(401, delay=0.3) if refused else Reply(body=echo(arrival).body, delay=0.05)

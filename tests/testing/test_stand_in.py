@@ -235,7 +235,8 @@ async def test_a_key_can_be_asked_for(where: Any) -> None:
         assert server.meter.billed == 1
 
 
-async def test_what_is_too_large_is_refused() -> None:
+async def test_a_body_that_is_too_large_is_refused() -> None:
+    """What is too large is refused."""
     with StandInServer(max_body_bytes=1000) as server:
         async with client_of(server) as client:
             with pytest.raises(PayloadTooLargeError):
@@ -292,9 +293,10 @@ async def test_any_model_is_a_detector_by_path_and_by_task(
             await model.run(SCENE.jpeg[:100])
 
 
-async def test_a_model_request_of_the_wrong_shape_is_refused_as_the_server_does(
+async def test_a_model_request_of_the_wrong_shape_is_refused(
     roboflow_stand_in: StandInServer,
 ) -> None:
+    """A model request of the wrong shape is refused, as the server does."""
     async with httpx.AsyncClient(base_url=roboflow_stand_in.url) as http:
         answer = await http.post("/infer/object_detection", json={"model_id": "pets/3"})
         assert answer.status_code == 422

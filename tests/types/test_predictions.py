@@ -85,11 +85,13 @@ TRIANGLE = [{"x": 40, "y": 35}, {"x": 60, "y": 35}, {"x": 50, "y": 45}]
         ("nonsense", ObjectDetection),
     ],
 )
-def test_without_a_task_the_fields_tell_the_type(fields: Any, kind: type[Any]) -> None:
+def test_the_fields_tell_the_type_without_a_task(fields: Any, kind: type[Any]) -> None:
+    """Without a task the fields tell the type."""
     assert prediction_type(fields, None) is kind
 
 
-def test_a_task_that_is_given_goes_before_what_the_fields_look_like() -> None:
+def test_a_given_task_goes_before_what_the_fields_look_like() -> None:
+    """A task that is given goes before what the fields look like."""
     assert prediction_type(answer(top="cat"), "object-detection") is ObjectDetection
 
 
@@ -103,7 +105,8 @@ def test_a_box_tells_its_corners() -> None:
     assert (found.class_name, found.class_id) == ("cat", 1)
 
 
-def test_what_a_newer_server_adds_is_kept() -> None:
+def test_fields_that_a_newer_server_adds_are_kept() -> None:
+    """What a newer server adds is kept."""
     parsed = ObjectDetection.model_validate(answer(box(speed=3), weather="fine"))
     assert parsed.model_extra == {"weather": "fine"}
     assert parsed.predictions[0].model_extra == {"speed": 3}
@@ -122,7 +125,8 @@ def test_detections_go_over_to_supervision() -> None:
     assert len(poses) == 1
 
 
-def test_a_segment_with_a_run_length_mask_is_told_from_one_with_an_outline() -> None:
+def test_a_run_length_mask_is_told_from_an_outline() -> None:
+    """A segment with a run-length mask is told from one with an outline."""
     parsed = InstanceSegmentation.model_validate(answer(box(rle=RLE, mask_format="rle")))
     assert isinstance(parsed.predictions[0], RLEObject)
 
@@ -137,7 +141,8 @@ def test_classifications_go_over_to_supervision() -> None:
     assert np.array_equal(classes.confidence, [0.75])
 
 
-def test_without_supervision_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_supervision_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without supervision the extra is named."""
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ConfigurationError, match=r"roboflow-async\[supervision\]"):
         ObjectDetection.model_validate(answer()).to_supervision()

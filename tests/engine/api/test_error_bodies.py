@@ -155,7 +155,10 @@ async def test_the_status_counts_when_the_deadline_comes_first(
         assert client.stats.timed_out == 0
 
 
-async def test_what_can_be_read_of_it_is_shown(server: Server, make_client: MakeClient) -> None:
+async def test_readable_part_of_an_error_body_is_shown(
+    server: Server, make_client: MakeClient
+) -> None:
+    """What can be read of an error body is shown."""
     server.handler = lambda _: raw(head(503, "Content-Length: 1000") + f"half of {KEY}".encode())
     async with make_client(retry=ONCE) as client:
         with pytest.raises(ServerError, match="half of") as caught:
@@ -176,9 +179,10 @@ async def test_a_client_that_is_closed_meanwhile_says_so(
 
 
 @pytest.mark.parametrize("body", ["no gzip", "brotli", "larger than allowed"])
-async def test_what_cannot_be_read_of_a_success_is_a_response_error(
+async def test_unreadable_success_is_a_response_error(
     server: Server, make_client: MakeClient, body: str
 ) -> None:
+    """A success whose body cannot be read is a response error."""
     server.handler = lambda _: bodies(200)[body]
     async with make_client(retry=ONCE, max_response_bytes=1024) as client:
         with pytest.raises(ResponseError):

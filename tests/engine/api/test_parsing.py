@@ -49,9 +49,11 @@ ODD_BODIES = [
 
 
 @pytest.mark.parametrize("body", ODD_BODIES, ids=range(len(ODD_BODIES)))
-async def test_an_odd_response_is_the_error_of_its_image_and_the_stream_goes_on(
+async def test_an_odd_response_fails_its_image_alone(
     server: Server, make_client: MakeClient, body: str
 ) -> None:
+    """An odd response is the error of its image, and the stream goes on."""
+
     def handler(arrival: Arrival) -> Reply:
         return Reply(body=(body if arrival.index == 1 else json.dumps(found())).encode())
 
@@ -95,9 +97,10 @@ class Counted(pydantic.BaseModel):
                 return value
 
 
-async def test_whatever_a_users_own_type_raises_is_the_error_of_its_image(
+async def test_a_users_own_type_that_raises_fails_its_image_alone(
     server: Server, make_client: MakeClient
 ) -> None:
+    """Whatever a user's own type raises is the error of its image."""
     server.handler = lambda arrival: Reply(body=outputs(count=arrival.index))
     async with make_client(max_concurrency=1) as client:
         workflow = client.workflow("w", "f", output_type=Counted)
@@ -159,9 +162,10 @@ async def test_infer_does_not_return_an_error_as_a_prediction(
 
 
 @pytest.mark.parametrize("repeated", [KEY, KEY * 300])
-async def test_a_key_that_the_server_repeats_is_in_no_part_of_the_error(
+async def test_a_key_that_the_server_repeats_is_in_no_error(
     server: Server, make_client: MakeClient, repeated: str
 ) -> None:
+    """A key that the server repeats is in no part of the error."""
     server.handler = lambda _: Reply(
         body=json.dumps({"error": repeated, "predictions": {repeated: 1}}).encode()
     )
@@ -266,7 +270,8 @@ async def test_outputs_that_are_one_object_are_the_output(
 
 
 @pytest.mark.filterwarnings("ignore:OpenCV")
-def test_what_the_first_hosted_api_leaves_out_does_not_keep_it_from_supervision() -> None:
+def test_supervision_takes_what_the_first_hosted_api_gives() -> None:
+    """What the first hosted API leaves out does not keep its boxes from supervision."""
     boxes = ObjectDetection.model_validate({"predictions": [BOX, {**BOX, "class": 3}]})
     detections = boxes.to_supervision()
     assert detections.class_id is not None

@@ -73,7 +73,8 @@ def test_every_option_is_on_the_wire() -> None:
     }
 
 
-def test_where_the_key_goes() -> None:
+def test_key_goes_where_it_is_told_to() -> None:
+    """The key goes into the header, the body or the query, as it is told to."""
     key = "se/cr et&=".replace(" ", "+")
     assert KeyPlacement(key, "header").headers() == {"Authorization": f"Bearer {key}"}
     in_body = KeyPlacement(key, "body")

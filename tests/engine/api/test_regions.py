@@ -49,12 +49,13 @@ def platform_of(**options: Any) -> str:
         ("eu", "staging", "https://serverless.roboflow-eu.one"),
     ],
 )
-def test_all_services_follow_the_region_and_the_environment_together(
+def test_services_follow_the_region_and_the_environment(
     monkeypatch: pytest.MonkeyPatch,
     region: str | None,
     environment: str | None,
     serverless: str,
 ) -> None:
+    """All services follow the region and the environment together."""
     for name, value in (("ROBOFLOW_REGION", region), ("ROBOFLOW_ENVIRONMENT", environment)):
         if value is not None:
             monkeypatch.setenv(name, value)
@@ -83,9 +84,10 @@ def test_a_key_stays_in_the_region_of_the_api_url(
     assert platform_of(api_url=api_url) == expected
 
 
-def test_the_platform_of_another_host_is_that_of_the_environment(
+def test_platform_of_another_host_is_the_environments(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The platform of another host is that of the environment."""
     monkeypatch.setenv("ROBOFLOW_REGION", "eu")
     local = {"api_url": "http://localhost:9001"}
     assert platform_of(**local) == "https://api.roboflow.eu"
@@ -97,9 +99,10 @@ def test_the_platform_of_another_host_is_that_of_the_environment(
         RoboflowClient(KEY, **local)
 
 
-def test_variables_that_other_software_has_too_do_not_lead_the_key_away(
+def test_other_softwares_variables_lead_no_key_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Variables that other software has too do not lead the key away."""
     monkeypatch.setenv("PROJECT", "my-app")
     monkeypatch.setenv("API_BASE_URL", "https://api.my-app.example")
     client = RoboflowClient(KEY)
@@ -136,5 +139,6 @@ def test_a_name_that_only_looks_like_one_of_roboflow_is_none(host: str) -> None:
 
 
 @pytest.mark.parametrize("url", PLATFORMS)
-def test_what_serves_everybody_is_asked_by_path(url: str) -> None:
+def test_shared_hosts_are_asked_by_path(url: str) -> None:
+    """A host that serves everybody is asked by path."""
     assert settings(api_url=url).is_hosted == ("cloud" not in url)

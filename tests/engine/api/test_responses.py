@@ -63,7 +63,8 @@ def test_retry_after(text: str, seconds: float | None) -> None:
     assert parse_retry_after({"retry-after": text}, NOW) == pytest.approx(seconds)
 
 
-def test_no_retry_after_is_no_wait() -> None:
+def test_missing_retry_after_is_no_wait() -> None:
+    """Without Retry-After there is no wait."""
     assert parse_retry_after({}, NOW) is None
 
 
@@ -74,13 +75,15 @@ def test_a_date_is_read_against_the_servers_own_clock() -> None:
 
 
 @given(text=st.text(), date=st.none() | st.text())
-def test_no_retry_after_breaks_the_parser(text: str, date: str | None) -> None:
+def test_retry_after_of_any_text_is_parsed_or_passed_over(text: str, date: str | None) -> None:
+    """No text of Retry-After breaks the parser."""
     headers = {"retry-after": text} | ({} if date is None else {"date": date})
     wait = parse_retry_after(headers, NOW)
     assert wait is None or 0 < wait < float("inf")
 
 
-def test_outputs_are_dicts_and_images_are_base64_as_the_official_client_gives_them() -> None:
+def test_outputs_are_as_the_official_client_gives_them() -> None:
+    """Outputs are dicts and images are base64, as the official client gives them."""
     image = {"type": "base64", "value": "/9j/", "video_metadata": {"fps": 30}}
     body = {"outputs": [{"a": 1, "picture": image, "crops": [image, {"deep": image}]}]}
     assert parse_workflow_outputs(answer(json.dumps(body).encode())) == [
@@ -194,7 +197,8 @@ def test_a_redirect_is_an_error_that_says_so() -> None:
     assert "redirect" in str(status_error(answer(b"", 302), KEY, now=NOW))
 
 
-def test_what_headers_say() -> None:
+def test_headers_tell_of_time_cold_start_and_request() -> None:
+    """Headers tell of processing time, a cold start, and the request's id."""
     given_headers = answer(
         b"", x_processing_time="0.25", x_model_cold_start="true", x_request_id="r"
     )

@@ -197,7 +197,9 @@ def test_nine_tenths_of_any_servers_capacity_are_used(
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0, 1.5])
-def test_where_nothing_queues_the_pace_is_kept_from_the_first_request_on(seconds: float) -> None:
+def test_pace_is_kept_from_the_start_where_nothing_queues(seconds: float) -> None:
+    """Where nothing queues, the pace is kept from the first request on."""
+
     async def main() -> None:
         server = Server(seconds=lambda: seconds)
         with running(Client(server, 20).stream()):
@@ -207,7 +209,9 @@ def test_where_nothing_queues_the_pace_is_kept_from_the_first_request_on(seconds
     run_on_fake_clock(main())
 
 
-def test_a_new_client_does_not_throw_all_at_an_unknown_server_at_once() -> None:
+def test_a_new_client_sends_little_to_an_unknown_server() -> None:
+    """A new client does not throw all at an unknown server at once."""
+
     async def main() -> None:
         server = Server(seconds=lambda: 1.0)
         with running(Client(server).stream()):
@@ -244,7 +248,9 @@ def test_a_server_that_loses_workers_gets_less_to_do() -> None:
     run_on_fake_clock(main())
 
 
-def test_after_timeouts_fewer_are_in_flight_and_what_is_tried_again_waits_for_them() -> None:
+def test_timeouts_leave_fewer_in_flight_and_retries_wait() -> None:
+    """After timeouts fewer are in flight, and what is tried again waits for them."""
+
     async def main() -> None:
         # Nothing tells that it is slow before all are there.
         server = Server(1, lambda: 2.0)
@@ -260,7 +266,8 @@ def test_after_timeouts_fewer_are_in_flight_and_what_is_tried_again_waits_for_th
     run_on_fake_clock(main())
 
 
-def test_nothing_but_one_is_sent_to_a_server_that_works_on_what_timed_out() -> None:
+def test_a_server_busy_with_timeouts_gets_one_request() -> None:
+    """Nothing but one is sent to a server that still works on what timed out."""
     law = ConcurrencyLaw(32, timeout=10, pace=20)
     for index in range(30):
         law.sent(index, index / 20)
@@ -277,7 +284,8 @@ def test_nothing_but_one_is_sent_to_a_server_that_works_on_what_timed_out() -> N
     assert law.limit(45) >= 1
 
 
-def test_a_response_shows_that_the_server_is_done_with_what_timed_out() -> None:
+def test_a_later_response_ends_the_wait_after_timeouts() -> None:
+    """It shows that the server is done with what timed out."""
     law = ConcurrencyLaw(32, timeout=10, pace=20)
     for index in range(30):
         law.sent(index, index / 20)
@@ -301,7 +309,9 @@ def test_a_timeout_among_few_requests_holds_nothing_back() -> None:
     assert law.limit(20_010) >= 1
 
 
-def test_a_server_that_hangs_for_a_while_gets_all_again_soon_after() -> None:
+def test_a_server_that_hung_gets_all_again_soon() -> None:
+    """A server that hangs for a while gets all again soon after."""
+
     async def main() -> None:
         server = Server(lambda at: 0 if 20 < at < 40 else inf, lambda: 0.3)
         client = Client(server, 20)
@@ -328,9 +338,11 @@ def test_a_latency_that_is_long_by_itself_holds_nothing_back() -> None:
 
 @pytest.mark.parametrize("starts", [(0, 0), (0, 30)])
 @pytest.mark.parametrize("workers", [1, 4, 16])
-def test_two_clients_of_one_server_get_equal_shares_within_a_factor_of_two(
+def test_two_clients_of_one_server_get_similar_shares(
     workers: int, starts: tuple[float, float]
 ) -> None:
+    """Two clients of one server get equal shares, within a factor of two."""
+
     async def main() -> None:
         server = Server(workers)
         clients = [Client(server), Client(server)]
@@ -354,7 +366,9 @@ def test_two_clients_of_one_server_get_equal_shares_within_a_factor_of_two(
     run_on_fake_clock(main())
 
 
-def test_a_single_call_goes_before_a_stream_that_the_server_slows() -> None:
+def test_a_single_call_goes_before_a_slowed_stream() -> None:
+    """A single call goes before a stream that the server slows."""
+
     async def main() -> None:
         client = Client(Server(1), 20)
         with running(client.stream()):
@@ -396,7 +410,9 @@ def test_a_loss_of_one_percent_holds_nothing_back() -> None:
     run_on_fake_clock(main())
 
 
-def test_it_can_be_turned_off() -> None:
+def test_adaptive_concurrency_can_be_turned_off() -> None:
+    """Adaptive concurrency can be turned off."""
+
     async def main() -> None:
         server = Server(1)
         client = Client(server, adaptive_concurrency=False, max_concurrency=7)
@@ -422,7 +438,9 @@ def test_the_log_tells_when_the_limit_has_changed_by_half(
     assert "in flight at most (they were 32)" in told[0]
 
 
-def test_it_tells_what_holds_back_more_requests() -> None:
+def test_limited_by_tells_what_holds_requests_back() -> None:
+    """The dispatcher tells what holds back more requests."""
+
     async def main() -> None:
         client = Client(Server(1))
         assert client.dispatcher.limited_by is None
@@ -447,7 +465,8 @@ def test_it_tells_what_holds_back_more_requests() -> None:
 
 
 @given(st.data())
-def test_whatever_happens_the_limit_is_within_its_bounds(data: st.DataObject) -> None:
+def test_the_limit_stays_within_its_bounds(data: st.DataObject) -> None:
+    """Whatever happens, the limit is from none to the most."""
     most = data.draw(st.integers(1, 50))
     pace = data.draw(st.none() | st.floats(0.1, 1000))
     law = ConcurrencyLaw(most, timeout=10, pace=pace)

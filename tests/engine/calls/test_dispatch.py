@@ -161,7 +161,9 @@ def test_backoff_holds_no_slot() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_call_that_fails_for_good_tells_its_attempts_and_why_it_ends() -> None:
+def test_a_failed_call_tells_its_attempts_and_why_it_ends() -> None:
+    """A call that fails for good tells its attempts, and why it ends."""
+
     async def main() -> None:
         bench = Bench(*[(0.1, status(503))] * 9)
         with pytest.raises(ServerError) as caught:
@@ -218,7 +220,9 @@ def test_a_success_ends_the_row_of_429s() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_call_that_comes_back_goes_before_those_submitted_after_it() -> None:
+def test_a_call_that_comes_back_goes_before_later_ones() -> None:
+    """A call that comes back goes before those submitted after it."""
+
     async def main() -> None:
         done = []
         policy = RetryPolicy(base=0)
@@ -261,7 +265,9 @@ def test_the_deadline_of_a_call_cuts_its_last_attempt() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_retry_that_gets_no_turn_before_the_deadline_fails_with_its_last_error() -> None:
+def test_a_retry_without_a_turn_fails_with_its_last_error() -> None:
+    """A retry that gets no turn before the deadline fails with its last error."""
+
     async def main() -> None:
         policy = RetryPolicy(max_attempts=9, base=0, max_elapsed=5)
         bench = Bench((0.1, status(503)), rate=0.1, policy=policy)
@@ -275,7 +281,9 @@ def test_a_retry_that_gets_no_turn_before_the_deadline_fails_with_its_last_error
     run_on_fake_clock(main())
 
 
-def test_a_call_for_which_queue_timeout_is_too_short_fails_at_once_and_says_why() -> None:
+def test_a_queue_timeout_too_short_fails_a_call_at_once() -> None:
+    """A call for which `queue_timeout` is too short fails at once, and says why."""
+
     async def main() -> None:
         bench = Bench(rate=2, queue_timeout=1.25)
         began = now()
@@ -312,7 +320,9 @@ def test_calls_that_wait_to_retry_are_ahead_of_nobody() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_call_that_gets_no_turn_within_queue_timeout_fails_then() -> None:
+def test_a_call_without_a_turn_fails_after_queue_timeout() -> None:
+    """A call that gets no turn within `queue_timeout` fails then."""
+
     async def main() -> None:
         # Nobody waits before it, so it may hope; but the only slot is not given back.
         bench = Bench((50, None), queue_timeout=1.25, max_concurrency=1, timeout=60)
@@ -326,7 +336,9 @@ def test_a_call_that_gets_no_turn_within_queue_timeout_fails_then() -> None:
     run_on_fake_clock(main())
 
 
-def test_one_call_more_than_may_wait_fails_at_once_and_says_when_to_come_back() -> None:
+def test_one_call_more_than_may_wait_fails_at_once() -> None:
+    """One call more than may wait fails at once, and says when to come back."""
+
     async def main() -> None:
         bench, stream = Bench(rate=2, max_waiting=4), Flow()
         calls = [asyncio.create_task(bench.call()) for _ in range(8)]
@@ -380,7 +392,9 @@ def test_retry_after_of_a_full_queue_knows_the_slots() -> None:
     run_on_fake_clock(main())
 
 
-def test_calls_whose_image_still_loads_are_ahead_of_nobody_but_count_as_waiting() -> None:
+def test_calls_whose_image_loads_are_ahead_of_nobody() -> None:
+    """Calls whose image still loads are ahead of nobody, but count as waiting."""
+
     async def main() -> None:
         bench = Bench(rate=2, queue_timeout=1.0, max_waiting=50)
         flow = bench.dispatcher.single_calls("interactive")
@@ -410,7 +424,9 @@ def test_bulk_calls_do_not_fill_the_queue_of_interactive_ones() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_call_in_bulk_is_told_that_interactive_ones_go_before_it() -> None:
+def test_a_call_in_bulk_is_told_who_goes_before_it() -> None:
+    """A call in bulk is told that interactive ones go before it."""
+
     async def main() -> None:
         bench = Bench(rate=10, queue_timeout=2)
         calls = [asyncio.create_task(bench.call()) for _ in range(12)]
@@ -472,7 +488,9 @@ def test_calls_of_a_stream_have_no_queue_timeout() -> None:
     run_on_fake_clock(main())
 
 
-def test_an_answer_that_cannot_be_parsed_is_a_failed_call_and_not_tried_again() -> None:
+def test_an_unparsable_response_is_not_tried_again() -> None:
+    """A response that cannot be parsed is a failed call, and not tried again."""
+
     async def main() -> None:
         def parse(_: Response) -> Any:
             raise ResponseError("odd.")

@@ -26,7 +26,9 @@ async def hold(admission: FairQueue, flow: Flow, seconds: float, log: list[str],
         admission.leave()
 
 
-def test_no_more_than_the_slots_are_held_at_once() -> None:
+def test_slots_are_never_exceeded() -> None:
+    """No more than the slots are held at once."""
+
     async def main() -> int:
         admission, flow = FairQueue(3, Pacer(None)), Flow()
         inside = most = 0
@@ -58,7 +60,9 @@ class Watched(Pacer):
         return await super().acquire(demand)
 
 
-def test_no_turns_are_asked_for_on_behalf_of_calls_without_a_slot() -> None:
+def test_turns_are_asked_for_only_with_a_slot() -> None:
+    """No turns are asked for on behalf of calls without a slot."""
+
     async def main() -> list[int]:
         pacer = Watched()
         admission, flow = FairQueue(6, pacer), Flow()
@@ -70,7 +74,9 @@ def test_no_turns_are_asked_for_on_behalf_of_calls_without_a_slot() -> None:
     assert run_on_fake_clock(main()) == [1, 1, 4, 3, 2] + [1] * 7
 
 
-def test_a_single_call_gets_its_turn_within_5_paces_of_a_stream_of_thousands() -> None:
+def test_a_single_call_beside_a_stream_waits_5_paces() -> None:
+    """A single call gets its turn within 5 paces, beside a stream of thousands."""
+
     async def main() -> float:
         admission, stream, single = FairQueue(32, Pacer(20)), Flow(), Flow()
         log: list[str] = []
@@ -87,7 +93,9 @@ def test_a_single_call_gets_its_turn_within_5_paces_of_a_stream_of_thousands() -
     assert run_on_fake_clock(main()) <= 5 / 20
 
 
-def test_flows_take_turns_and_within_a_flow_the_oldest_call_goes_first() -> None:
+def test_flows_take_turns_and_their_oldest_call_goes_first() -> None:
+    """Flows take turns, and within a flow the oldest call goes first."""
+
     async def main() -> list[str]:
         admission, one, two = FairQueue(1, Pacer(None)), Flow(), Flow()
         log: list[str] = []
@@ -103,7 +111,9 @@ def test_flows_take_turns_and_within_a_flow_the_oldest_call_goes_first() -> None
     assert run_on_fake_clock(main()) == ["a1", "a2", "b1", "a3", "b2"]
 
 
-def test_a_call_that_comes_back_goes_before_those_submitted_after_it() -> None:
+def test_a_call_that_comes_back_goes_before_later_ones() -> None:
+    """A call that comes back goes before those submitted after it."""
+
     async def main() -> list[str]:
         admission, flow = FairQueue(1, Pacer(None)), Flow()
         log: list[str] = []
@@ -143,7 +153,9 @@ def test_a_cancelled_wait_gives_everything_back(moment: float) -> None:
     run_on_fake_clock(main())
 
 
-def test_a_call_that_is_chosen_and_cancelled_in_the_same_moment_passes_its_place_on() -> None:
+def test_a_chosen_call_that_is_cancelled_passes_its_place_on() -> None:
+    """A call that is chosen and cancelled in the same moment passes its place on."""
+
     async def main() -> None:
         admission, flow = FairQueue(1, Pacer(None)), Flow()
         log: list[str] = []
@@ -203,20 +215,22 @@ def half_load_beside_bulk(interactive: int, bulk: int, priority: Priority) -> tu
     return run_on_fake_clock(main())
 
 
-def test_1000_interactive_calls_at_half_load_beside_a_stream_of_100_000_wait_under_5_paces() -> (
-    None
-):
+def test_interactive_calls_beside_bulk_wait_under_5_paces() -> None:
+    """1000 interactive calls at half load wait under 5 paces, beside a stream of 100,000."""
     wait, sent = half_load_beside_bulk(1000, 100_000, "interactive")
     assert wait < 5
     assert sent > 800  # the other half of the ceiling
 
 
-def test_without_a_priority_single_calls_share_the_turns_with_the_stream() -> None:
+def test_single_calls_in_bulk_share_turns_with_the_stream() -> None:
+    """Without a priority single calls share the turns with the stream."""
     # What the test above would see without the rule that it tests.
     assert half_load_beside_bulk(300, 100_000, "bulk")[0] > 5
 
 
-def test_bulk_moves_while_interactive_calls_take_all_that_they_can() -> None:
+def test_bulk_moves_beside_eager_interactive_calls() -> None:
+    """Bulk moves while interactive calls take all that they can."""
+
     async def main() -> list[str]:
         admission, single, stream = FairQueue(1, Pacer(None)), Flow("interactive"), Flow("bulk")
         log: list[str] = []
@@ -266,7 +280,9 @@ def test_a_closed_flow_lets_nobody_through_and_others_go_on() -> None:
     assert run_on_fake_clock(main()) == ["first", "other"]
 
 
-def test_a_call_that_was_chosen_just_before_the_end_does_not_send() -> None:
+def test_a_call_chosen_just_before_the_end_sends_nothing() -> None:
+    """A call that was chosen just before the end does not send."""
+
     async def main() -> None:
         admission, flow = FairQueue(1, Pacer(None)), Flow()
         log: list[str] = []
@@ -309,7 +325,9 @@ def test_closing_ends_every_wait_at_once_even_a_long_cooldown() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_call_that_is_told_to_stop_twice_at_once_gets_the_error_and_is_not_cancelled() -> None:
+def test_a_call_told_to_stop_twice_gets_one_error() -> None:
+    """A call that is told to stop twice at once gets the error, and is not cancelled."""
+
     async def main() -> None:
         admission, flow = FairQueue(1, Pacer(None)), Flow()
         await admission.enter(flow, admission.next_order())
@@ -325,7 +343,9 @@ def test_a_call_that_is_told_to_stop_twice_at_once_gets_the_error_and_is_not_can
     run_on_fake_clock(main())
 
 
-def test_a_call_of_a_task_that_cleans_up_after_its_cancellation_gets_the_error_too() -> None:
+def test_a_call_made_while_cleaning_up_gets_the_error_too() -> None:
+    """A call of a task that cleans up after its cancellation gets the error, too."""
+
     async def main() -> None:
         admission, flow = FairQueue(1, Pacer(None)), Flow()
         await admission.enter(flow, admission.next_order())
@@ -349,7 +369,9 @@ def test_a_call_of_a_task_that_cleans_up_after_its_cancellation_gets_the_error_t
 
 
 @pytest.mark.parametrize("ends", ["rejected", "cancelled"])
-def test_a_call_that_was_chosen_in_the_same_moment_is_told_to_stop_as_well(ends: str) -> None:
+def test_a_call_chosen_in_the_same_moment_is_told_to_stop(ends: str) -> None:
+    """A call that was chosen in the same moment is told to stop as well."""
+
     async def main() -> None:
         admission, flow = FairQueue(1, Pacer(None)), Flow()
         log: list[str] = []

@@ -156,7 +156,8 @@ def test_images_that_no_gateway_passes_on_fail_alone_and_soon(
 
 
 @given(st.data())
-def test_however_calls_end_the_bounds_of_their_attempts_are_sound(data: st.DataObject) -> None:
+def test_bounds_of_attempts_are_sound_however_calls_end(data: st.DataObject) -> None:
+    """However calls end, the bounds of their attempts are sound."""
     chance = Chance()
     records = [CallRecord(0.0) for _ in range(5)]
     for moment in range(data.draw(st.integers(0, 60))):
@@ -183,9 +184,10 @@ class Limited:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("rate", [40, None])
-async def test_over_the_wire_a_limiter_that_says_503_costs_no_image_and_no_connection(
+async def test_a_limiter_that_says_503_costs_no_connection(
     server: RealServer, make_client: MakeClient, rate: float | None
 ) -> None:
+    """Over the wire a limiter that says 503 costs no image and no connection."""
     server.handler = Limited(20)
     policy = RetryPolicy(base=0.1, max_wait=1.0)  # what is refused for 50 ms is not given up
     options: dict[str, Any] = {"requests_per_second": rate, "max_concurrency": 8, "retry": policy}

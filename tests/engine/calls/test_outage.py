@@ -188,7 +188,9 @@ def test_an_ordered_stream_outlives_an_outage() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_server_that_answers_what_it_has_while_it_refuses_the_rest_is_away() -> None:
+def test_a_server_that_only_finishes_what_it_has_is_away() -> None:
+    """A server that answers what it has while it refuses the rest is away."""
+
     async def main() -> None:
         server = Server(refuse, begin=20, end=40)
         server.latency = 8.0
@@ -199,7 +201,9 @@ def test_a_server_that_answers_what_it_has_while_it_refuses_the_rest_is_away() -
     run_on_fake_clock(main())
 
 
-def test_one_at_a_time_an_outage_costs_nothing_either() -> None:
+def test_an_outage_costs_nothing_one_at_a_time_either() -> None:
+    """An outage costs nothing either where one input is sent at a time."""
+
     async def main() -> None:
         server = Server(refuse, begin=5, end=305)
         results = [one async for one in Client(server, max_concurrency=1).stream(range(100))]
@@ -218,7 +222,9 @@ def test_several_outages_cost_nothing() -> None:
     run_on_fake_clock(main())
 
 
-def test_an_outage_longer_than_max_outage_ends_the_stream_with_one_error_that_says_so() -> None:
+def test_an_outage_beyond_max_outage_ends_the_stream() -> None:
+    """An outage longer than `max_outage` ends the stream with one error that says so."""
+
     async def main() -> None:
         server = Server(unavailable, begin=2, end=1000)
         client = Client(server, RetryPolicy(max_outage=30))
@@ -241,8 +247,11 @@ def test_an_outage_longer_than_max_outage_ends_the_stream_with_one_error_that_sa
 
 
 @pytest.mark.parametrize("retry_after", [30, 31, 600, 1e9])
-def test_a_retry_after_of_5xx_beyond_max_outage_is_checked_in_between(retry_after: float) -> None:
-    """A proxy that always says an hour does not know it: the API may be back in a minute."""
+def test_a_retry_after_of_5xx_is_checked_in_between(retry_after: float) -> None:
+    """A Retry-After of 5xx beyond `max_outage` is checked in between.
+
+    A proxy that always says an hour does not know it: the API may be back in a minute.
+    """
 
     async def main() -> None:
         async def ask_for_time() -> None:
@@ -270,7 +279,9 @@ async def fail(error: APIError) -> None:
     raise error
 
 
-def test_a_stream_that_has_ended_but_waits_for_a_response_does_not_keep_the_loop_busy() -> None:
+def test_an_ended_stream_that_waits_keeps_no_loop_busy() -> None:
+    """A stream that has ended but waits for a response does not keep the loop busy."""
+
     async def main() -> None:
         server = Server(hang, begin=0, end=1e6)
         client = Client(server, RetryPolicy(max_outage=30))
@@ -295,7 +306,9 @@ def test_a_stream_that_has_ended_but_waits_for_a_response_does_not_keep_the_loop
     run_on_fake_clock(main())
 
 
-def test_without_max_outage_each_input_fails_by_itself() -> None:
+def test_inputs_fail_by_themselves_without_max_outage() -> None:
+    """Without `max_outage` each input fails by itself."""
+
     async def main() -> None:
         server = Server(unavailable, begin=0, end=1000)
         client = Client(server, RetryPolicy(max_outage=0, max_attempts=2))
@@ -306,7 +319,9 @@ def test_without_max_outage_each_input_fails_by_itself() -> None:
     run_on_fake_clock(main())
 
 
-def test_with_one_attempt_nothing_is_sent_twice_and_the_rest_waits() -> None:
+def test_one_attempt_sends_nothing_twice_and_the_rest_waits() -> None:
+    """With one attempt nothing is sent twice, and the rest waits."""
+
     async def main() -> None:
         server = Server(refuse, begin=5, end=25)
         client = Client(server, RetryPolicy(max_attempts=1))
@@ -353,7 +368,9 @@ def test_bad_inputs_at_the_end_do_not_keep_the_stream_waiting(
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_last_input_that_no_gateway_passes_on_does_not_end_the_stream(number: int) -> None:
+def test_a_last_input_that_no_gateway_passes_ends_no_stream(number: int) -> None:
+    """A last input that no gateway passes on does not end the stream."""
+
     async def main() -> None:
         server = Server()
         bad = range(20 - number, 20)
@@ -366,7 +383,9 @@ def test_a_last_input_that_no_gateway_passes_on_does_not_end_the_stream(number: 
     run_on_fake_clock(main())
 
 
-def test_the_patience_of_a_stream_that_sends_one_at_a_time_ends_too() -> None:
+def test_patience_of_a_stream_of_one_at_a_time_ends_too() -> None:
+    """The patience of a stream that sends one at a time ends, too."""
+
     async def main() -> None:
         server = Server(hang, begin=1, end=10_000)
         client = Client(server, RetryPolicy(max_outage=300), max_concurrency=1)
@@ -378,7 +397,9 @@ def test_the_patience_of_a_stream_that_sends_one_at_a_time_ends_too() -> None:
     run_on_fake_clock(main())
 
 
-def test_an_input_that_takes_the_server_down_each_time_is_given_up_at_last() -> None:
+def test_an_input_that_takes_the_server_down_is_given_up() -> None:
+    """An input that takes the server down each time is given up at last."""
+
     async def main() -> None:
         server = Server()
 
@@ -396,7 +417,9 @@ def test_an_input_that_takes_the_server_down_each_time_is_given_up_at_last() -> 
     run_on_fake_clock(main())
 
 
-def test_the_deadline_of_an_input_does_not_run_while_the_api_is_away() -> None:
+def test_an_inputs_deadline_stops_while_the_api_is_away() -> None:
+    """The deadline of an input does not run while the API is away."""
+
     async def main() -> None:
         server = Server(hang, begin=2, end=62)
         client = Client(server, RetryPolicy(max_elapsed=25))
@@ -407,9 +430,11 @@ def test_the_deadline_of_an_input_does_not_run_while_the_api_is_away() -> None:
 
 
 @pytest.mark.parametrize("fault", [refuse, unavailable])
-def test_a_stream_outlives_an_outage_with_a_deadline_shorter_than_the_timeout(
+def test_a_stream_with_a_short_deadline_outlives_an_outage(
     fault: Fault,
 ) -> None:
+    """A stream outlives an outage with a deadline shorter than the timeout."""
+
     async def main() -> None:
         server = Server(fault, begin=5, end=25)
         client = Client(server, RetryPolicy(max_elapsed=5))
@@ -420,7 +445,9 @@ def test_a_stream_outlives_an_outage_with_a_deadline_shorter_than_the_timeout(
     run_on_fake_clock(main())
 
 
-def test_silence_is_an_outage_too_with_a_deadline_shorter_than_the_timeout() -> None:
+def test_silence_is_an_outage_with_a_short_deadline_too() -> None:
+    """Silence is an outage, too, with a deadline shorter than the timeout."""
+
     async def main() -> None:
         server = Server(hang, begin=5, end=25)
         client = Client(server, RetryPolicy(max_elapsed=5))
@@ -431,7 +458,9 @@ def test_silence_is_an_outage_too_with_a_deadline_shorter_than_the_timeout() -> 
     run_on_fake_clock(main())
 
 
-def test_a_seventh_of_all_attempts_fail_for_long_and_nothing_is_lost() -> None:
+def test_failures_of_every_seventh_attempt_lose_nothing() -> None:
+    """A seventh of all attempts fail for long, and nothing is lost."""
+
     async def main() -> None:
         server = Server()
         chance = random.Random(3)
@@ -471,7 +500,9 @@ def test_the_log_tells_when_an_outage_begins_and_ends(caplog: pytest.LogCaptureF
     assert end.startswith("the API is back after 2")
 
 
-def test_single_calls_fail_at_once_while_the_api_is_known_to_be_away() -> None:
+def test_single_calls_fail_at_once_while_the_api_is_away() -> None:
+    """Single calls fail at once while the API is known to be away."""
+
     async def main() -> None:
         server = Server(unavailable, begin=1, end=31)
         client = Client(server)
@@ -541,7 +572,9 @@ def test_calls_that_wait_for_a_turn_fail_when_the_api_goes_away() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_part_of_the_api_that_is_away_does_not_hold_up_another() -> None:
+def test_a_part_of_the_api_that_is_away_holds_up_no_other() -> None:
+    """A part of the API that is away does not hold up another."""
+
     async def main() -> None:
         server = Server()
         inputs = range(1000, 1020)
@@ -560,7 +593,9 @@ def test_a_part_of_the_api_that_is_away_does_not_hold_up_another() -> None:
     run_on_fake_clock(main())
 
 
-def test_an_outage_is_forgotten_when_nobody_has_asked_for_a_while() -> None:
+def test_an_outage_nobody_asked_about_is_forgotten() -> None:
+    """An outage is forgotten when nobody has asked for a while."""
+
     async def main() -> None:
         server = Server(refuse, begin=0, end=10)
         client = Client(server, RetryPolicy(max_attempts=4))
@@ -577,7 +612,9 @@ def test_an_outage_is_forgotten_when_nobody_has_asked_for_a_while() -> None:
 
 
 @pytest.mark.parametrize("fault", ["certificate", "proxy_authentication", "host_name"])
-def test_what_is_wrong_with_the_connection_for_good_ends_a_stream_at_once(fault: Any) -> None:
+def test_a_connection_wrong_for_good_ends_a_stream_at_once(fault: Any) -> None:
+    """What is wrong with the connection for good ends a stream at once."""
+
     async def main() -> None:
         async def fail() -> None:
             raise APIConnectionError("no.", fault=fault)
@@ -605,7 +642,9 @@ def test_a_host_name_that_was_known_before_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("other", ["backs off", "cools down"])
-def test_a_fatal_status_ends_the_waits_of_other_calls_of_its_stream(other: str) -> None:
+def test_a_fatal_status_ends_the_waits_of_its_stream(other: str) -> None:
+    """A fatal status ends the waits of other calls of its stream."""
+
     async def main() -> None:
         async def backs_off() -> None:
             await asyncio.sleep(0.3)
@@ -647,7 +686,9 @@ def test_a_stream_waits_out_a_long_retry_after(caplog: pytest.LogCaptureFixture)
     assert told[0].startswith("the API asks to wait for 300 s (429): nothing is sent until 2")
 
 
-def test_an_input_that_failed_before_a_long_retry_after_of_others_outlives_it_too() -> None:
+def test_an_input_that_failed_before_outlives_retry_after() -> None:
+    """An input that failed before a long Retry-After of others outlives it, too."""
+
     async def main() -> None:
         server = Server()
         server.bad = {b"50": unavailable}
@@ -664,7 +705,9 @@ def test_an_input_that_failed_before_a_long_retry_after_of_others_outlives_it_to
     run_on_fake_clock(main())
 
 
-def test_a_retry_after_beyond_max_outage_ends_the_stream_at_once() -> None:
+def test_a_retry_after_beyond_max_outage_ends_the_stream() -> None:
+    """A Retry-After beyond `max_outage` ends the stream at once."""
+
     async def main() -> None:
         async def slow_down() -> None:
             raise status(429, 3000.0)
@@ -678,7 +721,9 @@ def test_a_retry_after_beyond_max_outage_ends_the_stream_at_once() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_retry_after_beyond_max_elapsed_fails_all_single_calls_alike() -> None:
+def test_a_retry_after_beyond_max_elapsed_fails_calls() -> None:
+    """A Retry-After beyond `max_elapsed` fails all single calls alike."""
+
     async def main() -> None:
         async def slow_down() -> None:
             await asyncio.sleep(0.2)
@@ -701,7 +746,9 @@ def test_a_retry_after_beyond_max_elapsed_fails_all_single_calls_alike() -> None
     run_on_fake_clock(main())
 
 
-def test_the_last_input_that_is_rejected_all_the_time_fails_after_max_elapsed() -> None:
+def test_a_last_input_always_rejected_fails_after_max_elapsed() -> None:
+    """The last input that is rejected all the time fails after `max_elapsed`."""
+
     async def main() -> None:
         async def slow_down() -> None:
             raise status(429)
@@ -714,7 +761,9 @@ def test_the_last_input_that_is_rejected_all_the_time_fails_after_max_elapsed() 
     run_on_fake_clock(main())
 
 
-def test_a_stream_that_is_rejected_all_the_time_ends_after_max_outage() -> None:
+def test_a_stream_always_rejected_ends_after_max_outage() -> None:
+    """A stream that is rejected all the time ends after `max_outage`."""
+
     async def main() -> None:
         async def slow_down() -> None:
             raise status(429)

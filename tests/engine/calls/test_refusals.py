@@ -59,7 +59,8 @@ def test_a_failure_now_and_then_is_left_alone(every: int, count: int) -> None:
 
 
 @given(seed=st.integers(0, 2**16), share=st.floats(0.3, 0.7))
-def test_where_a_lower_pace_does_not_help_refusals_are_left_alone(seed: int, share: float) -> None:
+def test_refusals_that_no_lower_pace_helps_are_left_alone(seed: int, share: float) -> None:
+    """Where a lower pace does not help, refusals are left alone."""
     chance = random.Random(seed)
     watched = Watched()
     watched.feed(1000, lambda _: chance.random() < share)
@@ -93,9 +94,10 @@ async def test_a_stream_loses_nothing_to_a_limiter_that_says_5xx(
 
 
 @pytest.mark.parametrize("status", [501, 505, 507, 511])
-async def test_what_is_for_good_is_no_refusal(
+async def test_errors_for_good_are_no_refusals(
     server: Server, make_client: MakeClient, status: int
 ) -> None:
+    """An error that stays for good is no refusal."""
     server.handler = lambda arrival: Reply(status) if arrival.index % 2 else echo(arrival)
     async with make_client() as client:
         stream = client.workflow("any", "any").stream(picture(index) for index in range(60))
@@ -104,9 +106,11 @@ async def test_what_is_for_good_is_no_refusal(
         assert client.stats.rejected == 0
 
 
-async def test_a_picture_that_always_gives_500_fails_after_its_attempts(
+async def test_a_picture_of_always_500_fails_after_its_attempts(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A picture that always gives 500 fails after its attempts."""
+
     def poisoned(arrival: object) -> Reply | Wire:
         hashes.append(arrival.image_hash)  # type: ignore[attr-defined]
         return Reply(500) if hashes[-1] == hashes[0] else echo(arrival)  # type: ignore[arg-type]

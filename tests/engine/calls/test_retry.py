@@ -52,7 +52,8 @@ POLICY = RetryPolicy(max_attempts=3, base=0.5, max_wait=8, max_elapsed=60)
         getattr(value, "status_code", getattr(value, "fault", type(value).__name__))
     ),
 )
-def test_what_is_tried_again(error: APIError, again: bool) -> None:
+def test_decide_tells_what_is_tried_again(error: APIError, again: bool) -> None:
+    """`decide` tells which errors are tried again."""
     verdict = decide(error, policy=POLICY, failures=1, elapsed=0)
     assert isinstance(verdict, Wait if again else GiveUp)
 
@@ -99,9 +100,10 @@ def test_a_429_is_not_counted_as_an_attempt() -> None:
     max_wait=st.floats(0, 100),
     retry_after=st.none() | st.floats(0, 50),
 )
-def test_a_wait_is_within_its_bounds_and_never_below_retry_after(
+def test_a_wait_is_in_its_bounds_and_not_below_retry_after(
     failures: int, base: float, max_wait: float, retry_after: float | None
 ) -> None:
+    """A wait is within its bounds, and never below Retry-After."""
     policy = RetryPolicy(max_attempts=1000, base=base, max_wait=max_wait, max_elapsed=None)
     failures = min(failures, 999)
     verdict = decide(status(503, retry_after), policy=policy, failures=failures, elapsed=1e9)
@@ -170,7 +172,8 @@ def test_a_429_takes_nothing_from_the_quota() -> None:
     assert quota.left == RetryQuota.CAPACITY
 
 
-def test_successes_refill_the_quota_and_never_above_its_capacity() -> None:
+def test_successes_refill_the_quota_up_to_its_capacity() -> None:
+    """Successes refill the quota, and never above its capacity."""
     quota = RetryQuota()
     for _ in range(10):
         assert quota.spend()

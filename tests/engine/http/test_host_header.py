@@ -68,7 +68,8 @@ def test_names_that_are_given_are_ours_too() -> None:
 
 
 @given(st.text() | st.from_regex(r"[\[\]a-z0-9:.%-]*localhost[\[\]a-z0-9:.%-]*", fullmatch=True))
-def test_no_text_is_ours_by_accident(host: str) -> None:
+def test_texts_are_never_ours_by_accident(host: str) -> None:
+    """No text is ours by accident."""
     if names_this_server(host):
         name = re.sub(r":[0-9]*$", "", host.lower()).removesuffix(".")
         assert name.startswith(("127.", "[")) or name.split(".")[-1] == "localhost"
@@ -193,7 +194,8 @@ def test_the_demo_page_answers_to_nobody_elses_name(roboflow_stand_in: StandInSe
         process.terminate()
 
 
-def test_a_websocket_of_another_name_is_refused_and_a_lifespan_passes() -> None:
+def test_a_websocket_of_another_name_is_refused() -> None:
+    """A WebSocket of another name is refused, and a lifespan passes."""
     seen: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -97,7 +97,7 @@ def failed_handshakes() -> Iterator[None]:
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", CERTIFICATES)
 @pytest.mark.parametrize("library", [None, httpx, httpx2])
-async def test_a_certificate_that_is_refused_is_named_and_nothing_is_sent(
+async def test_a_refused_certificate_is_named_and_nothing_sent(
     authority: trustme.CA,
     make_client: MakeClient,
     certificates: str,
@@ -105,6 +105,7 @@ async def test_a_certificate_that_is_refused_is_named_and_nothing_is_sent(
     kind: str,
     library: Any,
 ) -> None:
+    """A certificate that is refused is named, and nothing is sent."""
     monkeypatch.setenv("SSL_CERT_FILE", certificates)
     issue, reason = CERTIFICATES[kind]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -142,9 +143,10 @@ async def test_a_server_that_speaks_no_tls_is_a_fault_of_the_network(
 @pytest.mark.anyio
 @pytest.mark.parametrize("library", [None, httpx, httpx2])
 @pytest.mark.parametrize("host", [64 * "a" + ".example", "a..example"])
-async def test_what_can_be_nobodys_host_name_is_named(
+async def test_host_name_that_can_be_nobodys_is_named(
     make_client: MakeClient, host: str, library: Any
 ) -> None:
+    """A host name that can be nobody's is named."""
     http_client = library and library.AsyncClient()
     async with make_client(api_url=f"http://{host}", retry=ONCE, http_client=http_client) as client:
         with pytest.raises(APIConnectionError) as caught:
@@ -188,9 +190,10 @@ async def test_a_host_that_nobody_knows_is_named(
 
 
 @pytest.mark.anyio
-async def test_what_the_caller_handles_is_no_cause_of_ours(
+async def test_an_exception_the_caller_handles_is_no_cause_of_ours(
     server: Server, make_client: MakeClient
 ) -> None:
+    """What the caller handles is no cause of ours."""
     server.handler = lambda _: reset
     async with make_client(retry=ONCE) as client:
         try:
@@ -245,12 +248,13 @@ async def tunnel(asked: list[str], status: str = "200 OK") -> AsyncIterator[str]
 
 
 @pytest.mark.anyio
-async def test_tls_goes_through_the_tunnel_of_a_proxy_that_asks_for_a_password(
+async def test_tls_goes_through_a_proxy_that_asks_for_a_password(
     tls_server: Server,
     make_client: MakeClient,
     certificates: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """TLS goes through the tunnel of a proxy that asks for a password."""
     asked: list[str] = []
     async with tunnel(asked) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -345,7 +349,8 @@ def run_python(code: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_aiohttp_that_is_not_installed_is_asked_for_by_the_name_of_the_extra() -> None:
+def test_aiohttp_that_is_missing_is_named_by_its_extra() -> None:
+    """aiohttp that is not installed is asked for by the name of the extra."""
     message = run_python(
         "import json, sys\n"
         "sys.modules['httpx_aiohttp'] = None\n"
@@ -428,9 +433,11 @@ def states_to(server: Server) -> Counter[str]:
 
 
 @pytest.mark.anyio
-async def test_what_the_server_closes_after_a_burst_is_closed_here_too(
+async def test_connections_closed_after_a_burst_are_closed_here_too(
     server: Server, make_client: MakeClient
 ) -> None:
+    """What the server closes after a burst is closed here, too."""
+
     def handler(arrival: Any) -> Any:
         reply = Reply(body=outputs(n=1), delay=0.1)
 
@@ -493,9 +500,10 @@ async def test_closing_returns_when_the_sockets_are_gone(
 
 
 @pytest.mark.anyio
-async def test_whoever_closes_waits_for_the_same_and_a_cancellation_does_not_stop_it(
+async def test_closing_goes_on_when_one_who_waits_is_cancelled(
     server: Server, make_client: MakeClient
 ) -> None:
+    """All who close a client wait for the same end, and a cancellation does not stop it."""
     client = make_client(max_concurrency=20)
     await burst(client, 10)
     cancelled = asyncio.create_task(client.aclose())

@@ -112,9 +112,10 @@ async def all_right(client: RoboflowClient, pause: float) -> None:
     # A copy that comes after the next request has left looks like its response.
     [(way, pause) for way in WAYS for pause in (0, 0.02) if pause or way != twice_in_two_writes],
 )
-async def test_what_comes_after_a_response_is_nobodys_result(
+async def test_leftovers_of_a_response_are_nobodys_result(
     server: Server, make_client: MakeClient, way: Way, pause: float, transport: str
 ) -> None:
+    """What comes after a response is nobody's result."""
     server.handler = answering(way)
     async with make_client(max_concurrency=1) as client:
         await all_right(client, pause)
@@ -124,9 +125,10 @@ async def test_what_comes_after_a_response_is_nobodys_result(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_comes_after_a_response_over_tls_is_nobodys_result(
+async def test_leftovers_over_tls_are_nobodys_result(
     tls_server: Server, make_client: MakeClient, way: Way
 ) -> None:
+    """What comes after a response over TLS is nobody's result."""
     tls_server.handler = answering(way)
     async with make_client(api_url=tls_server.url, max_concurrency=1) as client:
         await all_right(client, 0.02)
@@ -135,9 +137,10 @@ async def test_what_comes_after_a_response_over_tls_is_nobodys_result(
 @pytest.mark.parametrize("library", [httpx, httpx2])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_what_comes_after_a_response_is_nobodys_result_over_an_injected_client(
+async def test_leftovers_in_an_injected_client_are_nobodys_result(
     server: Server, tls_server: Server, library: Any, way: Way, tls: bool
 ) -> None:
+    """What comes after a response is nobody's result over an injected client."""
     used = tls_server if tls else server
     used.handler = answering(way)
     async with (
@@ -177,9 +180,10 @@ async def test_a_copy_in_another_tls_record_is_nobodys_result(
             await http_client.aclose()
 
 
-async def test_a_copy_that_comes_while_the_connection_idles_is_not_asked_over(
+async def test_a_copy_that_comes_while_idle_ends_its_connection(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A connection on which a copy comes while it idles is not asked over."""
     server.handler = answering(twice_in_two_writes)
     async with make_client(max_concurrency=8) as client:
         for start in range(0, 32, 8):
@@ -209,9 +213,10 @@ def leave_body(status: int) -> Callable[[Any], Any]:
 
 @pytest.mark.parametrize("status", [400, 408, 413, 431])
 @pytest.mark.parametrize("library", [None, httpx, httpx2])
-async def test_a_refusal_that_may_have_come_before_the_body_was_read_ends_its_connection(
+async def test_a_refusal_before_the_body_was_read_ends_connection(
     server: Server, make_client: MakeClient, status: int, library: Any
 ) -> None:
+    """A refusal that may have come before the body was read ends its connection."""
     server.handler = leave_body(status)
     http_client = library and library.AsyncClient()
     async with make_client(max_concurrency=1, http_client=http_client, retry=ONCE) as client:
@@ -223,9 +228,11 @@ async def test_a_refusal_that_may_have_come_before_the_body_was_read_ends_its_co
     assert [arrival.connection for arrival in server.arrivals] == [1, 2]
 
 
-async def test_a_copy_that_comes_during_the_next_upload_is_nobodys_result(
+async def test_a_copy_during_the_next_upload_is_nobodys_result(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A copy that comes during the next upload is nobody's result."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         last = b""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -268,10 +275,13 @@ async def test_other_errors_cost_no_connection(
 
 
 @pytest.mark.parametrize("status", [200, 403, 413, 503])
-async def test_a_response_before_the_upload_is_over_is_read_and_ends_its_connection(
+async def test_an_early_response_is_read_and_ends_its_connection(
     server: Server, make_client: MakeClient, status: int
 ) -> None:
-    """The server reads nothing of 15 MB, says what it thinks, and waits."""
+    """A response before the upload is over is read, and ends its connection.
+
+    The server reads nothing of 15 MB, says what it thinks, and waits.
+    """
     body = Reply(status, b'{"outputs": [{"early": true}], "message": "early"}').encode()
     released = asyncio.Event()
 

@@ -118,9 +118,10 @@ async def test_a_server_that_never_accepts_is_cut_at_the_timeout(
 
 
 @pytest.mark.parametrize("wire", [reset, truncate], ids=["reset", "truncate"])
-async def test_a_connection_that_breaks_is_a_connection_error_in_our_words(
+async def test_a_connection_that_breaks_is_a_connection_error(
     server: Server, make_client: MakeClient, wire: Any
 ) -> None:
+    """A connection that breaks is a connection error, in our words."""
     server.handler = lambda _: wire
     async with make_client(retry=ONCE) as client:
         with pytest.raises(APIConnectionError, match="closed or reset before a whole response"):
@@ -138,9 +139,10 @@ async def test_a_refused_connection_is_a_connection_error(make_client: MakeClien
             await run(client)
 
 
-async def test_no_http_at_all_is_a_connection_error(
+async def test_a_server_without_http_is_a_connection_error(
     server: Server, make_client: MakeClient
 ) -> None:
+    """A server that speaks no HTTP at all is a connection error."""
     server.handler = lambda _: raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
     async with make_client(retry=ONCE) as client:
         with pytest.raises(APIConnectionError):
@@ -330,9 +332,10 @@ async def test_a_foreign_exception_comes_through_unwrapped(
             assert client.stats.in_flight == 0
 
 
-async def test_an_injected_client_that_finds_nobody_is_a_connection_error(
+async def test_an_injected_client_that_finds_nobody_says_so(
     make_client: MakeClient, library: Any
 ) -> None:
+    """An injected client that finds nobody is a connection error."""
     async with library.AsyncClient() as http_client:
         async with make_client(
             api_url="http://127.0.0.1:1", http_client=http_client, retry=ONCE
@@ -343,9 +346,10 @@ async def test_an_injected_client_that_finds_nobody_is_a_connection_error(
 
 
 @pytest.mark.parametrize("wire", [reset, truncate], ids=["reset", "truncate"])
-async def test_an_injected_clients_connection_that_breaks_is_a_connection_error(
+async def test_an_injected_clients_broken_connection_says_so(
     server: Server, make_client: MakeClient, library: Any, wire: Any
 ) -> None:
+    """An injected client's connection that breaks is a connection error."""
     server.handler = lambda _: wire
     async with library.AsyncClient() as http_client:
         async with make_client(http_client=http_client, retry=ONCE) as client:
@@ -445,9 +449,10 @@ async def test_closing_at_the_moment_of_a_timeout_closes_all(
     assert server.open_connections == 0
 
 
-async def test_an_injected_client_that_is_closed_is_a_configuration_error(
+async def test_an_injected_client_that_is_closed_is_refused(
     server: Server, make_client: MakeClient, library: Any
 ) -> None:
+    """An injected client that is closed is a configuration error."""
     http_client = library.AsyncClient()
     await http_client.aclose()
     async with make_client(http_client=http_client) as client:

@@ -67,7 +67,8 @@ def test_a_png_that_cannot_be_cut_into_rows_is_left_to_pillow() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_large_picture_has_the_pixels_that_pillow_alone_would_give_it(kind: str) -> None:
+def test_a_large_picture_has_pillows_own_pixels(kind: str) -> None:
+    """A large picture has the pixels that Pillow alone would give it."""
     picture = smooth("RGB", 2300, 1800)  # large enough to be cut
     data = saved(picture, kind)
     resized = downsize(data, 200, max_pixels=MOST)
@@ -91,7 +92,8 @@ def test_a_large_png_is_turned_as_its_exif_data_says() -> None:
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.9])
-def test_a_large_png_that_is_cut_off_or_broken_is_an_image_error(cut: float) -> None:
+def test_a_large_png_that_is_broken_is_an_image_error(cut: float) -> None:
+    """A large PNG that is cut off or broken is an image error."""
     data = saved(smooth("RGB", 2300, 1800), "PNG")
     with pytest.raises(ImageError, match="cut off"):
         downsize(data[: int(len(data) * cut)], 200, max_pixels=MOST)
@@ -103,7 +105,8 @@ def test_a_large_png_that_is_cut_off_or_broken_is_an_image_error(cut: float) -> 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"])
-async def test_more_pixels_than_max_image_pixels_are_refused_from_the_header(kind: str) -> None:
+async def test_max_image_pixels_is_judged_by_the_header(kind: str) -> None:
+    """More pixels than `max_image_pixels` are refused from the header."""
     data = saved(smooth("RGB", 300, 200), kind)
     loader = ImageLoader(allow_paths=True, allow_urls=True, max_bytes=10**7, max_pixels=59_999)
     with pytest.raises(ImageError, match="300 x 200 pixels, more than max_image_pixels=59999"):
@@ -111,7 +114,8 @@ async def test_more_pixels_than_max_image_pixels_are_refused_from_the_header(kin
     assert isinstance(await loader.load(data), EncodedImage)  # sent as it is, it is not decoded
 
 
-def test_a_png_of_any_size_is_refused_by_default_before_it_is_decoded() -> None:
+def test_a_png_too_large_by_default_is_not_decoded() -> None:
+    """A PNG of too many pixels is refused by default, before it is decoded."""
     header = bytearray(saved(PillowImage.new("L", (1, 1)), "PNG"))
     header[16:24] = (60_000).to_bytes(4) * 2
     header[29:33] = zlib.crc32(header[12:29]).to_bytes(4)
@@ -119,7 +123,8 @@ def test_a_png_of_any_size_is_refused_by_default_before_it_is_decoded() -> None:
         downsize(bytes(header), 64, max_pixels=MOST)
 
 
-def test_a_picture_with_a_side_that_the_server_refuses_is_not_decoded() -> None:
+def test_a_side_that_the_server_refuses_is_not_decoded() -> None:
+    """A picture with a side that the server refuses is not decoded."""
     header = bytearray(saved(PillowImage.new("L", (1, 1)), "PNG"))
     header[16:24] = (1).to_bytes(4) + (170_000_000).to_bytes(4)
     header[29:33] = zlib.crc32(header[12:29]).to_bytes(4)
@@ -127,7 +132,8 @@ def test_a_picture_with_a_side_that_the_server_refuses_is_not_decoded() -> None:
         downsize(bytes(header), 64, max_pixels=MOST)
 
 
-def test_what_follows_the_rows_of_a_png_is_not_looked_at() -> None:
+def test_chunks_after_the_rows_of_a_png_are_not_looked_at() -> None:
+    """What follows the rows of a PNG is not looked at."""
     data = saved(smooth("RGB", 2300, 1800), "PNG")
     trailing = b"IDAT" + bytes(3_000_000)
     chunk = (3_000_000).to_bytes(4) + trailing + zlib.crc32(trailing).to_bytes(4)
@@ -149,7 +155,8 @@ def test_a_wrong_max_image_pixels_is_told_at_once(value: Any) -> None:
         RoboflowClient("key", max_image_pixels=value)
 
 
-def test_one_large_picture_is_decoded_at_a_time_and_small_ones_beside() -> None:
+def test_large_pictures_are_decoded_one_at_a_time() -> None:
+    """One large picture is decoded at a time, and small ones beside."""
     inside, most = 0, 0
     lock = threading.Lock()
     met = threading.Barrier(2)
@@ -224,7 +231,8 @@ print(json.dumps([len(png), peak, [image.resizing.original_size for image in enc
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_pngs_that_unfold_to_hundreds_of_megabytes_take_little_memory_at_once() -> None:
+def test_pngs_that_unfold_to_much_take_little_memory() -> None:
+    """PNGs that unfold to hundreds of megabytes take little memory at once."""
     command = [sys.executable, "-c", MEASURE]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     size, megabytes, sizes = json.loads(printed)

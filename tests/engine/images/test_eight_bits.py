@@ -97,7 +97,8 @@ async def test_white_may_be_zero_in_a_tiff() -> None:
     assert difference(await sent(inverted, max_side=128), EXPECTED) <= 4
 
 
-async def test_a_tiff_with_signs_is_read_by_its_higher_byte_as_the_server_does() -> None:
+async def test_a_tiff_with_signs_is_read_by_its_higher_byte() -> None:
+    """A TIFF with signs is read by its higher byte, as the server does."""
     tiff = saved(PillowImage.fromarray(RAMP.astype(np.int32)), "TIFF")
     # Pillow writes 32 bits; of 16 with signs are the same numbers with other tags.
     short = saved(PillowImage.fromarray(RAMP), "TIFF", tiffinfo={339: 2})
@@ -108,7 +109,8 @@ async def test_a_tiff_with_signs_is_read_by_its_higher_byte_as_the_server_does()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
-async def test_numbers_without_a_range_are_refused_as_the_server_refuses_them(dtype: Any) -> None:
+async def test_numbers_without_a_range_are_refused(dtype: Any) -> None:
+    """Numbers without a range are refused, as the server refuses them."""
     for ramp in (RAMP / 65_535, RAMP / 257, RAMP):
         picture = PillowImage.fromarray(ramp.astype(dtype))
         with pytest.raises(ImageError, match="scale it to 0 to 255"):
@@ -120,7 +122,8 @@ async def test_numbers_without_a_range_are_refused_as_the_server_refuses_them(dt
             open_base64(base64.b64encode(data).decode())
 
 
-async def test_what_pillow_decodes_to_other_numbers_than_the_server_is_refused() -> None:
+async def test_pictures_pillow_reads_otherwise_are_refused() -> None:
+    """What Pillow decodes to other numbers than the server is refused."""
     pgm = b"P5\n# a camera's\n%d %d\n4095\n" % (WIDTH, HEIGHT) + (RAMP >> 4).astype(">u2").tobytes()
     with pytest.raises(ImageError, match="PNM whose white is 4095"):
         await sent(pgm, max_side=128)

@@ -65,9 +65,10 @@ async def test_a_file_that_gives_a_piece_at_a_time_is_read_to_its_end(
 
 
 @pytest.mark.parametrize("make", [Pieces, SyncPieces])
-async def test_no_more_than_one_byte_over_the_limit_is_read_in_pieces(
+async def test_a_file_in_pieces_is_read_one_byte_over_the_limit(
     make: Callable[..., Any],
 ) -> None:
+    """No more than one byte over the limit is read in pieces."""
     file = make(DATA)
     with pytest.raises(ImageError, match="larger than"):
         await load(file, max_bytes=120_000)
@@ -75,7 +76,8 @@ async def test_no_more_than_one_byte_over_the_limit_is_read_in_pieces(
     assert await load(make(DATA), max_bytes=len(DATA)) == DATA
 
 
-async def test_a_stream_reader_is_read_to_its_end_while_it_still_arrives() -> None:
+async def test_a_stream_reader_that_still_arrives_is_read_to_its_end() -> None:
+    """A stream reader is read to its end while it still arrives."""
     reader = asyncio.StreamReader(limit=2**20)
 
     async def feed() -> None:
@@ -105,7 +107,9 @@ async def test_a_read_that_takes_no_size_may_give_a_piece_at_a_time() -> None:
         assert await load(make()) == DATA
 
 
-async def test_of_a_camera_whose_read_takes_no_size_one_picture_is_read() -> None:
+async def test_a_camera_whose_read_takes_no_size_gives_one_picture() -> None:
+    """Of a camera whose `read` takes no size, one picture is read."""
+
     class Camera:
         pictures = 0
 
@@ -137,7 +141,9 @@ async def test_a_read_that_takes_no_size_gives_all_at_once() -> None:
 
 @pytest.mark.parametrize("base", [Pieces, SyncPieces])
 @pytest.mark.parametrize("nothing", ["None", "BlockingIOError"])
-async def test_nothing_at_the_moment_is_not_the_end(base: Any, nothing: str) -> None:
+async def test_a_read_that_gives_nothing_yet_is_not_the_end(base: Any, nothing: str) -> None:
+    """A read that gives nothing at the moment is not the end of the file."""
+
     class Hesitant(base):
         calls = 0
 
@@ -194,7 +200,8 @@ async def test_pipes_and_sockets_are_read_to_their_end(buffering: int) -> None:
     thread.join()
 
 
-async def test_a_pipe_opened_with_anyio_has_no_beginning_to_go_back_to(tmp_path: Path) -> None:
+async def test_a_pipe_opened_with_anyio_is_read_to_its_end(tmp_path: Path) -> None:
+    """A pipe that is opened with anyio has no beginning to go back to."""
     pipe = tmp_path / "camera"
     os.mkfifo(pipe)
     writing = asyncio.create_task(asyncio.to_thread(pipe.write_bytes, DATA))
@@ -254,7 +261,9 @@ async def test_a_file_in_text_mode_gets_the_advice(tmp_path: Path) -> None:
                 await load(opened)
 
 
-async def test_no_more_of_a_file_object_without_an_end_is_read_than_is_allowed() -> None:
+async def test_a_file_object_without_an_end_is_read_to_the_limit() -> None:
+    """No more of a file object without an end is read than is allowed."""
+
     class Endless(io.RawIOBase):
         given = 0
 

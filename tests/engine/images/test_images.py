@@ -92,21 +92,24 @@ async def test_file_objects_that_are_awaited_are_read(path: Path) -> None:
         assert await load(file) == SCENE
 
 
-async def test_an_upload_that_was_looked_into_is_read_from_its_beginning() -> None:
+async def test_an_upload_looked_into_is_read_from_its_beginning() -> None:
+    """An upload that was looked into is read from its beginning."""
     upload = Upload(SCENE)
     await upload.read(100)
     assert await load(upload) == SCENE
     assert await load(upload) == SCENE
 
 
-async def test_an_upload_that_goes_to_several_models_at_once_is_read_whole_by_each() -> None:
+async def test_an_upload_for_several_models_is_read_whole_by_each() -> None:
+    """An upload that goes to several models at once is read whole by each."""
     upload = Upload(SCENE)
     assert await asyncio.gather(*(load(upload) for _ in range(4))) == [SCENE] * 4
 
 
-async def test_what_is_too_large_to_be_sent_may_be_made_smaller_wherever_it_comes_from(
+async def test_an_image_too_large_to_send_may_be_made_smaller(
     path: Path,
 ) -> None:
+    """An image too large to be sent may be made smaller, wherever it comes from."""
     small = loader(max_bytes=len(SCENE) - 1)
     for make in (lambda: path, lambda: SCENE, lambda: io.BytesIO(SCENE), lambda: Upload(SCENE)):
         with pytest.raises(ImageError, match="is larger than"):
@@ -116,7 +119,8 @@ async def test_what_is_too_large_to_be_sent_may_be_made_smaller_wherever_it_come
         assert encoded.resizing is not None
 
 
-async def test_no_more_of_an_upload_is_read_than_may_be_sent() -> None:
+async def test_an_upload_is_read_no_further_than_may_be_sent() -> None:
+    """No more of an upload is read than may be sent."""
     upload = Upload(SCENE + bytes(10_000))
     with pytest.raises(ImageError, match="larger than"):
         await load(upload, max_bytes=len(SCENE))
@@ -165,7 +169,8 @@ def with_a_plus() -> tuple[bytes, str]:
     return data, base64.b64encode(data).decode()
 
 
-async def test_a_plus_that_a_form_made_a_blank_of_is_refused_and_never_dropped() -> None:
+async def test_a_plus_that_became_a_blank_is_refused() -> None:
+    """A plus that a form made a blank of is refused, and never dropped."""
     data, text = with_a_plus()
     spoilt = text.replace("+", " ")
     assert " " in spoilt
@@ -192,7 +197,8 @@ async def test_a_plus_at_the_very_end_is_not_dropped_either() -> None:
         Image.from_base64(text[:-1] + " \n")
 
 
-async def test_line_ends_within_base64_and_blanks_around_it_are_no_part_of_it() -> None:
+async def test_line_ends_and_blanks_are_no_part_of_base64() -> None:
+    """Line ends within base64 and blanks around it are no part of it."""
     data, text = with_a_plus()
     assert "+" in text
     for end in ("\n", "\r\n", "\t"):
@@ -219,9 +225,10 @@ async def test_a_heic_is_refused_since_the_server_cannot_decode_it(data: bytes) 
     assert await load(GENERIC_AVIF) == GENERIC_AVIF
 
 
-async def test_a_heic_that_pillow_can_read_becomes_a_jpeg_with_max_side(
+async def test_a_heic_pillow_can_read_becomes_a_jpeg_with_max_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A HEIC that Pillow can read becomes a JPEG with `max_side`."""
     # As pillow-heif's `register_heif_opener` does it.
     PillowImage.init()
     opener = lambda *_: PillowImage.open(io.BytesIO(jpeg(300, 200)))  # noqa: E731
@@ -301,7 +308,10 @@ async def test_a_pil_image_of_any_mode_becomes_a_jpeg(mode: str) -> None:
         (io.StringIO("text"), "binary"),
     ],
 )
-async def test_what_is_no_image_is_refused_with_the_reason(value: object, reason: str) -> None:
+async def test_values_that_are_no_image_are_refused_with_a_reason(
+    value: object, reason: str
+) -> None:
+    """What is no image is refused, with the reason."""
     with pytest.raises(ImageError, match=reason) as caught:
         await loader().load(value)
     assert len(str(caught.value)) < 600
@@ -324,7 +334,8 @@ async def test_an_empty_or_text_file_is_refused(tmp_path: Path) -> None:
             await load(file)
 
 
-async def test_an_image_over_the_limit_is_refused_before_anything_is_sent(path: Path) -> None:
+async def test_an_image_over_the_limit_is_never_sent(path: Path) -> None:
+    """An image over the limit is refused before anything is sent."""
     for make in (lambda: path, lambda: SCENE, lambda: io.BytesIO(SCENE)):
         with pytest.raises(ImageError, match="max_side"):
             await load(make(), max_bytes=len(SCENE) - 1)
@@ -341,7 +352,8 @@ async def test_a_pipe_that_has_no_size_is_read_whole(tmp_path: Path, size: int) 
     await writing
 
 
-async def test_a_file_without_an_end_is_read_no_further_than_the_limit(tmp_path: Path) -> None:
+async def test_a_file_without_an_end_is_read_to_the_limit(tmp_path: Path) -> None:
+    """A file without an end is read no further than the limit."""
     pipe = tmp_path / "endless"
     os.mkfifo(pipe)
 
@@ -461,9 +473,10 @@ async def test_a_broken_image_cannot_be_made_smaller() -> None:
 
 
 @pytest.mark.parametrize("what", ["array", "max_side"])
-async def test_without_pillow_the_extra_is_named(
+async def test_missing_pillow_is_named_by_its_extra(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without Pillow the extra is named."""
     for module in ("PIL", "PIL.Image", "PIL.ImageOps"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigurationError, match=r"roboflow-async\[images\]"):

@@ -18,7 +18,8 @@ def found(**prediction: Any) -> dict[str, Any]:
     return {"image": {"width": 100, "height": 100}, "predictions": [prediction]}
 
 
-def test_boxes_points_and_keypoints_are_scaled_each_along_its_axis() -> None:
+def test_coordinates_are_scaled_each_along_its_axis() -> None:
+    """Boxes, points and keypoints are scaled, each along its axis."""
     output = found(
         x=10, y=20, width=5, height=6.0, confidence=0.5, class_id=1,
         points=[{"x": 1, "y": 2}], keypoints=[{"x": 3, "y": 4, "confidence": 0.9}],
@@ -62,7 +63,8 @@ def test_an_image_output_has_bytes_and_pixels() -> None:
 
 
 @pytest.mark.parametrize("output", [None, 3, {}, {"value": 3}, "not base64!", [], "ключ"])
-def test_what_is_no_image_output_is_refused(output: Any) -> None:
+def test_decode_image_refuses_what_is_no_image_output(output: Any) -> None:
+    """What is no image output is refused."""
     with pytest.raises(ImageError):
         decode_image(output)
 
@@ -73,7 +75,8 @@ def test_base64_of_something_else_has_bytes_but_no_pixels() -> None:
         open_image("aGVsbG8=")
 
 
-def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pillow_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Pillow the extra is named."""
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(ConfigurationError, match=r"roboflow-async\[images\]"):
         open_image("aGVsbG8=")

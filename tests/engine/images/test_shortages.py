@@ -39,7 +39,9 @@ async def quick(value: object, attempts: int, wait: float = 0) -> bytes:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_object_that_fails_for_a_moment_is_read_from_its_beginning(name: str) -> None:
+def test_a_file_object_that_failed_is_read_from_its_beginning(name: str) -> None:
+    """A file object that fails for a moment is read from its beginning."""
+
     class Plain:
         def __init__(self) -> None:
             self.file = io.BytesIO(b"before" + SCENE)
@@ -75,7 +77,9 @@ def test_a_file_object_that_fails_for_a_moment_is_read_from_its_beginning(name: 
     assert asyncio.run(quick(Awaited(), 4)) == SCENE
 
 
-async def test_what_cannot_be_read_again_is_not_sent_in_part() -> None:
+async def test_a_pipe_that_cannot_be_read_again_is_not_sent_in_part() -> None:
+    """What cannot be read again is not sent in part."""
+
     class Pipe:
         calls = 0
 

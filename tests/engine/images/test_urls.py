@@ -126,7 +126,8 @@ def test_all_notations_of_an_address_are_judged_alike(number: int, form: str) ->
 
 
 @given(st.text(max_size=60))
-def test_no_text_does_anything_but_pass_or_fail(text: str) -> None:
+def test_urls_of_any_text_pass_or_fail(text: str) -> None:
+    """No text of a URL makes the check do anything but pass or fail."""
     for url in (text, f"http://{text}", f"http://[{text}]/", f"https://example.com/{text}"):
         for allowed in (True, "public", False):
             try:

@@ -87,10 +87,13 @@ def check_bounded(booking: Booking, ceiling: float = 20) -> None:
 
 @needs_redis
 @pytest.mark.parametrize("field", [*FIELDS, "turn0", "turn3", "turn15"])
-def test_no_value_of_a_field_stops_redis_or_makes_anybody_wait_for_long(
+def test_hostile_fields_make_nobody_wait_for_long(
     attacked: RedisServer, attacker: Any, field: str
 ) -> None:
-    """`turns=1e17` kept the script in a loop for ever, and with it all of Redis."""
+    """No value of a field stops Redis or makes anybody wait for long.
+
+    `turns=1e17` kept the script in a loop for ever, and with it all of Redis.
+    """
     for value in HOSTILE:
         attacker.delete(BOOKED_UNDER)
         book(attacked)
@@ -101,9 +104,8 @@ def test_no_value_of_a_field_stops_redis_or_makes_anybody_wait_for_long(
 
 
 @needs_redis
-def test_what_makes_no_sense_is_forgotten_and_costs_a_second(
-    attacked: RedisServer, attacker: Any
-) -> None:
+def test_fields_that_make_no_sense_cost_a_second(attacked: RedisServer, attacker: Any) -> None:
+    """What makes no sense is forgotten, and costs a second."""
     for value in ("1e17", "nan", "somebody's"):
         attacker.delete(BOOKED_UNDER)
         attacker.hset(BOOKED_UNDER, "turns", value)
@@ -177,7 +179,7 @@ _numbers = st.one_of(
     last_number=-1,
     afterwards=True,
 )
-def test_whatever_is_in_the_hash_redis_answers_soon_and_waits_are_bounded(
+def test_waits_are_bounded_whatever_is_in_the_hash(
     attacked: RedisServer,
     attacker: Any,
     fields: dict[str, bytes],
@@ -185,6 +187,7 @@ def test_whatever_is_in_the_hash_redis_answers_soon_and_waits_are_bounded(
     last_number: int,
     afterwards: bool,
 ) -> None:
+    """Whatever is in the hash, Redis answers soon and waits are bounded."""
     attacker.delete(BOOKED_UNDER)
     if afterwards:
         book(attacked, ceiling)
@@ -238,7 +241,8 @@ def test_a_reply_that_makes_no_sense_is_no_turn(reply: object) -> None:
     )
     | st.lists(st.integers(-(2**63), 2**63 - 1), min_size=5, max_size=5)
 )
-def test_of_any_reply_the_waits_are_bounded(reply: object) -> None:
+def test_waits_of_any_reply_are_bounded(reply: object) -> None:
+    """The waits of any reply are bounded."""
     ledger = _RedisLedger(Liar(reply), NAME, 20, is_secret=False)  # type: ignore[arg-type]
     try:
         booking = asyncio.run(ledger.reserve(1))
@@ -249,7 +253,9 @@ def test_of_any_reply_the_waits_are_bounded(reply: object) -> None:
     assert max(booking.due) - booking.now <= 3 * 3600
 
 
-def test_calls_fail_after_their_patience_where_replies_make_no_sense() -> None:
+def test_calls_end_where_replies_make_no_sense() -> None:
+    """Calls fail after their patience where replies make no sense."""
+
     class Lying(FakeRedis):
         def evaluate(self, key: str, *arguments: object) -> list[int]:
             reply = super().evaluate(key, *arguments)
@@ -318,9 +324,10 @@ def test_the_memory_for_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @needs_redis
-def test_of_twenty_clients_of_one_key_it_is_made_once_and_in_a_thread(
+def test_a_keys_name_is_made_once_for_twenty_clients(
     attacked: RedisServer,
 ) -> None:
+    """The name of a key is made once for twenty clients, and in a thread."""
     kept = roboflow_async._engine.pace.key_stretching._kept
 
     async def main() -> None:

@@ -14,9 +14,10 @@ WAYS = st.lists(
 
 
 @given(ways=WAYS, ahead=st.floats(-1e9, 1e9))
-def test_what_is_due_never_comes_early_and_at_most_as_late_as_the_best_answer_was_slow(
+def test_clock_is_never_early_nor_later_than_the_best_reply(
     ways: list[tuple[float, float, float]], ahead: float
 ) -> None:
+    """What is due never comes early, and at most as late as the best reply was slow."""
     clock = LedgerClock()
     time = heard = 1000.0
     best = float("inf")

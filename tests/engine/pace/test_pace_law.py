@@ -22,9 +22,10 @@ WAVES = st.lists(
 
 
 @given(ceiling=st.sampled_from([0.05, 1, 5, 20, 500]), waves=WAVES)
-def test_the_pace_stays_between_the_lowest_and_the_ceiling_and_comes_back(
+def test_the_pace_stays_in_its_bounds_and_comes_back(
     ceiling: float, waves: list[tuple[float, int, float]]
 ) -> None:
+    """The pace stays between the lowest and the ceiling, and comes back."""
     law, now = PaceLaw(ceiling), 0.0
     for pause, count, cooldown in waves:
         now += pause
@@ -113,7 +114,8 @@ def waves_that_nothing_passes(law: PaceLaw, began: float, moments: list[float]) 
         law.resume_at = moment + 0.5
 
 
-def test_a_limit_that_counts_for_a_minute_is_found_by_its_average() -> None:
+def test_a_limit_by_the_minute_is_found_by_its_average() -> None:
+    """A limit that counts for a minute is found by its average."""
     law = PaceLaw(20)
     waves_that_nothing_passes(law, 103, [103, 104, 106, 110, 118, 134, 150])
     # 60 requests, 3 seconds at 20 a second, and nothing for 47: the climb goes no higher.
@@ -121,8 +123,11 @@ def test_a_limit_that_counts_for_a_minute_is_found_by_its_average() -> None:
 
 
 @pytest.mark.parametrize("sent_before", [0, 1, 5])
-def test_who_finds_an_allowance_used_up_is_back_at_the_ceiling_soon(sent_before: int) -> None:
-    """Few requests had passed, and then none for a minute: that proves no low limit."""
+def test_an_allowance_found_used_up_lowers_no_pace_for_long(sent_before: int) -> None:
+    """A client that finds an allowance used up is back at the ceiling soon.
+
+    Few requests had passed, and then none for a minute: that proves no low limit.
+    """
     law = PaceLaw(20)
     for moment in (0.0, 1.0, 3.0, 7.0, 15.0, 30.0, 60.0):
         law.rejected(moment, lambda start, end: sent_before if start < 0 else 0)

@@ -50,9 +50,8 @@ def rate(times: list[float]) -> float:
     ceiling=st.sampled_from([1, 3, 5, 20, 33, 100, 500]),
     seed=st.integers(0, 2**16),
 )
-def test_the_ceiling_holds_in_every_second_and_98_percent_of_it_is_used(
-    ceiling: int, seed: int
-) -> None:
+def test_the_ceiling_holds_and_98_percent_of_it_is_used(ceiling: int, seed: int) -> None:
+    """The ceiling holds in every second, and 98 percent of it is used."""
     # Wake-ups up to 5 ms late, as on a machine with other work.
     chance = random.Random(seed)
     count = max(ceiling * 3, 30)
@@ -73,9 +72,8 @@ def test_a_stalled_event_loop_does_not_make_the_turns_bunch_up(seed: int, stall:
 
 
 @given(seed=st.integers(0, 2**16), longest=st.floats(0.001, 0.4))
-def test_the_second_is_counted_from_when_a_request_really_went_out(
-    seed: int, longest: float
-) -> None:
+def test_the_second_counts_from_when_a_request_went_out(seed: int, longest: float) -> None:
+    """The second is counted from when a request really went out."""
     # The first requests have to connect, the later ones find a connection.
     chance = random.Random(seed)
     delays = iter([chance.uniform(0, longest) for _ in range(15)])
@@ -91,7 +89,8 @@ def test_turns_are_spaced_evenly_from_the_first_on() -> None:
     assert 0.050 <= sum(gaps[1:]) / len(gaps[1:]) <= 0.051
 
 
-def test_a_late_wake_up_now_and_then_brings_no_two_requests_closer_than_the_distance() -> None:
+def test_late_wake_ups_bring_no_requests_too_close() -> None:
+    """A late wake-up now and then brings no two requests closer than the distance."""
     # A limit on the distance forgives nothing; what is lost by 4 ms in 20 requests is afforded.
     for first in range(1, 20):
         wake_ups = count(first)
@@ -138,7 +137,8 @@ def test_distance_counts_from_when_the_first_really_left(ceiling: int) -> None:
     assert run_on_fake_clock(main()) >= 1 / ceiling
 
 
-def test_what_each_request_takes_to_leave_costs_no_pace() -> None:
+def test_time_that_each_request_takes_to_leave_costs_no_pace() -> None:
+    """What each request takes to leave costs no pace."""
     sent = run_on_fake_clock(take(Pacer(20), 200, lambda: 0.001))
     assert rate(sent[20:]) >= 0.98 * 20
 
@@ -153,7 +153,9 @@ def test_an_idle_time_is_not_saved_up_for_a_burst() -> None:
     assert busiest_window(run_on_fake_clock(main())) <= 20
 
 
-def test_without_a_ceiling_every_turn_comes_at_once() -> None:
+def test_turns_without_a_ceiling_come_at_once() -> None:
+    """Without a ceiling every turn comes at once."""
+
     async def main() -> float:
         began = now()
         pacer = Pacer(None)
@@ -164,7 +166,8 @@ def test_without_a_ceiling_every_turn_comes_at_once() -> None:
     assert run_on_fake_clock(main()) == 0
 
 
-def test_a_ceiling_below_one_spaces_requests_by_more_than_a_second() -> None:
+def test_a_ceiling_below_one_spaces_by_more_than_a_second() -> None:
+    """A ceiling below one spaces requests by more than a second."""
     sent = run_on_fake_clock(take(Pacer(0.25), 5))
     gaps = [later - earlier for earlier, later in pairwise(sent)]
     assert all(4.0 <= gap <= 4.1 for gap in gaps)
@@ -247,7 +250,9 @@ def test_two_users_of_one_pacer_share_its_ceiling() -> None:
     assert rate(sent) >= 19.6
 
 
-def test_two_users_of_one_pacer_keep_its_ceiling_when_they_connect_late() -> None:
+def test_two_users_who_connect_late_keep_one_ceiling() -> None:
+    """Two users of one pacer keep its ceiling when they connect late."""
+
     async def main() -> list[float]:
         pacer = Pacer(20)
         delays = iter([0.3, 0.2, 0.25, 0.1, 0.15, 0.3, 0.2])
@@ -267,7 +272,9 @@ def test_a_pacer_works_in_one_event_loop_after_another() -> None:
         assert busiest_window(run_on_fake_clock(take(pacer, 30))) <= 20
 
 
-def test_a_pacer_in_use_on_another_running_loop_is_a_clear_error() -> None:
+def test_a_pacer_in_use_on_another_loop_is_a_clear_error() -> None:
+    """A pacer in use on another running loop is a clear error."""
+
     async def main() -> None:
         pacer = Pacer(20)
         await pacer.acquire()
@@ -299,13 +306,15 @@ async def cool_down(retry_after: float | None, backoff: float = 0.7) -> tuple[fl
     return told, now() - began
 
 
-def test_nobody_gets_a_turn_before_retry_after_has_passed() -> None:
+def test_retry_after_lets_no_turn_pass_before_its_end() -> None:
+    """Nobody gets a turn before Retry-After has passed."""
     told, waited = run_on_fake_clock(cool_down(2.0))
     assert told == pytest.approx(2.0)
     assert 2.0 <= waited <= 2.2
 
 
-def test_without_retry_after_the_backoff_is_the_cooldown() -> None:
+def test_the_backoff_is_the_cooldown_without_retry_after() -> None:
+    """Without Retry-After the backoff is the cooldown."""
     told, waited = run_on_fake_clock(cool_down(None))
     assert told == pytest.approx(0.7)
     assert 0.7 <= waited <= 0.9
@@ -316,7 +325,9 @@ def test_an_absurd_retry_after_is_capped() -> None:
     assert told == 3600
 
 
-def test_a_turn_that_is_waited_for_when_the_429_comes_waits_for_the_cooldown_too() -> None:
+def test_a_turn_waited_for_waits_for_the_cooldown_too() -> None:
+    """A turn that is waited for when the 429 comes waits for the cooldown, too."""
+
     async def main() -> float:
         pacer = Pacer(1)
         first = await pacer.acquire()
@@ -387,7 +398,9 @@ def test_a_429_that_stands_alone_costs_little(answered: int, after: float, expec
     run_on_fake_clock(main())
 
 
-def test_a_second_429_of_the_same_wave_takes_the_short_cooldown_back() -> None:
+def test_a_second_429_of_a_wave_ends_the_short_cooldown() -> None:
+    """A second 429 of the same wave takes the short cooldown back."""
+
     async def main() -> None:
         pacer, turns = await reject_one_of(3, after=0.2, answered=10)
         began = now()
@@ -411,7 +424,9 @@ def test_a_wave_right_after_a_short_cooldown_is_the_second_one() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_429_of_a_request_in_flight_lengthens_the_cooldown_if_it_asks_for_more() -> None:
+def test_a_429_in_flight_may_lengthen_the_cooldown() -> None:
+    """A 429 of a request in flight lengthens the cooldown if it asks for more."""
+
     async def main() -> None:
         pacer = Pacer(20)
         turns = [await pacer.acquire() for _ in range(3)]
@@ -422,7 +437,9 @@ def test_a_429_of_a_request_in_flight_lengthens_the_cooldown_if_it_asks_for_more
     run_on_fake_clock(main())
 
 
-def test_the_pace_falls_and_climbs_back_and_never_above_the_ceiling() -> None:
+def test_the_pace_falls_and_climbs_back_to_the_ceiling() -> None:
+    """The pace falls and climbs back, and never above the ceiling."""
+
     async def main() -> None:
         pacer = Pacer(20)
         assert pacer.pace == 20
@@ -443,7 +460,9 @@ def test_the_pace_falls_and_climbs_back_and_never_above_the_ceiling() -> None:
     run_on_fake_clock(main())
 
 
-def test_each_wave_lowers_the_pace_however_much_the_second_before_it_let_through() -> None:
+def test_each_wave_lowers_the_pace() -> None:
+    """Each wave lowers the pace, however much the second before it let through."""
+
     async def main() -> None:
         pacer = Pacer(20)
         turns = [await pacer.acquire() for _ in range(21)]

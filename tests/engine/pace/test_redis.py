@@ -73,9 +73,8 @@ async def turns(limiter: RedisRateLimiter, count: int, ceiling: float = 50) -> l
         (12, "is none"),
     ],
 )
-def test_a_url_that_is_none_is_told_at_once_and_without_its_password(
-    url: Any, problem: str
-) -> None:
+def test_a_url_that_is_none_is_told_without_its_password(url: Any, problem: str) -> None:
+    """A URL of another kind is refused at once, and its password is not shown."""
     if isinstance(url, str) and "PASSWORD" not in url:
         url = url.replace("://", "://user:PASSWORD@", 1)
     with pytest.raises(ConfigurationError, match=problem) as caught:
@@ -97,7 +96,8 @@ def test_a_url_that_is_none_is_told_at_once_and_without_its_password(
         ),
     ],
 )
-async def test_its_repr_shows_where_it_is_and_not_the_password(url: str, shown: str) -> None:
+async def test_repr_shows_where_redis_is_and_not_the_password(url: str, shown: str) -> None:
+    """The repr shows where Redis is, and not the password."""
     limiter = RedisRateLimiter(url)
     assert repr(limiter) == f"<RedisRateLimiter on {shown}>"
     await limiter.aclose()
@@ -126,7 +126,8 @@ def test_a_client_without_a_ceiling_has_nothing_to_share() -> None:
         RoboflowClient(KEY, requests_per_second=None, limiter=limiter)
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
+def test_missing_redis_is_named_by_its_extra() -> None:
+    """Without the extra the limiter says what to install."""
     code = (
         "import sys; sys.modules['redis'] = None\n"
         "from roboflow_async import ConfigurationError, RedisRateLimiter\n"
@@ -142,9 +143,10 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 
 
 @needs_redis
-async def test_clients_that_share_it_keep_one_ceiling_and_lose_nothing(
+async def test_clients_that_share_redis_keep_one_ceiling(
     server: Server, redis_server: RedisServer, transport: Any
 ) -> None:
+    """Clients that share it keep one ceiling, and lose nothing."""
     server.handler = RollingLimit(20, echo)
 
     async def process(index: int) -> int:
@@ -179,12 +181,13 @@ async def test_turns_come_at_the_ceiling(redis_server: RedisServer) -> None:
 
 
 @needs_redis
-async def test_nothing_of_the_key_is_stored_or_said(
+async def test_the_key_is_neither_stored_nor_said(
     server: Server,
     redis_server: RedisServer,
     make_client: MakeClient,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Nothing of the key is stored or said."""
     seen: list[str] = []
     onlooker: Any = redis.asyncio.Redis.from_url(redis_server.url)
     async with onlooker.monitor() as monitor:
@@ -220,9 +223,11 @@ async def test_nothing_of_the_key_is_stored_or_said(
 
 
 @needs_redis
-async def test_other_keys_and_other_hosts_have_ceilings_of_their_own_unless_named(
+async def test_keys_and_hosts_have_ceilings_of_their_own(
     redis_server: RedisServer,
 ) -> None:
+    """Other keys and other hosts have ceilings of their own, unless these are named."""
+
     async def count(**options: Any) -> int:
         onlooker: Any = redis.asyncio.Redis.from_url(redis_server.url)
         await onlooker.flushall()
@@ -282,9 +287,10 @@ def is_to(connection: Any, server: RedisServer) -> bool:
 
 
 @needs_redis
-def test_a_limiter_of_a_module_serves_one_run_after_another_and_leaves_no_connection(
+def test_a_limiter_of_a_module_serves_one_run_after_another(
     redis_server: RedisServer,
 ) -> None:
+    """A limiter of a module serves one run after another, and leaves no connection."""
     code = (
         "import asyncio\n"
         "from roboflow_async import RedisRateLimiter\n"
@@ -297,9 +303,10 @@ def test_a_limiter_of_a_module_serves_one_run_after_another_and_leaves_no_connec
 
 
 @needs_redis
-async def test_a_server_that_became_a_replica_is_left_for_the_one_behind_its_name(
+async def test_a_server_that_became_a_replica_is_left(
     tmp_path: Path,
 ) -> None:
+    """A server that became a replica is left for the one behind its name."""
     with RedisServer(tmp_path) as old, RedisServer(tmp_path) as new:
         behind = [old.port]
 
@@ -387,9 +394,10 @@ async def test_a_stream_ends_when_redis_stays_away_and_says_so(
 
 
 @needs_redis
-async def test_with_a_share_to_fall_back_on_nobody_waits_for_redis(
+async def test_fallback_share_lets_nobody_wait_for_redis(
     server: Server, redis_server: RedisServer, make_client: MakeClient
 ) -> None:
+    """With a share to fall back on nobody waits for Redis."""
     redis_server.kill()
     async with (
         RedisRateLimiter(redis_server.url, fallback_share=0.5) as limiter,
@@ -423,9 +431,8 @@ async def test_a_server_that_answers_nothing_is_a_server_that_is_gone() -> None:
 
 @needs_redis
 @pytest.mark.parametrize("password", ["", ":WRONG@"])
-async def test_a_wrong_password_is_an_error_at_once_that_does_not_repeat_it(
-    tmp_path: Path, password: str
-) -> None:
+async def test_a_wrong_password_is_an_error_and_not_repeated(tmp_path: Path, password: str) -> None:
+    """A wrong password is an error at once that does not repeat it."""
     with RedisServer(tmp_path, "--requirepass", "RIGHT") as server:
         url = f"redis://{password}127.0.0.1:{server.port}"
         async with RedisRateLimiter(url) as limiter:
@@ -440,9 +447,10 @@ COMMANDS = ("eval", "time", "hmget", "hset", "pexpire")
 
 
 @needs_redis
-async def test_the_commands_that_are_named_are_enough_and_less_is_an_error_at_once(
+async def test_the_commands_that_are_named_are_enough(
     tmp_path: Path,
 ) -> None:
+    """The commands that are named are enough, and less is an error at once."""
     rights = ["on", ">word", "~roboflow-async:*", *(f"+{name}" for name in COMMANDS)]
     with RedisServer(tmp_path) as server:
         async with redis.asyncio.Redis.from_url(server.url) as admin:
@@ -461,9 +469,10 @@ async def test_the_commands_that_are_named_are_enough_and_less_is_an_error_at_on
 
 @needs_redis
 @pytest.mark.parametrize("share", [None, 0.5])
-async def test_an_idle_connection_that_redis_closes_is_made_anew_without_a_word(
+async def test_an_idle_connection_that_redis_closes_is_made_anew(
     redis_server: RedisServer, share: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An idle connection that Redis closes is made anew without a word."""
     async with (
         redis.asyncio.Redis.from_url(redis_server.url) as admin,
         RedisRateLimiter(redis_server.url, fallback_share=share) as limiter,
@@ -476,9 +485,10 @@ async def test_an_idle_connection_that_redis_closes_is_made_anew_without_a_word(
 
 
 @needs_redis
-async def test_a_password_that_was_wrong_is_not_told_again_when_redis_is_gone(
+async def test_a_wrong_password_is_not_told_when_redis_is_gone(
     tmp_path: Path,
 ) -> None:
+    """A password that was wrong is not told again when Redis is gone."""
     with RedisServer(tmp_path, "--requirepass", "RIGHT") as server:
         async with RedisRateLimiter(server.url, fallback_share=0.5) as limiter:
             with pytest.raises(ConfigurationError):
@@ -564,7 +574,8 @@ async def turns_of(limiter: RedisRateLimiter, name: str, count: int) -> list[flo
 
 @needs_redis
 @needs_sentinel
-async def test_behind_a_sentinel_the_master_is_found_and_followed(tmp_path: Path) -> None:
+async def test_the_master_behind_a_sentinel_is_found_and_followed(tmp_path: Path) -> None:
+    """Behind a sentinel the master is found and followed."""
     with RedisServer(tmp_path, "--requirepass", "p", "--masterauth", "p") as master:
         replica = RedisServer(
             tmp_path, "--replicaof", "127.0.0.1", str(master.port),
@@ -602,7 +613,8 @@ async def test_behind_a_sentinel_the_master_is_found_and_followed(tmp_path: Path
 
 
 @needs_redis
-def test_processes_share_one_ceiling_and_one_that_is_killed_leaves_its_share() -> None:
+def test_processes_share_one_ceiling_also_when_one_is_killed() -> None:
+    """Processes share one ceiling, and one that is killed leaves its share."""
     program = Path(__file__).parents[3] / "benchmarks" / "shared_ceiling.py"
     done = subprocess.run(
         [

@@ -75,9 +75,10 @@ async def share(*processes: Any) -> list[float]:
     processes=st.integers(1, 6),
     seed=st.integers(0, 2**16),
 )
-def test_in_no_second_do_all_together_send_more_and_97_percent_is_used(
+def test_the_ceiling_holds_for_all_and_97_percent_is_used(
     ceiling: int, processes: int, seed: int
 ) -> None:
+    """In no second do all together send more, and 97 percent is used."""
     chance = random.Random(seed)
     each = max(ceiling * 6 // processes, 20)
     late = [0, 0, 0, 0.001, 0.005]
@@ -100,7 +101,9 @@ def test_in_no_second_do_all_together_send_more_and_97_percent_is_used(
 
 
 @pytest.mark.parametrize("others", [19, 7, 40])
-def test_of_ceilings_that_differ_the_lowest_holds(others: int) -> None:
+def test_the_lowest_of_ceilings_that_differ_holds(others: int) -> None:
+    """Of ceilings that differ the lowest holds."""
+
     async def main() -> list[float]:
         redis = FakeRedis()
         return await share(take(pacer(redis, 20), 60), take(pacer(redis, others), 60))
@@ -113,9 +116,8 @@ def test_of_ceilings_that_differ_the_lowest_holds(others: int) -> None:
 
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**16), longest=st.floats(0.001, 0.3))
-def test_the_second_is_counted_from_when_requests_of_all_processes_really_went_out(
-    seed: int, longest: float
-) -> None:
+def test_the_second_counts_from_when_requests_went_out(seed: int, longest: float) -> None:
+    """The second is counted from when requests of all processes really went out."""
     chance = random.Random(seed)
 
     async def main() -> list[float]:
@@ -147,7 +149,9 @@ def test_stalled_event_loops_do_not_make_the_turns_bunch_up(seed: int) -> None:
     assert busiest_window(sent) <= 20
 
 
-def test_processes_with_little_to_do_take_nothing_from_those_with_much() -> None:
+def test_processes_with_little_to_do_take_nothing_away() -> None:
+    """Processes with little to do take nothing from those with much."""
+
     async def main() -> tuple[list[float], list[float]]:
         redis = FakeRedis()
         chance = random.Random(1)
@@ -179,7 +183,9 @@ def test_a_process_waits_on_its_own_timer_and_books_in_batches() -> None:
 
 
 @pytest.mark.parametrize(("ceiling", "most"), [(0.2, 1), (4, 1), (5, 2), (20, 2), (100, 10)])
-def test_no_more_is_booked_than_a_killed_process_may_take_along(ceiling: float, most: int) -> None:
+def test_a_process_books_no_more_than_its_death_may_cost(ceiling: float, most: int) -> None:
+    """No more is booked than a killed process may take along."""
+
     async def main() -> None:
         redis = FakeRedis()
         killed = asyncio.create_task(take(pacer(redis, ceiling), 100))
@@ -193,7 +199,9 @@ def test_no_more_is_booked_than_a_killed_process_may_take_along(ceiling: float, 
 
 
 @pytest.mark.parametrize("ceiling", [5, 20, 100])
-def test_after_a_pause_processes_keep_their_distance_from_each_other(ceiling: int) -> None:
+def test_processes_keep_their_distance_after_a_pause(ceiling: int) -> None:
+    """After a pause processes keep their distance from each other."""
+
     async def main() -> list[float]:
         redis = FakeRedis()
         processes = [pacer(redis, ceiling) for _ in range(3)]
@@ -242,7 +250,9 @@ def test_a_far_ledger_costs_no_time() -> None:
     run_on_fake_clock(main())
 
 
-def test_what_a_killed_process_does_not_use_goes_to_the_others_at_once() -> None:
+def test_the_turns_of_a_killed_process_go_to_the_others() -> None:
+    """What a killed process does not use goes to the others at once."""
+
     async def main() -> None:
         redis = FakeRedis()
         victim = asyncio.create_task(take(pacer(redis), 1000))
@@ -302,9 +312,11 @@ def reject(one: Pacer, sent_at: float, retry_after: float | None = None) -> None
 
 
 @pytest.mark.parametrize("retry_after", [None, 5.0])
-def test_a_429_lets_all_processes_pause_and_lowers_the_pace_of_all(
+def test_a_429_lets_all_processes_pause_and_go_slower(
     retry_after: float | None,
 ) -> None:
+    """A 429 lets all processes pause, and lowers the pace of all."""
+
     async def main() -> None:
         redis = FakeRedis()
         rejected, other = pacer(redis), pacer(redis)
@@ -327,7 +339,9 @@ def test_a_429_lets_all_processes_pause_and_lowers_the_pace_of_all(
     run_on_fake_clock(main())
 
 
-def test_after_a_cooldown_the_pace_is_what_a_single_pacer_would_find() -> None:
+def test_the_pace_after_a_cooldown_is_that_of_a_single_pacer() -> None:
+    """After a cooldown the pace is what a single pacer would find."""
+
     async def main() -> None:
         paces: list[list[float]] = []
         for one in (pacer(FakeRedis()), Pacer(20)):
@@ -350,7 +364,9 @@ def test_after_a_cooldown_the_pace_is_what_a_single_pacer_would_find() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_ceiling_that_is_lower_than_told_is_found_by_all_together() -> None:
+def test_a_ceiling_lower_than_told_is_found_by_all_together() -> None:
+    """A ceiling that is lower than told is found by all together."""
+
     async def main() -> None:
         redis = FakeRedis()
         window: list[float] = []
@@ -380,7 +396,9 @@ def test_a_ceiling_that_is_lower_than_told_is_found_by_all_together() -> None:
 # The ledger is gone, or has forgotten
 
 
-def test_calls_wait_for_a_ledger_that_is_lost_and_go_on_when_it_is_back() -> None:
+def test_calls_wait_for_a_lost_ledger_and_go_on() -> None:
+    """Calls wait for a ledger that is lost, and go on when it is back."""
+
     async def main() -> list[float]:
         redis = FakeRedis()
         sending = [asyncio.create_task(take(pacer(redis), 40)) for _ in range(3)]
@@ -412,7 +430,9 @@ def test_a_restart_that_nobody_noticed_lets_no_turns_bunch_up() -> None:
     assert rate(sent) >= 0.9 * 20
 
 
-def test_calls_fail_when_the_ledger_is_lost_for_too_long_and_work_when_it_is_back() -> None:
+def test_calls_fail_when_the_ledger_is_lost_for_too_long() -> None:
+    """Calls fail when the ledger is lost for too long, and work when it is back."""
+
     async def main() -> None:
         redis = FakeRedis()
         one = pacer(redis, unavailable_timeout=2.0)
@@ -434,7 +454,9 @@ def test_calls_fail_when_the_ledger_is_lost_for_too_long_and_work_when_it_is_bac
     run_on_fake_clock(main())
 
 
-def test_with_a_share_to_fall_back_on_a_process_goes_on_alone_and_shares_again() -> None:
+def test_fallback_share_lets_a_process_go_on_alone() -> None:
+    """With a share to fall back on a process goes on alone, and shares again."""
+
     async def main() -> None:
         redis = FakeRedis()
         processes = [pacer(redis, fallback_share=0.25) for _ in range(4)]
@@ -491,7 +513,9 @@ def test_a_clock_that_is_set_stops_nobody_and_lets_nobody_rush(seconds: float) -
     assert busiest_window(sent) <= 26
 
 
-def test_a_ledger_that_does_not_accept_us_is_an_error_and_not_waited_for() -> None:
+def test_a_ledger_that_does_not_accept_us_is_an_error() -> None:
+    """A ledger that does not accept us is an error, and not waited for."""
+
     async def main() -> None:
         redis = FakeRedis()
         redis.refusal = ConfigurationError("Redis does not accept us: check the password.")
@@ -564,7 +588,9 @@ def test_a_ledger_that_becomes_slow_still_gives_turns(seconds: float, waiting: i
 
 
 @pytest.mark.parametrize("how", ["snapshot", "flush", "late first", "reject first"])
-def test_a_ledger_that_forgot_turns_lets_none_bunch_up_whoever_comes_first(how: str) -> None:
+def test_a_ledger_that_forgot_turns_lets_none_bunch_up(how: str) -> None:
+    """A ledger that forgot turns lets none bunch up, whoever comes first."""
+
     async def main() -> list[float]:
         redis = FakeRedis()
         sending = [asyncio.create_task(take(pacer(redis), 40)) for _ in range(6)]
@@ -590,7 +616,9 @@ def test_a_ledger_that_forgot_turns_lets_none_bunch_up_whoever_comes_first(how: 
     assert len(sent) == 240
 
 
-def test_a_429_stops_the_other_clients_of_a_process_too_while_turns_are_being_booked() -> None:
+def test_a_429_stops_other_clients_while_turns_are_booked() -> None:
+    """A 429 stops the other clients of a process, too, while turns are being booked."""
+
     async def main() -> None:
         limiter = limiter_on(FakeRedis(), way=lambda: 0.1)
         one, other = (Pacer(20, limiter=limiter.ceiling("api", 20)) for _ in range(2))
@@ -640,7 +668,9 @@ def test_a_bug_in_a_booking_is_an_outage_and_not_the_end() -> None:
     run_on_fake_clock(main())
 
 
-def test_the_room_for_first_requests_is_left_also_where_one_went_out_late() -> None:
+def test_the_room_for_first_requests_is_left_to_a_late_one() -> None:
+    """The room for first requests is left also where one went out late."""
+
     async def main() -> list[float]:
         redis = FakeRedis()
         one = pacer(redis)
@@ -652,7 +682,9 @@ def test_the_room_for_first_requests_is_left_also_where_one_went_out_late() -> N
     assert all(sent[index + 20] - sent[index] >= 1.055 for index in range(5))
 
 
-def test_one_wave_of_429s_is_one_wave_also_for_a_ledger_that_is_slow() -> None:
+def test_one_wave_of_429s_is_one_for_a_slow_ledger_too() -> None:
+    """One wave of 429s is one wave also for a ledger that is slow."""
+
     async def main() -> float:
         redis = FakeRedis()
         one = pacer(redis, way=lambda: 0.15)
@@ -684,7 +716,9 @@ def test_a_429_just_before_the_end_is_told_to_the_others() -> None:
     run_on_fake_clock(main())
 
 
-def test_a_ledger_that_refuses_while_alone_is_asked_now_and_then() -> None:
+def test_a_ledger_that_refuses_is_asked_now_and_then() -> None:
+    """A ledger that refuses while a process is alone is asked now and then."""
+
     async def main() -> None:
         redis = FakeRedis()
         redis.is_down = True
@@ -719,7 +753,9 @@ def test_every_ceiling_works(ceiling: float) -> None:
 # Where it stands
 
 
-def test_what_it_stores_goes_away_by_itself() -> None:
+def test_a_ledgers_fields_go_away_by_themselves() -> None:
+    """What a ledger stores goes away by itself."""
+
     async def main() -> None:
         redis = FakeRedis()
         await take(pacer(redis), 50)
@@ -731,7 +767,9 @@ def test_what_it_stores_goes_away_by_itself() -> None:
     run_on_fake_clock(main())
 
 
-def test_it_is_every_kind_of_limiter_that_it_should_be() -> None:
+def test_a_redis_limiter_fits_every_protocol_of_limiters() -> None:
+    """A Redis limiter is every kind of limiter that it should be."""
+
     async def main() -> None:
         limiter = limiter_on(FakeRedis(), name="ours")
         assert isinstance(limiter, RateLimiter)
@@ -754,7 +792,8 @@ def test_a_limiter_without_a_name_or_a_client_knows_no_ceiling() -> None:
     run_on_fake_clock(main())
 
 
-def test_it_works_in_one_event_loop_after_another_and_not_in_two_at_once() -> None:
+def test_a_shared_ceiling_works_in_one_loop_after_another() -> None:
+    """A shared ceiling works in one event loop after another, and not in two at once."""
     redis = FakeRedis()
     ceiling = limiter_on(redis).ceiling("api", 20)
     for _ in range(2):
