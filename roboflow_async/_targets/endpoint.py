@@ -49,8 +49,8 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         unknown = fields.keys() - endpoint.request.model_fields.keys()
         if unknown:
             raise ConfigurationError(
-                f"{', '.join(sorted(unknown))}: {endpoint.request.__name__} has no such field, "
-                f"only {', '.join(endpoint.request.model_fields)}."
+                f"{', '.join(sorted(unknown))}: {endpoint.request.__name__} has no such field: "
+                f"it has {', '.join(endpoint.request.model_fields)}."
             )
         self._endpoint = endpoint
         self._fields = dict(fields)

@@ -206,7 +206,7 @@ class Model(Target[Output]):
             raise ConfigurationError(
                 f"the server does not say what the model {self._id!r} does (it has no registry "
                 "of models), and only POST /{project}/{version} works without that, which takes "
-                "an id of two parts and fewer options. Give task=."
+                "an id of two parts and fewer options: give task=."
             )
         return by_path
 

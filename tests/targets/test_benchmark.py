@@ -263,7 +263,7 @@ def test_a_wrong_concurrency_is_refused_before_anything_is_sent(
     ("arguments", "says"),
     [
         (["--model_id", "a/1", "--rps", "fast"], "--rps"),
-        (["--model_id", "a/1", "--rps", "5,0"], "--rps=0.0 does not do"),
+        (["--model_id", "a/1", "--rps", "5,0"], "--rps=0.0 is out of range"),
         (["--model_id", "a/1", "--concurrency", "2", "--rps", "5"], "--concurrency '2'"),
         (["--model_id", "a/1", "--concurrency", "2", "--clients", "4"], "--concurrency '2'"),
         (["--model_id", "a/1", "--plot", "a.gif"], ".png, .svg or .html"),
