@@ -57,8 +57,7 @@ class KeyPlacement:
         return text
 
     def digest(self) -> str:
-        """A hash that tells keys apart. For this process only: it would help to guess a short
-        key."""
+        """A hash that tells keys apart in this process. It must not leave it."""
         key = (self.api_key or "").encode()
         return hashlib.blake2b(key, digest_size=16, person=b"roboflow_async").hexdigest()
 

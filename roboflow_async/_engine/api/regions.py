@@ -135,8 +135,7 @@ def _environment() -> Environment:
 
 
 def _api_base_url() -> str | None:
-    """API_BASE_URL, if it is Roboflow's. Other software has one, too, which must not get the
-    key."""
+    """API_BASE_URL, if it is Roboflow's. Another software's must not get the key."""
     given = os.environ.get("API_BASE_URL", "")
     try:
         host = httpx.URL(given).host

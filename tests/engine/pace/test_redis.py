@@ -376,7 +376,7 @@ async def test_a_stream_ends_when_redis_stays_away_and_says_so(
         workflow = client.workflow("ws", "wf")
         await workflow.run(picture(0))
         redis_server.kill()
-        with pytest.raises(RateLimiterUnavailableError, match=r"\(ConnectionError\): mend it"):
+        with pytest.raises(RateLimiterUnavailableError, match=r"\(ConnectionError\): repair it"):
             async for _ in workflow.stream(map(picture, range(1000))):
                 pass
         with pytest.raises(RateLimiterUnavailableError):
