@@ -61,7 +61,7 @@ async def turns(limiter: RedisRateLimiter, count: int, ceiling: float = 50) -> l
         ("http://localhost", "is none"),
         ("redis+carrier-pigeon://localhost", "scheme"),
         ("redis://localhost:notaport", "is none"),
-        ("redis+cluster://", "names no host"),
+        ("redis+cluster://", "has no host"),
         ("redis+cluster://localhost:99999999", "is none"),
         ("redis+sentinel://localhost:26379", "no service"),
         ("redis+sentinel://localhost:26379/", "no service"),
