@@ -101,7 +101,7 @@ def test_serve_takes_it_too(key_file: Path) -> None:
 
 
 def test_two_ways_at_once_are_refused(key_file: Path, command_line: CommandLine) -> None:
-    with pytest.raises(ConfigurationError, match="give one of"):
+    with pytest.raises(ConfigurationError, match="not both"):
         read_key(KEY, str(key_file))
     done = command_line.run(
         "run", "-", "--model", "a/1", "--api-key-file", "-", cwd=key_file.parent, env=ENVIRONMENT,

@@ -226,7 +226,7 @@ def test_where_throughput_rises_to_the_end_the_knee_may_lie_higher(
         "--benchmark_requests", "8", "--warm_up_requests", "0", "--api-key", "any",
     )  # fmt: skip
     assert "The knee is at 4 at once" in done.stderr
-    assert "It may lie higher" in done.stderr
+    assert "It may be higher" in done.stderr
 
 
 def test_where_nothing_succeeds_there_is_no_knee(command: Command) -> None:
