@@ -1,4 +1,4 @@
-"""An asyncio-native client for Roboflow inference: at the API's rate, losing nothing."""
+"""An asyncio-native client for Roboflow inference, at the API's rate and without lost images."""
 
 from roboflow_async._client.client import RoboflowClient
 from roboflow_async._engine.calls.stats import Stats

@@ -4,14 +4,14 @@ RoboflowError
 ├── ConfigurationError            a bad argument or environment; nothing was sent
 ├── ImageError                    an input that is missing, unreadable, not an image or too large
 ├── QueueTimeoutError             waited longer than `queue_timeout` for a turn, or would have to
-│   └── QueueFullError            as many calls as `max_waiting` wait already
+│   └── QueueFullError            `max_waiting` calls wait already
 ├── RateLimiterUnavailableError   the shared `limiter` cannot be reached
 └── APIError                      something was sent
     ├── APIConnectionError        no connection, a reset, or closed before a whole response
     │   └── ClientClosedError     the client itself was closed
     ├── APITimeoutError           no complete response within `timeout`
-    ├── ResponseError             answered, but not with what was asked for
-    └── APIStatusError            answered with an HTTP status of 300 or more
+    ├── ResponseError             a response, but not what was asked for
+    └── APIStatusError            a response with an HTTP status of 300 or more
         ├── BadRequestError       400, 422
         ├── AuthenticationError   401, 403
         ├── UsageLimitError       402, 423
@@ -20,8 +20,8 @@ RoboflowError
         ├── RateLimitError        429
         └── ServerError           500 to 599
 
-None of them ever holds the API key, nor a control character: whatever they are made of, their text
-may go to a terminal or a log as it is.
+No error ever holds the API key or a control character, so its text is safe to print to a terminal
+or a log.
 """
 
 import re
@@ -55,10 +55,11 @@ __all__ = [
 ]
 
 
-# What ends a line, or moves within one: a word before it and a word after it stay two words.
+# Characters that end a line or move the cursor. A space replaces them, so that words stay apart.
 _SPACES: Final = re.compile("[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
-# Unicode's categories Cc (ESC, BEL, and the C1 that terminals obey in UTF-8, too), Cf (what turns
-# the direction of text, and what is not seen at all) and Cs (which no UTF-8 holds).
+# Unicode's categories Cc (ESC, BEL, and the C1 controls, which terminals obey in UTF-8, too), Cf
+# (marks that change the direction of text, and invisible ones) and Cs (surrogates, which UTF-8
+# cannot hold).
 _CONTROLS: Final = re.compile(
     "[\0-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff0-\ufffb\U000110bd\U000110cd"
@@ -67,7 +68,7 @@ _CONTROLS: Final = re.compile(
 
 
 def plain_text(text: str) -> str:
-    """The text without its control characters; what ends a line becomes a space."""
+    """The text without its control characters; line ends become spaces."""
     if text.isprintable():  # nearly always
         return text
     return _CONTROLS.sub("", _SPACES.sub(" ", text))
@@ -87,7 +88,7 @@ class RoboflowError(Exception):
         self.message = message
 
     def reword(self, message: str) -> None:
-        """Let it say something else from now on."""
+        """Replace the message."""
         self.message = plain_text(message)
         self.args = (self.message, *self.args[1:])
 
@@ -128,7 +129,7 @@ class QueueTimeoutError(RoboflowError):
 
 
 class QueueFullError(QueueTimeoutError):
-    """As many calls as `max_waiting` wait for their turn already. Nothing was sent for this one."""
+    """`max_waiting` calls wait for their turn already. Nothing was sent for this one."""
 
 
 class RateLimiterUnavailableError(RoboflowError):
@@ -136,7 +137,7 @@ class RateLimiterUnavailableError(RoboflowError):
 
 
 class APIError(RoboflowError):
-    """A call whose request was sent, and which failed.
+    """A call that failed after its request was sent.
 
     Attributes:
         attempts: HTTP requests that were sent for this call; each is metered by the API.
@@ -155,12 +156,13 @@ class APIConnectionError(APIError):
     """No connection, a reset, or a connection that was closed before a whole response.
 
     Attributes:
-        fault: why: "network": what another attempt may mend; "certificate": the server's is not
-            trusted; "proxy_authentication": the proxy asks for a login (407); "host_name": nobody
-            knows the host; "outage": the API has failed for so long that nothing more is sent.
+        fault: the reason. "network": another attempt may succeed; "certificate": the server's
+            certificate is not trusted; "proxy_authentication": the proxy asks for a login (407);
+            "host_name": the host's name is unknown; "outage": the API has failed for some time, and
+            nothing is sent until it is back.
         retry_after: seconds after which another call makes sense, or None.
-        was_kept_alive: whether it befell a connection that an earlier request had used, and
-            before any response: servers close those when they like.
+        was_kept_alive: whether an earlier request had used the connection, and it failed before any
+            response: servers may close idle connections at any time.
     """
 
     def __init__(
@@ -181,8 +183,8 @@ class APIConnectionError(APIError):
 class ClientClosedError(APIConnectionError, ConfigurationError):
     """The client was closed: make a new one, and keep it open while it is used.
 
-    One error for a call that is made afterwards, one that waits, and one that is in flight. It is
-    both of its bases, so that whoever catches either of them has it, too.
+    The same error for calls that are made later, that wait, and that are in flight. Code that
+    catches either of its base classes catches it, too.
     """
 
     def __init__(self, message: str = "", *, attempts: int = 0) -> None:
@@ -197,7 +199,7 @@ class APITimeoutError(APIError):
 
 
 class ResponseError(APIError):
-    """The API answered, but not with what was asked for: not JSON, too large, the wrong shape.
+    """The response is not what was asked for: not JSON, too large, or of the wrong shape.
 
     Attributes:
         status_code: the HTTP status of that response.
@@ -221,7 +223,7 @@ class ResponseError(APIError):
 
 
 class APIStatusError(APIError):
-    """The API answered with an HTTP status of 300 or more.
+    """The response has an HTTP status of 300 or more.
 
     Attributes:
         status_code: the HTTP status.

@@ -1,1 +1,1 @@
-"""The client, and what it is composed of."""
+"""The client and its parts."""

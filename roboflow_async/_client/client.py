@@ -1,4 +1,4 @@
-"""`RoboflowClient`: what can be run, and the parts that it is composed of."""
+"""`RoboflowClient`: what it can run, and the parts that it is made of."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
@@ -68,7 +68,7 @@ Part = TypeVar("Part")
 def _by(
     part: str, method: Callable[Concatenate[Part, P], Awaitable[Output]]
 ) -> Callable[Concatenate["RoboflowClient", P], Awaitable[Output]]:
-    """A method of the client that a part of it does: the same arguments, types and docstring."""
+    """A method of the client that one of its parts provides, with its signature and docstring."""
 
     @wraps(method)
     async def call(self: "RoboflowClient", *args: P.args, **kwargs: P.kwargs) -> Output:
@@ -78,7 +78,7 @@ def _by(
 
 
 class RoboflowClient:
-    """Runs Workflows on images through the Roboflow API, at exactly the rate that it allows.
+    """Runs Workflows and models on images through the Roboflow API, at exactly the allowed rate.
 
     Use it as `async with RoboflowClient(...) as client:`, or call `await client.aclose()`. It may
     be made anywhere, also at the top of a module; one client serves one event loop at a time.
@@ -89,44 +89,45 @@ class RoboflowClient:
         api_url: the API's base URL: the Serverless API's, a Dedicated Deployment's, or that of a
             self-hosted Inference Server. Default: ROBOFLOW_API_URL, else the Serverless API in
             ROBOFLOW_REGION (`us` or `eu`) and ROBOFLOW_ENVIRONMENT (`prod` or `staging`).
-        requests_per_second: the ceiling; None: unpaced, for a server without a rate limit.
-        max_concurrency: requests in flight at most. Default: enough for the ceiling at 1.5 s of
-            latency, 32 to 256.
-        timeout: seconds for one attempt in all: connect, send, wait and read. Waiting for a slot
-            or a turn is not part of it.
-        retry: when a failed attempt is made again.
-        queue_timeout: seconds that a single call may wait for its turn before it fails with
-            `QueueTimeoutError`, which it does at once where so much time is needed for those
-            before it; None: as long as it takes. Streams are not bound by it.
-        max_waiting: single calls that may wait; one more fails at once with `QueueFullError`.
-            None: any number. Streams are not bound by it.
-        limiter: shares one ceiling between clients: a `Pacer`; between processes and hosts: a
-            `RedisRateLimiter`; or anything with an `acquire` like theirs.
+        requests_per_second: the rate limit, for all requests together; None: no limit, for a server
+            without one.
+        max_concurrency: requests in flight at most. Default: enough for `requests_per_second` at a
+            latency of 1.5 s, between 32 and 256.
+        timeout: seconds for one whole attempt: connect, send, wait and read. The wait for a slot or
+            a turn does not count.
+        retry: when a failed attempt is repeated.
+        queue_timeout: seconds that a single call may wait for its turn; then it fails with
+            `QueueTimeoutError`. It fails at once if the calls before it already need longer than
+            that. None: it waits as long as it takes. Does not apply to streams.
+        max_waiting: single calls that may wait; one more fails at once with `QueueFullError`. None:
+            any number. Does not apply to streams.
+        limiter: shares one rate limit: a `Pacer` between clients, a `RedisRateLimiter` between
+            processes and hosts, or any object with an `acquire` method like theirs.
         http_client: an `httpx.AsyncClient`, or an `httpx2.AsyncClient`, that sends everything
             (for its proxies, TLS settings, hooks). It is not closed with this client.
-        transport: what sends: "httpx", or "aiohttp" (extra `aiohttp`), which takes less CPU.
-            Not asked when there is an `http_client`.
+        transport: what sends: "httpx", or "aiohttp" (extra `aiohttp`), which takes less CPU. Not
+            used when there is an `http_client`.
         api_key_transport: where the key goes: "header" (`Authorization: Bearer`), "body",
             "query", or "auto": the header, but the query for the hosts that read only that.
         allow_paths: False refuses every `str` and `Path` that would be read as a file.
-        allow_urls: False refuses every URL; "public" those whose host is a private, local or
+        allow_urls: False refuses every URL; "public" refuses URLs whose host is a private, local or
             reserved address in any notation, or a name of such a network (names are not resolved).
-            Either holds for URLs in a Workflow's parameters, too: to the server, they may be
-            images.
+            Both settings apply to URLs in a Workflow's parameters, too, because the server may use
+            those as images.
         trust_env: whether proxies and certificates are taken from the environment
             (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR).
         max_response_bytes: bytes; a larger response is a `ResponseError`.
         max_image_bytes: bytes; a larger image file is an `ImageError`. Default: 20 MiB, the
             hosted API's limit.
-        max_image_pixels: pixels; a file with more that `max_side` would have to decode is an
-            `ImageError`. Decoding takes up to 4 bytes for each, in some formats a multiple; one
-            large picture is decoded at a time.
-        adaptive_concurrency: whether the number of requests in flight follows what the server can
-            do, below `max_concurrency`: a slow one is kept busy and not drowned. False: always
-            up to `max_concurrency`.
-        platform_url: the platform API's base URL, for operations on the workspace, which gets
-            the key. Default: RF_API_BASE_URL, else that of the region of `api_url`. Where `api_url`
-            is a server of your own there is none, unless it is named in one of these ways.
+        max_image_pixels: pixels; if `max_side` has to decode a file with more than this, that is an
+            `ImageError`. Decoding takes up to 4 bytes for each pixel, in some formats several times
+            that; large pictures are decoded one at a time.
+        adaptive_concurrency: whether the number of requests in flight adapts to the server, up to
+            `max_concurrency`: a slow server is kept busy but not flooded. False: always up to
+            `max_concurrency`.
+        platform_url: base URL of the platform API, for operations on the workspace; the key is sent
+            there. Default: RF_API_BASE_URL, else the URL for the region of `api_url`. If `api_url`
+            is your own server there is no default, so give one of the two.
 
     Raises:
         ConfigurationError: an argument or an environment variable is wrong.
@@ -156,7 +157,7 @@ class RoboflowClient:
         platform_url: str | None = None,
         adaptive_concurrency: bool = True,
     ) -> None:
-        # Each argument is named above, in `Settings`, and nowhere else.
+        # Arguments are listed in the docstring above and in `Settings`, and nowhere else.
         options = {name: value for name, value in locals().items() if name != "self"}
         try:
             engine, self._workspace = _parts_that_may_fail(cast("ClientOptions", options))
@@ -171,7 +172,7 @@ class RoboflowClient:
         self._inference_sdk = InferenceSDKCalls(self._context)
 
     def __repr__(self) -> str:
-        # Whoever looks into a constructor that has failed finds one without an engine.
+        # A debugger may look at a client whose constructor failed; it has no engine.
         is_made = hasattr(self, "_engine")
         return f"<RoboflowClient {f'for {self.api_url}' if is_made else 'that is not made'}>"
 
@@ -267,18 +268,19 @@ class RoboflowClient:
             specification: an inline Workflow, instead of the two names.
             image_input: what the Workflow calls its image.
             parameters: its other inputs, the same for every call.
-            workflow_version_id: a certain version; default: the latest.
+            workflow_version_id: the version to run; default: the latest.
             excluded_fields: outputs that the server leaves out.
-            use_cache: False: the server fetches the definition anew for every request.
-            disable_sinks: True: no notification is sent and nothing is uploaded.
-            output_type: a pydantic model of the outputs, which then are instances of it.
-            max_side: pixels; a larger image is made smaller before it is sent, until its longer
-                side has this many. Coordinates come back in those of the original (extra `images`).
-            priority: "interactive" calls go before those in "bulk", which still get every tenth
-                turn. Default: `run` is interactive, `stream` and `warm_up` are in bulk.
+            use_cache: False makes the server fetch the definition again for every request.
+            disable_sinks: True turns off the Workflow's notifications and uploads.
+            output_type: a pydantic model; each output is then an instance of it.
+            max_side: pixels; an image whose longer side has more is made smaller before it is sent.
+                Coordinates in the output are still those of the original (extra `images`).
+            priority: "interactive" calls go before "bulk" calls, which still get every tenth turn.
+                Default: "interactive" for `run`, "bulk" for `stream` and `warm_up`.
 
         Raises:
-            ConfigurationError: neither or both of the names and `specification`, or a bad value.
+            ConfigurationError: neither or both of the two names and `specification` were given, or
+                a value is wrong.
             ImageError: a parameter holds a URL that the client does not pass on.
         """
         options = WorkflowOptions.checked(
@@ -382,22 +384,23 @@ class RoboflowClient:
         priority: Priority | None = None,
         **options: Unpack[ModelOptions],
     ) -> Model[Any]:
-        """A trained model to run, without a Workflow around it. Nothing is sent yet.
+        """A trained model to run without a Workflow. Nothing is sent yet.
 
         Args:
             model_id: "project/version", or an alias of a public model such as "rfdetr-base".
-            task: what it does; default: what the server says, asked once for each model, or what
-                the answers look like.
-            route: "path" (`POST /{project}/{version}`, which the Serverless API has for all
-                models) or "task" (`POST /infer/object_detection` and so on). Default: "path" on
-                the APIs that Roboflow runs for everybody, and on servers that do not tell what a
-                model does, where it can say what is asked for; else "task".
-            max_side: pixels, as for `workflow`.
-            priority: as for `workflow`.
-            **options: how the model is to work: see `ModelOptions`.
+            task: what the model does, such as "object-detection". Default: the server is asked once
+                for each model; if it cannot tell, the form of the responses decides.
+            route: "path" (`POST /{project}/{version}`, which the Serverless API has for all models)
+                or "task" (`POST /infer/object_detection` and so on). Default: "path" on Roboflow's
+                shared APIs, and on servers that do not say what a model does, as long as the
+                options fit into it; else "task".
+            max_side: pixels; an image whose longer side has more is made smaller before it is sent.
+            priority: "interactive" calls go before "bulk" calls. Default: "interactive" for `run`,
+                "bulk" for `stream` and `warm_up`.
+            **options: settings of the model, such as `confidence`: see `ModelOptions`.
 
         Raises:
-            ConfigurationError: the id or an option does not do.
+            ConfigurationError: the id or an option is wrong.
         """
         return Model(
             self._context,
@@ -420,11 +423,12 @@ class RoboflowClient:
 
         Args:
             endpoint: one of `roboflow_async.endpoints`, such as `endpoints.CLIP_EMBED_IMAGE`.
-            priority: as for `workflow`.
-            **fields: of its request, the same for every call.
+            priority: "interactive" calls go before "bulk" calls. Default: "interactive" for `run`,
+                "bulk" for `stream` and `warm_up`.
+            **fields: fields of its request that are the same for every call.
 
         Raises:
-            ConfigurationError: the request has no such field.
+            ConfigurationError: the request has no field with one of these names.
         """
         return EndpointTarget(self._context, endpoint, fields, priority=priority)
 
@@ -457,6 +461,6 @@ class RoboflowClient:
 
 
 def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOperations]:
-    """Apart from the constructor, whose variables an error tracker would send home."""
+    """Outside of the constructor, whose variables an error tracker would record."""
     settings = Settings.resolve(options)
     return Engine(settings), WorkspaceOperations(settings)

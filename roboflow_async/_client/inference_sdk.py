@@ -1,4 +1,4 @@
-"""The calls that `inference_sdk` has, too: the same names, arguments and results."""
+"""Methods with the names, arguments and results of `inference_sdk`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
@@ -29,14 +29,15 @@ class InferenceSDKCalls:
 
         Args:
             inference_input: an image, or a list of them.
-            model_id: as for `model`.
-            **options: likewise.
+            model_id: "project/version", or an alias of a public model such as "rfdetr-base".
+            **options: settings of the model, such as `confidence`: see `ModelOptions`.
 
         Returns:
             The prediction as JSON; a list of them for a list.
 
         Raises:
-            RoboflowError: as `Model.run`; of a list, the first one's.
+            RoboflowError: the call failed, see `Model.run`; for a list, the error of the first
+                image that failed.
         """
         return await infer(self._context, inference_input, model_id, options)
 
@@ -56,22 +57,22 @@ class InferenceSDKCalls:
         """Run a Workflow once, as `inference_sdk.InferenceHTTPClient.run_workflow` does.
 
         Args:
-            workspace_name: as for `workflow`, and so are the others that are not explained here.
-            workflow_id: likewise.
-            specification: likewise.
+            workspace_name: the workspace, as in the app's URL.
+            workflow_id: the Workflow, as in the app's URL.
+            specification: an inline Workflow, instead of the two names.
             images: images by input name; a list of them is a batch.
-            parameters: likewise.
-            excluded_fields: likewise.
-            use_cache: likewise.
+            parameters: its other inputs.
+            excluded_fields: outputs that the server leaves out.
+            use_cache: False makes the server fetch the definition again.
             enable_profiling: True: the server records a trace.
-            workflow_version_id: likewise.
-            disable_sinks: likewise.
+            workflow_version_id: the version to run; default: the latest.
+            disable_sinks: True turns off the Workflow's notifications and uploads.
 
         Returns:
             One dict of outputs for each image of the batch.
 
         Raises:
-            RoboflowError: as `Workflow.run`.
+            RoboflowError: the call failed, see `Workflow.run`.
         """
         options = WorkflowOptions.checked(
             workspace_name,

@@ -1,7 +1,7 @@
 """Inference pipelines: videos that a self-hosted server processes by itself.
 
 The requests are those of `inference_sdk` 1.8.3; a server has these endpoints when its stream
-manager is on. What they answer is passed on as JSON.
+manager is on. Their responses are returned as JSON.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class PipelineOperations:
     """Steers video pipelines on a server: part of `RoboflowClient`.
 
     Args:
-        context: sends what is asked, and checks parameters.
+        context: sends the requests, and checks parameters.
     """
 
     def __init__(self, context: TargetContext) -> None:
@@ -47,27 +47,27 @@ class PipelineOperations:
         workflows_thread_pool_workers: int = 4,
         cancel_thread_pool_tasks_on_exit: bool = True,
     ) -> JSONObject:
-        """Have a server run a Workflow on videos, by itself. Sent once: it is never retried.
+        """Let a server run a Workflow on videos by itself. Sent once and never retried.
 
         Args:
             video_reference: a video's path on the server, its URL, a camera's number, or a list.
-            workspace_name: as for `workflow`.
-            workflow_id: likewise.
-            specification: likewise.
-            image_input: likewise.
-            parameters: likewise.
+            workspace_name: the workspace, as in the app's URL.
+            workflow_id: the Workflow, as in the app's URL.
+            specification: an inline Workflow, instead of the two names.
+            image_input: what the Workflow calls its image.
+            parameters: the Workflow's other inputs.
             max_fps: frames per second at most.
             results_buffer_size: results that the server keeps until they are consumed.
             source_buffer_filling_strategy: what happens to frames that come too fast.
             source_buffer_consumption_strategy: "EAGER" or "LAZY".
-            video_source_properties: of a camera.
+            video_source_properties: settings of a camera, such as its resolution.
             batch_collection_timeout: seconds to wait for a frame of each video.
             video_metadata_input_name: what the Workflow calls the frame's metadata.
-            workflows_thread_pool_workers: of the server.
-            cancel_thread_pool_tasks_on_exit: of the server.
+            workflows_thread_pool_workers: threads that the server uses for the Workflow's steps.
+            cancel_thread_pool_tasks_on_exit: whether the server drops waiting steps at the end.
 
         Returns:
-            What the server says; `context.pipeline_id` names the pipeline.
+            The server's response; the pipeline's id is in `context.pipeline_id`.
         """
         workflow = WorkflowOptions(
             workspace_name=workspace_name, workflow_id=workflow_id, specification=specification
@@ -106,15 +106,15 @@ class PipelineOperations:
         return await self._pipeline("list", {}, "GET")
 
     async def pipeline_status(self, pipeline_id: str) -> JSONObject:
-        """How a pipeline is doing."""
+        """The state of a pipeline."""
         return await self._pipeline(_of(pipeline_id, "status"), {}, "GET")
 
     async def pause_pipeline(self, pipeline_id: str) -> JSONObject:
-        """Let a pipeline rest."""
+        """Pause a pipeline."""
         return await self._pipeline(_of(pipeline_id, "pause"), {})
 
     async def resume_pipeline(self, pipeline_id: str) -> JSONObject:
-        """Let a paused pipeline go on."""
+        """Resume a paused pipeline."""
         return await self._pipeline(_of(pipeline_id, "resume"), {})
 
     async def terminate_pipeline(self, pipeline_id: str) -> JSONObject:
@@ -124,7 +124,7 @@ class PipelineOperations:
     async def consume_pipeline(
         self, pipeline_id: str, excluded_fields: Sequence[str] = ()
     ) -> JSONObject:
-        """Take the next results of a pipeline. Sent once: a retry would skip what got lost.
+        """Take the next results of a pipeline. Sent once, because a retry would skip lost results.
 
         Args:
             pipeline_id: which pipeline.
@@ -159,5 +159,5 @@ def _of(pipeline_id: str, operation: str) -> str:
 def _parse(response: Response) -> JSONObject:
     body: object = parse_json(response)
     if not is_object(body):
-        raise unexpected(response, "it is no object")
+        raise unexpected(response, "it is not a JSON object")
     return body

@@ -1,4 +1,4 @@
-"""Operations on a server: what it is, which models it has, what a Workflow takes."""
+"""Operations on a server: its version, its models, and what a Workflow takes."""
 
 from typing import Any, Final
 
@@ -33,10 +33,10 @@ _BLOCKS: Final = pydantic.TypeAdapter(WorkflowBlocks)
 class ServerOperations:
     """Asks a server about itself: part of `RoboflowClient`.
 
-    Each call is paced and retried like all others, and raises `APIError` as they do.
+    Each call is paced and retried like any other, and raises the same errors (`APIError`).
 
     Args:
-        engine: sends the questions.
+        engine: sends the requests.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -49,7 +49,7 @@ class ServerOperations:
         )
 
     async def healthy(self) -> bool:
-        """Whether the server answers at all. Asked once, without a retry."""
+        """Whether the server responds at all. Asked once, without a retry."""
         return await self._responds("/healthz")
 
     async def ready(self) -> bool:
@@ -63,17 +63,17 @@ class ServerOperations:
         )
 
     async def load_model(self, model_id: str) -> RegisteredModels:
-        """Have a model loaded; returns all that are."""
+        """Load a model; returns all loaded models."""
         fields = {"model_id": _checked_id(model_id)}
         return await self._engine.call(self._json("/model/add", fields), parse_registry)
 
     async def unload_model(self, model_id: str) -> RegisteredModels:
-        """Have a model unloaded; returns those that still are loaded."""
+        """Unload a model; returns the models that are still loaded."""
         fields = {"model_id": _checked_id(model_id)}
         return await self._engine.call(self._json("/model/remove", fields), parse_registry)
 
     async def unload_all_models(self) -> RegisteredModels:
-        """Have all models unloaded."""
+        """Unload all models."""
         return await self._engine.call(self._json("/model/clear", {}), parse_registry)
 
     async def describe_workflow(
@@ -85,7 +85,7 @@ class ServerOperations:
         workflow_version_id: str | None = None,
         use_cache: bool = True,
     ) -> WorkflowInterface:
-        """What a Workflow takes and gives; arguments as for `workflow`."""
+        """The inputs and outputs of a Workflow. The arguments are those of `client.workflow`."""
         options = WorkflowOptions(
             workspace_name=workspace_name,
             workflow_id=workflow_id,
@@ -119,7 +119,7 @@ class ServerOperations:
         return json_request(path, fields, self._engine.key, "the request's fields")
 
     async def info_with_headers(self) -> tuple[ServerInfo, Headers]:
-        """As `server_info`, with the headers of the response: they tell the server's clock."""
+        """`server_info` with the headers of the response, which show the server's clock."""
         parse = parser_of(_INFO, "server info")
         request = get_request("/info", self._engine.key)
         return await self._engine.call(
@@ -137,6 +137,6 @@ class ServerOperations:
 def _checked_id(model_id: object) -> str:
     if not isinstance(model_id, str) or not model_id:
         raise ConfigurationError(
-            f"model_id={model_id!r:.80} does not do: give 'project/version', or an alias."
+            f"model_id={model_id!r:.80} is not valid: give 'project/version', or an alias."
         )
     return resolve_alias(model_id)

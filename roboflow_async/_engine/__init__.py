@@ -1,1 +1,1 @@
-"""The way of one call: paced, retried, sent. It knows nothing of Workflows or models."""
+"""How one call is paced, retried and sent. It knows nothing about Workflows or models."""

@@ -1,4 +1,4 @@
-"""What asyncio lacks: binding to one event loop, closing with it, cancellation that anyio sees."""
+"""Additions to asyncio: bind to one event loop, close with it, and cancel as anyio does."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -13,17 +13,17 @@ __all__ = ["BoundToLoop", "as_child", "close_with_loop"]
 
 
 class BoundToLoop:
-    """The event loop that something is used on: one at a time, another after the last has closed.
+    """Binds an object to one event loop at a time; another loop may follow once that one is closed.
 
-    Timers, locks and connections belong to the loop that they were made on. Ask `check` before
-    each use, and make them anew when it says so.
+    Timers, locks and connections belong to the loop that they were made on. Call `check` before
+    each use, and make new ones when it returns True.
 
     Args:
-        what: the thing, as the error names it: "this client".
-        advice: what to do where two loops need it, as the error gives it; without a full stop.
+        what: the object's name in the error, such as "this client".
+        advice: what the error tells a user to do whose two loops need it; without a full stop.
 
     Attributes:
-        loop: the loop that it was used on last, which may be closed; None before the first use.
+        loop: the loop that used it last, which may be closed; None before the first use.
     """
 
     __slots__ = ("_advice", "_what", "loop")
@@ -34,10 +34,10 @@ class BoundToLoop:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def check(self) -> bool:
-        """Bind it to the running loop, and say whether this loop is a new one.
+        """Bind it to the running loop; return whether that loop is a new one.
 
         Raises:
-            ConfigurationError: another loop uses it, which is still open.
+            ConfigurationError: another loop that is still open uses it.
         """
         loop = asyncio.get_running_loop()
         if loop is self.loop:
@@ -51,19 +51,19 @@ class BoundToLoop:
 
     @property
     def is_current(self) -> bool:
-        """Whether the running loop is the one that it was used on last."""
+        """Whether the running loop is the one that used it last."""
         return self.loop is asyncio.get_running_loop()
 
 
 def close_with_loop(close: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
-    """A generator whose `aclose` calls `close` once; the running loop does it at its end.
+    """A generator whose `aclose` calls `close` once. The running loop calls it when it ends.
 
-    An event loop closes the async generators that were begun on it when it shuts down
-    (`asyncio.run` does, through `shutdown_asyncgens`): so the connections of what nobody closed are
-    closed with their loop, and not when the collector comes by.
+    When an event loop shuts down, it closes the async generators that were started on it
+    (`asyncio.run` does so with `shutdown_asyncgens`). So connections that nobody closed are closed
+    with their loop, and not later by the garbage collector.
 
     Args:
-        close: closes it.
+        close: what to call.
     """
     life = _life(close)
     with suppress(StopIteration):  # it has reached its `yield`
@@ -82,11 +82,11 @@ Output = TypeVar("Output")
 
 
 async def as_child(work: Callable[[], Awaitable[Output]]) -> Output:
-    """Run `work` in a child task, which a cancellation of this one reaches through anyio.
+    """Run `work` in a child task. If this task is cancelled, anyio cancels the child.
 
-    httpcore 1.0.9 cleans up after itself under the cancellation of an anyio scope, and loses a
-    pooled connection for good under a native one. Nothing is raised through the task group,
-    which would wrap it.
+    httpcore 1.0.9 cleans up when an anyio scope is cancelled, but loses a pooled connection for
+    good when asyncio cancels its task. No error is raised through the task group, which would wrap
+    it.
     """
     outputs: list[Output] = []
     errors: list[Exception] = []

@@ -1,4 +1,4 @@
-"""Checks of arguments, with errors that name the argument, its value and what would do."""
+"""Checks of arguments. The errors name the argument, its value, and what is allowed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,9 +28,10 @@ def check_number(
     whole: bool = False,
 ) -> None:
     """Raise `ConfigurationError` unless `value` is a finite number within the bounds."""
-    # A comparison with NaN is false, so it fits nowhere.
+    # NaN never fits, because every comparison with it is false.
+    kind = int if whole else (int, float)
     fits = (
-        isinstance(value, int if whole else (int, float))
+        isinstance(value, kind)
         and not isinstance(value, bool)
         and (at_least is None or value >= at_least)
         and (above is None or value > above)
@@ -38,25 +39,29 @@ def check_number(
         and value != math.inf
     )
     if not fits:
-        bounds = [f"at least {at_least:g}"] if at_least is not None else []
-        bounds += [f"more than {above:g}"] if above is not None else []
+        bounds = [f"of at least {at_least:g}"] if at_least is not None else []
+        bounds += [f"above {above:g}"] if above is not None else []
         bounds += [f"at most {at_most:g}"] if math.isfinite(at_most) else []
         noun = "a whole number" if whole else "a number"
+        is_number = isinstance(value, kind) and not isinstance(value, bool)
+        problem = "is out of range" if is_number else f"is not {noun}"
         raise ConfigurationError(
-            f"{name}={shown(value)} does not do: give {noun}, {' and '.join(bounds)}."
+            f"{name}={shown(value)} {problem}: give {noun} {' and '.join(bounds)}."
         )
 
 
 def check_flag(name: str, value: object) -> None:
     """Raise `ConfigurationError` unless `value` is True or False."""
-    # "no" and "false", as an environment has them, are true.
+    # The strings "no" and "false", which come from environment variables, would count as true.
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{name}={shown(value)} does not do: give True or False.")
+        raise ConfigurationError(
+            f"{name}={shown(value)} is neither True nor False: give one of them."
+        )
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     """Raise `ConfigurationError` unless `value` is one of the choices."""
-    # 1 is not True here.
+    # 1 must not pass as True.
     if not any(
         value is choice or (value == choice and isinstance(value, str)) for choice in choices
     ):
@@ -73,19 +78,19 @@ def check_mapping(name: str, value: object) -> None:
     )
     if value is not None and not fits:
         raise ConfigurationError(
-            f"{name}={shown(cast('object', value))} does not do: give a dict with names as keys."
+            f"{name}={shown(cast('object', value))} is not valid: give a dict with names as keys."
         )
 
 
 def forget_locals(error: Exception) -> None:
-    """Take the variables of the frames behind an error away, which hold what a client is made of.
+    """Clear the local variables in an error's traceback, which hold a client's arguments.
 
-    Error trackers send those home, and the key, the password of a proxy or of a URL would be among
-    them. Raise it again with a bare `raise`.
+    Error trackers record those variables, with the key and the passwords of proxies and URLs among
+    them. Raise the error again with a bare `raise`.
 
     Args:
-        error: one of ours says all there is to know, and loses what it was made of. Another, of
-            what a user wrote, keeps the lines that it passed.
+        error: one of ours says all there is to know, so it also loses its cause and its whole
+            traceback. An error from a user's code keeps its lines.
     """
     if isinstance(error, RoboflowError):
         error.__cause__ = error.__context__ = error.__traceback__ = None
@@ -99,20 +104,20 @@ def forget_locals(error: Exception) -> None:
 
 
 def refuse_copy(value: object) -> NoReturn:
-    """Raise the error of a client, or of what holds one, that is pickled or copied.
+    """Raise the error for a client, or an object that holds one, when it is pickled or copied.
 
     Raises:
-        TypeError: that is what pickle, copy and those who try them expect.
+        TypeError: always; pickle and copy expect this type.
     """
     raise TypeError(
         f"a {type(value).__name__} cannot be pickled or copied: it holds connections, which belong "
-        "to this process. Share the one there is; in another process make a RoboflowClient there, "
-        "and pass on its arguments, the names of Workflows and models, and images (one rate limit "
-        "for all: limiter=RedisRateLimiter(...))."
+        "to this process. Share it within the process; in another process make a RoboflowClient "
+        "from its arguments, the names of Workflows and models, and images (one rate limit "
+        "for all processes: limiter=RedisRateLimiter(...))."
     )
 
 
 def shown(value: object) -> str:
-    """A value as errors show it: short."""
+    """A value as errors show it, shortened."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

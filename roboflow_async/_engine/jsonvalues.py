@@ -1,4 +1,4 @@
-"""JSON as Python has it, how to tell which kind a value is, and how to read what is no response."""
+"""Types for JSON in Python, checks of a value's kind, and a reader for short JSON texts."""
 
 import json
 from math import isfinite
@@ -25,22 +25,22 @@ def is_container(value: object) -> TypeGuard[JSONObject | list[Any]]:
 
 
 def read_json_text(text: str | bytes) -> Any:
-    """What a short JSON text holds: of a file or an option, not of a response.
+    """Parse a short JSON text from a file or an option (not a response).
 
     Raises:
-        ValueError: it is no JSON, as NaN, Infinity and numbers that become infinite (1e999) are
-            none: what is read here is written, too.
-        RecursionError: it is too deep.
+        ValueError: it is not JSON. NaN, Infinity and numbers that become infinite (1e999) are
+            refused, too, because the value will be written as JSON again.
+        RecursionError: it is nested too deeply.
     """
     return json.loads(text, parse_constant=_no_number, parse_float=_finite)
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not isfinite(number):
-        raise ValueError(f"{text:.40} is larger than numbers can be")
+        raise ValueError(f"{text:.40} is too large for a number")
     return number

@@ -5,9 +5,9 @@ from typing import Final
 
 __all__ = ["keep_out_of_logs"]
 
-# httpcore logs every response header at DEBUG. A server that redirects names the URL it was asked
-# for there, with the key if the key had to go into the query. httpx logs the URLs of an
-# http_client at INFO: where the key is in the body, that of a GET is in its query.
+# httpcore logs every response header at DEBUG. In a redirect, a header may repeat the requested
+# URL, with the key if it was in the query. httpx logs the URLs of an http_client at INFO; a GET has
+# the key in its URL even when other requests have it in the body.
 _LOGGERS: Final = (
     "httpcore.http11",
     "httpcore.http2",
@@ -24,7 +24,7 @@ _LOGGERS: Final = (
 
 
 class _WithoutKeys(logging.Filter):
-    """Drops the records that hold one of the keys."""
+    """Drops log records that hold one of the keys."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ _filter: Final = _WithoutKeys()
 
 
 def keep_out_of_logs(keys: set[str]) -> None:
-    """From now on, drop what those libraries would log with one of these in it."""
+    """Drop all later log records of those libraries that hold one of these keys."""
     _filter.keys |= keys
     for name in _LOGGERS:
-        logging.getLogger(name).addFilter(_filter)  # the same filter again changes nothing
+        logging.getLogger(name).addFilter(_filter)  # adding the same filter again changes nothing

@@ -1,8 +1,8 @@
-"""What a client sends with, on whatever event loop it is used.
+"""The parts that a client sends with, made for each event loop that it is used on.
 
-Timers, semaphores and connections belong to the loop that they were made on, so they are made
-on first use there, not with the client. A second event loop after the first has ended (two
-`asyncio.run`s) gets new ones; a second one at the same time gets a clear error.
+Timers, semaphores and connections belong to the loop that they were made on, so they are made at
+the first use there, not with the client. If a second event loop follows after the first has ended
+(two `asyncio.run`s), it gets new ones; if both run at the same time, the second gets a clear error.
 """
 
 import asyncio
@@ -44,13 +44,13 @@ class Runtime:
     dispatcher: Dispatcher
 
     async def aclose(self) -> None:
-        """End what is under way, and close every connection."""
+        """Stop all calls, and close every connection."""
         self.dispatcher.close()
         await self.transport.aclose()
 
 
 class Engine:
-    """Sends calls to one API, as the settings say. It knows nothing of Workflows and models.
+    """Sends calls to one API, by the settings. It knows nothing about Workflows and models.
 
     Args:
         settings: the client's.
@@ -58,12 +58,12 @@ class Engine:
     Attributes:
         settings: the client's.
         key: the API key and its place.
-        pacer: gives turns; belongs to no event loop, and may be shared with other clients.
-        counters: of all calls.
+        pacer: gives turns. It is not bound to an event loop, and other clients may share it.
+        counters: count all calls.
 
     Raises:
-        ConfigurationError: the environment names a proxy or certificates that cannot be used, or
-            something needs an extra.
+        ConfigurationError: a proxy or certificates from the environment cannot be used, or an extra
+            is missing.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -75,7 +75,7 @@ class Engine:
             user_agent=f"roboflow-async/{version('roboflow-async')}",
             host=httpx.URL(settings.api_url).netloc.decode("ascii"),
         )
-        # An http_client has its own; what the environment says of them does not matter then.
+        # An http_client has its own, so those of the environment are not used.
         trust_env = settings.trust_env and settings.http_client is None
         self.pacer = _pacer(settings, self.key)
         self.counters = Counters()
@@ -101,7 +101,7 @@ class Engine:
         return f"<Engine for {self.settings.api_url}>"
 
     def runtime(self) -> Runtime:
-        """That of the running loop.
+        """The parts for the running loop.
 
         Raises:
             ClientClosedError: the client was closed.
@@ -121,7 +121,7 @@ class Engine:
         *,
         retry: bool = True,
     ) -> Output:
-        """An interactive single call, as `Dispatcher.call` makes it."""
+        """Make an interactive single call with `Dispatcher.call`."""
         return await self.runtime().dispatcher.call(request, parse, retry=retry)
 
     def stats(self) -> Stats:
@@ -143,12 +143,12 @@ class Engine:
         )
 
     async def aclose(self) -> None:
-        """Close it, and wait until it is closed; nothing can be sent afterwards.
+        """Close everything and wait for that; nothing can be sent afterwards.
 
-        Whoever calls it again waits for the same. When this is cancelled, it goes on to close.
+        Later calls wait for the same end. If this call is cancelled, the closing goes on.
         """
         self._is_closed = True
-        # The connections of another loop were closed with it, or are still in use there.
+        # Connections of another loop are closed with it, or still in use there.
         if self._life is None or not self._loop.is_current:
             return
         if self._closing is None:
@@ -190,8 +190,8 @@ def _pacer(settings: Settings, key: KeyPlacement) -> Pacer:
     if isinstance(limiter, ScopedRateLimiter):
         if ceiling is None:
             raise ConfigurationError(
-                "requests_per_second=None does not go with a limiter that shares a ceiling: "
-                "give the number that all together may send."
+                "requests_per_second=None cannot be used with a limiter that shares a rate limit: "
+                "give the number that all clients together may send."
             )
         host = httpx.URL(settings.api_url).netloc.decode("ascii")
         limiter = limiter.ceiling(f"{host}:{key.digest()}", ceiling)

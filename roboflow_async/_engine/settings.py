@@ -1,4 +1,4 @@
-"""Settings: what the constructor's arguments and the environment mean, checked once."""
+"""Settings: the constructor's arguments and the environment, checked once."""
 
 import math
 import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     HTTPClient = httpx.AsyncClient | httpx2.AsyncClient
 else:
-    HTTPClient = httpx.AsyncClient  # httpx2 is imported by whoever has a client of it
+    HTTPClient = httpx.AsyncClient  # a caller with an httpx2 client has imported httpx2 already
 
 __all__ = [
     "APIKeyTransport",
@@ -36,38 +36,38 @@ __all__ = [
 APIKeyTransport = Literal["auto", "header", "body", "query"]
 TransportName = Literal["httpx", "aiohttp"]
 
-# The first hosted API, which reads the key from the query alone:
+# The first hosted API, which reads the key only from the query:
 # https://docs.roboflow.com/deploy/legacy/hosted-api
 QUERY_KEY_HOSTS: Final = frozenset(
     {"detect.roboflow.com", "outline.roboflow.com", "classify.roboflow.com"}
 )
 
-# Enough that 20 requests per second are reached at 1.5 s of latency (30 in flight), with the
-# request that is about to leave and the one that has just come back.
+# Enough to reach 20 requests per second at 1.5 s of latency (30 in flight), plus the request that
+# is about to leave and the one that has just returned.
 _DEFAULT_LATENCY_BUDGET: Final = 1.6
 _DEFAULT_CONCURRENCY_RANGE: Final = (32, 256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """When a failed attempt is made again, and for how long.
+    """When a failed attempt is repeated, and for how long.
 
-    A 429 is not counted by `max_attempts`: being told to wait is not a failure of the image.
-    It is bounded by `max_elapsed`.
+    A 429 does not count for `max_attempts`, because a request to wait is not a failure of the
+    image. `max_elapsed` limits it.
 
     Args:
-        max_attempts: attempts for one call at most, the first included (1 = never again).
+        max_attempts: the largest number of attempts for one call, with the first (1: no retries).
         base: seconds; the wait before attempt n+1 is drawn from 0 to `base * 2**(n-1)`
             ("full jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
-        max_wait: seconds; the longest wait of our own choosing. A server's `Retry-After`
-            is never shortened to it.
-        max_elapsed: seconds from the first send of a call to its last response, all waits
-            included, or None for no deadline. A `Retry-After` beyond it fails at once. In a
-            stream the waits for a turn do not count.
-        max_outage: seconds for which a stream waits for an API that cannot be reached, gives
-            nothing but 5xx or timeouts, or asks to wait; then the stream ends with one error that
-            says so. Its inputs wait meanwhile, and go on afterwards as if the time had not
-            passed. None: for ever; 0: not at all, each input fails by itself.
+        max_wait: seconds; the longest wait that this library chooses. A server's longer
+            `Retry-After` is kept.
+        max_elapsed: seconds from the first send of a call to its last response, with all waits;
+            None: no deadline. A call with a longer `Retry-After` fails at once. In a stream, waits
+            for a turn do not count.
+        max_outage: seconds that a stream waits for an API that cannot be reached, gives only 5xx or
+            timeouts, or asks to wait; then the stream ends with one error that says so. Its inputs
+            wait during that time, which does not count for their other limits. None: forever; 0: no
+            wait, each input fails by itself.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -90,7 +90,7 @@ class RetryPolicy:
 
 
 def default_max_concurrency(requests_per_second: float | None) -> int:
-    """Requests in flight at most, when the user names no number."""
+    """The default for `max_concurrency`."""
     _check_rate(requests_per_second)
     low, high = _DEFAULT_CONCURRENCY_RANGE
     if requests_per_second is None:
@@ -104,7 +104,7 @@ def _check_rate(requests_per_second: float | None) -> None:
 
 
 class AppOptions(TypedDict, total=False):
-    """The arguments of `RoboflowClient` that an app gives whose strings are a stranger's."""
+    """Safe arguments of `RoboflowClient` for an app that gets its strings from strangers."""
 
     api_key: str | None
     api_url: str | None
@@ -128,16 +128,16 @@ class AppOptions(TypedDict, total=False):
 
 
 class ClientOptions(AppOptions, total=False):
-    """The arguments of `RoboflowClient`, which explains them."""
+    """The arguments of `RoboflowClient`; its docstring explains them."""
 
     allow_paths: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a client was configured with: resolved, checked, and never changed.
+    """A client's configuration: complete, checked, and never changed.
 
-    Made by `resolve`. Those without a default here depend on others, or on the environment.
+    Make it with `resolve`. Fields without a default depend on others or on the environment.
     """
 
     api_key: str | None
@@ -173,9 +173,10 @@ class Settings:
             check_number(
                 "max_waiting", self.max_waiting, at_least=1, at_most=10_000_000, whole=True
             )
-        # Checked because a wrong one would otherwise fail at the first retry, far from its cause.
+        # Checked here, because a wrong value would fail only at the first retry, far from its
+        # cause.
         if not isinstance(self.retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(f"retry={shown(self.retry)} is not one: give a RetryPolicy.")
+            raise ConfigurationError(f"retry={shown(self.retry)} is not a RetryPolicy: give one.")
         check_choice("transport", self.transport, get_args(TransportName))
         check_flag("allow_paths", self.allow_paths)
         check_choice("allow_urls", self.allow_urls, (True, False, "public"))
@@ -187,18 +188,18 @@ class Settings:
         _check_http_client(self.http_client, self.api_key_transport)
 
     def __repr__(self) -> str:
-        # The generated one would print the key.
+        # The generated `__repr__` would print the key.
         return f"<Settings of {self.api_url}>"
 
     @classmethod
     def resolve(cls, options: ClientOptions) -> "Settings":
-        """Fill in what the environment gives and what follows from others; check everything.
+        """Fill in values from the environment and from other arguments, and check everything.
 
         Args:
-            options: the arguments of `RoboflowClient`; those that are missing have their defaults.
+            options: the arguments of `RoboflowClient`; missing ones get their defaults.
 
         Raises:
-            ConfigurationError: one of them, or a variable of the environment, is wrong.
+            ConfigurationError: an argument or an environment variable is wrong.
         """
         url = resolve_api_url(options.get("api_url"))
         where = options.get("api_key_transport", "auto")
@@ -221,28 +222,28 @@ class Settings:
 
     @property
     def is_hosted(self) -> bool:
-        """Whether this is one of the APIs that Roboflow runs for everybody."""
+        """Whether this is one of Roboflow's shared APIs."""
         return serves_everybody(httpx.URL(self.api_url).host)
 
     @property
     def names_platform(self) -> bool:
-        """Whether the key may go to the platform API: it has to be named, or go with the API's URL.
+        """Whether the key may go to the platform API: it was named, or belongs to the API's URL.
 
-        A key that was given for a server of the user's own goes nowhere else unasked. (API_BASE_URL
-        is no such name: other software has one.)
+        A key for the user's own server is never sent anywhere else without being told to.
+        (API_BASE_URL does not count as naming it, because other software uses that variable.)
         """
         named = self.platform_url is not None or bool(os.environ.get("RF_API_BASE_URL"))
         return named or is_roboflow_host(httpx.URL(self.api_url).host)
 
     def for_platform(self) -> "Settings":
-        """The same for the platform API, which reads the key from the header.
+        """These settings for the platform API, which reads the key from the header.
 
-        It has a rate limit of its own, and not the one that is shared by `limiter`.
+        It has a separate rate limit, so `limiter` is not used.
         """
         url, source = self.platform_url, "platform_url"
         if url is None:
-            # That of the region that the API's URL belongs to. Only a variable of the environment
-            # can be wrong there.
+            # The URL for the region of the API's URL. Only an environment variable can be wrong
+            # there.
             source = "RF_API_BASE_URL"
             url = services_for(httpx.URL(self.api_url)).platform
         return replace(
@@ -255,7 +256,7 @@ class Settings:
 
 
 def _check_http_client(http_client: object, api_key_transport: str) -> None:
-    """Raise `ConfigurationError` unless it is None or can send with these settings."""
+    """Raise `ConfigurationError` unless the client is None or works with these settings."""
     if http_client is None:
         return
     httpx2 = sys.modules.get("httpx2")
@@ -263,30 +264,30 @@ def _check_http_client(http_client: object, api_key_transport: str) -> None:
         httpx2 is not None and isinstance(http_client, httpx2.AsyncClient)
     ):
         raise ConfigurationError(
-            f"http_client is of type {type(http_client).__name__}: give an httpx.AsyncClient, or "
+            f"http_client is of type {type(http_client).__name__}: give an httpx.AsyncClient or "
             "an httpx2.AsyncClient."
         )
     if api_key_transport == "query":
         raise ConfigurationError(
-            "api_key_transport='query' does not go with http_client: httpx logs the URLs of its "
+            "api_key_transport='query' cannot be used with http_client: httpx logs the URLs of its "
             "clients, and the key would be in them. Give 'header' or 'body'."
         )
 
 
 def resolve_api_url(api_url: str | None, source: str = "api_url") -> httpx.URL:
-    """The API's base URL: the argument, else ROBOFLOW_API_URL, else that of the region."""
+    """The API's base URL: the argument, else ROBOFLOW_API_URL, else the region's."""
     if api_url is None:
         source = "ROBOFLOW_API_URL"
         api_url = os.environ.get("ROBOFLOW_API_URL") or None
     if api_url is None:
         api_url = services_for().serverless
-    # The value itself is not shown: people paste URLs with `?api_key=` in them.
+    # The error does not show the value, because people paste URLs with `?api_key=` in them.
     advice = "give a base URL such as 'https://serverless.roboflow.com' or 'http://localhost:9001'"
     if not isinstance(api_url, (str, httpx.URL)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"{source} must be a string: {advice}.")
     try:
         url = httpx.URL(str(api_url).strip())
-        host, port = url.host, url.port  # parsed on access; bad ones raise here
+        host, port = url.host, url.port  # parsed only here; bad ones raise
     except (httpx.InvalidURL, ValueError, UnicodeError):
         raise ConfigurationError(f"{source} is not a URL: {advice}.") from None
     if url.scheme not in ("http", "https") or not host:
@@ -313,8 +314,8 @@ def _resolve_api_key(api_key: str | None, host: str) -> str | None:
                 "(https://docs.roboflow.com/api-reference/authentication)."
             )
         return None
-    # A key goes into a header: anything but visible ASCII would be refused there with its
-    # value in the message (h11), so it is refused here without it.
+    # A key goes into a header. h11 would refuse anything but visible ASCII, with the key in its
+    # message, so it is refused here without showing it.
     if not isinstance(api_key, str) or not re.fullmatch(r"[\x21-\x7e]{1,512}", api_key):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(
             f"{source} is not an API key: it must be 1 to 512 visible ASCII characters "

@@ -1,1 +1,1 @@
-"""What lies beside inference: the workspace."""
+"""Operations beside inference: the workspace."""

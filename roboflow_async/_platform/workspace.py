@@ -1,7 +1,7 @@
 """Operations on a workspace, through Roboflow's platform API.
 
-What is known of it comes from Roboflow's open-source clients and documentation, which differ in
-details: the parsing is forgiving (https://docs.roboflow.com/api-reference).
+The requests follow Roboflow's open-source clients and documentation. These differ in details, so
+the parsing is tolerant (https://docs.roboflow.com/api-reference).
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ __all__ = ["WorkspaceOperations"]
 Output = TypeVar("Output")
 
 
-_DEFERRED: Final = pydantic.ConfigDict(defer_build=True)  # until it is used, if it ever is
+_DEFERRED: Final = pydantic.ConfigDict(defer_build=True)  # built only when it is used
 _WORKFLOWS: Final = pydantic.TypeAdapter(list[WorkspaceWorkflow], config=_DEFERRED)
 _MODELS: Final = pydantic.TypeAdapter(list[WorkspaceModel], config=_DEFERRED)
 _PREFLIGHT: Final = pydantic.TypeAdapter(Preflight)
@@ -33,15 +33,15 @@ _PREFLIGHT: Final = pydantic.TypeAdapter(Preflight)
 class WorkspaceOperations:
     """Asks the platform API about a workspace, with the same key: part of `RoboflowClient`.
 
-    The key goes to the platform's host. Each call raises `APIError` as all others do, and
-    `ConfigurationError` when there is no key, or when `api_url` is a server of the user's own and
-    nobody named the platform: `platform_url=`.
+    The key is sent to the platform's host. Each call raises `APIError` like all others. It raises
+    `ConfigurationError` if there is no key, or if `api_url` is the user's own server and
+    `platform_url=` was not given.
 
     Args:
         settings: the client's.
 
     Raises:
-        ConfigurationError: `platform_url` or a variable of the environment is wrong.
+        ConfigurationError: `platform_url` or an environment variable is wrong.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -57,13 +57,13 @@ class WorkspaceOperations:
             body = parse_json(response)
             name = body.get("workspace") if is_object(body) else None
             if not isinstance(name, str) or not name:
-                raise unexpected(response, "it names no workspace")
+                raise unexpected(response, "it has no workspace")
             return plain_text(name)
 
         return await self._get("/", parse)
 
     async def list_workflows(self, workspace_name: str | None = None) -> list[WorkspaceWorkflow]:
-        """The Workflows of a workspace; default: that of the key."""
+        """The Workflows of a workspace; default: the key's workspace."""
         path = f"/{await self._workspace(workspace_name)}/workflows"
 
         def parse(response: Response) -> list[WorkspaceWorkflow]:
@@ -74,7 +74,7 @@ class WorkspaceOperations:
     async def list_project_models(
         self, project: str, workspace_name: str | None = None
     ) -> list[WorkspaceModel]:
-        """The trained models of a project; of a workspace that is by default that of the key."""
+        """The trained models of a project in a workspace; default: the key's workspace."""
         check_segment("project", project)
         path = f"/{await self._workspace(workspace_name)}/{project}/models"
 
@@ -84,11 +84,11 @@ class WorkspaceOperations:
         return await self._get(path, parse)
 
     async def preflight(self) -> Preflight:
-        """Whether the key works and its workspace is below its limit, before anything is billed.
+        """Check that the key works and its workspace is below its limit, before anything is billed.
 
         Raises:
             AuthenticationError: the key does not work.
-            UsageLimitError: the workspace has used up what it may.
+            UsageLimitError: the workspace has reached its limit.
         """
         parse = parser_of(_PREFLIGHT, "a usage check")
         return await self._get("/serverless/usage-check", parse, {"nocache": "true"})
@@ -113,7 +113,7 @@ class WorkspaceOperations:
             raise ClientClosedError
         if self._platform.api_key is None:
             raise ConfigurationError(
-                "workspaces are found by their API key: give api_key, or set ROBOFLOW_API_KEY."
+                "a workspace is found by its API key: give api_key, or set ROBOFLOW_API_KEY."
             )
         if not self._settings.names_platform:
             raise ConfigurationError(
@@ -122,7 +122,7 @@ class WorkspaceOperations:
                 f"go there, give platform_url={self._platform.api_url!r}."
             )
         if self._engine is None:
-            # Not before it is asked for: reading the certificates takes 20 ms, and few need it.
+            # Made only when needed, because reading the certificates takes 20 ms.
             try:
                 self._engine = Engine(self._platform)
             except Exception as error:
@@ -138,7 +138,7 @@ class WorkspaceOperations:
 
 
 def _items(response: Response, name: str) -> list[Any]:
-    """A list, or the list of that name in an object."""
+    """A list, or the list with this name in an object."""
     body: object = parse_json(response)
     items = body.get(name) if is_object(body) else body
     if not is_array(items):

@@ -1,4 +1,4 @@
-"""What a call runs: what to send for an input, and what comes back."""
+"""The base of all targets: what to send for an input, and how to read the response."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -31,7 +31,7 @@ _DEEPEST_BATCH: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class TargetContext:
-    """What a target needs of its client."""
+    """What a target needs from its client."""
 
     engine: Engine
     tasks: TaskLookup
@@ -39,7 +39,7 @@ class TargetContext:
     def check_parameters(
         self, parameters: Mapping[str, object], *, are_texts: bool = False
     ) -> None:
-        """Raise `ImageError` if one may hold an image that the client does not pass on."""
+        """Raise `ImageError` if a parameter may hold an image that the client must not pass on."""
         settings = self.engine.settings
         for name, value in parameters.items():
             check_parameter(
@@ -53,19 +53,20 @@ class TargetContext:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request, and how the image was made smaller that its coordinates belong to.
+    """A request, and how its image was made smaller, which its coordinates depend on.
 
-    Not the image itself: its base64 is in the request's body, and twice is too much of it.
+    It does not hold the image itself: the body has its base64 already, and a second copy would be
+    large.
     """
 
     request: PreparedRequest
     resizing: Resizing | None
     given_size: tuple[int, int] | None = None
-    """Width and height in pixels of the image that was given, where it is known."""
+    """Width and height in pixels of the image that was given, or None if they are not known."""
 
 
 class Target(ABC, Generic[Output]):
-    """Something that calls run on. Subclasses say what is sent and what comes back."""
+    """What calls run: subclasses say what is sent and how the response is read."""
 
     def __init__(self, context: TargetContext, *, priority: Priority | None) -> None:
         check_priority(priority)
@@ -88,17 +89,17 @@ class Target(ABC, Generic[Output]):
         """Load, check and encode the input, and build its request.
 
         Args:
-            loader: of the client.
+            loader: the client's.
             value: the input.
-            parameters: of this call.
-            warm_up: True: nothing is notified or collected because of it.
-            patient: True: what must be asked of the server first waits for one that is away.
+            parameters: those of this call.
+            warm_up: True turns off notifications and the collection of images.
+            patient: True: if the server must be asked something first, wait while it is away.
         """
         ...
 
     @abstractmethod
     def _parse(self, prepared: Prepared, response: Response) -> Output:
-        """The output in a response."""
+        """Read the output from a response."""
         ...
 
     async def _run(self, value: object, parameters: Mapping[str, Any]) -> Output:
@@ -147,7 +148,7 @@ class Target(ABC, Generic[Output]):
         *,
         retry: bool = True,
     ) -> Result[Output]:
-        """One input of a stream: a `Result`, also of a failure, unless that ends the stream."""
+        """Run one input of a stream. A failure is a `Result`, too, unless it ends the stream."""
         dispatcher = self._context.engine.runtime().dispatcher
         record = dispatcher.new_record()
         output: Output | None = None
@@ -160,7 +161,7 @@ class Target(ABC, Generic[Output]):
             )
         except RoboflowError as error:
             if (retry and is_fatal(error)) or flow.error is not None:
-                # No call of this stream that still waits for a turn is sent, or billed.
+                # Calls of this stream that still wait for a turn are not sent, and not billed.
                 flow.close(error)
                 raise
             failure = error
@@ -170,7 +171,7 @@ class Target(ABC, Generic[Output]):
                 index=index,
                 output=output,
                 error=failure,
-                # Those of a preparation that failed (a model's task was asked for) count, too.
+                # Attempts of a failed preparation (to ask for a model's task) count, too.
                 attempts=record.attempts or getattr(failure, "attempts", 0),
                 latency=record.latency,
                 waited=record.waited,
@@ -181,7 +182,7 @@ class Target(ABC, Generic[Output]):
             del failure  # its traceback holds this frame
 
     def _once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Output]]:
-        """As `stream`, but each request is sent once and nothing ends the stream: to measure."""
+        """Like `stream`, but each request is sent once, and no error ends it: for measurements."""
         return self._stream(images, ordered=False, priority=None, retry=False)
 
     async def _warm_up(
@@ -223,9 +224,9 @@ async def _ready(prepared: Prepared) -> Prepared:
 async def load_all(
     loader: ImageLoader, value: object, *, kind: str = "image", depth: int = 0
 ) -> Any:
-    """Load an image, or all of those in lists and dicts."""
+    """Load an image, or all images in lists and dicts."""
     if depth > _DEEPEST_BATCH:
-        raise ImageError(f"images are nested deeper than {_DEEPEST_BATCH} lists or dicts.")
+        raise ImageError(f"images are nested in more than {_DEEPEST_BATCH} lists or dicts.")
     if isinstance(value, (list, tuple)):
         items = cast("list[object]", value)
         return [await load_all(loader, item, kind=kind, depth=depth + 1) for item in items]

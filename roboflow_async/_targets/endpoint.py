@@ -66,8 +66,8 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         """Send one request.
 
         Args:
-            value: the request, or only what it is about (an image, or a text).
-            **fields: its other fields; they go before those of `client.endpoint`.
+            value: the request, or only its main field (an image, or a text).
+            **fields: its other fields; they override those of `client.endpoint`.
 
         Returns:
             The response.
@@ -90,12 +90,14 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
     ) -> ResultStream[Result[ResponseT]]:
         """Send many requests, in parallel, at the pace that the API allows.
 
-        As `Workflow.stream` in all respects.
+        It works like `Workflow.stream`.
 
         Args:
-            values: as for `run`; any iterable or async iterable, also endless.
-            ordered: results in the order of the inputs instead of as they complete.
-            priority: as for `Workflow.stream`.
+            values: requests, or their main fields (images, texts); any iterable or async iterable,
+                even an endless one.
+            ordered: True gives results in the order of the inputs; False, as they complete.
+            priority: "interactive" calls go before "bulk" calls. Default: the target's, else
+                "bulk".
 
         Returns:
             An async generator with one `Result` for each input.
@@ -108,15 +110,15 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         requests: int = 24,
         **fields: object,
     ) -> WarmUpReport:
-        """Send a few dozen paced requests, so that the model is loaded before the real work.
+        """Send some paced requests, so that the model is loaded before the real work.
 
         Args:
-            value: as for `run`.
-            requests: how many, 1 to 10,000; they are metered like all others.
-            **fields: as for `run`.
+            value: the request, or only its main field (an image, or a text).
+            requests: how many, 1 to 10,000; they are billed like all others.
+            **fields: its other fields; they override those of `client.endpoint`.
 
         Returns:
-            What was seen. Failures are in its `errors`, and are not raised.
+            What happened. Failures are in its `errors`, and are not raised.
         """
         return await self._warm_up(value, requests, fields)
 
@@ -135,7 +137,7 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
             fields: JSONObject = request.model_dump(
                 mode="json", by_alias=True, exclude_none=True, exclude=set(media)
             )
-        except ValueError as error:  # pydantic's own is one, too
+        except ValueError as error:  # pydantic's ValidationError is one, too
             raise ConfigurationError(
                 f"the fields of {self._endpoint.request.__name__} cannot be written as JSON "
                 f"({str(error)[:120]})."
@@ -157,10 +159,10 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         kind = self._endpoint.request
         given = {**self._fields, **parameters}
         if isinstance(value, EndpointRequest):
-            # What the request leaves open is filled in.
+            # Fields that the request does not set are filled in.
             given |= {name: getattr(value, name) for name in value.model_fields_set}
         elif kind.first in given:
-            raise ConfigurationError(f"{kind.first}: given twice; give it once.")
+            raise ConfigurationError(f"{kind.first}: given twice: give it once.")
         else:
             given[kind.first] = value
         return validated_arguments(given, self._requests, f"the fields of {kind.__name__}")

@@ -1,8 +1,8 @@
-"""Measures a target: requests at a constant rate, and how long each of them took.
+"""Measures a target: sends requests at a constant rate, and reports how long each took.
 
-Open loop: a request is due when the rate says so, whether or not those before it have come
-back, and its latency counts from that moment. A server that stalls for a second then shows in
-all requests of that second, and not in one alone (coordinated omission).
+The load is an open loop: a request is due when the rate says so, even if earlier ones have no
+response yet, and its latency counts from that moment. So a server that stalls for a second shows in
+all requests of that second, and not only in one (coordinated omission).
 """
 
 import asyncio
@@ -23,19 +23,19 @@ from roboflow_async.errors import APIStatusError, ConfigurationError
 
 __all__ = ["BenchmarkReport", "Sample", "benchmark"]
 
-_CREDIT: float = 500.0  # seconds of processing, 0.1 at least for each request
+_CREDIT: float = 500.0  # seconds of processing for one credit; each request counts for at least 0.1
 _LEAST_BILLED: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request.
+    """One request of a load test.
 
     Attributes:
-        due: seconds from the beginning to when it was due.
-        sent: likewise, to when it was sent.
-        latency: seconds from when it was due to its whole response.
-        error: None, or what it failed with: an HTTP status, or the name of an error.
+        due: seconds from the start of the test until it was due.
+        sent: seconds from the start of the test until it was sent.
+        latency: seconds from when it was due until its whole response was there.
+        error: the HTTP status or the name of the error that it failed with, or None.
         processing_time: seconds that the server says it worked, or None.
         cold_start: whether the server says that it had to load a model, or None.
     """
@@ -50,27 +50,30 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkReport:
-    """What a benchmark saw. Fields of `inference benchmark api-speed` have its names.
+    """The results of a benchmark. Names are those of `inference benchmark api-speed`.
 
-    Latencies are in milliseconds and of requests that succeeded; None when none did.
+    Latencies are in milliseconds, for requests that succeeded; None if no request did.
 
     Attributes:
         inferences_made: requests that succeeded.
-        images_processed: images in them.
-        average_inference_latency_ms: from when a request was due to its response.
-        std_inference_latency_ms: the standard deviation.
-        average_inference_latency_per_image_ms: likewise, for an image.
-        average_execution_time_per_image_ms: that the server says it worked, or None.
-        p50_inference_latency_ms: half took no longer; the others likewise.
-        requests_per_second: that were sent; without a rate, over the whole time.
-        images_per_second: that came back; without a rate, over the whole time.
-        error_rate: percent of all requests.
+        images_processed: images in those requests.
+        average_inference_latency_ms: the mean time from when a request was due to its response.
+        std_inference_latency_ms: the standard deviation of that time.
+        average_inference_latency_per_image_ms: the mean time for one image.
+        average_execution_time_per_image_ms: how long the server says it worked, or None.
+        p50_inference_latency_ms: half of the requests took at most this long. p75, p90, p95 and p99
+            give the time for 75, 90, 95 and 99 percent.
+        requests_per_second: requests sent per second; without a rate, over the whole time.
+        images_per_second: images with a response per second; without a rate, over the whole time.
+        error_rate: percent of all requests that failed.
         error_status_codes: how often each status or error was seen, such as "429: 3".
-        requests_per_second_asked: the rate, or None: as fast as `clients` at once can.
-        concurrency: requests at once, when there was no rate; None: as many as the rate needed.
+        requests_per_second_asked: the rate, or None: as fast as `clients` can.
+        concurrency: requests in flight at once, if there was no rate; None: as many as the rate
+            needed.
         requests_sent: each is metered by the API.
         cold_starts: responses for which the server had to load a model.
-        credits: what the API is likely to bill, or None when the server does not tell its time.
+        credits: what the API is likely to bill, or None if the server does not give its processing
+            time.
         samples: every request, in the order in which they were due.
     """
 
@@ -109,26 +112,25 @@ async def benchmark(
 ) -> BenchmarkReport:
     """Send requests at a constant rate, and report how long they took.
 
-    Each is sent once: there are no retries, and a 429 is counted and holds nothing back. Make
-    the client with `requests_per_second=None` and `adaptive_concurrency=False`, else its own pace
-    is measured as well, and with a `max_concurrency` of the rate times the longest latency at
-    least.
+    Each is sent once: there are no retries, and a 429 is counted but slows nothing down. Make the
+    client with `requests_per_second=None` and `adaptive_concurrency=False`, else its own pacing is
+    measured as well. Its `max_concurrency` should be at least the rate times the longest latency.
 
     Args:
         target: a Workflow, a model or an endpoint.
-        images: what is sent, in turn; a few are enough.
-        rps: requests per second; None: `clients` of them, one after another each.
+        images: the images to send, one after another and again; a few are enough.
+        rps: requests per second; None: each of the `clients` sends one request after another.
         requests: how many are measured, 1 to 1,000,000.
-        clients: at once, when no rate is given.
-        warm_up: requests before that; they are not measured.
-        on_progress: called every second with what was seen so far.
+        clients: how many send at once if no rate is given.
+        warm_up: requests before the test, which are not measured.
+        on_progress: called every second with the results so far.
 
     Raises:
         ConfigurationError: an argument is out of range.
-        AuthenticationError, UsageLimitError, NotFoundError: the warm-up could not go on.
+        AuthenticationError, UsageLimitError, NotFoundError: the warm-up failed.
     """
     if not images:
-        raise ConfigurationError("images is empty: give one at least.")
+        raise ConfigurationError("images is empty: give at least one image.")
     if rps is not None:
         check_number("rps", rps, above=0, at_most=100_000)
     check_number("requests", requests, at_least=1, at_most=1_000_000, whole=True)
@@ -162,7 +164,7 @@ class _Run:
 
     async def run(self) -> BenchmarkReport:
         began = reported = time.perf_counter()
-        # Of the same room, and not for users: a failure would neither be tried again nor raised.
+        # Not a public method, because it neither retries nor raises failures.
         once = self._target._once  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         async with once(self._inputs(began)) as results:
             async for result in results:
@@ -249,7 +251,7 @@ class _Run:
         )
 
 
-# Not of the statistics module, whose import takes as long as a tenth of this package's.
+# Not from the statistics module, whose import would take a tenth of this package's import time.
 def _mean(values: list[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
@@ -266,14 +268,14 @@ def _rounded(milliseconds: float | None) -> float | None:
 
 
 def _rate(moments: list[float]) -> float:
-    """Of so many moments, in a second: between the first and the last."""
+    """Events per second, between the first and the last of these moments."""
     if len(moments) < 2 or max(moments) <= min(moments):
         return 0.0
     return round((len(moments) - 1) / (max(moments) - min(moments)), 2)
 
 
 def _over_all(count: int, samples: Sequence[Sample]) -> float:
-    """So many, in a second: from the beginning until the last of these requests ended."""
+    """Events per second, from the start of the test until the last of these requests ended."""
     seconds = max((sample.due + sample.latency for sample in samples), default=0.0)
     return round(count / seconds, 2) if seconds > 0 else 0.0
 

@@ -62,13 +62,15 @@ class Model(Target[Output]):
     ) -> None:
         if not isinstance(model_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
-                f"model_id={model_id!r:.80} does not do: give 'project/version', or an alias "
+                f"model_id={model_id!r:.80} is not valid: give 'project/version', or an alias "
                 "such as 'rfdetr-base'."
             )
         if task is not None and task not in TASK_PATHS:
-            raise ConfigurationError(f"task={task!r:.80}: give one of {', '.join(TASK_PATHS)}.")
+            raise ConfigurationError(
+                f"task={task!r:.80} is not known: give one of {', '.join(TASK_PATHS)}."
+            )
         if route not in (None, "path", "task"):
-            raise ConfigurationError(f"route={route!r:.80}: give 'path' or 'task'.")
+            raise ConfigurationError(f"route={route!r:.80} is not known: give 'path' or 'task'.")
         if max_side is not None:
             check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
         super().__init__(context, priority=priority)
@@ -89,7 +91,7 @@ class Model(Target[Output]):
 
     @property
     def model_id(self) -> str:
-        """The id that is sent: that behind an alias."""
+        """The id that is sent; for an alias, the id behind it."""
         return self._id
 
     async def run(self, image: ImageInput, **options: Unpack[ModelOptions]) -> Output:
@@ -97,11 +99,11 @@ class Model(Target[Output]):
 
         Args:
             image: an image.
-            **options: as for `client.model`; they go before those.
+            **options: settings of the model; they override those of `client.model`.
 
         Returns:
-            Its prediction, in pixels of the image as it was given (but with
-            `allow_reduced_mask_resolution`, see there).
+            Its prediction. Coordinates are in pixels of the image that was given, unless
+            `allow_reduced_mask_resolution` is set.
 
         Raises:
             ImageError: the image cannot be sent; nothing was.
@@ -120,12 +122,12 @@ class Model(Target[Output]):
     ) -> ResultStream[Result[Output]]:
         """Run the model on many images, in parallel, at the pace that the API allows.
 
-        As `Workflow.stream` in all respects.
+        It works like `Workflow.stream`.
 
         Args:
-            images: any iterable or async iterable of images, also endless.
-            ordered: results in the order of the inputs instead of as they complete.
-            priority: as for `Workflow.stream`.
+            images: any iterable or async iterable of images, even an endless one.
+            ordered: True gives results in the order of the inputs; False, as they complete.
+            priority: "interactive" calls go before "bulk" calls. Default: the model's, else "bulk".
 
         Returns:
             An async generator with one `Result` for each input.
@@ -135,17 +137,17 @@ class Model(Target[Output]):
     async def warm_up(
         self, image: ImageInput, requests: int = 24, **options: Unpack[ModelOptions]
     ) -> WarmUpReport:
-        """Send a few dozen paced requests, so that the model is loaded before the real work.
+        """Send some paced requests, so that the model is loaded before the real work.
 
-        They are metered like all others; none is added to a dataset.
+        They are metered like all others, but no image is added to a dataset.
 
         Args:
-            image: any image, as for `run`.
+            image: any image.
             requests: how many, 1 to 10,000.
-            **options: as for `run`.
+            **options: settings of the model; they override those of `client.model`.
 
         Returns:
-            What was seen. Failures are in its `errors`, and are not raised.
+            What happened. Failures are in its `errors`, and are not raised.
         """
         return await self._warm_up(image, requests, options)
 
@@ -179,13 +181,13 @@ class Model(Target[Output]):
         return Prepared(request, image.resizing, _size_of(image))
 
     def _by_path(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
-        """Path and query of `POST /{project}/{version}`, if that is the way to ask."""
+        """Path and query of `POST /{project}/{version}`, or None if the task's route is used."""
         if self._route is None and not self._context.engine.settings.is_hosted:
             return None
         by_path = self._path_and_query(options)
         if by_path is None and self._route == "path":
             raise ConfigurationError(
-                f"route='path' does not do for the model {self._id!r} with these options: "
+                f"route='path' cannot be used for the model {self._id!r} with these options: "
                 "it takes an id of the form 'project/version' and fewer options. Leave it out, "
                 "or give route='task'."
             )
@@ -196,11 +198,11 @@ class Model(Target[Output]):
         return (f"/{self._id}", query) if query is not None else None
 
     def _without_registry(self, options: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-        """The way to ask a server that does not tell what the model does."""
+        """The route for a server that does not say what the model does."""
         by_path = self._path_and_query(options) if self._route is None else None
         if by_path is None:
             raise ConfigurationError(
-                f"the server does not tell what the model {self._id!r} does (it has no registry "
+                f"the server does not say what the model {self._id!r} does (it has no registry "
                 "of models), and only POST /{project}/{version} works without that, which takes "
                 "an id of two parts and fewer options: give task=."
             )
@@ -229,7 +231,7 @@ class Model(Target[Output]):
         if self._task is None and (told := task_told_by(output, kind)) is not None:
             tasks.remember(self._id, told)
         if kind is Stub and self._task_given:
-            raise unexpected(response, "the model has no weights yet, and answers as a stub")
+            raise unexpected(response, "the model has no weights yet: it is a stub")
         adapter = _ADAPTERS.get(kind)
         if adapter is None:
             adapter = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
@@ -240,11 +242,12 @@ class Model(Target[Output]):
 
 
 def _size_of(image: EncodedImage) -> tuple[int, int] | None:
-    """Width and height in pixels of the image that was given, if its head tells."""
+    """Width and height in pixels of the image that was given, if its first bytes show them."""
     if image.resizing is not None:
         return image.resizing.original_size
     start = image.chunks[0]
-    # A JPEG's thumbnail and colours may come before; of most files the first bytes are enough.
+    # In a JPEG, a thumbnail and a colour profile may come first; for most files a few bytes are
+    # enough.
     for count in (128, len(start)):
         size = size_in_head(binascii.a2b_base64(start[:count]))
         if size is not None or start[:3] != b"/9j":
@@ -253,22 +256,22 @@ def _size_of(image: EncodedImage) -> tuple[int, int] | None:
 
 
 def parse_json_prediction(prepared: Prepared, response: Response) -> JSONObject:
-    """The prediction of a response about one image, in pixels of the original."""
+    """The prediction in a response about one image, in pixels of the original."""
     output = parse_object(response)
     inner: object = output.get("predictions")
     if is_object(inner) and is_array(inner.get("predictions")):
-        output = {**output, **inner}  # as a Workflow's step has it
+        output = {**output, **inner}  # the form that a Workflow's step gives
     if prepared.resizing is None:
         return output
     if output.get("image") is None and "predictions" in output:
-        # What was sent is the whole image, also where the server leaves out its size.
+        # The whole image was sent, even if the server leaves out its size.
         width, height = prepared.resizing.size
         output = {**output, "image": {"width": width, "height": height}}
     return cast("JSONObject", scaled_back(output, prepared.resizing))
 
 
 class _PlainModel(Model[JSONObject]):
-    """A model whose predictions stay JSON."""
+    """A model whose predictions are returned as JSON."""
 
     def _parse(self, prepared: Prepared, response: Response) -> JSONObject:
         return parse_json_prediction(prepared, response)
@@ -277,7 +280,7 @@ class _PlainModel(Model[JSONObject]):
 async def infer(
     context: TargetContext, inference_input: object, model_id: str, options: Mapping[str, Any]
 ) -> JSONObject | list[JSONObject]:
-    """Run a model on an image, or on a list of them; as inference_sdk's `infer` does."""
+    """Run a model on an image or a list of images, as inference_sdk's `infer` does."""
     model = _PlainModel(
         context, model_id, task=None, route=None, max_side=None, priority=None, options=options
     )

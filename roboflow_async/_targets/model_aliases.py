@@ -1,7 +1,7 @@
 """Short names of public models, and the ids behind them.
 
-From the Inference Server 1.8.3 (`inference/models/aliases.py`), which resolves them by itself on
-some of its routes only.
+The list is from the Inference Server 1.8.3 (`inference/models/aliases.py`), which resolves them
+only on some of its routes.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""How a model is to work: its options, and where each goes in a request."""
+"""The options of a model, and where each goes in a request."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -48,9 +48,9 @@ _FOR_TASK: Final[Mapping[Task, set[str]]] = {
     "classification": _FOR_ALL | _FOR_PICTURES | {"include_anomaly_map"},
     "keypoint-detection": _FOR_ALL | _FOR_OBJECTS | {"keypoint_confidence"},
 }
-# In the query, on either route.
+# These go into the query on both routes.
 _BILLING: Final = {"count_inference": "countinference", "service_secret": "service_secret"}
-# What `POST /{project}/{version}` calls them; it knows no others.
+# Their names on `POST /{project}/{version}`, which has no others.
 _IN_PATH_QUERY: Final = {
     **_BILLING,
     "confidence": "confidence",
@@ -83,14 +83,14 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as they were given, without those that are None.
 
     Raises:
-        ConfigurationError: one is not known, or its value is out of range.
+        ConfigurationError: an option is not known, or its value is out of range.
     """
     given = {name: value for name, value in options.items() if value is not None}
     return dict(validated_arguments(given, _ADAPTER, "a model's options"))
 
 
 def path_parameters(options: Mapping[str, Any]) -> dict[str, str] | None:
-    """The query of `POST /{project}/{version}`; None when it cannot say what is asked for."""
+    """The query of `POST /{project}/{version}`; None if it has no place for one of the options."""
     if not options.keys() <= _IN_PATH_QUERY.keys():
         return None
     return {_IN_PATH_QUERY[name]: _text(name, value) for name, value in options.items()}
@@ -105,8 +105,7 @@ def task_fields(options: Mapping[str, Any], task: Task) -> tuple[dict[str, Any],
     without_meaning = options.keys() - _FOR_TASK[task] - _BILLING.keys()
     if without_meaning:
         raise ConfigurationError(
-            f"{', '.join(sorted(without_meaning))}: not for a model whose task is {task}: "
-            "leave it out."
+            f"{', '.join(sorted(without_meaning))}: not known for the task {task}: leave it out."
         )
     query = {
         _BILLING[name]: _text(name, value) for name, value in options.items() if name in _BILLING

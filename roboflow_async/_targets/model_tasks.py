@@ -34,7 +34,7 @@ _REGISTRY: Final = pydantic.TypeAdapter(RegisteredModels)
 
 _log: Final = logging.getLogger("roboflow_async.task_lookup")
 
-# No path, no method on it, nothing but images there, not implemented, or a handler that fails.
+# The path or method is missing, the path serves only images, it is not implemented, or it fails.
 _NO_SUCH_PATH: Final = frozenset({400, 404, 405, 410, 415, 422, 500, 501})
 _PAUSE_AFTER_500: Final = 60.0  # seconds until the registry is asked for again
 
@@ -45,7 +45,7 @@ def parse_registry(response: Response) -> RegisteredModels:
 
 
 class _Asking:
-    """A question that is under way."""
+    """A request to the registry that is under way."""
 
     def __init__(self) -> None:
         self.done = asyncio.Event()
@@ -53,12 +53,12 @@ class _Asking:
 
 
 class TaskLookup:
-    """Asks the server's registry what a model does, and has it loaded where it is not.
+    """Asks the server's registry what a model does, and loads the model if it is not loaded yet.
 
-    Where there is no registry, responses tell what a model does, and this remembers it.
+    If there is no registry, responses show what a model does, and this class remembers it.
 
     Args:
-        engine: sends the questions.
+        engine: sends the requests.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -66,26 +66,26 @@ class TaskLookup:
         self._known: dict[str, Task | None] = {}
         self._told: dict[str, Task] = {}
         self._asking: dict[tuple[str, bool], _Asking] = {}
-        self._no_registry_until = -inf  # of the loop's clock
+        self._no_registry_until = -inf  # by the loop's clock
 
     def told_by_response(self, model_id: str) -> Task | None:
-        """What a response told of a model."""
+        """The task that a response showed for a model, or None."""
         return self._told.get(model_id)
 
     def remember(self, model_id: str, task: Task) -> None:
-        """Remember what a response told of a model."""
+        """Remember the task that a response showed."""
         self._told[model_id] = task
 
     async def task_of(self, model_id: str, *, patient: bool) -> Task | None:
-        """What a model does; None: the server has no registry that tells.
+        """What a model does; None: the server has no registry to ask.
 
         Args:
             model_id: the model.
-            patient: whether to wait for a server that is away, as a stream does.
+            patient: whether to wait while the server is away, as a stream does.
 
         Raises:
-            ConfigurationError: something that this library has no request for.
-            APIError: the server could not be asked, or has no such model.
+            ConfigurationError: the model does something that this library has no request for.
+            APIError: the server could not be asked, or does not have the model.
         """
         while model_id not in self._known:
             if asyncio.get_running_loop().time() < self._no_registry_until:
@@ -96,11 +96,11 @@ class TaskLookup:
                 continue
             await asking.done.wait()
             if asking.error is not None:
-                raise copy.copy(asking.error)  # not the same one in several tasks
+                raise copy.copy(asking.error)  # several tasks must not raise the same object
         return self._known[model_id]
 
     async def _lead(self, model_id: str, *, patient: bool) -> None:
-        """Ask, for all that wait for it; when this is cancelled, one of them asks anew."""
+        """Ask for all callers that wait; if this one is cancelled, another of them asks again."""
         asking = self._asking[model_id, patient] = _Asking()
         try:
             await self._ask(model_id, patient=patient)
@@ -131,7 +131,8 @@ class TaskLookup:
             self._known[model_id] = cast("Task", found.task_type)
         else:
             raise ConfigurationError(
-                f"the model {model_id!r} does {found.task_type!r}: give task= as one of "
+                f"the model {model_id!r} has the task {found.task_type!r}, which is not known: "
+                "give task= as one of "
                 f"{', '.join(TASK_PATHS)}, or use the endpoint that is for it (client.endpoint)."
             )
 
@@ -139,14 +140,14 @@ class TaskLookup:
         """The registry; None: there is none, as on the hosted API."""
         request = get_request("/model/registry", self._engine.key)
         try:
-            # Once: a host that has none may say so with a 500, which would be tried again and
-            # again, and looks like an outage.
+            # Sent once: a host without a registry may respond with a 500, which would be retried
+            # and look like an outage.
             return await self._send(request, patient=patient, retry=False)
         except APIError as error:
             if _tells_of_no_registry(error, besides={500}):
                 return self._without_registry(inf)
             if isinstance(error, APIStatusError) and error.status_code == 500:
-                # It may be the fault of a moment, too.
+                # It may also have been a passing failure.
                 return self._without_registry(asyncio.get_running_loop().time() + _PAUSE_AFTER_500)
             if is_fatal(error):
                 raise
@@ -159,7 +160,7 @@ class TaskLookup:
 
     def _without_registry(self, until: float) -> None:
         _log.info(
-            "the server has no registry of models: they are asked by POST /{project}/{version} "
+            "the server has no registry of models: requests go to POST /{project}/{version} "
             "unless task= is given"
         )
         self._no_registry_until = until
@@ -168,7 +169,8 @@ class TaskLookup:
         self, request: PreparedRequest, *, patient: bool, retry: bool = True
     ) -> RegisteredModels:
         dispatcher = self._engine.runtime().dispatcher
-        # A flow of its own: `queue_timeout` is for single calls, and a stream may wait for this.
+        # In a separate flow, because `queue_timeout` is for single calls, and a stream may wait for
+        # this.
         flow = Flow("interactive", outlives_outages=patient)
         return await dispatcher.call(request, parse_registry, flow, retry=retry)
 

@@ -1,4 +1,4 @@
-"""What a call gives back besides its output."""
+"""What streams and warm-ups give back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ Output_co = TypeVar("Output_co", covariant=True)
 
 
 class Result(Generic[Output_co]):
-    """What became of one input of a stream. Frozen.
+    """The result of one input of a stream. Frozen.
 
     Attributes:
-        input: the object that was given, untouched.
+        input: the object that was given, unchanged.
         index: its position in the input, from 0.
         error: why it failed, or None.
         attempts: HTTP requests that were sent for it; each is metered by the API.
-        latency: seconds that the last attempt took, from its turn to its whole response
-            (0.0 when nothing was sent).
-        waited: seconds from submission to the first send (until it failed, when nothing was).
+        latency: seconds that the last attempt took, from its turn to its whole response; 0.0 if
+            nothing was sent.
+        waited: seconds from submission to the first send, or to the failure if nothing was sent.
         processing_time: seconds that the server says it worked (`X-Processing-Time`), or None.
-        cold_start: whether the server says that it had to load a model
-            (`X-Model-Cold-Start`), or None when it says nothing.
+        cold_start: whether the server says that it had to load a model (`X-Model-Cold-Start`), or
+            None if it does not say so.
     """
 
     __slots__ = (
@@ -82,7 +82,7 @@ class Result(Generic[Output_co]):
         return {name: getattr(self, name) for name in self.__slots__}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        # What copy and pickle would do by themselves is to set attributes.
+        # By default, copy and pickle would set attributes, which are frozen.
         for name, value in state.items():
             object.__setattr__(self, name, value)
 
@@ -99,23 +99,24 @@ class Result(Generic[Output_co]):
         return cast("Output_co", self._output)
 
     def __repr__(self) -> str:
-        # Neither the input nor the output: either may be megabytes long.
+        # It leaves out the input and the output, since both may be megabytes long.
         outcome = "ok" if self.error is None else f"error={type(self.error).__name__}"
         return f"<Result {self.index}: {outcome}, attempts={self.attempts}>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmUpReport:
-    """What a warm-up saw.
+    """The results of a warm-up.
 
     Attributes:
         requests: calls that were made.
         succeeded: calls that gave an output.
         attempts: HTTP requests that were sent, each metered by the API.
-        first_latency: seconds of the first call that succeeded, in order of submission, or None.
-        last_latency: seconds of the last one, or None.
+        first_latency: seconds that the first successful call took (in order of submission), or
+            None.
+        last_latency: seconds that the last successful call took, or None.
         cold_starts: responses for which the server says that it had to load a model.
-        errors: one for each call that failed.
+        errors: one error for each call that failed.
         elapsed: seconds that the whole warm-up took.
     """
 

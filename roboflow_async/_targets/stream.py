@@ -1,9 +1,9 @@
-"""Many calls at once, a bounded number of them, with the results as they complete.
+"""Runs many calls at once, up to a limit, and gives the results as they complete.
 
-Knows nothing of HTTP. A `ResultStream` is an async generator in all but its implementation: one
-written with `yield` would end for good when a single `anext` is cancelled, and would refuse an
-`aclose` from another task. No cancel scope or task group is open while the consumer has
-control (PEP 789): the work runs in plain tasks, and everything that ends a stream ends them.
+It knows nothing about HTTP. A `ResultStream` behaves like an async generator, but is not written
+with `yield`: such a generator would end for good when one `anext` is cancelled, and would refuse an
+`aclose` from another task. No cancel scope or task group is open while the consumer has control
+(PEP 789): the work runs in plain tasks, which end with the stream.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ class _End:
 
 _END: Final = _End()
 
-# Results that are held back behind a slower one, when ordered, in limits: at 20 a second and 32 at
-# once, one request that takes all of its ten seconds holds back 200.
+# How many results an ordered stream may hold back behind a slower one, as a multiple of its limit:
+# at 20 a second and 32 at once, one request that takes ten seconds holds back 200.
 _HELD_BACK: Final = 8
-# An iterable that is no asynchronous one holds up the event loop while it is asked. After so much
-# of that (seconds) the loop has the same time for everything else, up to the second number.
+# A plain (not async) iterable blocks the event loop while it gives an item. After the first number
+# of seconds of that, the loop gets the same time for other work, at most the second number.
 _HELD_UP: Final = 0.001
 _LONGEST_BREAK: Final = 0.05
 
@@ -63,7 +63,8 @@ async def _iterate(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerato
             yield item
     finally:
         if isinstance(items, AsyncGenerator):
-            # A camera's `finally: release()` runs now, not when the collector comes by.
+            # So that a camera's `finally: release()` runs now, and not when the garbage collector
+            # does.
             await items.aclose()
 
 
@@ -83,17 +84,17 @@ class _Work(Generic[Item, Output]):
         self._items = items
         self._limit = limit
         self._ordered = ordered
-        self._in_hand = 0  # inputs that were read and whose results have not been taken
+        self._in_hand = 0  # inputs that were read and whose results were not taken yet
         self._room = asyncio.Event()
         self._done: asyncio.Queue[Output | _End] = asyncio.Queue()
         self._held_back: dict[int, Output] = {}  # completed before their turn, when ordered
         self._next_index = 0
         self._error: BaseException | None = None
-        self._reading = True  # nothing has ended it yet
+        self._reading = True  # False once the stream ends
         self._cancelled = False
         self.loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reader: asyncio.Task[None] | None = None  # while an eager one begins: none yet
+        self._reader: asyncio.Task[None] | None = None  # still None while an eager task starts
         self._reader = self._spawn(self._read())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -106,7 +107,7 @@ class _Work(Generic[Item, Output]):
         self._tasks.discard(task)
         if self._tasks or self._cancelled:
             return
-        # What still is held back waits for results that will never come.
+        # Results that are still held back wait for others that will never come.
         for _, output in sorted(self._held_back.items()):
             self._done.put_nowait(output)
         self._held_back.clear()
@@ -115,7 +116,7 @@ class _Work(Generic[Item, Output]):
     async def get(self) -> Output:
         item = await self._done.get()
         if isinstance(item, _End):
-            self._done.put_nowait(_END)  # for whoever asks next
+            self._done.put_nowait(_END)  # for the next `anext`
             error, self._error = self._error, None
             if error is None:
                 raise StopAsyncIteration
@@ -157,13 +158,13 @@ class _Work(Generic[Item, Output]):
                         return
                     self._in_hand += 1
                     self._spawn(self._run(index, item))
-                    del item  # not kept alive while the reader waits for room
+                    del item  # so that it is not kept alive while the reader waits for room
             finally:
                 await source.aclose()
         except BaseException as error:
             if self._is_stopped_by(error):
                 raise
-            if self._reading:  # else it was cancelled by `_end_with`
+            if self._reading:  # otherwise `_end_with` has cancelled it
                 self._error = self._error or error
         finally:
             self._reading = False
@@ -186,21 +187,21 @@ class _Work(Generic[Item, Output]):
         self._room.set()
 
     def _is_stopped_by(self, error: BaseException) -> bool:
-        """Whether a task ends by that, and nobody waits for more: not what was raised by itself."""
+        """Whether this error only means that its task was told to end."""
         if isinstance(error, asyncio.CancelledError):
             return self._cancelled
-        return isinstance(error, GeneratorExit)  # the loop is gone, and its tasks with it
+        return isinstance(error, GeneratorExit)  # the loop is closed, and so are its tasks
 
     def _end_with(self, error: BaseException) -> None:
-        """Read no further input; what was read goes on, and then the error is raised."""
+        """Read no more inputs; raise the error after the results of those that were read."""
         self._error = self._error or error
         if self._reading:
             self._reading = False
             if self._reader is not None:
-                self._reader.cancel()  # it may wait for an input that never comes
+                self._reader.cancel()  # it may be waiting for an input that never comes
 
     def cancel(self) -> None:
-        """Stop everything, now; whoever waits for a result is told that there is none."""
+        """Stop everything now; callers that wait for a result get the end of the stream."""
         self._cancelled = True
         self._reading = False
         self._error = None
@@ -212,7 +213,7 @@ class _Work(Generic[Item, Output]):
         self._done.put_nowait(_END)
 
     async def aclose(self) -> None:
-        """Stop everything, and return when nothing runs any more, also when this is cancelled."""
+        """Stop everything; return when nothing runs any more, even if this call is cancelled."""
         self.cancel()
         cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):
@@ -221,36 +222,35 @@ class _Work(Generic[Item, Output]):
                     await asyncio.wait(running)
                 except asyncio.CancelledError as error:
                     if cancelled is not None:
-                        raise  # once more: whoever asks does not want to wait
+                        raise  # cancelled a second time: the caller does not want to wait
                     cancelled = error
         if cancelled is not None:
             raise cancelled
 
     def abandon(self) -> None:
-        """What the collector calls when a stream was dropped without being closed."""
+        """The garbage collector calls this for a stream that was not closed."""
         try:
-            # Collection may run in any thread.
+            # The collector may run in any thread.
             self.loop.call_soon_threadsafe(self.cancel)
         except RuntimeError:
-            return  # that loop is closed, and its tasks with it
+            return  # that loop is closed, and so are its tasks
 
 
 class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
     """Results as they complete: `async for result in stream`.
 
-    Where a loop may end early, close the stream at its end:
-    `async with stream as results:`, or `await stream.aclose()`. A stream that is merely dropped
-    is cancelled when it is collected; one that is still referenced goes on reading ahead, by no
-    more inputs than its limit.
+    If the loop may end early, close the stream: with `async with stream as results:`, or `await
+    stream.aclose()`. A stream without references is cancelled when it is garbage collected. One
+    that is still referenced reads ahead, up to its limit.
 
     Args:
-        call: makes one result of an index and an input; an exception ends the stream after
-            the results of what has been read.
-        items: the inputs, of any number; read only as fast as results are taken.
-        limit: inputs that are read and whose results have not been taken yet, at most.
-        ordered: results in the order of the inputs. Those that are complete before their turn
-            do not count for the limit; there may be eight times as many of them.
-        on_full: told 1 when no more inputs are read before a result is taken, and -1 afterwards.
+        call: makes the result for an index and an input. If it raises, the stream ends after the
+            results of the inputs that were read.
+        items: any number of inputs; read only as fast as results are taken.
+        limit: the largest number of inputs that are read and whose results are not taken yet.
+        ordered: whether results come in the order of the inputs. Those that complete before their
+            turn do not count for the limit; there may be eight times as many of them.
+        on_full: called with 1 when the limit is reached, and with -1 when reading goes on.
     """
 
     def __init__(
@@ -276,20 +276,20 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
     async def __anext__(self) -> Output:
         try:
             if self._start is not None:
-                # Nothing is read before the first result is asked for, as with any generator.
+                # As with any generator, nothing is read before the first result is asked for.
                 start, self._start = self._start, None
                 self._work = start()
                 weakref.finalize(self, self._work.abandon).atexit = False
             if self._work is None:
-                raise StopAsyncIteration  # closed before it began
+                raise StopAsyncIteration  # closed before it started
             return await self._work.get()
         finally:
-            # An exception that somebody keeps holds this frame, and must not hold the stream: its
-            # requests would go on. (Not earlier: the caller may have kept no reference.)
+            # If somebody keeps an exception, it holds this frame. It must not hold the stream,
+            # whose requests would go on. (Not earlier: the caller may have kept no reference.)
             del self
 
     def asend(self, value: None) -> Coroutine[Any, Any, Output]:  # noqa: ARG002 - of the interface
-        """The next result; there is nothing to send to a stream."""
+        """The next result; the value is ignored, since a stream takes none."""
         return self.__anext__()
 
     async def athrow(
@@ -305,7 +305,7 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         raise (val if isinstance(val, BaseException) else typ()).with_traceback(tb)
 
     async def aclose(self) -> None:
-        """Cancel what is in flight; return when no task is left. May be called from any task."""
+        """Cancel the calls in flight, and return when no task is left. Any task may call it."""
         self._start = None
         if self._work is not None:
             await self._work.aclose()

@@ -32,7 +32,7 @@ async def run_batch(
     images: Mapping[str, Any] | None,
     parameters: Mapping[str, Any] | None,
 ) -> list[JSONObject]:
-    """Run a Workflow once; images are given by input name, and lists of them are batches."""
+    """Run a Workflow once, with images by input name; a list of images is a batch."""
     check_mapping("images", images)
     check_mapping("parameters", parameters)
     _check_clash((images or {}).keys() & (parameters or {}).keys(), ConfigurationError)
@@ -48,10 +48,10 @@ async def run_batch(
 
 
 def _check_clash(names: AbstractSet[str], kind: type[RoboflowError]) -> None:
-    # A parameter never silently replaces an image.
+    # A parameter must never silently replace an image.
     if names:
         raise kind(
-            f"{', '.join(sorted(names))}: given both as an image and as a parameter; "
+            f"{', '.join(sorted(names))}: given both as an image and as a parameter: "
             "give it once, or set image_input= to the Workflow's name for the image."
         )
 
@@ -99,16 +99,16 @@ class Workflow(Target[Output]):
 
         Args:
             image: an image, or a dict of them by the names of the Workflow's image inputs.
-            **parameters: the Workflow's other inputs; they go before those of
+            **parameters: the Workflow's other inputs; they override those of
                 `client.workflow(parameters=)`.
 
         Returns:
             Its output: a dict by output name, or an instance of `output_type`.
 
         Raises:
-            ImageError: the image, or a parameter that may be one (a URL that `allow_urls`
-                refuses), cannot be sent; nothing was.
-            ConfigurationError: a parameter cannot be sent; nothing was.
+            ImageError: the image, or a parameter that may be one (a URL that `allow_urls` refuses),
+                cannot be sent; nothing was sent.
+            ConfigurationError: a parameter cannot be sent; nothing was sent.
             QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
             APIError: the call failed for good.
         """
@@ -124,43 +124,47 @@ class Workflow(Target[Output]):
         """Run the Workflow on many images, in parallel, at the pace that the API allows.
 
         Args:
-            images: inputs as for `run`; any iterable or async iterable, also endless: it is
-                read only as fast as it is sent, at most `max_concurrency` inputs ahead.
-            ordered: results in the order of the inputs instead of as they complete.
-            priority: "interactive" or "bulk": whose calls go first. Default: the target's, else
+            images: any iterable or async iterable of images, or of dicts of them. It may be
+                endless: it is read only as fast as requests are sent, at most `max_concurrency`
+                inputs ahead.
+            ordered: True gives results in the order of the inputs; False, as they complete.
+            priority: "interactive" calls go before "bulk" calls. Default: the Workflow's, else
                 "bulk".
 
         Returns:
-            An async generator with one `Result` for each input; one bad image is a `Result`
-            with its `error`, and never ends the stream. Where the loop may end early, use it as
-            `async with workflow.stream(...) as results:`.
+            An async generator with one `Result` for each input. A bad image gives a `Result` with
+            an `error`, and never ends the stream. If the loop may end early, use it as `async with
+            workflow.stream(...) as results:`.
 
         Raises (while it is iterated):
-            AuthenticationError, UsageLimitError, NotFoundError: they would be the same for
-                every image: the first ends the stream, and nothing more is sent.
-            ConfigurationError: `images` is no iterable, or a parameter cannot be sent.
-            Exception: what the iterable itself raised, after the results of what was sent.
+            AuthenticationError, UsageLimitError, NotFoundError: every image would fail in the same
+                way, so the first of these errors ends the stream, and nothing more is sent.
+            ConfigurationError: `images` is not an iterable, or a parameter cannot be sent.
+            Exception: the error that the iterable itself raised, after the results of what was
+                sent.
         """
         return self._stream(images, ordered=ordered, priority=priority)
 
     async def warm_up(
         self, image: WorkflowInput, requests: int = 24, **parameters: Any
     ) -> WarmUpReport:
-        """Send a few dozen paced requests, so that the models are loaded before the real work.
+        """Send some paced requests, so that the models are loaded before the real work.
 
         They are metered like all others. The Workflow's sinks are disabled: no notification is
         sent and no dataset is filled.
 
         Args:
-            image: any image, as for `run`.
+            image: any image, or a dict of images by input name.
             requests: how many, 1 to 10,000.
-            **parameters: as for `run`.
+            **parameters: the Workflow's other inputs; they override those of
+                `client.workflow(parameters=)`.
 
         Returns:
-            What was seen. Failures are in its `errors`, and are not raised.
+            What happened. Failures are in its `errors`, and are not raised.
 
         Raises:
-            AuthenticationError, UsageLimitError, NotFoundError: no later call would do better.
+            AuthenticationError, UsageLimitError, NotFoundError: every later call would fail in the
+                same way.
             ImageError, ConfigurationError: nothing was sent.
         """
         return await self._warm_up(image, requests, parameters)
@@ -184,7 +188,7 @@ class Workflow(Target[Output]):
             images = {self._image_input: await self._load(loader, value)}
         _check_clash(
             images.keys() & (self._parameters.keys() | parameters.keys()),
-            # A dict is one input of a stream, which goes on to the next.
+            # A dict is one input of a stream, which goes on with the next one.
             ImageError if isinstance(value, Mapping) else ConfigurationError,
         )
         inputs = {**images, **self._parameters, **parameters}

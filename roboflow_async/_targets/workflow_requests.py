@@ -1,4 +1,4 @@
-"""Which Workflow to run and how, and the request that does it. Pure: no I/O."""
+"""Which Workflow to run and how, and the request for it. Pure: no I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["WorkflowOptions", "describe_request", "workflow_request"]
 
 @dataclass(frozen=True, slots=True)
 class WorkflowOptions:
-    """What a Workflow is called and how the server is to run it."""
+    """The name of a Workflow, or its specification, and how the server should run it."""
 
     workspace_name: str | None
     workflow_id: str | None
@@ -37,7 +37,7 @@ class WorkflowOptions:
         disable_sinks: bool,
         enable_profiling: bool = False,
     ) -> "WorkflowOptions":
-        """The options, or a `ConfigurationError` that says what is wrong with them."""
+        """Make the options; a `ConfigurationError` says what is wrong with them."""
         if excluded_fields is not None and not (
             isinstance(excluded_fields, Sequence)  # pyright: ignore[reportUnnecessaryIsInstance]
             and not isinstance(excluded_fields, str)
@@ -82,7 +82,7 @@ def workflow_request(
 
     Args:
         options: which Workflow, and how.
-        inputs: its inputs by name; images as `EncodedImage` or `ImageURL`, batches as lists.
+        inputs: its inputs by name; images are `EncodedImage` or `ImageURL`, batches are lists.
         key: the API key and its place.
 
     Raises:
@@ -107,7 +107,7 @@ def workflow_request(
 
 
 def describe_request(options: WorkflowOptions, key: KeyPlacement) -> PreparedRequest:
-    """The request that asks what a Workflow takes and gives."""
+    """The request for a Workflow's inputs and outputs."""
     fields: JSONObject = {}
     if options.specification is not None:
         fields["specification"] = options.specification
@@ -118,6 +118,6 @@ def describe_request(options: WorkflowOptions, key: KeyPlacement) -> PreparedReq
     if options.workflow_version_id is not None:
         fields["workflow_version_id"] = options.workflow_version_id
     if key.where == "query":
-        # The Inference Server 1.8.3 reads it from everywhere else here.
+        # This path of the Inference Server 1.8.3 reads the key from anywhere but the query.
         key = KeyPlacement(key.api_key, "body")
     return json_request(path, fields, key, "the specification")

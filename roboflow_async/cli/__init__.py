@@ -11,7 +11,7 @@ from roboflow_async.cli.serve import serve
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    help="Roboflow inference at the API's rate, losing nothing.",
+    help="Roboflow inference at the API's rate, without lost images.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -22,13 +22,13 @@ app.add_typer(benchmark_app, name="benchmark")
 
 
 def main() -> int:
-    """Run the command line; returns its exit code."""
+    """Run the command line, and return its exit code."""
     try:
         return app(standalone_mode=False) or 0
     except typer.Abort:
         return 1
     except Exception as error:
-        # A usage error of typer's, which would end with 2: here that is a wrong API key.
+        # A usage error from typer would end with 2, which here means a wrong API key.
         show = getattr(error, "show", None)
         if show is None:
             raise

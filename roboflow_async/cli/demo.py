@@ -1,4 +1,4 @@
-"""`demo`: the main job on the stand-in API, which needs no key and no network."""
+"""`demo`: the main job, run on the stand-in API without a key or a network."""
 
 import asyncio
 import tempfile

@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong with the key, the host or the way there, and what to do about it."""
+"""`doctor`: finds what is wrong with the key, the host or the network, and what to do about it."""
 
 import asyncio
 import os
@@ -31,19 +31,19 @@ from roboflow_async.types.server import ServerInfo
 __all__ = ["doctor"]
 
 _WRONG_CLOCK: Final = 60.0  # seconds
-_HEADER_SINCE: Final = (1, 5)  # the first server that reads the key from the header
+_HEADER_SINCE: Final = (1, 5)  # the first version that reads the key from the header
 _VERSION: Final = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})")
 _LONGEST_NAME: Final = 60  # characters that are shown
-_LONGEST_DATE: Final = 60  # characters that are looked at
-_SECONDS: Final = 5.0  # for all that is asked
+_LONGEST_DATE: Final = 60  # characters that are read
+_SECONDS: Final = 5.0  # for all checks together
 _LARGEST: Final = 1024 * 1024  # bytes of a response: a name and a version
-# Nothing is hidden by being tried again.
+# No retries, which would hide problems.
 _ONCE: Final = RetryPolicy(max_attempts=1, max_elapsed=_SECONDS, max_outage=0)
 _ADVICE: Final = {
-    "network": "Is the host spelled right, the server running, a firewall or proxy between?",
-    "outage": "Is the host spelled right, the server running, a firewall or proxy between?",
-    "timeout": "The host takes connections and does not answer: is it a Roboflow server?",
-    "host_name": "The name is not known here: check --host, and the network's DNS.",
+    "network": "Is the host's name right, the server running, a firewall or proxy in the way?",
+    "outage": "Is the host's name right, the server running, a firewall or proxy in the way?",
+    "timeout": "The host accepts connections but does not respond: is it a Roboflow server?",
+    "host_name": "The host's name is unknown: check --host and the network's DNS.",
     "certificate": "Set SSL_CERT_FILE to the certificates of your proxy or your own server.",
     "proxy_authentication": "Give the proxy's login in HTTPS_PROXY, or list the host in NO_PROXY.",
 }
@@ -51,7 +51,7 @@ _ADVICE: Final = {
 
 @dataclass
 class Finding:
-    """One check: whether it is fine, what was seen, and what to do if it is not."""
+    """One check: whether all is well, what was seen, and what to do if not."""
 
     name: str
     fine: bool
@@ -76,7 +76,7 @@ def doctor(
         str | None, typer.Option(help="The platform API, which knows the key.", hidden=True)
     ] = None,
 ) -> None:
-    """Check the key, the host, the way there, the clock and the server's version."""
+    """Check the key, the host, the network, the clock and the server's version."""
     more: dict[str, Any] = {"platform_url": platform_url} if platform_url is not None else {}
     source = "ROBOFLOW_API_KEY" if os.environ.get("ROBOFLOW_API_KEY") else None
     if api_key is not None or api_key_file is not None:
@@ -108,7 +108,7 @@ async def _examine(client: RoboflowClient, source: str | None, platform: bool) -
     findings = [_fine("host", url), _fine("key", given)]
     key_is_known = source is not None and (platform or is_roboflow_host(httpx.URL(url).host))
     async with client:
-        # Both at once, and each finding as it comes: what is slow takes nothing from the other.
+        # Both at once, each shown when it is done, so that a slow check does not delay the other.
         server = asyncio.create_task(_server(client))
         key = asyncio.create_task(_key(client)) if key_is_known else None
         asked: set[asyncio.Task[Any]] = {server} | ({key} if key is not None else set())
@@ -127,7 +127,7 @@ async def _examine(client: RoboflowClient, source: str | None, platform: bool) -
 
 
 async def _server(client: RoboflowClient) -> list[Finding]:
-    """Whether it can be reached, its clock, and its version."""
+    """Check that the host can be reached, its clock, and its version."""
     began = time.monotonic()
     try:
         server = client._server  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this package
@@ -139,14 +139,14 @@ async def _server(client: RoboflowClient) -> list[Finding]:
         return [
             _fine("reachable", _took(began)),
             _wrong("server", error.message[:300],
-                "This host does not answer as an Inference Server does: check --host.",
+                "This host does not respond like an Inference Server: check --host.",
             ),
         ]  # fmt: skip
     return [_fine("reachable", _took(began)), _clock(headers), _version(info)]
 
 
 def _took(began: float) -> str:
-    return f"answers in {(time.monotonic() - began) * 1000:.0f} ms"
+    return f"responds in {(time.monotonic() - began) * 1000:.0f} ms"
 
 
 def _clock(headers: Headers) -> Finding:
@@ -154,19 +154,19 @@ def _clock(headers: Headers) -> Finding:
         there = parsedate_to_datetime(headers["date"][:_LONGEST_DATE])
         off = (datetime.now(UTC) - there).total_seconds()
     except Exception:  # noqa: BLE001 - whatever a parser of such dates makes of an odd one
-        return _fine("clock", "the server tells no time")
+        return _fine("clock", "the server gives no time")
     if abs(off) > _WRONG_CLOCK:
-        return _wrong("clock", f"{off:+.0f} s off the server's",
+        return _wrong("clock", f"{off:+.0f} s from the server's clock",
             "Set this machine's clock: certificates and signed URLs depend on it.",
         )  # fmt: skip
-    return _fine("clock", "agrees with the server's")
+    return _fine("clock", "agrees with the server's clock")
 
 
 def _version(info: ServerInfo) -> Finding:
     seen = f"{info.name[:_LONGEST_NAME]} {info.version[:_LONGEST_NAME]}"
     number = _VERSION.match(info.version)
     if number is not None and (int(number[1]), int(number[2])) < _HEADER_SINCE:
-        advice = "It reads no key from the header: give RoboflowClient api_key_transport='body'."
+        advice = "It does not read the key from the header: give api_key_transport='body'."
         return _wrong("server", seen, advice)
     return _fine("server", seen)
 
@@ -175,13 +175,13 @@ async def _key(client: RoboflowClient) -> Finding:
     try:
         found: Any = await client.preflight()
     except AuthenticationError:
-        advice = "Copy it anew from the workspace's settings at app.roboflow.com, under API Keys."
+        advice = "Copy it again from the workspace's settings at app.roboflow.com, under API Keys."
         return _wrong("key works", "it is refused", advice, AUTHENTICATION)
     except UsageLimitError as error:
         return _wrong("key works", error.message, "See the workspace's usage and plan.")
     except RoboflowError as error:
         return _wrong("key works", str(error)[:300],
-            "The platform API cannot be asked; what is sent may work all the same.",
+            "The platform API cannot be asked. Inference may work all the same.",
         )  # fmt: skip
     if not found.under_cap:
         advice = "See the workspace's usage and plan."

@@ -1,9 +1,9 @@
-"""Files that the commands write: whole or not at all, for their owner alone, through no link.
+"""Writes the commands' files: whole or not at all, only for their owner, never through a link.
 
-Others may write into the same folder (`/tmp`, a share). What they put there under our names, a
-symbolic link, a pipe or a device, is replaced, or refused; it never decides where something is
-written. New files are 0600, or less where the umask wants less; new folders below a folder of
-pictures 0700.
+Other users may write into the same folder (`/tmp`, a share). If they put a symbolic link, a pipe or
+a device there under one of our names, it is replaced or refused, and never decides where something
+is written. New files have mode 0600, or less with a stricter umask; new folders below a folder of
+pictures have 0700.
 """
 
 import os
@@ -20,16 +20,16 @@ __all__ = ["open_journal", "read_small", "write_below", "written_whole"]
 
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: Final = getattr(os, "O_BINARY", 0)
-# Else opening a pipe waits for whoever is at its other end.
+# Otherwise to open a pipe would wait for a process at its other end.
 _NO_WAITING: Final = getattr(os, "O_NONBLOCK", 0)
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY
 
 
 @contextmanager
 def written_whole(path: Path) -> Generator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends, and is gone if it fails.
+    """A file that replaces `path` when the block ends, and is deleted if the block fails.
 
-    Its name meanwhile is random, in the same folder: nobody can put anything there before.
+    Until then it has a random name in the same folder, so that nobody can put anything there first.
     """
     fresh = path.with_name(_random_name(path.name))
     descriptor = os.open(fresh, _NEW, 0o600)
@@ -44,16 +44,16 @@ def written_whole(path: Path) -> Generator[BinaryIO]:
 
 
 def open_journal(path: Path) -> BinaryIO:
-    """A file to be read and added to; made if there is none.
+    """Open a file to read and append; make it if there is none.
 
     Raises:
-        ConfigurationError: what is there is a symbolic link, no file, has another name, or is
-            another user's.
+        ConfigurationError: it is a symbolic link, is not a file, has a second name, or belongs to
+            another user.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_FOLLOW | _NO_WAITING | _BINARY
     descriptor = _opened(path, flags)
     status = os.fstat(descriptor)
-    # Else whoever put an empty file there before would read along.
+    # Otherwise another user could put an empty file there first and read what is written.
     is_others = os.name == "posix" and status.st_uid != os.geteuid() != 0
     if is_others or status.st_nlink > 1:
         os.close(descriptor)
@@ -63,10 +63,10 @@ def open_journal(path: Path) -> BinaryIO:
 
 
 def read_small(path: Path, most: int) -> bytes | None:
-    """The content of a file of at most so many bytes; None: there is none.
+    """The content of a file with at most this many bytes; None if there is no file.
 
     Raises:
-        ConfigurationError: what is there is a symbolic link, no file, or larger.
+        ConfigurationError: it is a symbolic link, is not a file, or is larger.
     """
     try:
         descriptor = _opened(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAITING | _BINARY)
@@ -75,7 +75,9 @@ def read_small(path: Path, most: int) -> bytes | None:
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise ConfigurationError(f"{path} is larger than {most} bytes: it is none of ours.")
+        raise ConfigurationError(
+            f"{path} is larger than {most} bytes, so it is not one of ours: give another path."
+        )
     return content
 
 
@@ -88,24 +90,24 @@ def _opened(path: Path, flags: int) -> int:
         descriptor = os.open(path, flags, 0o600)
     except FileNotFoundError:
         raise
-    except OSError as error:  # also a link that was made since (ELOOP), a socket, a folder
+    except OSError as error:  # also for a link that was just made (ELOOP), a socket, a folder
         raise ConfigurationError(f"{path} cannot be used: {error.strerror}.") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ConfigurationError(f"{path} is no file: give another path.")
+        raise ConfigurationError(f"{path} is not a file: give another path.")
     return descriptor
 
 
 def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
-    """Write a file below a folder; folders are made on the way, and links are not followed.
+    """Write a file below a folder. Folders in between are made, and links are not followed.
 
     Args:
-        folder: that a user named; it may be a link itself.
-        parts: names of folders, and the file's: each one name.
-        data: of the file, which takes the place of one that is there.
+        folder: the folder that the user named; it may be a link itself.
+        parts: the names of the folders and the file, one by one.
+        data: the content of the file, which replaces an existing one.
 
     Returns:
-        Its path.
+        The path of the file.
 
     Raises:
         ConfigurationError: the path would lead out of the folder.
@@ -121,7 +123,7 @@ def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
         with written_whole(path) as file:
             file.write(data)
         return path
-    # From folder to folder, each held open: nobody can put a link in its place meanwhile.
+    # From folder to folder, each kept open, so that nobody can put a link in its place.
     parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
@@ -131,7 +133,7 @@ def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
                 child = os.open(part, os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW, dir_fd=parent)
             except OSError as error:
                 raise ConfigurationError(
-                    f"{str(path)!r:.200} cannot be written: {part!r:.80} in it is no folder, or a "
+                    f"{str(path)!r:.200} cannot be written: {part!r:.80} is not a folder, or is a "
                     f"symbolic link, which is not followed ({error.strerror})."
                 ) from None
             os.close(parent)
@@ -160,7 +162,7 @@ def _check_below(folder: Path, path: Path) -> None:
 
 
 def _random_name(name: str) -> str:
-    # No longer than 255 bytes with it, whatever the name.
+    # At most 255 bytes in total, whatever the name.
     return (
         f".{name.encode('utf-8', 'replace')[:120].decode('utf-8', 'ignore')}.{secrets.token_hex(8)}"
     )

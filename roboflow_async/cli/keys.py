@@ -1,4 +1,4 @@
-"""The API key, from where others on the machine cannot read it (`--api-key-file`)."""
+"""Reads the API key from a place that other users cannot read (`--api-key-file`)."""
 
 import getpass
 import os
@@ -21,7 +21,7 @@ APIKey = Annotated[
     str | None,
     typer.Option(
         "--api-key",
-        help="Default: ROBOFLOW_API_KEY. Not safe: everybody on this machine sees it in the list "
+        help="Default: ROBOFLOW_API_KEY. Not safe: all users of this machine see it in the list "
         "of processes. Safe: --api-key-file, the variable, or '-' for stdin.",
         show_default=False,
     ),
@@ -30,26 +30,26 @@ APIKeyFile = Annotated[
     str | None,
     typer.Option(
         "--api-key-file",
-        help="A file that holds the key, or '-' for stdin. Safe: it is in no list of processes.",
+        help="A file that holds the key, or '-' for stdin. Safe: no list of processes shows it.",
         show_default=False,
     ),
 ]
 
 
 def read_key(api_key: str | None, api_key_file: str | None, *, stdin: str = "") -> str | None:
-    """The key that the options give; None: neither does.
+    """The key from the options; None if neither is given.
 
     Args:
         api_key: the key itself, or "-" for stdin.
         api_key_file: a file, which may be a pipe, or "-" for stdin. A line end after the key is
             not part of it.
-        stdin: what else is read from stdin, or "".
+        stdin: what else is read from stdin, for an error; or "".
 
     Raises:
-        ConfigurationError: both are given, or there is no key to be read.
+        ConfigurationError: both are given, or there is no key to read.
     """
     if api_key is not None and api_key_file is not None:
-        raise ConfigurationError("give one of --api-key and --api-key-file.")
+        raise ConfigurationError("give --api-key or --api-key-file, not both.")
     name = "--api-key" if api_key == "-" else "--api-key-file"
     if api_key_file is None and api_key != "-":
         return api_key
@@ -65,7 +65,7 @@ def read_key(api_key: str | None, api_key_file: str | None, *, stdin: str = "") 
             ) from None
     if stdin:
         raise ConfigurationError(
-            f"{name} '-' reads the key from stdin, and {stdin} are read from there already: "
+            f"{name} '-' reads the key from stdin, but {stdin} are read from there already: "
             "give the key in a file."
         )
     if sys.stdin.isatty():
@@ -78,7 +78,7 @@ def _key_in(file: BinaryIO, source: str) -> str:
     text = content.decode("utf-8", "replace").removeprefix("\ufeff")
     text = text.removesuffix("\n").removesuffix("\r")
     if not text or len(content) > _LARGEST:
-        raise ConfigurationError(f"{source} holds no API key: give a file with the key alone.")
+        raise ConfigurationError(f"{source} holds no API key: give a file with only the key.")
     return text
 
 
@@ -86,7 +86,7 @@ def _warn_if_readable(file: BinaryIO, name: str) -> None:
     status = os.fstat(file.fileno())
     if os.name == "posix" and stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH:
         stderr.print(
-            f"warning: everybody on this machine can read {name!r:.200}, which holds the API key: "
-            "chmod 600 it.",
+            f"warning: all users of this machine can read {name!r:.200}, which holds the API key: "
+            "run chmod 600 on it.",
             style="yellow", markup=False, soft_wrap=True,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What several commands take, and how they end."""
+"""Options of several commands, and their exit codes."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ __all__ = [
     "stderr",
 ]
 
-# Exit codes, as Roboflow's own command line has them; 4 and 130 besides.
+# The exit codes of Roboflow's own command line, and two more: 4 and 130.
 FAILED: Final = 1
 AUTHENTICATION: Final = 2
 _NOT_FOUND: Final = 3
@@ -66,7 +66,7 @@ def connect(
     transport: str = Settings.transport,
     **more: Any,
 ) -> RoboflowClient:
-    """The client that the options ask for."""
+    """Make the client from the options."""
     return RoboflowClient(
         api_key,
         api_url=host,
@@ -80,7 +80,7 @@ def connect(
 
 @contextmanager
 def errors_told() -> Generator[None]:
-    """Say what went wrong on stderr, and end with its exit code."""
+    """Print what went wrong to stderr, and exit with the error's code."""
     try:
         yield
     except RoboflowError as error:
@@ -91,7 +91,7 @@ def errors_told() -> Generator[None]:
         elif isinstance(error, NotFoundError):
             code = _NOT_FOUND
         raise typer.Exit(code) from None
-    except OSError as error:  # of the files that are written: a full disk, no right to do it
+    except OSError as error:  # from the files that are written: a full disk, no permission
         file = f": {error.filename!r:.200}" if error.filename is not None else ""
         said = f"error: {plain_text(error.strerror or type(error).__name__)}{file}."
         stderr.print(said, style="red", markup=False, soft_wrap=True)
@@ -99,12 +99,12 @@ def errors_told() -> Generator[None]:
 
 
 def parameters(given: list[str], name: str = "--param") -> dict[str, Any]:
-    """`name=value` pairs; values are JSON where they can be, else text."""
+    """Parse `name=value` pairs; values are JSON if possible, else text."""
     found: dict[str, Any] = {}
     for pair in given:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise ConfigurationError(f"{name} {pair!r:.80}: give it as name=value.")
+            raise ConfigurationError(f"{name} {pair!r:.80} is not valid: give it as name=value.")
         try:
             found[key] = read_json_text(text)
         except (ValueError, RecursionError):
@@ -113,7 +113,7 @@ def parameters(given: list[str], name: str = "--param") -> dict[str, Any]:
 
 
 def read_json(path: Path, name: str) -> Any:
-    """A JSON file that an option names."""
+    """Read a JSON file that an option names."""
     try:
         return read_json_text(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""`serve`: the stand-in API, to try everything without a key."""
+"""`serve`: runs the stand-in API, to try everything without a key."""
 
 import signal
 import threading
@@ -25,30 +25,30 @@ def serve(
     api_key: Annotated[
         str | None,
         typer.Option(
-            help="The only key that is let in. Not safe for a real one: everybody on this machine "
-            "sees it in the list of processes."
+            help="The only accepted key. Not safe for a real one: all users of this machine "
+            "see it in the list of processes."
         ),
     ] = None,
     api_key_file: Annotated[
-        str | None, typer.Option(help="A file that holds it, or '-' for stdin. Safe.")
+        str | None, typer.Option(help="A file that holds the key, or '-' for stdin. Safe.")
     ] = None,
     fail: Annotated[
         list[str],
-        typer.Option(help="A fault, and the share of requests it strikes: unavailable=0.1"),
+        typer.Option(help="A fault and the share of requests with it: unavailable=0.1"),
     ] = [],  # noqa: B006 - typer copies it
     host: Annotated[
         str,
         typer.Option(
-            help="The address to listen on. Other than by default, other machines can use it."
+            help="The address to listen on. With any but the default, other machines can use it."
         ),
     ] = "127.0.0.1",
     allow_host: Annotated[
         list[str],
         typer.Option(help="A name by which other machines know this one, for the Host header."),
     ] = [],  # noqa: B006 - typer copies it
-    seed: Annotated[int, typer.Option(help="Of all that happens at random.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed for everything random.")] = 0,
 ) -> None:
-    """Run a stand-in for the Roboflow API on this machine, with its limits and its faults."""
+    """Run a stand-in for the Roboflow API on this machine, with rate limits and faults."""
     with errors_told():
         if any(find_spec(name) is None for name in ("starlette", "uvicorn", "PIL", "scipy")):
             raise ConfigurationError(

@@ -1,7 +1,7 @@
-"""The server's other endpoints: each is a declaration and its two models.
+"""The server's other endpoints. Each is a declaration with two models.
 
-Use one as `client.endpoint(endpoints.CLIP_EMBED_IMAGE)`: it has `run`, `stream` and `warm_up`, as
-Workflows and models have.
+Use one as `client.endpoint(endpoints.CLIP_EMBED_IMAGE)`: it has `run`, `stream` and `warm_up`, like
+Workflows and models.
 """
 
 from roboflow_async.endpoints.action_recognition import (

@@ -11,7 +11,7 @@ __all__ = ["ACTION_RECOGNITION", "Action", "Actions", "VideoRequest"]
 
 
 class Action(ServerModel):
-    """What happens from one frame to another; `confidence` is 0 to 1."""
+    """An action from one frame to another; `confidence` is 0 to 1."""
 
     start_frame_idx: int
     end_frame_idx: int
@@ -21,17 +21,17 @@ class Action(ServerModel):
 
 
 class Actions(ServerResponse):
-    """What happens in a video.
+    """The actions in a video.
 
     Attributes:
-        timeline: what happens, and when.
-        source_fps: frames per second of the video.
-        frame_count: frames of the video.
-        windows_classified: pieces of it that were looked at.
-        span_semantics: whether the spans are instances, or all of a class together.
-        confidence_threshold: that was used: 0 to 1.
-        per_class_confidence_thresholds: likewise, by class.
-        candidates: what did not reach the threshold, if it was asked for.
+        timeline: the actions, and when they happen.
+        source_fps: the video's frames per second.
+        frame_count: the number of frames.
+        windows_classified: the number of pieces of the video that were classified.
+        span_semantics: whether a span is one instance, or all of a class together.
+        confidence_threshold: the threshold that was used, 0 to 1.
+        per_class_confidence_thresholds: the thresholds for single classes, by name.
+        candidates: actions below the threshold, if they were requested.
     """
 
     timeline: list[Action]
@@ -45,13 +45,13 @@ class Actions(ServerResponse):
 
 
 class VideoRequest(EndpointRequest):
-    """What happens in a video: a path, a URL, or the bytes of one.
+    """A request for the actions in a video, given as a path, a URL or bytes.
 
     Attributes:
         model_id: which model.
         confidence: 0 to 1, or "best" or "default".
-        include_candidates: whether the response has what did not reach it.
-        class_filter: the names of the classes that are wanted.
+        include_candidates: whether the response has actions below the threshold, too.
+        class_filter: the names of the classes to find; default: all.
     """
 
     first = "video"

@@ -1,4 +1,4 @@
-"""What an endpoint is: a path, what is sent, and what comes back."""
+"""An endpoint: its path, its request and its response."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ ResponseT = TypeVar("ResponseT", bound=ServerResponse)
 
 
 class NotValidated:
-    """Marks what the loader looks at, and pydantic does not."""
+    """Marks fields that the loader checks, and not pydantic."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, *_: object) -> core_schema.CoreSchema:
@@ -41,12 +41,12 @@ VideoField = Annotated[str | bytes | SupportsRead, NotValidated]
 
 
 class EndpointRequest(BaseModel):
-    """What is sent; a field that is None is left to the server.
+    """A request. Fields that are None are left to the server.
 
     Attributes:
         source: where the request comes from, for usage reports.
-        source_info: more of that.
-        disable_model_monitoring: whether it is kept out of Model Monitoring.
+        source_info: more about that.
+        disable_model_monitoring: whether the request is kept out of Model Monitoring.
     """
 
     model_config = ConfigDict(
@@ -58,14 +58,14 @@ class EndpointRequest(BaseModel):
     )
 
     first: ClassVar[str]
-    """The field that `run` and `stream` are given."""
+    """The main field, which `run` and `stream` take."""
 
     source: str | None = None
     source_info: str | None = None
     disable_model_monitoring: bool | None = None
 
     def media(self) -> dict[str, str]:
-        """The fields that are loaded and encoded: "image" or "video", by name."""
+        """The fields that are loaded and encoded, by name: "image" or "video"."""
         return {}
 
     def __repr_args__(self) -> Any:
@@ -85,7 +85,7 @@ class ImageRequest(EndpointRequest):
 
 
 class TextRequest(EndpointRequest):
-    """A request about a text, or several."""
+    """A request about one text or several."""
 
     first = "text"
     text: str | list[str]
@@ -96,9 +96,9 @@ class Endpoint(Generic[RequestT, ResponseT]):
     """One of the server's endpoints.
 
     Attributes:
-        path: from the API's base URL on; `{field}` stands for a field of the request.
-        request: what is sent.
-        response: what comes back.
+        path: the part after the API's base URL; `{field}` stands for a field of the request.
+        request: the type of the request.
+        response: the type of the response.
     """
 
     path: str
@@ -107,5 +107,5 @@ class Endpoint(Generic[RequestT, ResponseT]):
 
     @property
     def answer(self) -> type[ResponseT]:
-        """As `response` was called; until 1.0."""
+        """The old name of `response`, kept until 1.0."""
         return self.response

@@ -1,4 +1,4 @@
-"""CLIP and Perception Encoder: images and texts as vectors, and how alike they are."""
+"""CLIP and Perception Encoder: vectors for images and texts, and how similar they are."""
 
 from typing import Annotated, Literal, Self
 
@@ -42,7 +42,7 @@ class Embeddings(ServerResponse):
 
 
 class Similarity(ServerResponse):
-    """How alike the subject and each prompt are, -1 to 1; by name, if the prompts have names."""
+    """How similar the subject and each prompt are, -1 to 1; by name if the prompts have names."""
 
     similarity: list[float] | dict[str, float]
     parent_id: str | None = None
@@ -75,7 +75,7 @@ class _CompareRequest(EndpointRequest):
     prompt_type: Literal["image", "text"] | None = None
 
     def media(self) -> dict[str, str]:
-        """Those of subject and prompt that are images."""
+        """The fields, of subject and prompt, that are images."""
         kinds = {"subject": self.subject_type or "image", "prompt": self.prompt_type or "text"}
         return {name: "image" for name, kind in kinds.items() if kind == "image"}
 
@@ -85,20 +85,22 @@ class _CompareRequest(EndpointRequest):
             value: object = getattr(self, name)
             parts = value.values() if is_object(value) else value if is_array(value) else [value]
             if not all(isinstance(part, str) for part in parts):
-                raise ValueError(f"{name} is no text: give {name}_type='image' if it is an image")
+                raise ValueError(
+                    f"{name} is not a text: give {name}_type='image' if it is an image"
+                )
         return self
 
 
 class ClipCompareRequest(_CompareRequest):
-    """How alike a subject is to each of the prompts.
+    """Compares a subject to each of the prompts.
 
     Attributes:
-        subject: an image; a text if `subject_type` is "text".
-        prompt: a text, several, or several by name; images if `prompt_type` is "image".
+        subject: an image, or a text if `subject_type` is "text".
+        prompt: one text, several, or a dict of several by name; images if `prompt_type` is "image".
         subject_type: "image" (default) or "text".
         prompt_type: "text" (default) or "image".
         clip_version_id: such as "ViT-B-16" (server default).
-        model_id: instead of that.
+        model_id: another way to choose the model, instead of `clip_version_id`.
     """
 
     clip_version_id: str | None = None
@@ -121,7 +123,7 @@ class PerceptionEncoderTextRequest(TextRequest):
 
 
 class PerceptionEncoderCompareRequest(_CompareRequest):
-    """As `ClipCompareRequest`, by Perception Encoder."""
+    """The same as `ClipCompareRequest`, with Perception Encoder."""
 
     perception_encoder_version_id: str | None = None
     model_id: str | None = None

@@ -1,4 +1,4 @@
-"""How far away what a picture shows is."""
+"""Depth: how far away each part of a picture is."""
 
 from typing import Literal
 
@@ -9,11 +9,11 @@ __all__ = ["DEPTH_ESTIMATION", "DEPTH_ESTIMATION_IN_PATH", "DepthMap", "DepthReq
 
 
 class DepthMap(ServerResponse):
-    """How far everything is, 0 to 1.
+    """How far away each pixel is, 0 to 1.
 
     Attributes:
         normalized_depth: rows of numbers, or base64 of a PNG, as `depth_map_format` says.
-        image: base64 of a picture of it.
+        image: base64 of a picture that shows the depth.
     """
 
     normalized_depth: str | list[list[float]]
@@ -22,11 +22,11 @@ class DepthMap(ServerResponse):
 
 
 class DepthRequest(ImageRequest):
-    """How far everything in an image is.
+    """A request for the depth of an image.
 
     Attributes:
         model_id: such as "depth-anything-v3/small".
-        depth_version_id: "small" (server default), instead of that.
+        depth_version_id: such as "small" (server default), instead of `model_id`.
         depth_map_format: "png16" is small and exact; the server's default, "json", is large.
     """
 

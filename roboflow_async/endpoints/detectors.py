@@ -1,4 +1,4 @@
-"""YOLO-World and Grounding DINO: objects that are named in words."""
+"""YOLO-World and Grounding DINO: finds objects that are described in words."""
 
 from roboflow_async.endpoints.base import Endpoint, ImageRequest
 from roboflow_async.types.predictions import ObjectDetection

@@ -1,4 +1,4 @@
-"""Embeddings of images by models of a workspace."""
+"""Embeddings of images, made by models of a workspace."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ __all__ = ["IMAGE_EMBEDDINGS", "EmbeddingInfo", "ImageEmbeddingRequest", "ImageE
 
 
 class EmbeddingInfo(ServerModel):
-    """What the vectors are: only those with the same `space_id` can be compared."""
+    """Information about vectors. Only vectors with the same `space_id` can be compared."""
 
     model_id: str
     feature_definition: str
@@ -33,7 +33,7 @@ class ImageEmbeddings(ServerResponse):
 
 
 class ImageEmbeddingRequest(ImageRequest):
-    """The vector that a classifier of one's own makes of an image.
+    """A request for the vector of an image, made by one of your classifiers.
 
     Attributes:
         model_id: which model.

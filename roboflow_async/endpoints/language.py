@@ -1,4 +1,4 @@
-"""Language models that see."""
+"""Language models that understand images."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ __all__ = ["LMM", "LMM_IN_PATH", "LMMRequest", "LMMResponse"]
 
 
 class LMMResponse(ServerResponse):
-    """What a language model says: text, or fields."""
+    """The output of a language model: text, or fields."""
 
     image: ImageSize | list[ImageSize]
     response: str | dict[str, Any]
@@ -21,8 +21,8 @@ class LMMRequest(ImageRequest):
     Attributes:
         model_id: which model.
         prompt: the question.
-        enable_thinking: whether it thinks first.
-        max_new_tokens: of the response, at most.
+        enable_thinking: whether the model thinks before it responds.
+        max_new_tokens: the largest length of the response, in tokens.
     """
 
     model_id: str

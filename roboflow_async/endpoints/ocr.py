@@ -20,9 +20,9 @@ class OCRText(ServerResponse):
     """Text.
 
     Attributes:
-        result: all of it.
+        result: the whole text.
         image: the size of the image that was given.
-        predictions: a box for each piece, where it was asked for; its text is `class_name`.
+        predictions: a box for each piece of text, if requested; the text is in `class_name`.
     """
 
     result: str
@@ -32,7 +32,7 @@ class OCRText(ServerResponse):
 
 
 class DoctrRequest(ImageRequest):
-    """Text of any kind.
+    """A request for text of any kind.
 
     Attributes:
         generate_bounding_boxes: whether the response has `predictions`.
@@ -44,11 +44,11 @@ class DoctrRequest(ImageRequest):
 
 
 class EasyOCRRequest(ImageRequest):
-    """Text in many languages.
+    """A request for text in many languages.
 
     Attributes:
         language_codes: such as ["en"] (server default).
-        quantize: a smaller model.
+        quantize: whether to use a smaller model.
     """
 
     easy_ocr_version_id: str | None = None

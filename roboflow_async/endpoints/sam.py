@@ -1,4 +1,4 @@
-"""Segment Anything, the first to the third."""
+"""Segment Anything: SAM, SAM2 and SAM3."""
 
 from typing import Any, Literal
 
@@ -63,7 +63,7 @@ class CornerBox(_Prompt):
 
 
 class PromptPoint(_Prompt):
-    """A point in pixels; `positive`: whether it is of the object, not of the background."""
+    """A point in pixels; `positive`: whether it is on the object, not on the background."""
 
     x: float
     y: float
@@ -71,14 +71,14 @@ class PromptPoint(_Prompt):
 
 
 class Sam2Prompt(_Prompt):
-    """An object: the box around it, points in it and beside it, or both."""
+    """An object, given by a box around it, points on it and beside it, or both."""
 
     box: Box | None = None
     points: list[PromptPoint] | None = None
 
 
 class Sam2Prompts(_Prompt):
-    """Objects; may be given as the list of them."""
+    """Objects; a plain list is accepted, too."""
 
     prompts: list[Sam2Prompt] | None = None
 
@@ -89,13 +89,13 @@ class Sam2Prompts(_Prompt):
 
 
 class Sam3Prompt(_Prompt):
-    """What to look for.
+    """What to look for in the image.
 
     Attributes:
         type: "text" or "visual".
-        text: in words.
-        boxes: examples.
-        box_labels: for each box 1 if it is an example, 0 if it is a counterexample.
+        text: a description in words.
+        boxes: boxes around examples.
+        box_labels: for each box, 1 for an example, 0 for a counterexample.
         output_prob_thresh: 0 to 1, for this prompt.
     """
 
@@ -110,15 +110,15 @@ Masks = list[list[list[int]]]
 
 
 class SamEmbedding(ServerResponse):
-    """An image as SAM sees it: numbers of shape (1, 256, 64, 64), as nested lists."""
+    """An image's embedding by SAM: nested lists of numbers of shape (1, 256, 64, 64)."""
 
     embeddings: Any
 
 
 class SamMasks(ServerResponse):
-    """Polygons in pixels, for each mask; those of low resolution can be given back as input.
+    """Polygons in pixels for each mask. Masks of low resolution can be used as input again.
 
-    Of any JSON: the contract says no more of them.
+    They may be any JSON, because the server's contract says no more about them.
     """
 
     masks: Any
@@ -178,15 +178,15 @@ class SamEmbedRequest(ImageRequest):
 
 
 class SamSegmentRequest(ImageRequest):
-    """What is at certain points.
+    """A request for the object at certain points.
 
     Attributes:
         point_coords: pixels, [x, y] each.
-        point_labels: 1 for a point of the object, 0 for one of the background.
-        image_id: of an image whose embedding the server has.
-        embeddings: of the image, as `SAM_EMBED_IMAGE` gave it; needs `orig_im_size`.
+        point_labels: 1 for a point on the object, 0 for a point on the background.
+        image_id: the name of an image whose embedding the server keeps.
+        embeddings: the image's embedding from `SAM_EMBED_IMAGE`; needs `orig_im_size`.
         orig_im_size: pixels, [height, width].
-        mask_input: of low resolution, of an earlier response.
+        mask_input: a low-resolution mask from an earlier response.
     """
 
     sam_version_id: str | None = None
@@ -213,14 +213,14 @@ class Sam2EmbedRequest(ImageRequest):
 
 
 class Sam2SegmentRequest(ImageRequest):
-    """What is in certain boxes and at certain points.
+    """A request for the objects in certain boxes and at certain points.
 
     Attributes:
         prompts: boxes and points; None: the most prominent thing.
         multimask_output: whether several masks are tried and the best one is given.
         format: "json" (polygons) or "rle".
-        save_logits_to_cache: for a later request about the same image.
-        load_logits_from_cache: of an earlier one.
+        save_logits_to_cache: whether to keep masks for a later request about the same image.
+        load_logits_from_cache: whether to use masks of an earlier request.
     """
 
     sam2_version_id: str | None = None
@@ -241,12 +241,12 @@ class Sam3EmbedRequest(ImageRequest):
 
 
 class Sam3ConceptRequest(ImageRequest):
-    """All that fits certain words or examples.
+    """A request for all objects that fit certain words or examples.
 
     Attributes:
-        prompts: texts and boxes, one at least.
-        output_prob_thresh: what is less likely is left out: 0 to 1 (server default: 0.5).
-        nms_iou_threshold: masks that overlap by more are one: 0 to 1.
+        prompts: texts and boxes, at least one.
+        output_prob_thresh: less likely objects are left out: 0 to 1 (server default: 0.5).
+        nms_iou_threshold: masks that overlap by more count as one: 0 to 1.
         format: "polygon" (server default), "json" or "rle".
     """
 
@@ -259,7 +259,7 @@ class Sam3ConceptRequest(ImageRequest):
 
 
 class Sam33DRequest(ImageRequest):
-    """Objects in three dimensions; `mask_input`: polygons or RLE of what is to be built."""
+    """Builds objects in three dimensions; `mask_input`: polygons or RLE of the objects."""
 
     model_id: str | None = None
     mask_input: Any

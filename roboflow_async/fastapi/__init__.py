@@ -7,8 +7,8 @@
     async def predict(image: UploadFile, client: RoboflowDep) -> dict[str, Any]:
         return await client.workflow("my-workspace", "my-workflow").run(image)
 
-What comes in here is a stranger's. A string is never read as a path; it is taken as a URL only
-with `allow_urls=True`, and then only if its host is public.
+Input of an app comes from strangers. So a string is never read as a path. It is used as a URL only
+with `allow_urls=True`, and only if its host is public.
 """
 
 import inspect
@@ -65,27 +65,27 @@ __all__ = [
 
 _log: Final = logging.getLogger("roboflow_async.fastapi")
 
-_NAME: Final = "roboflow_client"  # in the app's state, and in that of the lifespan
-# Of an image that `max_side` makes smaller: 200 MB while it is decoded. A file of 0.7 MB may have
-# the 179 million of `RoboflowClient`.
+_NAME: Final = "roboflow_client"  # in the app's state and in the lifespan's
+# Pixels of an image that `max_side` makes smaller: it takes 200 MB while it is decoded. A file of
+# 0.7 MB may have 179 million pixels, `RoboflowClient`'s default.
 _MOST_PIXELS: Final = 50_000_000
-_CLIENT_CLOSED_REQUEST: Final = 499  # nginx's; nobody is there to read it
+_CLIENT_CLOSED_REQUEST: Final = 499  # nginx's code; the client has left and does not see it
 
 
 def lifespan(
     *, max_body_bytes: int = LONGEST_BODY, **options: Unpack[ClientOptions]
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
-    """The life of one client, which is that of the app: `FastAPI(lifespan=lifespan(...))`.
+    """Make a client that lives as long as the app: `FastAPI(lifespan=lifespan(...))`.
 
-    In a lifespan of your own: `async with lifespan(...)(app): yield`.
+    In your own lifespan: `async with lifespan(...)(app): yield`.
 
     Args:
-        max_body_bytes: bytes of a request's body that `CancelOnDisconnect` reads for a handler that
-            takes the `Request`; a larger one is a 413. Default: 32 MiB.
-        **options: the arguments of `RoboflowClient`; wrong ones, and a missing key, are told when
-            the app starts. What differs here: `limiter` is closed with the app; `allow_paths` is
-            always False, so that a string is never a path; `allow_urls` is False by default, and
-            True means "public"; `max_image_pixels` is 50 million by default.
+        max_body_bytes: the largest request body in bytes that `CancelOnDisconnect` reads for a
+            handler that takes the `Request`; a larger one gets a 413. Default: 32 MiB.
+        **options: the arguments of `RoboflowClient`. Wrong ones or a missing key raise when the app
+            starts. Four differ here: `limiter` is closed with the app; `allow_paths` is always
+            False, so that a string is never a path; `allow_urls` is False by default, and True
+            means "public"; `max_image_pixels` is 50 million by default.
     """
     limiter = options.get("limiter")
 
@@ -113,12 +113,12 @@ def lifespan(
 
 
 async def get_client(connection: HTTPConnection) -> RoboflowClient:
-    """The app's client: a dependency, to be overridden in tests; `RoboflowDep` asks for it.
+    """The app's client: the dependency behind `RoboflowDep`, which tests can override.
 
     Raises:
-        ConfigurationError: the app has none.
+        ConfigurationError: the app has no client.
     """
-    # The lifespan's state also reaches apps that are mounted, the app's own one does not.
+    # Mounted apps also get the lifespan's state, but not the outer app's own state.
     client = connection.scope.get("state", {}).get(_NAME)
     if client is None:
         client = getattr(connection.app.state, _NAME, None)
@@ -141,21 +141,21 @@ async def _streams() -> AsyncGenerator[AsyncExitStack]:
 
 
 StreamsDep = Annotated[AsyncExitStack, Depends(_streams)]
-"""Closes streams when the response has been sent, or its client has left.
+"""Closes streams when the response was sent, or the client has left.
 
-A handler that streams is cancelled with its client, but not always inside its loop: then it stays
-suspended until the collector finds it. `await streams.enter_async_context(model.stream(...))`
-does not depend on that.
+When its client leaves, a streaming handler is cancelled, but not always inside its loop; then the
+loop stays suspended until the garbage collector finds it. A stream that is opened with `await
+streams.enter_async_context(model.stream(...))` is closed in any case.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """What a stranger is told of an error.
+    """What a client of the app is told about an error.
 
     Attributes:
-        status_code: of HTTP.
-        detail: what happened; nothing of the key, the plan or the configuration.
+        status_code: the HTTP status.
+        detail: what happened, without details of the key, the plan or the configuration.
         retry_after: whole seconds after which another try makes sense, or None.
     """
 
@@ -170,7 +170,7 @@ class ErrorAnswer:
 
     @property
     def websocket_code(self) -> int:
-        """With which code to close a WebSocket.
+        """The code to close a WebSocket with.
 
         https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number
         """
@@ -179,11 +179,11 @@ class ErrorAnswer:
         return 1011 if self.status_code >= 500 else 1008
 
 
-_LONGEST_RETRY_AFTER: Final = 3600  # seconds; the client itself pauses no longer
+_LONGEST_RETRY_AFTER: Final = 3600  # seconds; the client's own longest pause
 _BUSY: Final = (QueueTimeoutError, RateLimitError, RateLimiterUnavailableError)
-# The messages of these errors may name files of the server, or how the app is configured.
+# The errors' own messages may name files of the server, or show how the app is configured.
 _CANNOT_BE_USED: Final = ErrorAnswer(
-    422, "the image cannot be used: it is none, empty, damaged or too large"
+    422, "the image cannot be used: it is not an image, or is empty, damaged or too large"
 )
 _ANSWERS: Final[tuple[tuple[type[RoboflowError], ErrorAnswer], ...]] = (
     (ImageError, _CANNOT_BE_USED),
@@ -191,8 +191,8 @@ _ANSWERS: Final[tuple[tuple[type[RoboflowError], ErrorAnswer], ...]] = (
     (BadRequestError, ErrorAnswer(422, "the image cannot be processed")),
     (ConfigurationError, ErrorAnswer(500, "this service is not configured correctly")),
 )
-# What a server says when it could not read the image, also where it calls that its own failure,
-# as Workflows do for what goes wrong in a step: the classes of its errors, its sentences, Pillow's.
+# What a server says if it could not read the image, even if it calls that its own failure, as
+# Workflows do for errors in a step: names of its errors, its messages, and Pillow's.
 _UNREADABLE: Final = re.compile(
     r"InputImageLoadError|InvalidImageTypeDeclared|InputFormatInferenceFailed|InvalidNumpyInput"
     r"|UnidentifiedImageError|could not load (input|valid) image|malformed base64|data is not image"
@@ -203,15 +203,16 @@ _UNREADABLE: Final = re.compile(
 
 
 def error_answer(error: RoboflowError | ExceptionGroup[Exception]) -> ErrorAnswer:
-    """What to tell a stranger of an error, also in the middle of a stream; the rest is logged.
+    """What to tell a client of the app about an error, also in the middle of a stream.
 
     503 with `retry_after`: the queue is full, or the API allows no more now. 422: the image cannot
-    be used. 413: the API finds it too large. 504: no response in time. 500: this app is configured
-    wrongly. 502: everything else, also what is wrong with the key or the plan, without saying more.
+    be used. 413: it is too large for the API. 504: no response in time. 500: this app is configured
+    wrongly. 502: everything else, also problems with the key or the plan, without details. Details
+    are only logged.
 
     Args:
-        error: the error, or the group that `asyncio.TaskGroup` makes of several: then what is said
-            is that of its worst member. What another try may mend is better than what it may not.
+        error: the error, or a group of several from `asyncio.TaskGroup`: then its worst error
+            counts. Errors that may pass with another try are better than others.
     """
     members = [error] if isinstance(error, RoboflowError) else _members(error)
     responses = [
@@ -259,7 +260,7 @@ def _response_of(error: RoboflowError) -> ErrorAnswer:
         seconds = math.ceil(min(max(asked, 1), _LONGEST_RETRY_AFTER))
         return ErrorAnswer(503, f"busy: try again in {seconds} s", seconds)
     if isinstance(error, APITimeoutError) or status in (408, 504):
-        return ErrorAnswer(504, "the vision service did not answer in time")
+        return ErrorAnswer(504, "the vision service did not respond in time")
     for kind, response in _ANSWERS:
         if isinstance(error, kind):
             return response
@@ -267,11 +268,11 @@ def _response_of(error: RoboflowError) -> ErrorAnswer:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Let the app answer our errors as `error_answer` says, with `{"detail": ...}`.
+    """Make the app respond to our errors by `error_answer`, with `{"detail": ...}`.
 
-    Groups of them, too, in which nothing else is. What happened is logged, by the logger
-    `roboflow_async.fastapi`: what is wrong with an image or a request as INFO, with the API or
-    this app as WARNING or ERROR.
+    It also handles groups that hold only such errors. The logger `roboflow_async.fastapi` logs what
+    happened: problems with an image or a request as INFO, with the API or this app as WARNING or
+    ERROR.
     """
     app.add_exception_handler(RoboflowError, _answer_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
@@ -282,7 +283,7 @@ def add_error_handlers(app: FastAPI) -> None:
         members = _members(group)
         if not all(isinstance(member, (RoboflowError, ClientDisconnect)) for member in members):
             if of_the_app is None:
-                raise group  # the app's own, and its fault
+                raise group  # it holds errors of the app itself
             response = of_the_app(connection, group)
             return await response if inspect.isawaitable(response) else response
         if any(isinstance(member, ClientDisconnect) for member in members):

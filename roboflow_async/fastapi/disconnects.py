@@ -12,12 +12,12 @@ __all__ = ["LONGEST_BODY", "LONGEST_BODY_NAME", "CancelOnDisconnect", "cancel_on
 
 LONGEST_BODY: Final = 32 * 1024 * 1024  # bytes
 LONGEST_BODY_NAME: Final = "roboflow_max_body_bytes"  # in the app's state, and in the lifespan's
-# So much is read of a body that nobody wants, since what tells that the client left comes after it.
+# How much of an unused body is read, because the message that the client left comes after it.
 _GLANCE: Final = 65_536  # bytes
 
 
 async def _while_connected(connection: HTTPConnection) -> AsyncGenerator[None]:
-    """What `CancelOnDisconnect` depends on."""
+    """The dependency behind `CancelOnDisconnect`."""
     async with _watching(
         connection, max_body_bytes=_longest_body(connection), takes_body=_may_read(connection)
     ):
@@ -29,10 +29,10 @@ async def _watching(
     connection: HTTPConnection, *, max_body_bytes: int, takes_body: bool
 ) -> AsyncGenerator[None]:
     if not isinstance(connection, Request):
-        yield  # the handler of a WebSocket is told by its own `receive`
+        yield  # a WebSocket's handler learns it from its own `receive`
         return
     if takes_body:
-        # Else the watcher below would take it away from the handler.
+        # Otherwise the watcher below would take the body away from the handler.
         await _read(connection, max_body_bytes)
     connected = asyncio.timeout(None)
     try:
@@ -51,7 +51,7 @@ async def _watching(
 
 
 def _longest_body(connection: HTTPConnection) -> int:
-    # The lifespan's state also reaches apps that are mounted, the app's own one does not.
+    # Mounted apps also get the lifespan's state, but not the outer app's own state.
     of_lifespan: dict[str, Any] = connection.scope.get("state") or {}
     of_app: Any = getattr(connection.scope.get("app"), "state", None)
     most = of_lifespan.get(LONGEST_BODY_NAME)
@@ -59,14 +59,14 @@ def _longest_body(connection: HTTPConnection) -> int:
 
 
 def _may_read(connection: HTTPConnection) -> bool:
-    """Whether the handler, or what it depends on, has the request, and so may read the body.
+    """Whether the handler or its dependencies take the request, and so may read the body.
 
-    Or has it: forms and JSON that are declared were read by FastAPI itself.
+    Declared forms and JSON were already read by FastAPI itself.
     """
     route = connection.scope.get("route")
     dependant = getattr(route, "dependant", None)
     if dependant is None:
-        return True  # not a route of FastAPI's
+        return True  # not a FastAPI route
     return getattr(route, "body_field", None) is not None or _takes_request(dependant)
 
 
@@ -77,9 +77,9 @@ def _takes_request(dependant: Any) -> bool:
 
 
 async def _read(request: Request, most: int) -> None:
-    """Read the body for the handler: as `Request.body`, within bounds."""
+    """Read the body for the handler, like `Request.body` but with a limit."""
     if hasattr(request, "_body") or getattr(request, "_stream_consumed", False):
-        return  # also as a form
+        return  # it was read already, perhaps as a form
     if _declared(request) > most:
         raise _too_large(most)
     pieces: list[bytes] = []
@@ -94,26 +94,26 @@ async def _read(request: Request, most: int) -> None:
 
 
 def _declared(request: Request) -> int:
-    """What the request says of its length; of one that says nothing that is read, 0."""
+    """The length that the request gives; 0 if it gives none."""
     text = request.headers.get("content-length", "")
     return int(text[:18]) if text.isascii() and text.isdigit() else 0
 
 
 def _too_large(most: int) -> HTTPException:
-    return HTTPException(413, f"the request is too large: at most {most} bytes")
+    return HTTPException(413, f"the request is too large: at most {most} bytes are allowed")
 
 
 async def _watch(request: Request, connected: asyncio.Timeout, *, is_read: bool) -> None:
     if not is_read and not await _pass_over_body(request, connected):
         return
-    # The body is read: what comes now says that the client left, or is the body once more, from a
-    # middleware that gives it to all who ask, and who tells nobody when the client leaves.
+    # The body was read. The next message says that the client left, or it is the body again, from a
+    # middleware that gives it to every reader and never reports that the client leaves.
     if (await request.receive())["type"] == "http.disconnect":
-        connected.reschedule(0)  # the past
+        connected.reschedule(0)  # a time in the past
 
 
 async def _pass_over_body(request: Request, connected: asyncio.Timeout) -> bool:
-    """Read a body that nobody takes, if it is short; whether the client can be watched after it."""
+    """Read an unused body if it is short; return whether the client can be watched after it."""
     if _declared(request) > _GLANCE:
         return False
     size = 0
@@ -125,18 +125,18 @@ async def _pass_over_body(request: Request, connected: asyncio.Timeout) -> bool:
         size += len(message.get("body", b""))
         if not message.get("more_body"):
             return True
-    return False  # whoever sends so much to somebody who wants nothing is not watched
+    return False  # the client of such a large, unused body is not watched
 
 
-# Until the handler ends, and not until its response is sent: after that a server says
-# "disconnected" to everybody.
+# It watches until the handler ends, and not until the response is sent, because after that a server
+# always says "disconnected".
 CancelOnDisconnect: Final = Depends(_while_connected, scope="function")
-"""Cancels a handler, and so its calls, when its client leaves: `dependencies=[...]` of a route.
+"""Cancels a handler and its calls when its client leaves: for `dependencies=[...]` of a route.
 
-uvicorn and Starlette do that for streaming responses alone. For a handler that takes the `Request`,
-the body is read first, up to `lifespan(max_body_bytes=)`, 32 MiB by default; a larger one is
-answered with 413. Where nothing takes a body, none is read; a client that sends more than 64 KiB
-there is not watched.
+uvicorn and Starlette do that only for streaming responses. For a handler that takes the `Request`,
+the body is read first, up to `lifespan(max_body_bytes=)` (default: 32 MiB); a larger one gets a
+413. If no handler takes the body, it is not read, and a client that sends more than 64 KiB is not
+watched.
 """
 
 
@@ -144,17 +144,17 @@ there is not watched.
 async def cancel_on_disconnect(
     request: HTTPConnection, *, max_body_bytes: int | None = None
 ) -> AsyncGenerator[None]:
-    """The same for a part of a handler, in which it is entered with `async with`.
+    """The same for a part of a handler: use it with `async with`.
 
     Args:
-        request: the handler's own.
-        max_body_bytes: bytes of its body that are read first, if the handler has not read it.
-            Default: as for `CancelOnDisconnect`.
+        request: the handler's request.
+        max_body_bytes: the largest body in bytes that is read first, if the handler has not read
+            it. Default: `lifespan(max_body_bytes=)`.
 
     Raises:
-        starlette.requests.ClientDisconnect: at its end, when the client has left;
+        starlette.requests.ClientDisconnect: raised at the end of the block if the client has left;
             `add_error_handlers` handles it.
-        fastapi.HTTPException: 413, the body is larger.
+        fastapi.HTTPException: 413, because the body is too large.
     """
     most = _longest_body(request) if max_body_bytes is None else max_body_bytes
     async with _watching(request, max_body_bytes=most, takes_body=True):

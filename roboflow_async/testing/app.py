@@ -24,15 +24,15 @@ from roboflow_async.testing.workflows import RequestRefusedError, run_workflow
 
 __all__ = ["make_app"]
 
-SERVER_VERSION: Final = "1.8.3"  # of the Inference Server whose contract this follows
+SERVER_VERSION: Final = "1.8.3"  # the Inference Server whose contract this follows
 
 
 def make_app(knobs: Knobs, meter: Meter) -> ASGIApp:
-    """The application.
+    """The stand-in as an ASGI application.
 
     Args:
-        knobs: read anew for every request.
-        meter: counts them.
+        knobs: its settings, read again for every request.
+        meter: counts the requests.
     """
     loaded: dict[str, JSONObject] = {}
 
@@ -52,7 +52,7 @@ def make_app(knobs: Knobs, meter: Meter) -> ASGIApp:
         return JSONResponse({"models": list(loaded.values())})
 
     async def add(request: Request) -> Response:
-        # Any id will do: each is the same detector.
+        # Any id is accepted; all are the same detector.
         name = str((await request.json())["model_id"])
         loaded[name] = {"model_id": name, "task_type": "object-detection"}
         return await registry(request)
@@ -85,7 +85,7 @@ async def _answer(request: Request, compute: Callable[[bytes], JSONObject]) -> R
     began = time.perf_counter()
     raw = await request.body()
     try:
-        # Pixels are looked at in a thread: the server goes on taking requests at their time.
+        # Pixels are processed in a thread, so that the server accepts requests in time.
         response = await run_in_threadpool(lambda: json.dumps(compute(raw)).encode())
     except RequestRefusedError as refusal:
         return JSONResponse(refusal.body, refusal.status_code)
@@ -102,7 +102,7 @@ def _json(raw: bytes) -> Any:
 
 
 class _Gate:
-    """What stands before the work: rate limit, key, size, faults, latency, cold start."""
+    """Handles what comes before the work: rate limit, key, size, faults, latency, cold start."""
 
     def __init__(self, application: ASGIApp, knobs: Knobs, meter: Meter) -> None:
         self._application = application
@@ -185,7 +185,7 @@ class _Gate:
         return True
 
     def _cold_for(self, now: float) -> float:
-        """Seconds until the model is loaded; the first request begins to load it."""
+        """Seconds until the model is loaded; the first request starts to load it."""
         if self._warm_at is None:
             self._warm_at = now + self._knobs.cold_start
         return max(self._warm_at - now, 0.0)
@@ -202,7 +202,7 @@ class _Gate:
             page = "<html><body>It works!</body></html>"
             await Response(page, media_type="text/html")(scope, receive, send)
         elif fault.name == "timeout":
-            await receive()  # returns when the client gives up
+            await receive()  # returns when the client has left
         elif fault.name == "truncated":
             headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
             start = {"type": "http.response.start", "status": 200, "headers": headers}
@@ -214,8 +214,8 @@ class _Gate:
 
 
 def _transport(send: Send) -> asyncio.Transport:
-    # ASGI has no word for "reset the connection"; uvicorn's request cycle, whose method this
-    # is, has the transport in both of its HTTP implementations.
+    # ASGI has no message for "reset the connection". This is a method of uvicorn's request cycle,
+    # which has the transport in both of its HTTP implementations.
     return send.__self__.transport  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""The stand-in's model: bright shapes on a dark ground, found in the pixels it receives."""
+"""The stand-in's model: it finds bright shapes on a dark ground in the pixels it receives."""
 
 import base64
 import binascii
@@ -23,11 +23,11 @@ _SMALLEST_BOX = 64  # pixels
 
 
 class UnreadableImageError(Exception):
-    """The request holds no image that can be decoded."""
+    """The request has no image that can be decoded."""
 
 
 def open_base64(text: str) -> Image.Image:
-    """The picture in base64 text, as OpenCV reads it: 8 bits, turned as its EXIF data says."""
+    """Decode the picture in base64 text like OpenCV: 8 bits, turned by its EXIF data."""
     try:
         picture = Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
         return read_upright(picture).convert("RGB")
@@ -39,12 +39,12 @@ def open_base64(text: str) -> Image.Image:
 
 
 def detect(picture: Image.Image, confidence: float, name: str = "image") -> dict[str, Any]:
-    """The shapes in a picture, as the server's object detection answers.
+    """The shapes in a picture, in the form of the server's object detection.
 
     Args:
-        picture: RGB.
-        confidence: shapes of less are left out; a shape's confidence is its brightness.
-        name: of the Workflow's input.
+        picture: the picture in RGB.
+        confidence: shapes below it are left out; a shape's confidence is its brightness.
+        name: the name of the Workflow's input.
     """
     grey: npt.NDArray[np.uint8] = np.asarray(picture.convert("L"))
     touching = np.ones((3, 3))  # corners count as touching

@@ -1,4 +1,4 @@
-"""How the stand-in API behaves: its knobs, and the faults it knows by name."""
+"""The settings ("knobs") of the stand-in API, and its named faults."""
 
 import random
 from dataclasses import dataclass, field
@@ -27,8 +27,8 @@ STATUS_FAULTS: Final = {
 }
 WIRE_FAULTS: Final = frozenset({"timeout", "reset", "truncated", "not_json"})
 FAULTS: Final = frozenset(STATUS_FAULTS) | WIRE_FAULTS
-"""The names of all faults: HTTP statuses, and `timeout` (never answers), `reset` (the connection
-is reset), `truncated` (half a response) and `not_json` (a page of HTML with status 200)."""
+"""The names of all faults: HTTP statuses, and `timeout` (no response), `reset` (the connection is
+reset), `truncated` (half a response) and `not_json` (a page of HTML with status 200)."""
 
 
 @dataclass(kw_only=True)
@@ -37,8 +37,8 @@ class Fault:
 
     Args:
         name: one of `FAULTS`.
-        share: the share of requests that it strikes, 0 to 1.
-        times: how often it strikes at most; None: without end.
+        share: the share of requests that have it, 0 to 1.
+        times: the largest number of requests that have it; None: no limit.
         retry_after: the text of the response's `Retry-After`, if any.
     """
 
@@ -49,10 +49,12 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.name not in FAULTS:
-            raise ValueError(f"no fault is called {self.name!r}: {', '.join(sorted(FAULTS))}")
+            raise ValueError(
+                f"name={self.name!r} is not known: give one of {', '.join(sorted(FAULTS))}"
+            )
 
     def strikes(self, chance: random.Random) -> bool:
-        """Whether it strikes now; counts that."""
+        """Whether this request has the fault; counts it."""
         if self.times == 0 or chance.random() >= self.share:
             return False
         if self.times is not None:
@@ -62,19 +64,19 @@ class Fault:
 
 @dataclass(kw_only=True)
 class Knobs:
-    """How the stand-in behaves; every field may be changed while it runs.
+    """The settings of the stand-in. Every field may be changed while it runs.
 
     Args:
-        requests_per_second: requests that are let through in any rolling second; the others
-            get a 429. None: all.
-        retry_after: the text of the `Retry-After` of those 429s; None: they have none.
+        requests_per_second: requests that are accepted in any rolling second; others get a 429.
+            None: no limit.
+        retry_after: the text of `Retry-After` in those 429s; None: no such header.
         latency: seconds from a request to its response.
         latency_jitter: seconds that are added at random, 0 to this many.
-        cold_start: seconds that the first request, and those that come in meanwhile, take.
-        api_key: the only key that is let in; None: any, also none.
+        cold_start: seconds that the first request takes, and others that come in during that time.
+        api_key: the only accepted key; None: any key, or none.
         max_body_bytes: a larger request gets a 413.
-        faults: what goes wrong; the first that strikes is taken.
-        seed: of all that happens at random.
+        faults: faults that may happen; each request has at most one, the first that applies.
+        seed: the seed for everything random.
     """
 
     requests_per_second: int | None = 20

@@ -1,4 +1,4 @@
-"""What the stand-in API saw: every arrival, every response, and what it would bill."""
+"""Counts what the stand-in API sees: each arrival, each response, and what it would bill."""
 
 import time
 from collections import Counter, deque
@@ -8,10 +8,10 @@ __all__ = ["Meter", "busiest_window"]
 
 
 def busiest_window(times: Iterable[float], seconds: float = 1.0) -> int:
-    """The most events in any half-open window of so many seconds.
+    """The largest number of events in any half-open window of this length.
 
     Args:
-        times: when they happened, in seconds, in order.
+        times: when the events happened, in seconds, in order.
         seconds: the window's length.
     """
     window: deque[float] = deque()
@@ -29,12 +29,12 @@ class Meter:
 
     Attributes:
         arrivals: when each request came in (`time.monotonic()`, seconds).
-        statuses: responses by HTTP status; faults on the wire count as 0.
+        statuses: responses by HTTP status; responses that were broken off count as 0.
         latencies: seconds from each request's arrival to the end of its response.
         connections: TCP connections that were opened.
-        billed: requests that were let through the rate limit and the key check.
-        in_flight: requests being answered now.
-        most_in_flight: the most that were answered at the same time.
+        billed: requests that passed the rate limit and the key check.
+        in_flight: requests without a complete response so far.
+        most_in_flight: the largest number of those at the same time.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Meter:
         self._peers: set[tuple[object, ...]] = set()
 
     def arrived(self, peer: Sequence[object] | None) -> float:
-        """Count a request; returns its time."""
+        """Count a request, and return its time."""
         now = time.monotonic()
         self.arrivals.append(now)
         self.in_flight += 1
@@ -58,21 +58,21 @@ class Meter:
 
     @property
     def connections(self) -> int:
-        """TCP connections that were opened, told apart by the client's port."""
+        """The number of TCP connections that were opened, by the client's port."""
         return len(self._peers)
 
     @property
     def requests(self) -> int:
-        """Requests that came in."""
+        """The number of requests that came in."""
         return len(self.arrivals)
 
     @property
     def rejected(self) -> int:
-        """Requests that were answered with 429."""
+        """The number of requests that got a 429."""
         return self.statuses[429]
 
     def busiest_second(self) -> int:
-        """The most requests in any rolling second."""
+        """The largest number of requests in any rolling second."""
         return busiest_window(self.arrivals)
 
     def requests_per_second(self) -> float:

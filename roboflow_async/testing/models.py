@@ -1,4 +1,4 @@
-"""What the stand-in answers to a model request: a detector, computed from the pixels."""
+"""The stand-in's responses to model requests, computed from the pixels."""
 
 import base64
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def run_by_task(body: Any) -> JSONObject:
         detail = [{"type": "missing", "loc": ["body", "image"], "msg": "Field required"}]
         raise RequestRefusedError(422, {"detail": detail})
     if image.get("type") != "base64":
-        raise _refused("The stand-in takes images of type base64, and fetches no URL.")
+        raise _refused("The stand-in takes only images of type base64, and fetches no URL.")
     visualize = body.get("visualize_predictions") is True
     return _detect(image.get("value"), body.get("confidence"), visualize=visualize)
 
@@ -40,7 +40,7 @@ def _detect(text: Any, confidence: Any, *, visualize: bool) -> JSONObject:
     try:
         least = float(confidence) if confidence is not None else _DEFAULT_CONFIDENCE
     except (TypeError, ValueError):
-        least = _DEFAULT_CONFIDENCE  # "best" and "default": as the training found
+        least = _DEFAULT_CONFIDENCE  # "best" and "default" come from the training
     try:
         picture = open_base64(text)
     except UnreadableImageError:

@@ -1,4 +1,4 @@
-"""The fixture that pytest finds when this package is installed with its extra `testing`."""
+"""The fixture that pytest finds if this package is installed with its extra `testing`."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -15,10 +15,10 @@ __all__ = ["roboflow_stand_in"]
 def roboflow_stand_in() -> "Iterator[StandInServer]":
     """A stand-in for the Roboflow API: 20 requests per second, 50 ms of latency.
 
-    Give its `url` as `api_url`, turn its `knobs`, let it `fail(...)`, and read its `meter`.
+    Give its `url` as `api_url`, set its `knobs`, make it `fail(...)`, and read its `meter`.
     """
-    # Not at the top: pytest imports this file in every environment that has the package, with
-    # or without the extra.
+    # Imported here, because pytest imports this file wherever the package is installed, with or
+    # without the extra.
     from roboflow_async.testing import StandInServer  # noqa: PLC0415
 
     with StandInServer() as server:

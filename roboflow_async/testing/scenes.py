@@ -1,4 +1,4 @@
-"""Drawn scenes with known answers: bright shapes on a dark, noisy ground."""
+"""Drawn scenes with known content: bright shapes on a dark, noisy ground."""
 
 import io
 import random
@@ -24,18 +24,18 @@ class Scene:
     boxes: tuple[tuple[int, int, int, int], ...]
 
 
-@lru_cache(maxsize=64)  # drawing one takes 20 ms, and tests ask for the same ones again and again
+@lru_cache(maxsize=64)  # drawing one takes 20 ms, and tests use the same ones many times
 def draw_scene(
     seed: int, *, width: int = 640, height: int = 480, shapes: int | None = None, quality: int = 82
 ) -> Scene:
     """Draw a scene; the same seed gives the same one. About 60 KB at the default size.
 
     Args:
-        seed: of what is drawn.
-        width: pixels.
-        height: pixels.
-        shapes: how many; default: 1 to 6.
-        quality: of the JPEG.
+        seed: the seed for the drawing.
+        width: width in pixels.
+        height: height in pixels.
+        shapes: the number of shapes; default: 1 to 6.
+        quality: the quality of the JPEG.
     """
     chance = random.Random(seed)
     noise = np.random.default_rng(seed)

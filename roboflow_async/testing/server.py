@@ -1,4 +1,4 @@
-"""Runs the stand-in API on loopback, in a thread of its own."""
+"""Runs the stand-in API on loopback, in its own thread."""
 
 import socket
 import threading
@@ -24,15 +24,15 @@ class StandInServer:
         with StandInServer(requests_per_second=20, latency=0.3) as server:
             client = RoboflowClient(api_key="any", api_url=server.url)
 
-    It listens on this machine alone, and answers only requests whose `Host` header says so: it is
-    no business of the pages that a browser shows.
+    It listens only on this machine, and only responds if a request's `Host` header names it, so
+    that web pages in a browser cannot use it.
 
     Args:
-        port: to listen on; 0: a free one.
-        host: the address to listen on. Any other than loopback lets every machine that reaches it
-            use it, which is warned of; "0.0.0.0" or "::" is all addresses.
-        allowed_hosts: names, besides, that the `Host` header may have: those by which other
-            machines know this one.
+        port: the port to listen on; 0: a free one.
+        host: the address to listen on. With any other than loopback, every machine that reaches it
+            can use it, and a warning says so; "0.0.0.0" or "::" means all addresses.
+        allowed_hosts: more names that the `Host` header may have: the names that other machines use
+            for this one.
         **knobs: see `Knobs`; they can be changed while it runs: `server.knobs.latency = 1.0`.
     """
 
@@ -50,7 +50,7 @@ class StandInServer:
         is_private = is_loopback(host)
         if not is_private:
             warnings.warn(
-                f"the stand-in API listens on {host!r}: whoever reaches this machine can use it.",
+                f"the stand-in API listens on {host!r}: every machine that reaches it can use it.",
                 stacklevel=2,
             )
         self._socket = _listener(host, port)
@@ -76,7 +76,7 @@ class StandInServer:
     def url(self) -> str:
         """The base URL, for `api_url=`."""
         host, port = cast("tuple[str, int]", self._socket.getsockname()[:2])
-        # All addresses are none to connect to; this machine's own is among them.
+        # "All addresses" is not an address to connect to, but loopback is one of them.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -88,13 +88,13 @@ class StandInServer:
         times: int | None = None,
         retry_after: str | None = None,
     ) -> None:
-        """Let requests fail from now on; see `Fault`."""
+        """Make requests fail from now on; see `Fault`."""
         self.knobs.faults.append(
             Fault(name=name, share=share, times=times, retry_after=retry_after)
         )
 
     def start(self) -> None:
-        """Start; returns when requests are taken."""
+        """Start, and return when requests are accepted."""
         self._thread.start()
         deadline = time.monotonic() + 10
         while not self._server.started:
@@ -103,7 +103,7 @@ class StandInServer:
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """Stop; returns when the port is free."""
+        """Stop, and return when the port is free."""
         self._server.should_exit = True
         self._thread.join(timeout=10)
         self._socket.close()

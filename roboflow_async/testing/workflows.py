@@ -1,4 +1,4 @@
-"""What the stand-in answers to a Workflow: the server's contract, computed from the pixels."""
+"""The stand-in's responses to Workflow requests, computed from the pixels."""
 
 import base64
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from roboflow_async.testing.detection import (
 
 __all__ = ["RequestRefusedError", "run_workflow"]
 
-# The outputs of a named Workflow: those of the detector that every getting-started guide builds.
+# The outputs of a named Workflow: those of the detector in every getting-started guide.
 _NAMED_OUTPUTS = {
     "predictions": "$steps.detector.predictions",
     "count": "$steps.count.output",
@@ -24,7 +24,7 @@ _DEFAULT_CONFIDENCE = 0.4
 
 
 class RequestRefusedError(Exception):
-    """The request is answered with an error of the server's form."""
+    """The request gets an error in the server's form."""
 
     def __init__(self, status_code: int, body: JSONObject) -> None:
         super().__init__(body)
@@ -37,10 +37,10 @@ def run_workflow(body: Any, *, inline: bool) -> JSONObject:
 
     Args:
         body: the request's JSON.
-        inline: whether it brings its own specification.
+        inline: whether the request has its own specification.
 
     Raises:
-        RequestRefusedError: 400 or 422, with the server's form of error.
+        RequestRefusedError: the response is 400 or 422, with an error in the server's form.
     """
     inputs = body.get("inputs") if is_object(body) else None
     if not is_object(inputs):
@@ -58,7 +58,7 @@ def run_workflow(body: Any, *, inline: bool) -> JSONObject:
     confidence = inputs.get("confidence", _DEFAULT_CONFIDENCE)
     if not isinstance(confidence, (int, float)):
         raise _refused("RuntimeInputError", "Parameter `confidence` is not a number.")
-    # Further images are decoded too: what is unreadable is refused, wherever it is.
+    # Other images are decoded, too, because a broken one is refused anywhere.
     for batch in batches[1:]:
         for image in batch:
             _open(image, name)
@@ -75,7 +75,7 @@ def _open(image: Any, name: str) -> Any:
     if not is_object(image) or image.get("type") != "base64":
         raise _refused(
             "RuntimeInputError",
-            f"Parameter `{name}`: the stand-in takes images of type base64, and fetches no URL.",
+            f"Parameter `{name}`: the stand-in takes base64 images only, and fetches no URL.",
         )
     try:
         return open_base64(image["value"])

@@ -1,9 +1,9 @@
 """What all responses have: images, boxes and points.
 
-Field for field what the Inference Server's OpenAPI document says (version 1.8.3), under
-the same names; `class`, which Python reserves, is `class_name`. A
-field that a newer server adds is kept, and found in `model_extra`. Coordinates are pixels of the
-image that was given, from its top left corner; `x` and `y` of a box are its center.
+The fields are those of the Inference Server's OpenAPI document (version 1.8.3), with the same
+names, except that `class`, which Python reserves, is `class_name`. Fields that a newer server adds
+are kept in `model_extra`. Coordinates are pixels of the image that was given, from its top left
+corner; `x` and `y` of a box are its center.
 """
 
 from typing import Annotated, Final
@@ -30,15 +30,15 @@ __all__ = [
 
 
 PlainText = Annotated[str, AfterValidator(plain_text)]
-"""A name or an id that a server gives, made fit to be shown where it comes in."""
+"""A name or an id from a server, without control characters, so that it is safe to show."""
 
 
 FAIL_FAST: Final = Field(fail_fast=True)
-"""Of a list: the first item that is wrong ends it. Else a megabyte of them makes gigabytes."""
+"""For lists: validation stops at the first wrong item, so that errors stay small."""
 
 
 class ServerModel(BaseModel):
-    """A part of a response: frozen, and forgiving to fields that are new."""
+    """A part of a response: frozen, and keeps fields that it does not know."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -47,8 +47,8 @@ class ServerModel(BaseModel):
         hide_input_in_errors=True,
         protected_namespaces=(),
         allow_inf_nan=False,
-        coerce_numbers_to_str=True,  # names of classes and ids are numbers in some responses
-        defer_build=True,  # few of them are used by one program
+        coerce_numbers_to_str=True,  # some responses have numbers as class names and ids
+        defer_build=True,  # one program uses few of them
     )
 
 
@@ -60,7 +60,7 @@ class ImageSize(ServerModel):
 
 
 class ResolvedModel(ServerModel):
-    """Which files of a model answered."""
+    """Which files of a model made the predictions."""
 
     model_id: str
     model_package_id: str | None = None
@@ -73,9 +73,9 @@ class ServerResponse(ServerModel):
 
     Attributes:
         inference_id: the server's name for this inference.
-        frame_id: of a video.
-        time: seconds that the server took.
-        resolved_model: which files of the model answered.
+        frame_id: the frame of a video, or None.
+        time: seconds that the server needed, or None.
+        resolved_model: which files of the model made the predictions.
     """
 
     inference_id: str | None = None
@@ -103,8 +103,8 @@ class ImageInference(Inference):
     """What every response about an image has.
 
     Attributes:
-        image: the size of the image that was given; a list of them for a batch, an empty one if
-            the server told none.
+        image: the size of the image that was given; a list of sizes for a batch, an empty list if
+            the server gave none.
     """
 
     image: Annotated[
@@ -138,10 +138,10 @@ class ScoredBox(BoundingBox):
     Attributes:
         confidence: 0 to 1.
         class_name: the server's `class`.
-        class_id: its number in the model; None from servers that tell only names, as the first
+        class_id: its number in the model; None from servers that give only names, such as the first
             hosted API.
         detection_id: the server's name for this one.
-        parent_id: of what this was found in, in a Workflow.
+        parent_id: in a Workflow, the detection or image that this one was found in.
     """
 
     confidence: float
@@ -160,7 +160,7 @@ class DetectedObject(ScoredBox):
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(allow_inf_nan=False))
 class Point:
-    """Pixels. An outline may have thousands, so that a point is as small as can be."""
+    """A point in pixels. An outline may have thousands, so each is kept small."""
 
     x: float
     y: float

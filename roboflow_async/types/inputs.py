@@ -8,4 +8,4 @@ __all__ = ["WorkflowInput"]
 
 
 WorkflowInput = ImageInput | Mapping[str, ImageInput]
-"""One image, or the Workflow's image inputs by name."""
+"""One image, or a dict of images by the names of the Workflow's inputs."""

@@ -1,4 +1,4 @@
-"""How a model is to work."""
+"""The options of a model."""
 
 from typing import Annotated, Literal
 
@@ -20,16 +20,16 @@ _Count = Annotated[int, Field(ge=1, le=100_000)]
 
 @pydantic.with_config(pydantic.ConfigDict(extra="forbid", defer_build=True))
 class ModelOptions(TypedDict, total=False):
-    """How a model is to work; what is not given is up to the server.
+    """The options of a model; the server decides those that are not given.
 
     Attributes:
         confidence: predictions below it are left out: 0 to 1, or "best" or "default" as the
             model's training found (server default: 0.4).
         iou_threshold: boxes that overlap by more are one object: 0 to 1 (0.3).
-        max_detections: objects at most (300).
-        max_candidates: boxes that are considered at most (3000).
-        class_filter: the names of the classes that are wanted.
-        class_agnostic_nms: whether boxes of different classes may be one object.
+        max_detections: the largest number of objects (300).
+        max_candidates: the largest number of boxes that are considered (3000).
+        class_filter: the names of the classes to find; default: all.
+        class_agnostic_nms: whether overlapping boxes of different classes count as one object.
         fix_batch_size: whether the server fills up its batches.
         keypoint_confidence: keypoints below it are left out: 0 to 1.
         mask_decode_mode: "accurate", "fast" or "tradeoff".
@@ -42,17 +42,17 @@ class ModelOptions(TypedDict, total=False):
         visualize_predictions: whether the response has a picture with the predictions drawn on it.
         visualization_labels: whether it has the names of the classes.
         visualization_stroke_width: pixels of its lines.
-        disable_preproc_auto_orient: no turning as the photo's EXIF data says.
-        disable_preproc_contrast: no contrast adjustment.
-        disable_preproc_grayscale: no conversion to grey.
-        disable_preproc_static_crop: no static crop.
+        disable_preproc_auto_orient: the image is not turned by its EXIF data.
+        disable_preproc_contrast: the contrast is not adjusted.
+        disable_preproc_grayscale: the image is not converted to grey.
+        disable_preproc_static_crop: the image is not cropped.
         disable_active_learning: the image is never added to a dataset.
         active_learning_target_dataset: the dataset that it is added to.
         disable_model_monitoring: the request does not show in Model Monitoring.
         source: where the request comes from, for usage reports.
-        source_info: more of that.
+        source_info: more about that.
         count_inference: False asks for it not to be billed; needs `service_secret`.
-        service_secret: what Roboflow gives to its own services.
+        service_secret: the secret that Roboflow's own services use.
     """
 
     confidence: _Share | Literal["best", "default"]
@@ -86,4 +86,4 @@ class ModelOptions(TypedDict, total=False):
 
 
 Route = Literal["path", "task"]
-"""How a model is asked: `POST /{project}/{version}`, or the route of its task."""
+"""Where a model's requests go: `POST /{project}/{version}`, or the route of its task."""

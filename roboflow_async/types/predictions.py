@@ -76,7 +76,7 @@ class RLEObject(ScoredBox):
 
 
 def _kind_of_segment(item: object) -> str:
-    """Which of the two it is: tried in turn, both would list what is wrong."""
+    """Which of the two types it is. To try both in turn would list the errors of both."""
     has_mask = "rle" in item if is_object(item) else isinstance(item, RLEObject)
     return "rle" if has_mask else "polygon"
 
@@ -176,21 +176,21 @@ class ClassifiedAs(ServerModel):
 
 
 def _scores(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores by name, also if each is a bare number."""
+    """Scores by class name; a bare number becomes a score."""
     return {
         name: score if is_object(score) else {"confidence": score} for name, score in named.items()
     }
 
 
 def _as_list(predictions: object) -> object:
-    """Classes in a list, also if they are given by name."""
+    """The classes as a list, also if the server sends a dict by name."""
     if not is_object(predictions):
         return predictions
     return [{"class": name, **score} for name, score in _scores(predictions).items()]
 
 
 def _by_name(predictions: object) -> object:
-    """Classes by name, also if they are given in a list."""
+    """The classes as a dict by name, also if the server sends a list."""
     if is_object(predictions):
         return _scores(predictions)
     if is_array(predictions):
@@ -220,7 +220,7 @@ class Classification(ImageInference):
 
 
 class AnomalyMap(ServerModel):
-    """How unusual each place is: row by row, little-endian float32, in base64."""
+    """How unusual each place of the image is: rows of little-endian float32 numbers, in base64."""
 
     shape: list[int]
     dtype: Literal["float32"]
@@ -292,7 +292,7 @@ _TASKS: Mapping[type[Prediction], Task] = {
     MultiLabelClassification: "classification",
     AnomalyDetection: "classification",
 }
-# Of classifications there are several, so the response's fields tell, whatever the task.
+# There are several kinds of classification, so the response's fields decide, whatever the task.
 _BY_FIELD: Mapping[str, type[Prediction]] = {
     "anomaly_score": AnomalyDetection,
     "predicted_classes": MultiLabelClassification,
@@ -308,12 +308,12 @@ _BY_FIELD_OF_THE_FIRST: Mapping[str, type[Prediction]] = {
 
 
 def prediction_type(response: object, task: Task | None) -> type[Prediction]:
-    """Which of the types a response is of.
+    """The type for a response.
 
     Args:
-        response: its JSON.
-        task: what the model does; None, if that is not known: then the response's fields tell,
-            and one that found nothing counts as an `ObjectDetection`.
+        response: the response's JSON.
+        task: what the model does; None if that is not known: then the response's fields decide, and
+            an empty response counts as an `ObjectDetection`.
     """
     fields: Mapping[str, Any] = response if is_object(response) else {}
     if "is_stub" in fields:
@@ -331,7 +331,7 @@ def prediction_type(response: object, task: Task | None) -> type[Prediction]:
 
 
 def task_told_by(response: object, kind: type[Prediction]) -> Task | None:
-    """What a model does, if a response of this type tells: one that found nothing does not."""
+    """What a model does, if a response of this type shows it. An empty response does not."""
     fields: Mapping[str, Any] = response if is_object(response) else {}
     tells = fields.get("predictions") or _first(_BY_FIELD, fields)
     return _TASKS.get(kind) if tells else None

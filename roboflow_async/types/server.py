@@ -1,4 +1,4 @@
-"""What the server tells of itself: its version, its models, and what it knows of Workflows."""
+"""What a server says about itself: its version, its models, and its Workflow blocks."""
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ __all__ = [
 
 
 class ServerInfo(ServerModel):
-    """A server's name, version, and what tells it from others."""
+    """A server's name, version and unique id."""
 
     name: PlainText
     version: PlainText
@@ -50,11 +50,11 @@ class WorkflowBlocks(ServerModel):
 
     Attributes:
         blocks: each with its `manifest_type_identifier`, `block_schema` and more.
-        declared_kinds: what flows between them.
+        declared_kinds: the kinds of values that flow between them.
         kinds_connections: which inputs of which blocks take a kind.
         primitives_connections: which of their inputs are plain values.
-        universal_query_language_description: operations on outputs.
-        dynamic_block_definition_schema: of blocks in Python.
+        universal_query_language_description: the operations that can be done on outputs.
+        dynamic_block_definition_schema: the schema of blocks that are written in Python.
     """
 
     blocks: list[JSONObject]
@@ -72,11 +72,11 @@ class RegisteredModel(ServerModel):
         model_id: project and version, or another id.
         task_type: what it does, such as "object-detection".
         batch_size: images that it takes at once.
-        input_height: pixels that it works on.
-        input_width: likewise.
-        vram_bytes: of the GPU's memory.
-        request_aliases: other ids that it answers to.
-        request_paths: where it answers.
+        input_height: height in pixels of the images that it works on.
+        input_width: their width in pixels.
+        vram_bytes: bytes of GPU memory that it takes.
+        request_aliases: other ids that requests may use for it.
+        request_paths: the paths that requests for it go to.
     """
 
     model_id: PlainText
@@ -102,7 +102,7 @@ class RegisteredModels(ServerModel):
     non_torch_gpu_memory: int | None = None
 
     def find(self, model_id: str) -> RegisteredModel | None:
-        """The model of an id, or of an alias."""
+        """The model with this id or alias, or None."""
         for model in self.models:
             if model_id == model.model_id or model_id in model.request_aliases:
                 return model

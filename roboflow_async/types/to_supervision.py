@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["remember_given_size", "to_classifications", "to_detections"]
 
 
-_NO_CLASS_ID: Final = -1  # where the server tells only names
-_MOST_PIXELS: Final = 178_956_970  # of a mask: as of an image (`max_image_pixels`)
-_MOST_MASK_PIXELS: Final = 1_000_000_000  # of all of them: a gigabyte, and twice that on the way
-_FARTHEST: Final = 1_000_000  # pixels from the corner: OpenCV's own numbers end soon after
+_NO_CLASS_ID: Final = -1  # where the server gives only names
+_MOST_PIXELS: Final = 178_956_970  # in one mask; the limit for images, too
+_MOST_MASK_PIXELS: Final = 1_000_000_000  # in all masks: a gigabyte, twice that at first
+_FARTHEST: Final = 1_000_000  # pixels from the corner: OpenCV's own limit is not much higher
 _GIVEN_SIZE: Final = "_given_size"
 
 
@@ -32,8 +32,9 @@ class _Classified(Protocol):
 
 
 def remember_given_size(prediction: BaseModel, size: tuple[int, int]) -> None:
-    """Keep the size of the image that was given with a prediction about it, which may say more."""
-    # As functools.cached_property would: it is no field, and makes no difference between equals.
+    """Keep the size of the given image with its prediction, which may claim a larger size."""
+    # Stored as functools.cached_property does it: it is not a field, so it does not affect
+    # equality.
     vars(prediction)[_GIVEN_SIZE] = size
 
 
@@ -41,10 +42,12 @@ def to_detections(prediction: BaseModel) -> "supervision.Detections":
     """Boxes, and masks where there are some.
 
     Raises:
-        ConfigurationError: the extra is not installed, or there are masks and the image has no
-            size, a larger one than what was given, or one that no memory is enough for.
+        ConfigurationError: the extra is not installed; or there are masks, and the response gives
+            no image size, a larger one than the image that was given, or one that is too large for
+            memory.
     """
-    # It reads the same JSON as the server sent, but needs what the first hosted API leaves out.
+    # supervision reads the server's JSON, but needs some fields that the first hosted API leaves
+    # out.
     fields = prediction.model_dump(by_alias=True, mode="json")
     for item in fields["predictions"]:
         if item["class_id"] is None:
@@ -53,15 +56,15 @@ def to_detections(prediction: BaseModel) -> "supervision.Detections":
     sizes: Any = fields["image"]
     if is_object(sizes):
         sizes = [sizes]
-    size: JSONObject | None = sizes[0] if len(sizes) == 1 else None  # else of a batch
+    size: JSONObject | None = sizes[0] if len(sizes) == 1 else None  # None for a batch
     if masked:
         if size is None:
             raise ConfigurationError(
-                "to_supervision() makes masks of the size of the image, which the server did not "
-                "tell: take the points themselves."
+                "to_supervision() needs the image's size to make masks, and the response does not "
+                "give it: use the points themselves."
             )
         _check_masks(masked, size["width"], size["height"], prediction.__dict__.get(_GIVEN_SIZE))
-    fields["image"] = size or {"width": 0, "height": 0}  # not looked at for boxes
+    fields["image"] = size or {"width": 0, "height": 0}  # not used for boxes
     library = _library()
     with _told():
         return library.Detections.from_inference(fields)
@@ -77,35 +80,36 @@ def _check_masks(
     height: int,
     given_size: tuple[int, int] | None,
 ) -> None:
-    """Raise `ConfigurationError` for masks that are larger than what they may be of.
+    """Raise `ConfigurationError` for masks that are larger than their image may be.
 
-    Each pixel of each mask is a byte: a few numbers of a server would fill all memory.
+    Each pixel of each mask takes a byte, so a few wrong numbers from a server could fill all
+    memory.
     """
-    told = f"to_supervision() makes {len(masked)} masks of {width} x {height} pixels"
+    told = f"to_supervision() would make {len(masked)} masks of {width} x {height} pixels"
     if min(width, height) <= 0:
-        raise ConfigurationError(f"{told}, as the server tells the size of the image.")
+        raise ConfigurationError(f"{told}, the image size that the server gave.")
     if given_size is not None and max(width, height) > max(given_size):
         raise ConfigurationError(
-            f"{told}, as the server tells the size of an image that has "
-            f"{given_size[0]} x {given_size[1]}: take the points themselves."
+            f"{told}, the size that the server gave, but the image has "
+            f"{given_size[0]} x {given_size[1]}: use the points themselves."
         )
     if width * height > _MOST_PIXELS or width * height * len(masked) > _MOST_MASK_PIXELS:
         raise ConfigurationError(
-            f"{told}: more than {_MOST_PIXELS:,} each, or {_MOST_MASK_PIXELS:,} in all. Take the "
+            f"{told}: more than {_MOST_PIXELS:,} each, or {_MOST_MASK_PIXELS:,} in all. Use the "
             "points themselves, or make the image smaller before it is sent (max_side=)."
         )
     most = width * height if given_size is None else max(width * height, prod(given_size))
     for item in masked:
         points: object = item.get("points")
         if is_array(points) and not all(map(_is_near, points)):
-            raise ConfigurationError(f"{told}, and a point is none, or lies outside of any image.")
+            raise ConfigurationError(f"{told}, but a point is wrong or outside of any image.")
         for name in ("rle", "rle_mask"):
             if item.get(name):
                 _check_rle(item[name], most, told)
 
 
 def _is_near(point: object) -> bool:
-    """Whether OpenCV can draw it; what has no outline by its type may have anything there."""
+    """Whether OpenCV can draw the outline. Types without an outline may have anything there."""
     if not is_object(point):
         return False
     ways = (point.get("x"), point.get("y"))
@@ -116,15 +120,15 @@ def _check_rle(rle: object, most: int, told: str) -> None:
     """Raise `ConfigurationError` for a run-length mask of more pixels than the image has."""
     fields: Mapping[str, Any] = rle if is_object(rle) else {}
     size, counts = fields.get("size"), fields.get("counts")
-    # What is no such size is told by supervision, and costs nothing.
+    # supervision reports any other wrong size itself, at no cost.
     if is_array(size) and len(size) == 2 and all(isinstance(side, int) for side in size):
         if min(size) < 0 or size[0] * size[1] > most:
-            raise ConfigurationError(f"{told}, and one of them has {size[1]} x {size[0]} itself.")
+            raise ConfigurationError(f"{told}, but one of them has {size[1]} x {size[0]}.")
     elif size is not None:
-        raise ConfigurationError(f"{told}, and one of them has no size.")
-    # Seven characters for each run at most (of 5 bits), or a number.
+        raise ConfigurationError(f"{told}, but one of them has no size.")
+    # Each run takes at most seven characters (of 5 bits), or is one number.
     if isinstance(counts, (str, list)) and len(cast("str", counts)) > 7 * (most + 1):
-        raise ConfigurationError(f"{told}, and one of them has more runs than pixels.")
+        raise ConfigurationError(f"{told}, but one of them has more runs than pixels.")
 
 
 def to_classifications(predictions: Sequence[_Classified]) -> "supervision.Classifications":
@@ -140,7 +144,7 @@ def to_classifications(predictions: Sequence[_Classified]) -> "supervision.Class
 
 @contextmanager
 def _told() -> Generator[None]:
-    """Around what may not take what a server says: an id of 400 digits, a mask that has no end."""
+    """Turn errors about what a server sent (an id of 400 digits, an endless mask) into ours."""
     try:
         yield
     except (ValueError, TypeError, KeyError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""What a workspace holds, as the platform tells."""
+"""What a workspace holds, as the platform API gives it."""
 
 from pydantic import AliasChoices, Field
 
@@ -11,7 +11,7 @@ class WorkspaceWorkflow(ServerModel):
     """A Workflow of a workspace.
 
     Attributes:
-        name: as people read it.
+        name: the name for people to read.
         workflow_id: what `client.workflow` takes.
         status: such as "published", or None.
     """
@@ -26,7 +26,7 @@ class WorkspaceModel(ServerModel):
 
     Attributes:
         model_id: what `client.model` takes.
-        name: as people read it, or None.
+        name: the name for people to read, or None.
     """
 
     model_id: PlainText = Field(validation_alias=AliasChoices("id", "model_id", "url", "modelId"))
@@ -34,7 +34,7 @@ class WorkspaceModel(ServerModel):
 
 
 class Preflight(ServerModel):
-    """Whether a key works, and may go on.
+    """Whether a key works, and whether its workspace has usage left.
 
     Attributes:
         workspace: the workspace of the key, as in the app's URL.

@@ -86,9 +86,9 @@ def test_doctor_finds_all_well(examine: Examine, platform: tuple[str, Answers]) 
     ("path", "answer", "code", "says"),
     [
         ("/info", (200, OLD, None), 1, "transport='body'"),
-        ("/info", (200, {"hello": 1}, None), 1, "does not answer as an Inference Server"),
+        ("/info", (200, {"hello": 1}, None), 1, "does not respond like an Inference Server"),
         ("/info", (200, INFO, "Mon, 01 Jan 2001 00:00:00 GMT"), 1, "Set this machine's clock"),
-        ("/serverless/usage-check", (401, {"error": "no"}, None), 2, "Copy it anew"),
+        ("/serverless/usage-check", (401, {"error": "no"}, None), 2, "Copy it again"),
         ("/serverless/usage-check", (402, {"error": "used up"}, None), 1, "usage and plan"),
         ("/serverless/usage-check", (200, {"underCap": False}, None), 1, "over its limit"),
         ("/serverless/usage-check", (404, {}, None), 1, "may work all the same"),
@@ -227,6 +227,6 @@ def test_odd_versions_names_and_dates_are_shown_or_passed_over(
     answers["/info"] = (200, info, date)
     code, said = examine("--host", url, "--platform-url", url)
     assert code in (0, 1)
-    assert "reachable: answers in" in said
+    assert "reachable: responds in" in said
     assert said.replace("\n", "").isprintable()
     assert max(map(len, said.splitlines())) < 500

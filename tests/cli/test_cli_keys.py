@@ -103,7 +103,7 @@ def test_serve_takes_a_key_file_too(key_file: Path) -> None:
 
 def test_key_given_in_two_ways_is_refused(key_file: Path, command_line: CommandLine) -> None:
     """A key that is given in two ways at once is refused."""
-    with pytest.raises(ConfigurationError, match="give one of"):
+    with pytest.raises(ConfigurationError, match="not both"):
         read_key(KEY, str(key_file))
     done = command_line.run(
         "run", "-", "--model", "a/1", "--api-key-file", "-", cwd=key_file.parent, env=ENVIRONMENT,

@@ -145,7 +145,7 @@ async def test_a_pipeline_is_steered_by_its_id(server: Server, make_client: Make
         with pytest.raises(ConfigurationError, match="workspace_name"):
             await client.start_pipeline("rtsp://camera")
         server.handler = lambda _: Reply(200, b"[]")
-        with pytest.raises(ResponseError, match="no object"):
+        with pytest.raises(ResponseError, match="not a JSON object"):
             await client.list_pipelines()
     assert server.arrivals[0].target == "/inference_pipelines/p1/status"
 

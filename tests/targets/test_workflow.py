@@ -364,7 +364,7 @@ async def test_images_that_are_nested_without_end_are_an_image_error(
     for _ in range(900):
         nested = [nested]
     async with make_client() as client:
-        with pytest.raises(ImageError, match="nested deeper"):
+        with pytest.raises(ImageError, match="nested in more than"):
             await client.run_workflow("ws", "wf", images={"image": nested})
 
 

@@ -1,1 +1,1 @@
-"""What is sent and what comes back, built and parsed: no input, no output."""
+"""Builds requests and parses responses, without any I/O."""

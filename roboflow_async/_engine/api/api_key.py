@@ -17,8 +17,8 @@ _SHORTEST_KEY: Final = 8
 class KeyPlacement:
     """The API key, and where it goes in a request.
 
-    Servers from 1.5.0 read `Authorization: Bearer`; older ones the JSON body; the first
-    hosted API (`detect.roboflow.com` and its siblings) the query alone.
+    Servers from 1.5.0 on read `Authorization: Bearer`; older ones read the JSON body; the first
+    hosted API (`detect.roboflow.com` and its siblings) reads only the query.
     """
 
     api_key: str | None
@@ -38,11 +38,11 @@ class KeyPlacement:
         return {"api_key": self.api_key} if self.api_key and self.where == "body" else {}
 
     def query(self, parameters: Mapping[str, str] | None = None, *, json_body: bool = True) -> str:
-        """A query, with its question mark, that carries the key where nothing else does.
+        """The query, with its question mark. It carries the key if nothing else does.
 
         Args:
-            parameters: what else is in it.
-            json_body: whether the request has one, which the key may be in.
+            parameters: the other parameters of the query.
+            json_body: whether the request has a JSON body, which the key may be in.
         """
         named = dict(parameters or {})
         in_query = self.where == "query" or (self.where == "body" and not json_body)
@@ -51,20 +51,20 @@ class KeyPlacement:
         return "?" + urlencode(named, quote_via=quote, safe="") if named else ""
 
     def without_key(self, text: str) -> str:
-        """A server's text, in case that it repeats the key."""
+        """A server's text, with the key removed if the server repeated it."""
         for form in self.forms():
             text = text.replace(form, "[API key]")
         return text
 
     def digest(self) -> str:
-        """Tells keys apart, within this process: a short key would be guessed from it."""
+        """A hash that tells keys apart in this process. It must not leave it."""
         key = (self.api_key or "").encode()
         return hashlib.blake2b(key, digest_size=16, person=b"roboflow_async").hexdigest()
 
     def forms(self) -> set[str]:
-        """The key as it may stand in a text: as it is, and as a URL has it.
+        """The forms in which the key may be in a text: as it is, and as it is written in a URL.
 
-        None of a key of a few letters, which stand in every text: those of Roboflow have 20.
+        Empty for a key of a few letters, which are in every text. Roboflow's keys have 20.
         """
         if self.api_key is None or len(self.api_key) < _SHORTEST_KEY:
             return set()

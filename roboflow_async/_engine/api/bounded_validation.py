@@ -1,8 +1,8 @@
-"""Pydantic types that check large values in steps, and keep little of what is wrong.
+"""Makes pydantic check large values in steps, and keep only a few of the errors.
 
-By itself pydantic collects all of it: of a megabyte of `{}` where predictions are expected, 5.6
-million errors, in gigabytes. And it holds Python's global lock until it has checked the last item,
-so that the event loop stands still, in whatever thread it runs.
+By itself pydantic collects all errors: a megabyte of `{}` in place of predictions gives 5.6 million
+of them, in gigabytes. And it holds Python's global lock until it has checked the last item, which
+blocks the event loop even from another thread.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,15 @@ __all__ = ["MORE", "bounded_validation", "problem_count"]
 Output = TypeVar("Output")
 
 MORE: Final = "more_problems"
-"""The type of a problem that stands for others, which were only counted."""
+"""The type of a problem that stands for others that were only counted."""
 
 _AT_ONCE: Final = 1000  # items; a thousand points take 2 ms
-_TOLD: Final = 20  # problems of a list or dict; the others are counted
-_COUNTED_EXACTLY: Final = 1000  # problems; a list that is longer is checked in steps, and has fewer
-_ENOUGH: Final = 100_000  # problems, after which nothing more is looked at
+_TOLD: Final = 20  # problems kept for a list or dict; the others are counted
+_COUNTED_EXACTLY: Final = 1000  # problems; longer lists are checked in steps, and give fewer
+_ENOUGH: Final = 100_000  # problems after which the check stops
 _LISTS: Final = ("list", "set", "frozenset", "tuple", "dict")
-# Where a schema holds others. Not "default", "expected" and "metadata", which may hold anything.
+# Where a schema holds other schemas. Not "default", "expected" and "metadata", which may hold
+# anything.
 _INNER: Final = (
     "schema", "schemas", "fields", "items_schema", "keys_schema", "values_schema", "choices",
     "extras_schema", "arguments_schema", "steps", "strict_schema", "lax_schema", "json_schema",
@@ -46,17 +47,18 @@ _thrift: Final[ContextVar[Thrift | None]] = ContextVar("_thrift", default=None)
 def bounded_validation(
     adapter: pydantic.TypeAdapter[Output], value: object, thrift: Thrift | None = None
 ) -> Output:
-    """The value as the type of the adapter.
+    """Validate the value as the adapter's type.
 
     Args:
-        adapter: of the type.
+        adapter: the adapter of the type.
         value: JSON.
-        thrift: for types that are frozen. Then lists of the value are emptied as their items are
-            made, so that not all is there twice; and what is made is kept small, and added up.
+        thrift: only for frozen types. Then the value's lists are emptied while their items are
+            made, so that memory does not hold everything twice, and the result is kept small and
+            its size added up.
 
     Raises:
-        pydantic.ValidationError: it does not fit.
-        TooMuchMemoryError: it takes more than `thrift` has room for.
+        pydantic.ValidationError: the value does not fit the type.
+        TooMuchMemoryError: the result takes more memory than `thrift` allows.
     """
     before = _thrift.set(thrift)
     try:
@@ -75,15 +77,15 @@ def _validator_of(adapter: pydantic.TypeAdapter[Any]) -> Any:
 def _validator(adapter: pydantic.TypeAdapter[Any]) -> Any:
     schema = _bounded(_schema_of(adapter), is_last=True)
     try:
-        # Else the validators of the models within are those that were made before.
+        # Otherwise the inner models would use the validators that were made before.
         return pydantic_core.SchemaValidator(schema, None, _use_prebuilt=False)  # pyright: ignore[reportCallIssue]
-    except TypeError:  # before 2.11 it knows of none that were made before
+    except TypeError:  # pydantic before 2.11 does not have this option, and does not need it
         return pydantic_core.SchemaValidator(schema, None)
 
 
 def _schema_of(adapter: pydantic.TypeAdapter[Any]) -> Any:
     schema: Any = adapter.core_schema
-    if not isinstance(schema, dict):  # it has waited for its first use
+    if not isinstance(schema, dict):  # it was deferred until its first use
         adapter.rebuild()
     return adapter.core_schema
 
@@ -93,7 +95,7 @@ def _bounded(schema: Any, *, is_last: bool) -> Any:
 
     Args:
         schema: a part of the whole.
-        is_last: whether nothing else reads what it is given: of a union each part is tried.
+        is_last: whether nothing else reads the same value. In a union, each part may read it.
     """
     if isinstance(schema, (list, tuple)):
         inner = [_bounded(item, is_last=is_last) for item in cast("Sequence[Any]", schema)]
@@ -102,7 +104,7 @@ def _bounded(schema: Any, *, is_last: bool) -> Any:
         return schema
     node = cast("dict[str, Any]", schema)
     kind = node.get("type")
-    if not isinstance(kind, str):  # fields by their names
+    if not isinstance(kind, str):  # a dict of fields by name
         return {name: _bounded(field, is_last=is_last) for name, field in node.items()}
     is_last = is_last and kind != "union"
     if kind == "definitions" and is_last:
@@ -115,7 +117,7 @@ def _bounded(schema: Any, *, is_last: bool) -> Any:
 
 
 def _bounded_definitions(node: dict[str, Any]) -> Any:
-    """Those that a union refers to, at once or through others, are tried, too."""
+    """A copy of definitions. Those that a union refers to, at any depth, may be read twice."""
     definitions = {item["ref"]: item for item in node["definitions"]}
     again = _references([node["schema"], node["definitions"]], within=False)
     while (more := _references([definitions[name] for name in again], within=True)) - again:
@@ -153,7 +155,7 @@ def _in_steps(copy: dict[str, Any], *, is_last: bool) -> Any:
 
 
 def _references(schema: Any, *, within: bool) -> set[str]:
-    """The definitions that unions refer to, or all that are (`within`)."""
+    """The names of the definitions that unions refer to; with `within`, of all."""
     items: Any = schema
     if isinstance(schema, (list, tuple)):
         pass
@@ -170,7 +172,7 @@ def _references(schema: Any, *, within: bool) -> set[str]:
 
 
 class _Problems:
-    """What is wrong in the steps of one list or dict: the first of it, and how much."""
+    """The first problems in the steps of one list or dict, and the number of all."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -178,7 +180,7 @@ class _Problems:
         self._details: list[InitErrorDetails] = []
 
     def add(self, error: pydantic.ValidationError, start: int) -> None:
-        """Add what is wrong in a step; `start`: of a list, the place of its first item."""
+        """Add the problems of a step; `start` is the index of its first item, for a list."""
         self._title = error.title
         self.count += problem_count(error)
         room = _TOLD - len(self._details)
@@ -187,13 +189,13 @@ class _Problems:
         for problem in error.errors(include_url=False)[:room]:
             first, *rest = problem["loc"] or (0,)
             place = first + start if isinstance(first, int) else first
-            # What is complete has no places to fill in, which braces would be taken for.
+            # The message is complete, but pydantic would take braces for places to fill in.
             message = problem["msg"].replace("{", "(").replace("}", ")")
             kind = PydanticCustomError(cast("Any", problem["type"]), cast("Any", message))
             self._details.append({"type": kind, "loc": (place, *rest), "input": problem["input"]})
 
     def error(self) -> pydantic.ValidationError:
-        """All of it."""
+        """One error for all of them."""
         more = self.count - len(self._details)
         if more > 0:
             kind = PydanticCustomError(MORE, "and more", {"count": more})
@@ -202,7 +204,7 @@ class _Problems:
 
 
 def problem_count(error: pydantic.ValidationError) -> int:
-    """How much is wrong, with what was only counted."""
+    """The number of problems, with those that were only counted."""
     count = error.error_count()
     if count <= _COUNTED_EXACTLY:
         for problem in error.errors(include_url=False, include_input=False):

@@ -1,7 +1,7 @@
-"""JSON of many megabytes: weighed before it is parsed, and parsed in pieces.
+"""JSON of many megabytes: its size in memory is estimated first, and then it is parsed in pieces.
 
-One call of a parser written in C or Rust holds Python's global lock until it returns, in whatever
-thread it runs: the event loop stands still meanwhile. So no call here is given more than a piece.
+A call of a parser written in C or Rust holds Python's global lock until it returns, even in another
+thread, and blocks the event loop. So no call here gets more than a piece.
 """
 
 import re
@@ -14,25 +14,25 @@ from roboflow_async._engine.api.thrift import Thrift, memory_allowed
 __all__ = ["Weight", "parse_in_pieces"]
 
 _PIECE: Final = 64 * 1024  # bytes; 22,000 empty lists take 5 ms
-_COUNTED_AT_ONCE: Final = 1 << 20  # bytes; a millisecond for each character that is counted
-_DEEPEST: Final = 100  # containers larger than a piece in one another; the parser itself takes 200
-_LONGEST_SCALAR: Final = 16 * 1024  # characters of a number, which are taken in one piece
+_COUNTED_AT_ONCE: Final = 1 << 20  # bytes; each count of one character takes a millisecond
+_DEEPEST: Final = 100  # nested containers larger than a piece; the parser itself allows 200
+_LONGEST_SCALAR: Final = 16 * 1024  # characters of a number, which is never split
 
 _BYTES_OF_OBJECT: Final = 216  # in CPython, with up to five keys
 _BYTES_OF_ARRAY: Final = 80
 _BYTES_OF_VALUE: Final = 40  # its place in a list, and a number
-_BYTES_OF_STRING: Final = 40  # besides
-_BYTES_OF_KEY: Final = 150  # beyond five in each object
+_BYTES_OF_STRING: Final = 40  # beside its text
+_BYTES_OF_KEY: Final = 150  # from the sixth key of an object on
 _FEW: Final = 20_000  # arrays and objects, 4 MB at most
-_SMALLEST_CONTAINER: Final = 6  # bytes for each on the average: `[1,2],`
+_SMALLEST_CONTAINER: Final = 6  # bytes of each on average: `[1,2],`
 
-# Possessive: what cannot match fails at once, and nothing is tried a second time.
+# Possessive patterns: what cannot match fails at once, without backtracking.
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _CONTAINER: Final = rb'[\[{](?:[^\[\]{}"]++|%b|%b)*+[\]}]'
 _FLAT: Final = _CONTAINER % (_STRING, rb"(?!)")
 _NESTED: Final = _CONTAINER % (_STRING, _CONTAINER % (_STRING, _CONTAINER % (_STRING, _FLAT)))
-# Values that are small and not deep, each with its comma. Whether they are JSON, the parser says:
-# if it takes such a piece as the whole of a list, then the piece ends between two items of it.
+# Values that are small and not nested deeply, each with its comma. The parser decides whether they
+# are JSON: if it accepts such a piece as a whole list, the piece ends between two items.
 _ITEMS: Final = re.compile(
     rb'(?:\s*+(?:%b|[^\[\]{}",\s:]++|%b)\s*+,)++' % (_STRING, _NESTED), re.DOTALL
 )
@@ -42,16 +42,16 @@ _MEMBERS: Final = re.compile(
 )
 _SPACE: Final = re.compile(rb"[ \t\r\n]*+")
 _SCALAR: Final = re.compile(rb'[^\[\]{}",\s:]++')
-# Ends where a string can be cut: not within an escape, nor between the halves of a surrogate pair.
+# Ends where a string can be split: not in an escape, nor between the halves of a surrogate pair.
 _PART_OF_STRING: Final = re.compile(
     rb'(?:[^"\\]++|\\u[dD][89abAB]..\\u....|\\u(?![dD][89abAB])....|\\[^u])*+', re.DOTALL
 )
 
 
 class Weight:
-    """What a JSON text becomes in memory, told by its punctuation.
+    """An estimate of the memory that a JSON text will take, from its punctuation.
 
-    Text in strings is counted with the rest: it makes a response seem heavier, never lighter.
+    Punctuation in strings counts, too: it can make the estimate too high, but never too low.
 
     Args:
         content: the text.
@@ -72,13 +72,14 @@ class Weight:
         self.commas = count(b",")
         self.colons = count(b":")
         self.quotes = count(b'"')
-        # One character beyond the first 65,536 makes a string take four bytes for each.
+        # If one character is beyond the first 65,536, each character of the string takes four
+        # bytes.
         is_plain = content.isascii() and b"\\u" not in content
         self.text = self.size if is_plain else 4 * self.size
 
     @property
     def bytes_in_memory(self) -> int:
-        """An upper bound, for all that is parsed."""
+        """The most memory that the parsed JSON may take, in bytes."""
         keys = max(self.colons - 5 * self.objects, 0)
         strings = max(self.quotes // 2 - self.colons, 0)
         return (
@@ -92,23 +93,23 @@ class Weight:
 
     @property
     def is_light(self) -> bool:
-        """Whether one call of the parser takes a few milliseconds at most."""
+        """Whether one call of the parser takes at most a few milliseconds."""
         return (
             self.size <= 8 << 20
             and self.arrays + self.objects + self.commas + self.quotes // 2 <= 20_000
         )
 
     def too_much(self, allowed: int) -> str:
-        """What there is too much of, or "".
+        """What the text has too much of, for an error; or "".
 
         Args:
-            allowed: bytes that a response may have, which bound the rest, too.
+            allowed: bytes that a response may have; the other limits follow from it.
         """
         containers = self.arrays + self.objects
         if containers > _FEW and containers * _SMALLEST_CONTAINER > self.size:
-            return f"{containers:,} arrays and objects with next to nothing in them"
-        # The collector of garbage walks through all of them at once, as instances of their types,
-        # too, and holds the lock as long: 40 ms for 200,000.
+            return f"{containers:,} arrays and objects that are almost empty"
+        # The garbage collector walks through all of them at once, also as instances of their types,
+        # and holds the lock during that: 40 ms for 200,000.
         most = max(allowed // 160, 50_000)
         if self.arrays > most or self.objects > most:
             return f"more than {most:,} arrays or objects"
@@ -119,20 +120,20 @@ class Weight:
 
     @property
     def is_heavy(self) -> bool:
-        """Whether it may take half the memory that is allowed, or more."""
+        """Whether it may take half of the allowed memory, or more."""
         return self.bytes_in_memory > memory_allowed(self.size) // 2
 
 
 def parse_in_pieces(content: bytes | bytearray, thrift: Thrift | None = None) -> Any:
-    """What `pydantic_core.from_json` makes of it, without holding the lock for long.
+    """Parse it like `pydantic_core.from_json`, but without holding the lock for long.
 
     Args:
         content: the text.
-        thrift: keeps what is parsed small, and adds it up.
+        thrift: keeps the parsed values small, and adds up their size.
 
     Raises:
-        TooMuchMemoryError: it takes more than `thrift` has room for.
-        ValueError: it is no JSON.
+        TooMuchMemoryError: the values take more memory than `thrift` allows.
+        ValueError: it is not JSON.
     """
     parser = _Parser(content, thrift)
     value, at = parser.value(parser.skip_space(0), 0)
@@ -146,7 +147,7 @@ def _parse(piece: bytes | bytearray) -> Any:
 
 
 class _Parser:
-    """Positions are bytes of the content from its beginning."""
+    """Parses a text piece by piece. Positions are bytes from its beginning."""
 
     def __init__(self, content: bytes | bytearray, thrift: Thrift | None) -> None:
         self._content = content
@@ -158,7 +159,7 @@ class _Parser:
         return match.end()
 
     def value(self, at: int, depth: int) -> tuple[Any, int]:
-        """The value that begins there, and where it ends."""
+        """The value that begins at a position, and where it ends."""
         if depth > _DEEPEST:
             raise ValueError("recursion limit exceeded")
         value, end = self._value(at, depth)
@@ -218,7 +219,7 @@ class _Parser:
                 return members, at
 
     def _next(self, at: int, closing: bytes) -> tuple[int, bool]:
-        """The position after what follows a value, and whether that closes its container."""
+        """The position after the comma or bracket behind a value, and whether it is a bracket."""
         at = self.skip_space(at)
         found = self._content[at : at + 1]
         if found not in (closing, b","):
@@ -231,7 +232,7 @@ class _Parser:
         while True:
             end = min(at + _PIECE, len(self._content))
             while end < len(self._content) and self._content[end] & 0xC0 == 0x80:
-                end -= 1  # not within a character
+                end -= 1  # not in the middle of a character
             part = _PART_OF_STRING.match(self._content, at, max(end, at))
             assert part is not None
             parts.append(_parse(b'"' + part[0] + b'"'))

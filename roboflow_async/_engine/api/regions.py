@@ -20,7 +20,7 @@ Environment = Literal["prod", "staging"]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The base URLs of one region: what belongs to an account there stays there.
+    """The base URLs of one region. An account's data stays in its region.
 
     Attributes:
         serverless: the Serverless API, which runs Workflows and models.
@@ -57,7 +57,7 @@ _DOMAINS: Final[dict[str, tuple[Region, Environment]]] = {
     "roboflow.one": ("us", "staging"),
     "roboflow-eu.one": ("eu", "staging"),
 }
-# Of Dedicated Deployments; the longest that fits counts.
+# Domains of Dedicated Deployments; the longest match counts.
 _DEDICATED_DOMAINS: Final[dict[str, tuple[Region, Environment]]] = {
     "eu.staging.roboflow.cloud": ("eu", "staging"),
     "staging.roboflow.cloud": ("us", "staging"),
@@ -68,24 +68,24 @@ _STAGING_PROJECT: Final = "roboflow-staging"
 
 
 def is_roboflow_host(host: str) -> bool:
-    """Whether a host is one of Roboflow's: it needs a key, and bills what is sent to it."""
+    """Whether a host is one of Roboflow's, which needs a key and bills requests."""
     return serves_everybody(host) or _is_within(host, _DEDICATED)
 
 
 def serves_everybody(host: str) -> bool:
-    """Whether it is one of the APIs that Roboflow runs for everybody, in any region."""
+    """Whether it is one of Roboflow's shared APIs, in any region."""
     return any(_is_within(host, domain) for domain in _DOMAINS)
 
 
 def services_for(api_url: httpx.URL | None = None) -> Services:
-    """The services that go with an API's URL: those of its region.
+    """The services of the region of an API's URL.
 
-    Where the URL does not tell (None, another host), ROBOFLOW_REGION (us, eu) and
-    ROBOFLOW_ENVIRONMENT (prod, staging) do. RF_API_BASE_URL, or API_BASE_URL, replaces the
-    platform's URL, and DEDICATED_DEPLOYMENT_URL that of Dedicated Deployments.
+    If the URL does not show the region (None, another host), ROBOFLOW_REGION (us, eu) and
+    ROBOFLOW_ENVIRONMENT (prod, staging) decide. RF_API_BASE_URL or API_BASE_URL replaces the
+    platform's URL, and DEDICATED_DEPLOYMENT_URL the URL of Dedicated Deployments.
 
     Raises:
-        ConfigurationError: a variable has a value that is not known.
+        ConfigurationError: an environment variable has an unknown value.
     """
     place = _place_of(api_url.host) if api_url is not None else None
     services = _SERVICES[place or (_region(), _environment())]
@@ -97,8 +97,8 @@ def services_for(api_url: httpx.URL | None = None) -> Services:
 
 
 def _is_within(host: str, domain: str) -> bool:
-    # A name may end in the dot of the DNS root. Without the dot before it, `evilroboflow.com`
-    # would be taken for Roboflow's.
+    # A name may end with a dot (the DNS root). The dot before the name is needed, else
+    # `evilroboflow.com` would count as Roboflow's.
     return f".{host.lower().rstrip('.')}".endswith(f".{domain}")
 
 
@@ -124,7 +124,7 @@ def _region() -> Region:
 def _environment() -> Environment:
     given = os.environ.get("ROBOFLOW_ENVIRONMENT", "").strip().lower()
     if not given:
-        # Other software has a PROJECT, too: only the one that Roboflow calls its own counts.
+        # Other software uses PROJECT, too, so only Roboflow's own value counts.
         given = "staging" if os.environ.get("PROJECT") == _STAGING_PROJECT else "prod"
     if given not in ("prod", "staging"):
         raise ConfigurationError(
@@ -135,7 +135,7 @@ def _environment() -> Environment:
 
 
 def _api_base_url() -> str | None:
-    """API_BASE_URL, if it is Roboflow's: other software has one, which must not get the key."""
+    """API_BASE_URL, if it is Roboflow's. Another software's must not get the key."""
     given = os.environ.get("API_BASE_URL", "")
     try:
         host = httpx.URL(given).host

@@ -23,8 +23,8 @@ __all__ = [
     "json_request",
 ]
 
-# What a workspace, Workflow or project is called in a URL. Everything else would change the
-# URL's meaning: slashes, dots alone, `?`, `#`, `%`, line ends.
+# The name of a workspace, Workflow or project in a URL. Anything else would change the URL's
+# meaning: slashes, only dots, `?`, `#`, `%`, line ends.
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 
@@ -33,10 +33,10 @@ class PreparedRequest:
     """One request, ready to be sent any number of times.
 
     Attributes:
-        path: from the API's base URL on, with its query.
-        body: in pieces, so that a large image is never copied into one.
+        path: the part after the API's base URL, with the query.
+        body: pieces of the body, so that a large image is never copied.
         method: GET or POST.
-        content_type: of the body.
+        content_type: the type of the body.
     """
 
     path: str
@@ -65,7 +65,7 @@ def common_headers(key: KeyPlacement, *, user_agent: str, host: str) -> dict[str
     return {
         "Host": host,
         "Accept": "application/json",
-        # A response that is not compressed cannot unfold into gigabytes; responses are small.
+        # Responses are small, and an uncompressed one cannot decompress into gigabytes.
         "Accept-Encoding": "identity",
         "User-Agent": user_agent,
         **key.headers(),
@@ -73,12 +73,12 @@ def common_headers(key: KeyPlacement, *, user_agent: str, host: str) -> dict[str
 
 
 def check_segment(name: str, value: object) -> None:
-    """Raise `ConfigurationError` unless `value` is a name that may stand in a URL's path."""
+    """Raise `ConfigurationError` unless `value` is a name that may be in a URL's path."""
     if not isinstance(value, str) or not _SEGMENT.fullmatch(value):
         shown = repr(value)[:80]
         raise ConfigurationError(
-            f"{name}={shown} does not do: give the name as the app's URL shows it: "
-            "letters, digits, '-', '_' and '.', at most 200 of them."
+            f"{name}={shown} is not valid: give the name as the app's URL shows it, "
+            "with at most 200 letters, digits, '-', '_' and '.'."
         )
 
 
@@ -94,12 +94,12 @@ def json_request(
     """A request with a JSON object.
 
     Args:
-        path: from the API's base URL on.
-        fields: of the object; images anywhere in them as `EncodedImage` or `ImageURL`.
+        path: the part after the API's base URL.
+        fields: the fields of the object; images anywhere in them are `EncodedImage` or `ImageURL`.
         key: the API key and its place.
-        what: for messages: what the fields are.
+        what: what error messages call the fields.
         parameters: the query.
-        method: POST; some of the server's GETs have an object, too.
+        method: POST, or GET: some of the server's GETs have a body, too.
 
     Raises:
         ConfigurationError: a field cannot be written as JSON.
@@ -109,7 +109,7 @@ def json_request(
         _write({**fields, **key.body_fields()}, what, pieces)
     except RecursionError:
         raise ConfigurationError(
-            f"{what} cannot be written as JSON: they are nested too deep, or in themselves."
+            f"{what} cannot be written as JSON: they are nested too deeply, or contain themselves."
         ) from None
     return PreparedRequest(path + key.query(parameters), _joined(pieces), method)
 
@@ -117,7 +117,7 @@ def json_request(
 def image_request(
     path: str, parameters: Mapping[str, str], image: EncodedImage | ImageURL, key: KeyPlacement
 ) -> PreparedRequest:
-    """A POST of a bare image, as base64 text or as its URL, with its parameters in the query."""
+    """A POST of one image (base64 text or a URL), with the parameters in the query."""
     if isinstance(image, ImageURL):
         parameters, body = {**parameters, "image": image.url}, ()
     else:
@@ -132,7 +132,7 @@ def image_request(
 def get_request(
     path: str, key: KeyPlacement, parameters: Mapping[str, str] | None = None
 ) -> PreparedRequest:
-    """A GET."""
+    """A GET request."""
     return PreparedRequest(path + key.query(parameters or {}, json_body=False), method="GET")
 
 
@@ -140,14 +140,14 @@ _JOIN_BELOW: Final = 512 * 1024
 
 
 def _joined(pieces: list[bytes]) -> tuple[bytes, ...]:
-    """One piece when it is small (fewer writes to the socket), else all of them, uncopied."""
+    """Join small bodies (fewer writes to the socket); leave large ones in pieces, uncopied."""
     if sum(map(len, pieces)) <= _JOIN_BELOW:
         return (b"".join(pieces),)
     return tuple(pieces)
 
 
 def _write(value: object, name: str, pieces: list[bytes]) -> None:
-    """Append `value` as JSON. Images are spliced in: base64 has nothing to escape."""
+    """Append `value` as JSON. Images are inserted as they are: base64 needs no escapes."""
     if isinstance(value, EncodedImage):
         pieces += [b'{"type":"base64","value":"', *value.chunks, b'"}']
     elif isinstance(value, ImageURL):
@@ -167,7 +167,7 @@ def _write(value: object, name: str, pieces: list[bytes]) -> None:
 
 
 def _holds_image(values: Iterable[object]) -> bool:
-    """Whether an image is among the values, or in the batches and objects among them."""
+    """Whether the values hold an image, also inside of batches and objects."""
     return any(
         isinstance(value, (EncodedImage, ImageURL))
         or (is_object(value) and _holds_image(value.values()))
@@ -176,7 +176,7 @@ def _holds_image(values: Iterable[object]) -> bool:
     )
 
 
-# Made once: json.dumps makes an encoder for each call that differs from its defaults.
+# Made once, because json.dumps makes a new encoder for each call with other options.
 _encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
@@ -185,6 +185,6 @@ def _dump(value: object, name: str) -> bytes:
         return _encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(
-            f"{name} cannot be written as JSON ({str(error)[:200]}): give numbers (finite), "
+            f"{name} cannot be written as JSON ({str(error)[:200]}): give finite numbers, "
             "strings, booleans, None, lists and dicts."
         ) from None

@@ -1,7 +1,7 @@
-"""Parses responses. Pure: no I/O, and no clock but the time that it is given.
+"""Parses responses. Pure: no I/O, and no clock except the time that it is given.
 
 The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/support/openapi.json);
-headers and the forms of error bodies are those of its source.
+headers and the forms of error bodies come from its source.
 """
 
 import codecs
@@ -43,24 +43,25 @@ __all__ = [
 ]
 
 Headers = Mapping[str, str]
-"""Response headers; names are looked up in lower case."""
+"""Response headers, with names in lower case."""
 
 Output = TypeVar("Output")
 
 _MESSAGE_LIMIT: Final = 500
 _BODY_LIMIT: Final = 2000
 _UNPARSED_BODY_LIMIT: Final = 500
-# Bytes of a response that was not understood which are looked at: more than 500 characters of it
-# need, even where each of the first of them is a key that a short text takes the place of.
+# How many bytes of a response that cannot be parsed are read for an error. 500 characters need
+# less, even if many keys in them are replaced by a short text.
 _LOOKED_AT: Final = 256 * 1024
-_ENOUGH_FOR_WORDS: Final = 64 * 1024  # bytes; a response that is larger is no message
-# Bytes. The heaviest of this size takes some 10 ms to parse and to check; what is larger is parsed
-# in a thread, and in pieces unless it is light.
+_ENOUGH_FOR_WORDS: Final = 64 * 1024  # bytes; a larger response is not just a message
+# Bytes. The slowest response of this size takes about 10 ms to parse and check. Larger ones are
+# parsed in a thread, and in pieces unless they are simple.
 _LARGE: Final = 128 * 1024
-# Seconds. "Never again" is told so, and then fails a call; what holds back is bounded elsewhere.
+# Seconds. A server may mean "never again" with it, which then fails a call; the pause of all
+# sending has its own limit.
 _LONGEST_WAIT: Final = 1e36
 _LONGEST_WORK: Final = 86_400.0  # seconds; no server works on one request for longer than a day
-# In the forms of the Inference Server, the hosted API, the platform and FastAPI.
+# The fields of errors from the Inference Server, the hosted API, the platform and FastAPI.
 _FIELDS_OF_ERRORS: Final = {
     "message", "error", "hint", "detail", "error_type", "context", "inner_error_type",
     "inner_error_message", "blocks_errors", "help_url", "status", "statusCode", "status_code",
@@ -76,15 +77,15 @@ class Response:
     headers: Headers
     content: bytes | bytearray
     allowed: int = 32 * 1024 * 1024
-    """`max_response_bytes`, which bounds the number of values, too."""
+    """`max_response_bytes`, which also limits the number of values."""
 
     def __repr__(self) -> str:
-        # The content may be megabytes long, and the headers repeat what was sent.
+        # The content may be megabytes long, and the headers may repeat what was sent.
         return f"<response {self.status_code} of {len(self.content)} bytes>"
 
     @property
     def request_id(self) -> str | None:
-        """The server's name for this request."""
+        """The server's id for this request."""
         return self.headers.get("x-request-id")
 
     @property
@@ -101,20 +102,21 @@ class Response:
 
 
 def is_large(response: Response) -> bool:
-    """Whether it is to be parsed in another thread than the event loop's."""
+    """Whether to parse it in a thread beside the event loop."""
     return len(response.content) > _LARGE
 
 
 def output_of(parse: Callable[[Response], Output], response: Response, key: KeyPlacement) -> Output:
-    """The output in a response; whatever goes wrong in parsing is one kind of error.
+    """Parse the output from a response; every failure becomes a `ResponseError`.
 
     Args:
-        parse: makes the output, or raises anything: types that users give are validated in it.
-        response: what came.
+        parse: makes the output. It may raise any error, because it validates types of users.
+        response: the response.
         key: the API key, which the server may have repeated.
 
     Raises:
-        ResponseError: with the start of the response, and what the server says in it.
+        ResponseError: it cannot be parsed. The error has the start of the response and the server's
+            message.
     """
     try:
         return parse(response)
@@ -132,10 +134,10 @@ def output_of(parse: Callable[[Response], Output], response: Response, key: KeyP
     text = plain_text(response.content[:_LOOKED_AT].decode("utf-8", "replace"))
     failure.body = key.without_key(text)[:_UNPARSED_BODY_LIMIT]
     try:
-        # Without what was raised first: a user's exception may hold the whole response.
+        # Raised without its cause, because a user's exception may hold the whole response.
         raise failure from None
     finally:
-        del failure  # its traceback holds this frame
+        del failure  # the error's traceback holds this frame
 
 
 def _told(error: Exception) -> str:
@@ -147,7 +149,7 @@ def _told(error: Exception) -> str:
 
 
 def _words_in_place_of_an_output(response: Response, key: KeyPlacement) -> str:
-    """What the server says in a successful response that holds nothing else, or ""."""
+    """The server's message in a successful response with no other content, or ""."""
     if len(response.content) > _ENOUGH_FOR_WORDS:
         return ""
     try:
@@ -161,11 +163,11 @@ def parse_json(response: Response) -> Any:
     """The response's JSON.
 
     Raises:
-        ResponseError: it is none, or holds more values than a response of its size may. NaN and
-            Infinity are none either (RFC 8259, section 6), nor are numbers as large as that.
+        ResponseError: it is not JSON, or holds more values than a response of its size may. NaN,
+            Infinity and numbers that become infinite are not JSON either (RFC 8259, section 6).
     """
     content = response.content
-    if content[:3] == codecs.BOM_UTF8:  # removeprefix would copy a bytearray without one, too
+    if content[:3] == codecs.BOM_UTF8:  # removeprefix would always copy a bytearray
         content = content[3:]
     weight = Weight(content) if len(content) > _LARGE else None
     if weight is not None and (what := weight.too_much(response.allowed)):
@@ -186,11 +188,11 @@ def parse_json(response: Response) -> Any:
 
 
 def too_much(response: Response, what: str = "") -> ResponseError:
-    """The error for a response that would fill the memory."""
-    more = ", or allow more (max_response_bytes=)" if what else ""
+    """The error for a response that would take too much memory."""
+    more = ", or raise the limit (max_response_bytes=)" if what else ""
     return ResponseError(
         f"the response (HTTP {response.status_code}, {len(response.content):,} bytes) holds "
-        f"{what or 'values that take ten times as much memory'}: leave outputs out "
+        f"{what or 'values that take ten times that in memory'}: leave outputs out "
         "(excluded_fields=), ask for masks instead of polygons (response_mask_format='rle')"
         f"{more}.",
         status_code=response.status_code,
@@ -199,7 +201,7 @@ def too_much(response: Response, what: str = "") -> ResponseError:
 
 
 def _check_finite(value: Any) -> None:
-    """Raise `ValueError` if a number in it is infinite: the parser makes that of 1e999."""
+    """Raise `ValueError` if a number in it is infinite, as 1e999 is for the parser."""
     containers: list[Any] = [[value]]
     while containers:
         container = containers.pop()
@@ -207,22 +209,22 @@ def _check_finite(value: Any) -> None:
         for item in items:
             if isinstance(item, float):
                 if not -inf < item < inf:
-                    raise ValueError("a number that is larger than numbers can be")
+                    raise ValueError("a number that is too large")
             elif is_container(item):
                 containers.append(item)
 
 
 def parse_object(response: Response) -> JSONObject:
-    """The JSON object of a response about one input, also if it is in a list of one.
+    """The JSON object in a response about one input, also if it is in a list of one.
 
     Raises:
-        ResponseError: it is none, or one that holds nothing but the words of an error.
+        ResponseError: it is not an object, or holds only an error's message.
     """
     output: object = parse_json(response)
     while is_array(output) and len(output) == 1:
         output = output[0]
     if not is_object(output):
-        raise unexpected(response, "it is no JSON object")
+        raise unexpected(response, "it is not a JSON object")
     if output and output.keys() <= _FIELDS_OF_ERRORS:
         raise unexpected(response, "it is an error")
     return output
@@ -231,19 +233,19 @@ def parse_object(response: Response) -> JSONObject:
 def parse_workflow_outputs(response: Response) -> list[JSONObject]:
     """The outputs of a Workflow, one dict for each image of the batch.
 
-    An image output `{"type": "base64", "value": ...}` becomes its base64 text, as the official
-    client returns it.
+    An image output `{"type": "base64", "value": ...}` becomes its base64 text, as in the official
+    client.
 
     Raises:
-        ResponseError: the response holds no such thing.
+        ResponseError: the response has no such outputs.
     """
     body = parse_json(response)
     outputs: object = body.get("outputs") if is_object(body) else None
     if is_object(outputs) and outputs:
         outputs = [outputs]
     if not is_array(outputs) or not all(map(is_object, outputs)):
-        raise unexpected(response, 'it has no "outputs" that are a list of objects')
-    # Looking for the word in the bytes costs less than walking through what was parsed.
+        raise unexpected(response, 'it has no list of objects as "outputs"')
+    # To search the bytes for the word costs less than to walk through the parsed values.
     if b'"base64"' in response.content:
         for output in outputs:
             _make_images_plain(output)
@@ -251,9 +253,9 @@ def parse_workflow_outputs(response: Response) -> list[JSONObject]:
 
 
 def _make_images_plain(output: JSONObject) -> None:
-    """Put the text of each image in its place.
+    """Replace each image output by its text.
 
-    In what was parsed itself: a copy of everything else would take as much memory again.
+    The parsed values themselves are changed, because a copy would double the memory.
     """
     containers: list[Any] = [output]
     while containers:
@@ -273,7 +275,7 @@ def unexpected(response: Response, what: str) -> ResponseError:
     """The error for a response that is not what was asked for."""
     return ResponseError(
         f"the response (HTTP {response.status_code}) is not what was asked for: {what}. "
-        "Check that api_url is that of a Roboflow server.",
+        "Check that api_url is the URL of a Roboflow server.",
         status_code=response.status_code,
         request_id=response.request_id,
     )
@@ -283,19 +285,19 @@ def status_error(response: Response, key: KeyPlacement, *, now: datetime) -> API
     """The error for a response with an HTTP status of 300 or more.
 
     Args:
-        response: what the server said.
+        response: the response.
         key: the API key, which the server may have repeated.
-        now: the time, for a `Retry-After` that is a date and comes without a `Date`.
+        now: the time now, for a `Retry-After` with a date in a response without a `Date`.
     """
-    content = response.content[:_ENOUGH_FOR_WORDS]  # all that is read of an error
-    # In this order: a key with something invisible in it is none before.
+    content = response.content[:_ENOUGH_FOR_WORDS]  # no more than this is read of an error
+    # In this order, because a key with invisible characters in it is only found afterwards.
     text = key.without_key(plain_text(content.decode("utf-8", "replace")))
     message = f"HTTP {response.status_code}: {_server_message(content, key) or 'no message'}"
     kind = status_error_class(response.status_code)
     if kind is AuthenticationError:
         message += f" (the API key was {_sent_as(key)})"
     elif response.status_code < 400:
-        message += " (a redirect, which is never followed: give the api_url that it leads to)"
+        message += " (redirects are not followed: give the api_url that it leads to)"
     return kind(
         message,
         status_code=response.status_code,
@@ -318,7 +320,7 @@ def _sent_as(key: KeyPlacement) -> str:
 
 
 def _server_message(content: bytes | bytearray, key: KeyPlacement) -> str:
-    """What the server says in one of its forms.
+    """The server's message, from any of the known forms of errors.
 
     Inference Server `{message, error_type, inner_error_message}`, hosted `{status, message}`,
     platform `{error, hint}`, FastAPI `{detail}`, Dedicated Deployments plain text.
@@ -333,7 +335,7 @@ def _server_message(content: bytes | bytearray, key: KeyPlacement) -> str:
 
 
 def _server_words(body: JSONObject, key: KeyPlacement) -> str:
-    """What the server says in an object: its message, error, hint and so on, or ""."""
+    """The message in an object: its message, error, hint and so on, or ""."""
     parts = [
         value if isinstance(value, str) else json.dumps(value)
         for name in ("message", "error", "hint", "detail", "inner_error_message")
@@ -350,9 +352,9 @@ def _clean(text: str, key: KeyPlacement) -> str:
 def parse_retry_after(headers: Headers, now: datetime) -> float | None:
     """Seconds of `Retry-After`: a number or an HTTP date (RFC 9110, section 10.2.3).
 
-    Fractions of a second are taken too, which some proxies send. A date is read against the
-    response's own `Date`, so that this machine's clock does not matter. None for a wait that is
-    missing, negative, zero, not finite, not readable, or beyond all measure.
+    It also accepts fractions of a second, which some proxies send. A date is compared to the
+    response's own `Date`, so that this machine's clock does not matter. None if the value is
+    missing, not readable, not above zero, not finite, or much too large.
     """
     text = headers.get("retry-after", "").strip()
     seconds = _seconds(text)
@@ -372,7 +374,7 @@ def _http_date(text: str) -> datetime:
 
 
 def _seconds(text: str | None) -> float | None:
-    # float() also takes "1_0", "infinity" and the digits of every script.
-    # And it refuses some of what strip() takes for space: what it reads is what was matched.
+    # float() alone would also accept "1_0", "infinity" and digits of all scripts. And it refuses
+    # some characters that strip() removes, so it only gets what was matched.
     found = re.fullmatch(r"[ \t]*([+-]?[0-9]{1,40}(?:\.[0-9]{0,20})?)[ \t]*", text or "")
     return float(found[1]) if found is not None else None

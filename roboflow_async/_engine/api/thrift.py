@@ -1,7 +1,7 @@
-"""What a large response holds, kept in little memory, and added up while it is made.
+"""Keeps the values of a large response small in memory, and adds up their size.
 
-A dict of two numbers takes ten times the bytes of its JSON, and a pydantic model more than that. An
-estimate from the text alone would have to refuse outlines that servers do send.
+A dict of two numbers takes ten times the bytes of its JSON, and a pydantic model even more. An
+estimate from the text alone would be so high that real outlines would be refused.
 """
 
 import math
@@ -13,22 +13,22 @@ import pydantic
 
 __all__ = ["Thrift", "TooMuchMemoryError", "memory_allowed"]
 
-# Ten times its size in all: its own text comes on top, what the heap loses, and a thread.
+# Ten times its size in total, because the text itself, losses of the heap and a thread are added.
 _TIMES_ITS_SIZE: Final = 8
 _BESIDE: Final = 3 << 19  # bytes
 _ALWAYS: Final = 8 << 20  # bytes
 
-_MOST_NAMES: Final = 20  # in a dict that shares them; CPython's limit is 30
-_MOST_KINDS: Final = 50  # sets of names that are shared; each takes a kilobyte
-_MOST_KEPT: Final = 8192  # values of each type that are there only once; 0.8 MB
+_MOST_NAMES: Final = 20  # in a dict that shares its names; CPython's limit is 30
+_MOST_KINDS: Final = 50  # shared sets of names; each takes a kilobyte
+_MOST_KEPT: Final = 8192  # values of each type that are shared; 0.8 MB
 _LONGEST_KEPT: Final = 64  # characters
 
 _LIST: Final = 72
 _SPLIT_DICT: Final = 96
-_MODEL: Final = 200  # with its empty `model_extra`
+_MODEL: Final = 200  # with an empty `model_extra`
 _SLOTS: Final = 32
-_MEMBER: Final = 800  # of three dicts, with its name and the object that was parsed
-_PLACE: Final = 8  # of a value, in whatever holds it
+_MEMBER: Final = 800  # an entry in three dicts, with its name and the parsed object
+_PLACE: Final = 8  # a value's place in its container
 _ZERO: Final = 0.0
 _MINUS_ZERO: Final = -0.0
 
@@ -37,7 +37,7 @@ def memory_allowed(size: int) -> int:
     """Bytes that the values of a response may take.
 
     Args:
-        size: its bytes.
+        size: bytes of the response.
     """
     return max(_TIMES_ITS_SIZE * size - _BESIDE, _ALWAYS)
 
@@ -45,23 +45,23 @@ def memory_allowed(size: int) -> int:
 class TooMuchMemoryError(Exception):
     """The values of a response take more memory than it may.
 
-    No `ValueError`: pydantic would take that for a value that does not fit.
+    Not a `ValueError`, which pydantic would take for a value that does not fit.
     """
 
 
 class _Names:
-    """Something with a `__dict__`: those of one class share a table of their names.
+    """An object with a `__dict__`. Objects of one class share a table of their names.
 
-    So a dict takes as much as its values, which is a third of what it takes by itself. It is a dict
-    like all others, and gets a table of its own when another name is put in.
+    So the dict needs memory only for its values, a third of a normal dict. It behaves like any
+    other dict, and gets its own table when another name is added.
     """
 
 
 class Thrift:
-    """Equal numbers and short strings are there once, and names once for all dicts that have them.
+    """Keeps equal numbers, short strings and names only once, and counts the memory of the rest.
 
     Args:
-        room: bytes that all of it may take.
+        room: bytes that all values may take.
     """
 
     __slots__ = ("_kept", "_kinds", "_models", "_room", "_taken")
@@ -74,10 +74,10 @@ class Thrift:
         self._models: dict[frozenset[str], set[str]] = {}
 
     def items(self, parsed: list[Any]) -> list[Any]:
-        """Items of JSON; they are changed in place, as what is in them is.
+        """Add items of JSON. They and their contents are changed in place.
 
         Raises:
-            TooMuchMemoryError: all takes more than the room.
+            TooMuchMemoryError: all values together take more than the room.
         """
         for place, item in enumerate(parsed):
             parsed[place] = self._value(item)
@@ -85,22 +85,22 @@ class Thrift:
         return parsed
 
     def members(self, parsed: dict[str, Any]) -> dict[str, Any]:
-        """Members of a JSON object that others are added to.
+        """Add members of a JSON object that is still being built.
 
         Raises:
-            TooMuchMemoryError: all takes more than the room.
+            TooMuchMemoryError: all values together take more than the room.
         """
         for name, value in parsed.items():
             self._scalar(name)
             parsed[name] = self._value(value)
-        self._take(3 * sys.getsizeof(parsed))  # a dict that grows is there twice
+        self._take(3 * sys.getsizeof(parsed))  # while a dict grows, it exists twice
         return parsed
 
     def value_by_itself(self, value: Any) -> Any:
-        """A value of JSON; if it is a container, what is in it has been counted.
+        """Add a value of JSON. If it is a container, its contents are counted already.
 
         Raises:
-            TooMuchMemoryError: all takes more than the room.
+            TooMuchMemoryError: all values together take more than the room.
         """
         kind = cast("type[Any]", type(value))
         if kind is dict:
@@ -110,10 +110,10 @@ class Thrift:
         return self._scalar(value)
 
     def made(self, items: Iterable[Any]) -> None:
-        """Items of a list or dict that pydantic made of JSON, as types of ours.
+        """Add items that pydantic made from JSON, of our own types.
 
         Raises:
-            TooMuchMemoryError: all takes more than the room.
+            TooMuchMemoryError: all values together take more than the room.
         """
         for item in items:
             kind = cast("type[Any]", type(item))
@@ -131,10 +131,10 @@ class Thrift:
             self._take(_PLACE)
 
     def made_by_name(self, members: Mapping[Any, Any]) -> None:
-        """Members of a dict, as `made`; what they were made of is still there.
+        """Add members of a dict that pydantic made, while their JSON is still in memory.
 
         Raises:
-            TooMuchMemoryError: all takes more than the room.
+            TooMuchMemoryError: all values together take more than the room.
         """
         self._taken += _MEMBER * len(members)
         self.made(members.values())
@@ -143,7 +143,7 @@ class Thrift:
         fields = vars(model)
         small = self._dict({name: self._scalar(value) for name, value in fields.items()})
         object.__setattr__(model, "__dict__", small)
-        # Of a frozen model it never changes.
+        # In a frozen model it never changes.
         given = model.model_fields_set
         shared = self._models.setdefault(frozenset(given), given)
         object.__setattr__(model, "__pydantic_fields_set__", shared)
@@ -178,7 +178,7 @@ class Thrift:
             self._take(64 + sys.getsizeof(value) if value else 64)
             return value
         small = kind().__dict__
-        for name, inner in value.items():  # `update` would take the table of the other
+        for name, inner in value.items():  # `update` would take over the other's table
             small[name] = inner
         self._take(_SPLIT_DICT + _PLACE * len(value))
         return small
@@ -187,7 +187,7 @@ class Thrift:
         kind = cast("type[Any]", type(value))
         kept = self._kept.get(kind)
         if kept is None:
-            return value  # True, False, None; or a container, which is counted where it is made
+            return value  # True, False, None, or a container, which is counted where it is made
         if value == 0:
             return value if kind is int else self._zero(value)
         found = kept.get(value)

@@ -1,4 +1,4 @@
-"""Checks what was given and what was answered against pydantic types; errors in our words."""
+"""Checks arguments and responses against pydantic types; the errors are ours."""
 
 import reprlib
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Output = TypeVar("Output")
 
 
 def adapter_of(output_type: type[Output]) -> pydantic.TypeAdapter[Output]:
-    """What validates a type that a user gave.
+    """The validator for a type that a user gave.
 
     Raises:
         ConfigurationError: pydantic cannot validate it.
@@ -28,12 +28,12 @@ def adapter_of(output_type: type[Output]) -> pydantic.TypeAdapter[Output]:
         return _adapter_of(output_type)
     except Exception as error:  # noqa: BLE001 - pydantic raises NameError and others besides its own
         raise ConfigurationError(
-            f"output_type={output_type!r:.120} does not do ({type(error).__name__}): "
+            f"output_type={output_type!r:.120} cannot be used ({type(error).__name__}): "
             "give a pydantic model."
         ) from None
 
 
-@lru_cache(maxsize=128)  # a handler may make its Workflow for each request
+@lru_cache(maxsize=128)  # a web handler may make its Workflow for each request
 def _adapter_of(output_type: Any) -> pydantic.TypeAdapter[Any]:
     return pydantic.TypeAdapter(output_type)
 
@@ -46,15 +46,15 @@ def validated_response(
     *,
     is_ours: bool = False,
 ) -> Output:
-    """A part of a response as the type that it should have.
+    """Validate a part of a response as the type that it should have.
 
     Args:
         value: the part.
-        adapter: of the type.
-        response: for the error.
-        what: for the error: the type.
-        is_ours: whether all types in it are frozen, and keep nothing of the value: of a large
-            response, the value's lists are emptied then.
+        adapter: the adapter of the type.
+        response: the response, for the error.
+        what: the type's name, for the error.
+        is_ours: whether all its types are frozen and keep no part of the value. Then the lists of a
+            large value are emptied.
 
     Raises:
         ResponseError: it does not fit, or takes too much memory.
@@ -67,8 +67,8 @@ def validated_response(
         problems = ""
     except pydantic.ValidationError as error:
         problems = _problems(error)
-    # Raised outside of the handler: pydantic's error holds the input, and would hang on ours. So
-    # would this frame's.
+    # Raised outside of the handler, because pydantic's error holds the input and would be the
+    # context of ours, with this frame.
     del value
     if not problems:
         raise too_much(response)
@@ -80,10 +80,10 @@ def validated_response(
 
 
 def validated_arguments(value: object, adapter: pydantic.TypeAdapter[Output], what: str) -> Output:
-    """Arguments as the type that they should have.
+    """Validate arguments as the type that they should have.
 
     Raises:
-        ConfigurationError: they do not fit; it names each that does not, and its value.
+        ConfigurationError: they do not fit; the error names each wrong argument and its value.
     """
     try:
         return adapter.validate_python(value)
@@ -96,8 +96,8 @@ def validated_arguments(value: object, adapter: pydantic.TypeAdapter[Output], wh
 
 
 def _given(problem: pydantic_core.ErrorDetails) -> str:
-    # Where something is missing, the input is all the rest, images included; where something is
-    # not known, it may be a key that was given in the wrong place.
+    # For a missing field, the input is all other fields, even images; for an unknown field, it may
+    # be a key in the wrong place.
     hidden = problem["type"] in ("missing", "extra_forbidden") or "secret" in _place(problem["loc"])
     return "" if hidden else f"={reprlib.repr(problem['input'])}"
 
@@ -107,10 +107,10 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def _problems(error: pydantic.ValidationError) -> str:
-    """The places and what is wrong there, not the input, which may be megabytes long."""
+    """The places and what is wrong there, without the input, which may be megabytes long."""
     count = problem_count(error)
     if count > 1000:
-        return f"{count} problems"  # nobody reads so many
+        return f"{count} problems"  # nobody reads that many
     details = error.errors(include_url=False, include_context=False, include_input=False)
     details = [problem for problem in details if problem["type"] != MORE]
     problems = [f"{_place(problem['loc'])}: {problem['msg'][:120]}" for problem in details[:5]]
@@ -119,7 +119,7 @@ def _problems(error: pydantic.ValidationError) -> str:
 
 
 def parser_of(adapter: pydantic.TypeAdapter[Output], what: str) -> Callable[[Response], Output]:
-    """What makes a response's JSON an instance of the adapter's type."""
+    """A function that makes an instance of the adapter's type from a response's JSON."""
 
     def parse(response: Response) -> Output:
         return validated_response(parse_json(response), adapter, response, what)

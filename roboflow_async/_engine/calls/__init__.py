@@ -1,1 +1,1 @@
-"""One call, over all its attempts: when each is sent, and what follows a failed one."""
+"""One call with all its attempts: when each is sent, and what follows a failed one."""

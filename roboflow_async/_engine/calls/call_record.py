@@ -10,7 +10,7 @@ __all__ = ["CallRecord"]
 
 @dataclass(slots=True)
 class CallRecord:
-    """What happened to one call so far; filled in while it runs, so it outlives an error.
+    """What happened to one call so far. Filled in while it runs, and kept after an error.
 
     Times are of the loop's clock, in seconds.
     """
@@ -18,19 +18,20 @@ class CallRecord:
     submitted: float
     attempts: int = 0
     failures: int = 0  # attempts that failed, 429s not counted
-    excused: int = 0  # of those, the ones of outages
-    outages: int = 0  # before which it failed while the API was there
-    openings: int = -1  # of its circuit, before the last of them
+    excused: int = 0  # those of them that were caused by outages
+    outages: int = 0  # that began after a failure of this call
+    openings: int = -1  # how often its circuit had opened by the last of those failures
     first_sent: float | None = None
-    # From when `max_elapsed` counts: the first send, or that after an outage or a long cooldown.
+    # When `max_elapsed` began to count: the first send, or the first after an outage or long
+    # cooldown.
     counted_from: float | None = None
-    rejected_since: float | None = None  # 429s in a row
-    was_rejected: bool = False  # its last attempt: by a 429, or by what is handled as one
+    rejected_since: float | None = None  # the first 429 of the current row
+    was_rejected: bool = False  # the last attempt got a 429, or what is handled as one
     first_failed: float = inf
-    failing_since: float = inf  # its first failure that is not excused
-    failed_from: float = inf  # when the attempt was sent that failed last
-    refusals: int = 0  # attempts that were handled as 429s are, and were none
-    # Failures and refusals since the one before which others succeeded; when the last was sent.
+    failing_since: float = inf  # the first failure that is not excused
+    failed_from: float = inf  # when the last failed attempt was sent
+    refusals: int = 0  # other errors that were handled as 429s
+    # Failures and refusals of this call while others succeeded; when the last of them was sent.
     contradicted: int = 0
     doubted_from: float = inf
     is_connection_doubtful: bool = False  # the last attempt broke it
@@ -41,7 +42,7 @@ class CallRecord:
 
     @property
     def waited(self) -> float:
-        """Seconds from submission to the first send, or to the end when nothing was sent."""
+        """Seconds from submission to the first send, or to the end if nothing was sent."""
         until = self.first_sent if self.first_sent is not None else self.ended
         return (until - self.submitted) if until is not None else 0.0
 
@@ -50,7 +51,7 @@ class CallRecord:
         return now - self.counted_from if self.counted_from is not None else 0.0
 
     def waited_in_queue(self, seconds: float) -> None:
-        """Let so many seconds not count: the wait for a turn, a cooldown's included."""
+        """Do not count these seconds: a wait for a turn or a cooldown."""
         if self.counted_from is not None:
             self.counted_from += seconds
 
@@ -75,19 +76,19 @@ class CallRecord:
         self.rejected_since = None
 
     def rejected(self, now: float) -> float:
-        """Note a 429 that is waited out; returns for how many seconds there were none but those."""
+        """Note a 429 that is waited out; return for how many seconds there have been only 429s."""
         if self.rejected_since is None:
             self.rejected_since = now
         self.counted_from = None
         return now - self.rejected_since
 
     def excuse(self) -> None:
-        """What failed so far was not the fault of its input: the API was away."""
+        """Excuse all failures so far: the API was away, so the input is not to blame."""
         self.excused = self.failures
         self.counted_from = None
 
     def given_up(self, error: APIError, reason: str) -> APIError:
-        """The last attempt's error as the caller gets it."""
+        """The last attempt's error, with the reason why the call was given up."""
         error.attempts = self.attempts
         if reason:
             error.reword(f"{error.message.removesuffix('.')}; {reason}.")

@@ -1,10 +1,10 @@
-"""Whether failures are an input's own fault, or come by chance to whatever is sent.
+"""Decides whether failures are the fault of an input, or happen to any input by chance.
 
-What failed and then succeeded was not to blame. So the calls that have succeeded lately tell how
-often an attempt fails by chance, as behind a gateway that refuses a part of everything; and so do
-those that fail now, as far as they are many. One input that fails more often in a row than such a
-chance explains is to blame itself. One that the server never takes, among many that it always
-takes, is so at once.
+An input that failed and then succeeded was not to blame. So the calls that have succeeded lately
+show how often an attempt fails by chance, for example behind a gateway that refuses a part of all
+requests. Many calls that fail at the same time show it, too. An input is to blame if it fails more
+often in a row than this chance explains. If the server takes all other inputs at once, a few
+failures are enough.
 """
 
 from collections import deque
@@ -15,33 +15,35 @@ from roboflow_async._engine.calls.call_record import CallRecord
 
 __all__ = ["Chance"]
 
-_REMEMBERED: Final = 100  # calls that have succeeded, and attempts
-_HIGHEST_SHARE: Final = 0.97  # while everything fails
-_REFUSED: Final = 0.5  # at least, by a limiter: every second one at twice its rate
-# That so many failures in a row come by chance: before an input is given up; before its failures
-# tell nothing of the server any more; and in an outage, when nothing else succeeds that would show
-# it. Each with the failures, while others succeeded, without which nothing is concluded.
+_REMEMBERED: Final = 100  # the last successful calls, and the last attempts
+_HIGHEST_SHARE: Final = 0.97  # the highest chance, while everything fails
+_REFUSED: Final = 0.5  # the lowest chance for a rate limiter: it may refuse every second request
+# How unlikely a row of failures must be by chance before an input is given up (_GIVEN_UP), before
+# its failures say nothing about the server (_BLAMED), and in an outage, when nothing else succeeds
+# (_DOUBTED). The second numbers are the fewest failures while others succeeded.
 _GIVEN_UP: Final = 1e-7
 _BLAMED: Final = (1e-4, 3)
 _DOUBTED: Final = (1e-2, 2)
-_SUSPICIOUS: Final = 2  # such failures: it may be one of those
-_EXCLUDED: Final = 2  # such failures: it tells nothing of the chance of others
+_SUSPICIOUS: Final = 2  # such failures, and the input may be to blame
+_EXCLUDED: Final = 2  # such failures, and the input says nothing about the chance for others
 
 
 class Chance:
     """How often attempts fail by chance. Moments are of any one clock, in seconds."""
 
     def __init__(self) -> None:
-        self._failures: deque[int] = deque(maxlen=_REMEMBERED)  # of each call that succeeded
+        self._failures: deque[int] = deque(maxlen=_REMEMBERED)  # of each successful call
         self._failed = 0  # their sum
-        self._attempts: deque[tuple[int, bool]] = deque(maxlen=_REMEMBERED)  # call, it failed
-        self._succeeded_until = -inf  # when the newest request was sent that has succeeded
+        self._attempts: deque[tuple[int, bool]] = deque(
+            maxlen=_REMEMBERED
+        )  # call, whether it failed
+        self._succeeded_until = -inf  # when the newest successful request was sent
 
     def failed(self, record: CallRecord, sent_at: float) -> None:
         """Note that an attempt of a call failed, but not by a 429.
 
         Args:
-            record: of the call.
+            record: the call's record.
             sent_at: when the attempt was sent.
         """
         record.contradicted += self._succeeded_until > record.doubted_from
@@ -53,7 +55,7 @@ class Chance:
             self._attempts.append((id(record), True))
 
     def succeeded(self, record: CallRecord, sent_at: float) -> None:
-        """Note that a call succeeded, whose last request was sent at that moment."""
+        """Note that a call succeeded whose last request was sent at that moment."""
         self._attempts.append((id(record), False))
         self._succeeded_until = max(self._succeeded_until, sent_at)
         if len(self._failures) == _REMEMBERED:
@@ -63,28 +65,29 @@ class Chance:
         self._failed += failures
 
     def attempts(self, record: CallRecord, *, is_limited: bool = False) -> int:
-        """Attempts after which a call is given up: more of them cannot all fail by chance.
+        """The number of attempts that may fail before a call is given up, since more is not chance.
 
         Args:
-            record: of the call.
-            is_limited: the server limits the rate, and may refuse the same one again and again.
+            record: the call's record.
+            is_limited: whether the server limits the rate, and so may refuse the same call many
+                times.
         """
         share = self._share(record)
         return _most(max(share, _REFUSED) if is_limited else share, _GIVEN_UP)
 
     def suspects(self, record: CallRecord) -> bool:
-        """Whether an input may be to blame, so that it is not to slow down all others."""
+        """Whether an input may be to blame, so that it must not slow down all others."""
         return record.contradicted >= _SUSPICIOUS
 
     def blames(self, record: CallRecord) -> bool:
-        """Whether an input is to blame, as others succeed: its failures tell nothing of the API."""
+        """Whether an input is to blame, because others succeed, and not the API."""
         chance, least = _BLAMED
         return record.contradicted >= least and (
             record.contradicted >= _most(self._share(record), chance)
         )
 
     def blamed_before(self, record: CallRecord) -> bool:
-        """Whether an input was to blame in all likelihood, before everything failed."""
+        """Whether an input was probably to blame already before everything failed."""
         chance, least = _DOUBTED
         return record.contradicted >= max(least, _most(self._settled, chance))
 
@@ -93,8 +96,8 @@ class Chance:
         return self._failed / (self._failed + len(self._failures)) if self._failed else 0.0
 
     def _share(self, record: CallRecord) -> float:
-        """Of attempts, how many fail by chance, as other calls tell."""
-        # Each counts once: an input that always fails is tried again and again.
+        """The share of attempts that fail by chance, judged by other calls."""
+        # Each call counts once, because an input that always fails is tried many times.
         others = {other for other, _ in self._attempts} - {id(record)}
         failing = {other for other, failed in self._attempts if failed} - {id(record)}
         recent = len(failing) / len(others) if others else 0.0
@@ -102,5 +105,5 @@ class Chance:
 
 
 def _most(share: float, chance: float) -> int:
-    """Failures in a row that come with this chance, if each comes with that one."""
+    """How many failures in a row have this chance, if each single one has that chance."""
     return ceil(log(chance) / log(share)) if share else 0

@@ -1,10 +1,10 @@
-"""The circuit: whether the API is away, so that inputs wait for it instead of being lost.
+"""The circuit knows whether the API is away, so that inputs wait for it instead of being lost.
 
-It opens when nothing but failures comes back: no connection, no response in time, 5xx. Then
-single calls fail at once, and streams are held: a few of their calls, the probes, are let through
-to see whether the API is back. The first response that is none of these failures closes it.
+It opens when there are only failures: no connection, no response in time, or 5xx. Then single calls
+fail at once, and streams are held; a few of their calls, the probes, are sent to see whether the
+API is back. The first response without such a failure closes the circuit.
 
-Knows nothing of HTTP, slots or turns; works on the running loop's clock (seconds).
+It knows nothing about HTTP, slots or turns. Times are seconds of the running loop's clock.
 """
 
 import asyncio
@@ -23,28 +23,28 @@ __all__ = ["Circuit", "Circuits"]
 
 _log: Final = logging.getLogger("roboflow_async.circuit")
 
-# What opens it: so many failures of so many calls, and no other response between them. Where a
-# third of all attempts fails by chance, that is one in 59,000.
+# It opens after this many failures of this many calls with no other response between them. If a
+# third of all attempts fail by chance, that happens once in 59,000 times.
 _FAILURES: Final = 10
 _CALLS: Final = 3
-# Of so many inputs not all are to blame for a 500 or a timeout.
+# If this many inputs get a 500 or a timeout, not all of them can be to blame.
 _CERTAIN_CALLS: Final = 8
-_LOOK_AGAIN: Final = 0.25  # of the time that is left
-_MOST_PROBES: Final = 3  # in flight: one that is never answered does not hold up the next
-_FORGOTTEN: Final = 60.0  # seconds after the last failure, when nobody has asked since
+_LOOK_AGAIN: Final = 0.25  # share of the time that is left
+_MOST_PROBES: Final = 3  # in flight: a probe without a response does not hold up the next one
+_FORGOTTEN: Final = 60.0  # seconds after the last failure without any further call
 _MOST_KEPT: Final = 256
 
 
 class Circuit:
-    """Whether one part of an API is away.
+    """Follows whether one part of an API is away.
 
     Args:
-        policy: says for how long streams wait (`max_outage`).
-        wake: called when a held flow may go on.
-        reject: called with an error for single calls that wait, when it opens.
+        policy: says how long streams wait (`max_outage`).
+        wake: called when a held flow (the calls of a stream) may go on.
+        reject: called when the circuit opens, with an error for the single calls that wait.
 
     Attributes:
-        openings: how often it has opened.
+        openings: how often the circuit has opened.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class Circuit:
         self._loop = asyncio.get_running_loop()
         self.openings = 0
         self._failures = 0  # in a row
-        self._calls: set[int] = set()  # which had them
+        self._calls: set[int] = set()  # the calls that failed
         self._first_failure = self._last_failure = -inf
-        self._answered_until = -inf  # when the newest request was sent that had a response
+        self._answered_until = -inf  # when the newest request with a response was sent
         self._reason = ""
-        self._since: float | None = None  # while it is open: its first failure
+        self._since: float | None = None  # the first failure, while it is open
         self._closed_at = -inf
-        self._flows: dict[Flow, int] = {}  # streams, and how many of their calls there are
+        self._flows: dict[Flow, int] = {}  # streams, and how many calls each has
         self._probe_at = 0.0
         self._probes = 0  # in flight
-        self._sent = 0  # while it was open
+        self._sent = 0  # requests sent while it was open
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -79,26 +79,26 @@ class Circuit:
 
     @property
     def outage(self) -> float:
-        """Seconds since it went away; 0: it is there."""
+        """Seconds since the API went away; 0 if it is there."""
         return self._loop.time() - self._since if self._since is not None else 0.0
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to remember."""
+        """Whether there is nothing to remember about this path."""
         is_old = self._loop.time() - self._last_failure > _FORGOTTEN
         return is_old and not (self._flows or self._probes)
 
     @property
     def is_certain(self) -> bool:
-        """Whether so many calls have failed since then that it is not because of their inputs."""
+        """Whether more calls have failed since then than their inputs can explain."""
         return len(self._calls) >= _CERTAIN_CALLS
 
     def was_open_after(self, moment: float) -> bool:
-        """Whether it is open, or was at some time after that."""
+        """Whether the circuit is open, or was open at any time since then."""
         return self.is_open or self._closed_at > moment
 
     def join(self, flow: Flow) -> None:
-        """Say that a call of a stream begins, which will be held while this is open."""
+        """Note that a call of a stream begins; it is held while the circuit is open."""
         if flow.joined_at is None:
             flow.joined_at = self._loop.time()
         calls = self._flows.get(flow, 0)
@@ -112,7 +112,7 @@ class Circuit:
         return self._flows.get(flow, 0) < _CALLS
 
     def part(self, flow: Flow) -> None:
-        """Say that a call of a stream has ended."""
+        """Note that a call of a stream has ended."""
         self._flows[flow] -= 1
         if self._flows[flow]:
             return
@@ -123,7 +123,7 @@ class Circuit:
             self._timer = None
 
     def admit(self) -> None:
-        """Let a single call send; raises `APIConnectionError` while the API is known to be away."""
+        """Let a single call send; raise `APIConnectionError` while the API is known to be away."""
         now = self._loop.time()
         if self._since is None:
             return
@@ -139,37 +139,36 @@ class Circuit:
     def error(
         self, then: str, *, retry_after: float | None = None, attempts: int = 1
     ) -> APIConnectionError:
-        """What calls fail with because of the outage; `then` says what was done about it."""
+        """The error for calls in an outage; `then` says what was done about it."""
         return APIConnectionError(
-            f"the API has given nothing but failures for {self.outage:.3g} s ({self._reason}); "
-            f"{then}.",
+            f"the API has only failed for {self.outage:.3g} s ({self._reason}); {then}.",
             fault="outage",
             retry_after=retry_after,
             attempts=attempts,
         )
 
     def begin_attempt(self) -> bool:
-        """Say that a request goes out; returns whether it is a probe, for `end_attempt`."""
+        """Note that a request goes out; return whether it is a probe, for `end_attempt`."""
         self._probes += self.is_open
         self._sent += self.is_open
         return self.is_open
 
     def end_attempt(self, *, is_probe: bool) -> None:
-        """Say that it has ended in any way; `is_probe` is what `begin_attempt` returned."""
+        """Note that a request has ended in any way; `is_probe` is what `begin_attempt` returned."""
         self._probes -= is_probe
 
     def answered(self, sent_at: float) -> None:
-        """Say that a response came that is no failure of the API, to a request of that moment.
+        """Note a response that is not a failure of the API; its request was sent at that moment.
 
-        What was sent before the API went away may still be answered when nothing else is: a
-        server that goes down carefully does so.
+        Requests that were sent before the API went away may still get a response: a server that
+        shuts down gracefully sends those.
         """
         self._answered_until = max(self._answered_until, sent_at)
         if self._failures and (self._since is None or sent_at > self._since):
             self._forget()
 
     def failed(self, call: int, error: APIError) -> None:
-        """Say that a request failed as it does when the API is away.
+        """Note that a request failed in the way that requests fail while the API is away.
 
         Args:
             call: which call it belongs to.
@@ -185,8 +184,9 @@ class Circuit:
         self._reason = error.message.rstrip(".")[:200]
         if self._since is not None:
             asked = (error.retry_after or 0.0) if isinstance(error, APIStatusError) else 0.0
-            # A server that is away can only guess for how long. A guess that nobody would wait for
-            # is checked in between: else the stream would end without another look.
+            # A server that is away can only guess how long that will take. If its guess is longer
+            # than anybody waits, we look again earlier, else the stream would end without another
+            # try.
             left = max(self._max_outage - self.outage, 0.0)
             wait = min(asked, LONGEST_COOLDOWN) if asked < left else left * _LOOK_AGAIN
             self._probe_at = max(self._probe_at, now + wait)
@@ -194,7 +194,7 @@ class Circuit:
             self._open()
 
     def suspect(self, error: APIError, failing_since: float) -> None:
-        """Say that one call has failed as often as it may: the API's fault, or that of its input.
+        """Note that one call has failed as often as it may, because of the API or its input.
 
         Args:
             error: its last failure.
@@ -208,9 +208,7 @@ class Circuit:
         self._since = self._first_failure
         self.openings += 1
         self._sent = 0
-        _log.warning(
-            "the API is away (%s): nothing but probes is sent until it is back", self._reason
-        )
+        _log.warning("the API is away (%s): only probes are sent until it is back", self._reason)
         for flow in self._flows:
             flow.permits = 0
         self._probe_at = self._loop.time() + probe_wait(self.outage)
@@ -218,7 +216,7 @@ class Circuit:
         self._schedule()
 
     def _forget(self) -> None:
-        """Nothing has failed since the last response; whoever was held goes on."""
+        """Close the circuit: calls that were held go on."""
         self._failures = 0
         self._calls.clear()
         if self._since is None:
@@ -236,11 +234,11 @@ class Circuit:
         self._wake()
 
     def _schedule(self) -> None:
-        """Have the next probe, or the end of somebody's patience, come at its time."""
+        """Set the timer for the next probe, or for the end of a stream's wait."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        # One that was closed waits no more, but has a request in flight.
+        # A closed stream does not wait any more, but may have a request in flight.
         patient = [flow for flow in self._flows if flow.error is None]
         if patient:
             moment = min(self._probe_at, *map(self._patience_ends, patient))
@@ -261,7 +259,7 @@ class Circuit:
             waiting = [flow for flow in self._flows if flow.has_waiting and flow.error is None]
             if waiting and self._probes < _MOST_PROBES:
                 waiting[0].permits = 1
-                # Another stream's turn next time.
+                # The next probe comes from another stream.
                 self._flows[waiting[0]] = self._flows.pop(waiting[0])
                 self._wake()
             self._probe_at = now + probe_wait(self.outage)
@@ -269,12 +267,12 @@ class Circuit:
 
 
 class Circuits:
-    """The circuits of one client: one for each path of its API, made when it is asked for.
+    """The circuits of one client: one for each path of its API, made when it is needed.
 
     Args:
-        policy: as for `Circuit`.
-        wake: as for `Circuit`.
-        reject: as for `Circuit`.
+        policy: says how long streams wait (`max_outage`).
+        wake: called when a held flow may go on.
+        reject: called when a circuit opens, with an error for the single calls that wait.
     """
 
     def __init__(
@@ -288,7 +286,7 @@ class Circuits:
         self._circuits: dict[str, Circuit] = {}
 
     def of(self, path: str) -> Circuit:
-        """The circuit of a path; its query does not matter."""
+        """The circuit for a path, without its query."""
         path = path.partition("?")[0]
         circuit = self._circuits.get(path)
         if circuit is None:
@@ -300,5 +298,5 @@ class Circuits:
 
     @property
     def outage(self) -> float:
-        """Seconds since the part that is away longest went away; 0: all is there."""
+        """Seconds of the longest present outage; 0 if there is none."""
         return max((circuit.outage for circuit in self._circuits.values()), default=0.0)

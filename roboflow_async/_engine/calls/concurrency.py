@@ -1,7 +1,7 @@
-"""How many requests are in flight at most, as concurrency_law.py finds it, on an event loop.
+"""Applies concurrency_law.py on an event loop: limits the number of requests in flight.
 
-The semaphore in fair_queue.py bounds what may ever be in flight; this says how many of its slots
-are worth using at present.
+The fair queue's semaphore sets the largest number ever; this says how many of its slots to use at
+present.
 """
 
 import asyncio
@@ -13,30 +13,30 @@ from roboflow_async.errors import APIError, APIStatusError, APITimeoutError, Rat
 
 __all__ = ["Concurrency", "Outcome", "outcome_of"]
 
-# A cold start is a response that took longer for another reason than the load; "nothing" tells
-# nothing of the load: a reset connection, a 429, a 503, or nobody waited any more.
+# "cold start" is a response that took longer for another reason than the load. "nothing" says
+# nothing about the load: a reset connection, a 429, a 503, or a cancelled call.
 Outcome = Literal["response", "cold start", "timeout", "nothing"]
 
 _log: Final = logging.getLogger("roboflow_async.concurrency")
 
-# The limit also changes with time, while somebody waits for room and nothing comes back.
+# While a call waits for room, the limit may also change with time, without any response.
 _LOOK_AGAIN: Final = 0.25  # seconds
-_TOLD_AT: Final = 2.0  # times the limit that was told last, or one in so many
+_TOLD_AT: Final = 2.0  # the limit is logged when it grows or falls by this factor
 
 
 class Concurrency:
-    """Gives room to one caller after the other, and tells the law what became of each request.
+    """Gives room to one caller after another, and tells the law how each request ended.
 
     Args:
-        most: slots; never more are in flight.
-        law: finds how many of them are worth using. None: all may always be used.
+        most: slots: the largest number of requests ever in flight.
+        law: finds how many of them to use. None: always all.
     """
 
     def __init__(self, most: int, law: ConcurrencyLaw | None = None) -> None:
         self._most = most
         self._law = law
         self._taken = 0  # slots
-        self._free: asyncio.Future[None] | None = None  # whoever waits for room
+        self._free: asyncio.Future[None] | None = None  # the caller that waits for room
         self._told: int | None = None
 
     @property
@@ -49,15 +49,15 @@ class Concurrency:
 
     @property
     def is_full(self) -> bool:
-        """Whether as many are in flight as may be."""
+        """Whether no more requests may be in flight."""
         return self._taken >= self.limit
 
     def enter(self) -> None:
-        """Say that a slot was taken."""
+        """Note that a slot was taken."""
         self._taken += 1
 
     async def room(self) -> int:
-        """Return when what has entered last may be in flight; for one caller at a time.
+        """Return when the request that entered last may be in flight; for one caller at a time.
 
         Returns:
             How many more could follow at once.
@@ -80,18 +80,18 @@ class Concurrency:
         return limit - self._taken
 
     def leave(self) -> None:
-        """Say that a slot was given back."""
+        """Note that a slot was given back."""
         self._taken -= 1
         if self._free is not None:
             _finish(self._free)
 
     def sent(self, request: object, now: float) -> None:
-        """Say that a request goes out."""
+        """Note that a request goes out."""
         if self._law is not None:
             self._law.sent(request, now)
 
     def ended(self, request: object, now: float, outcome: Outcome) -> None:
-        """Say how that request ended."""
+        """Note how a request ended."""
         law = self._law
         if law is None:
             return
@@ -104,20 +104,20 @@ class Concurrency:
         self._tell(law, now)
 
     def _tell(self, law: ConcurrencyLaw, now: float) -> None:
-        """Log a limit that has changed by half."""
+        """Log the limit when it has doubled or halved."""
         limit = law.settled
         if limit is None:
             return
         if self._told is None:
             self._told = self._most
         if not self._told / _TOLD_AT < limit < self._told * _TOLD_AT:
-            message = "the server takes %.3g requests/s: %d in flight at most (they were %d)"
+            message = "the server takes %.3g requests/s: at most %d in flight (before: %d)"
             _log.info(message, law.throughput(now), limit, self._told)
             self._told = limit
 
 
 def outcome_of(error: APIError) -> Outcome:
-    """What a failed request tells of the server's load; a timeout must have been the whole one."""
+    """What a failed request says about the server's load; only a full timeout counts as one."""
     if isinstance(error, APITimeoutError):
         return "timeout"
     if isinstance(error, APIStatusError) and not isinstance(error, RateLimitError):

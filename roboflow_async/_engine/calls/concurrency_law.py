@@ -1,14 +1,16 @@
 """The law by which the number of requests in flight follows what a server can do.
 
-Times, latencies and counts in, a number out. It compares neighbouring numbers: where throughput
-does not rise with the number in flight, more only wait in a queue. So a client that is alone with
-a server finds the knee, whatever its latency is. Who shares a server gets more of it with more in
-flight, and sees no knee; what bounds all of them is the latency: when it nears the timeout, each
-lets go of a good part, and then adds little by little. That ends in equal shares, as with TCP
-(Chiu and Jain, 1989, https://doi.org/10.1016/0169-7552(89)90019-6).
+It takes times, latencies and counts, and gives a number. It compares neighbouring numbers: if
+throughput does not rise with the number in flight, more requests only wait in a queue. So a client
+that has a server for itself finds the best number, whatever the latency is. Clients that share a
+server get more of it with more requests in flight, and never see such a point. Latency limits them
+instead: when it comes near the timeout, each client cuts its number sharply, and then raises it in
+small steps. That ends in equal shares, as with TCP (Chiu and Jain, 1989,
+https://doi.org/10.1016/0169-7552(89)90019-6).
 
-A limit on latency alone, as in TCP Vegas or Netflix's concurrency-limits, needs to know the latency
-of a server that nobody uses. That drifts, differs between images, and who comes late never sees it.
+A limit on latency alone, as in TCP Vegas or Netflix's concurrency-limits, needs the latency of an
+idle server. That changes with time, differs between images, and a client that starts late never
+sees it.
 """
 
 from collections import deque
@@ -18,53 +20,53 @@ from typing import Final
 
 __all__ = ["ConcurrencyLaw"]
 
-# Of the throughput: so many times the number in flight give at least that to the power of this.
+# With x times the requests in flight, throughput must grow at least by x to the power of this.
 _LEAST_GAIN: Final = 0.25
-# Mean latency, in parts of the timeout: with the spread that latencies have, a few percent take
-# twice as long as the mean. A server that is slower by itself may be so, see `longest_latency`.
+# The longest mean latency, as a share of the timeout: a few percent of responses take twice as long
+# as the mean. A server that is slow even when idle may take longer, see `longest_latency`.
 _LONGEST_LATENCY: Final = 0.2
-_ABOVE_ORDINARY: Final = 1.2  # times the latency that no queue has caused
+_ABOVE_ORDINARY: Final = 1.2  # times the latency without a queue
 _CUT: Final = 0.6
-_DEEPER_CUT: Final = 0.5  # where it takes more than twice as long as it may
-# A cut was in vain if half as many in flight have nearly the same latency.
+_DEEPER_CUT: Final = 0.5  # if latency is more than twice the longest allowed
+# A cut did not help if half as many requests in flight have nearly the same latency.
 _IN_VAIN: Final = 0.85
-_SLOWEST: Final = 0.5  # of the timeout: no server is that slow by itself
-# Latencies that a number in flight is judged by: with so little doubt about their mean, or so many.
+_SLOWEST: Final = 0.5  # of the timeout: no idle server is that slow
+# How many latencies a number in flight is judged by, and how large the error of their mean may be.
 _LEAST_SAMPLES: Final = 8
 _MOST_SAMPLES: Final = 40
 _DOUBT: Final = 0.12
 _NOISY: Final = 0.04
 _NOISY_STEP: Final = 0.4
-_REACHED: Final = 0.8  # of a level: it was tried
+_REACHED: Final = 0.8  # a level counts as tried from this share of it on
 _QUEUEING: Final = 1.5  # times the lowest mean latency
-_HOLD: Final = (1.0, 8.0)  # seconds at a number before others are tried: the longer it held
-_CHANGED: Final = (0.7, 1.4)  # times the latency since then: the server is not as it was
-# A new client: alone for a few latencies, or for so many seconds, then twice as many each time.
+_HOLD: Final = (1.0, 8.0)  # seconds at a number before others are tried; longer if it has held
+_CHANGED: Final = (0.7, 1.4)  # if latency leaves these bounds, the server has changed
+# A new client has one request in flight for a few latencies or some seconds, and then doubles.
 _FIRST_SAMPLES: Final = 4
 _FIRST_WAIT: Final = 0.25
-_FIRST_DOUBT: Final = 0.15  # of eight latencies, in parts of their mean
-# One that is paced begins with what its pace needs at this latency (seconds).
+_FIRST_DOUBT: Final = 0.15  # the error of eight latencies, as a share of their mean
+# A paced client begins with the number that its pace needs at this latency (seconds).
 _PACED_LATENCY: Final = 1.6
-# While responses are later than ever: what the server answers in this part of the timeout.
+# While responses are slower than ever: what the server can do in this share of the timeout.
 _IN_TIME: Final = 0.4
 _LEAST_IN_FLIGHT: Final = 4
-_LATER: Final = 2.2  # times the ordinary latency
-# Of the responses in a level: more than a stray one.
+_LATER: Final = 2.2  # times the usual latency
+# Timeouts in a level that count as more than single ones.
 _TIMEOUTS: Final = 2
 _SHARE_OF_TIMEOUTS: Final = 0.2
 _BUSY_FOR: Final = 3  # timeouts at most, in which nothing is sent because of those
 
 
 class _Level:
-    """What was seen with so many in flight at most."""
+    """What was seen with at most this many requests in flight."""
 
     def __init__(self, most: int, since: float) -> None:
         self.most = most
         self.since = since
         self.count = 0
         self.timeouts = 0
-        self.was_held = False  # somebody had to wait because of it
-        self.was_braked = False  # fewer were allowed at some time
+        self.was_held = False  # a call had to wait because of this limit
+        self.was_braked = False  # for a time, fewer were allowed
         self._latencies: deque[float] = deque(maxlen=_MOST_SAMPLES)
         self._in_flight: deque[int] = deque(maxlen=_MOST_SAMPLES)
 
@@ -75,7 +77,7 @@ class _Level:
 
     @property
     def latency(self) -> float:
-        """The mean, in seconds."""
+        """The mean latency, in seconds."""
         return fmean(self._latencies)
 
     @property
@@ -86,17 +88,17 @@ class _Level:
 
     @property
     def quartile(self) -> float:
-        """A quarter of the latencies are lower."""
+        """The lower quartile of the latencies."""
         return sorted(self._latencies)[len(self._latencies) // 4]
 
     @property
     def in_flight(self) -> float:
-        """How many there were, when its requests were sent."""
+        """The mean number in flight when its requests were sent."""
         return fmean(self._in_flight)
 
     @property
     def is_known(self) -> bool:
-        """Whether its latency is known well."""
+        """Whether its mean latency is known well enough."""
         return self.count >= _MOST_SAMPLES or self.error <= _DOUBT * self.latency
 
 
@@ -104,9 +106,9 @@ class ConcurrencyLaw:
     """How many requests may be in flight. Moments are of any one clock, in seconds.
 
     Args:
-        most: never more than these.
-        timeout: seconds after which a request is given up.
-        pace: requests per second that are sent at most; None: nothing paces them.
+        most: the largest number ever allowed.
+        timeout: seconds after which a request times out.
+        pace: the highest rate of requests per second; None: they are not paced.
     """
 
     def __init__(self, most: int, *, timeout: float, pace: float | None) -> None:
@@ -115,15 +117,15 @@ class ConcurrencyLaw:
         self._is_starting = pace is None
         first = 1 if pace is None else min(most, max(round(pace * _PACED_LATENCY + 0.5), 1))
         self._level = _Level(first, -inf)
-        self._before: _Level | None = None  # what the present one is compared with
+        self._before: _Level | None = None  # the level to compare with
         self._cut_from: _Level | None = None
         self._in_flight: dict[object, tuple[float, int, int]] = {}  # sent, responses, in flight
         self._responses = 0
         self._arrivals: deque[float] = deque(maxlen=max(most, _LEAST_SAMPLES))
         self._first_sent = inf
-        self._lowest = inf  # latency of the fastest, until more is known: of the lowest quartile
+        self._lowest = inf  # the lowest latency so far; later, the lowest quartile
         self._calm = inf  # the lowest mean latency
-        self._by_itself = 0.0  # latency that fewer in flight did not lower
+        self._by_itself = 0.0  # a latency that fewer requests in flight did not lower
         self._hold = _HOLD[0]
         self._hold_until = -inf
         self._held_at: float | None = None  # latency
@@ -135,17 +137,17 @@ class ConcurrencyLaw:
 
     @property
     def longest_latency(self) -> float:
-        """Seconds that responses may take in the mean before fewer are in flight."""
+        """The mean latency in seconds above which the number in flight is lowered."""
         ordinary = max(self._lowest if self._lowest < inf else 0.0, self._by_itself)
         return max(_LONGEST_LATENCY * self._timeout, _ABOVE_ORDINARY * ordinary)
 
     @property
     def settled(self) -> int | None:
-        """The number that it stays at for now; None while it tries others."""
+        """The number that it keeps for now; None while it tries others."""
         return None if self._is_starting or self._before is not None else self._level.most
 
     def throughput(self, now: float) -> float:
-        """Responses per second lately."""
+        """Responses per second in the recent past."""
         recent = min(max(self._level.most, _LEAST_SAMPLES), len(self._arrivals))
         elapsed = now - self._arrivals[-recent] if recent else inf
         return recent / elapsed if elapsed > 0 else inf
@@ -164,10 +166,10 @@ class ConcurrencyLaw:
         return max(min(self._level.most, brake), 1)
 
     def _brake(self, now: float) -> int:
-        """What the server can answer in time, while it is slower than it ever was.
+        """How many requests the server can finish in time, while it is slower than ever before.
 
-        Quicker than a level: a paced client would have everything in flight before the third
-        response of a slow server.
+        This reacts faster than a level: with a slow server, a paced client would have sent
+        everything before the third response.
         """
         if not self._responses or not self._in_flight:
             return self._most
@@ -175,7 +177,7 @@ class ConcurrencyLaw:
         age = now - sent_at
         if age <= _ABOVE_ORDINARY * self._lowest:
             return self._most
-        # Responses come in bursts, and late at first: the better of two rates counts.
+        # Responses come in bursts, and the first ones late, so the better of two rates counts.
         rate = max((self._responses - responses) / age, self.throughput(now))
         in_time = rate * max(_IN_TIME * self._timeout, _LATER * self._lowest)
         return max(int(min(in_time, self._most)) + 1, _LEAST_IN_FLIGHT)
@@ -201,21 +203,21 @@ class ConcurrencyLaw:
         return min(between, _SLOWEST * self._timeout)
 
     def held(self) -> None:
-        """Say that somebody waits because of the limit."""
+        """Note that a call waits because of the limit."""
         self._level.was_held = True
 
     def sent(self, request: object, now: float) -> None:
-        """Say that a request goes out."""
+        """Note that a request goes out."""
         self._first_sent = min(self._first_sent, now)
         self._has_probed = now < self._busy_until and (self._has_probed or not self._in_flight)
         self._in_flight[request] = (now, self._responses, len(self._in_flight) + 1)
 
     def failed(self, request: object) -> None:
-        """Say that a request ended in a way that tells nothing: a reset connection, a 503."""
+        """Note a request whose end says nothing about the load: a reset connection, a 503."""
         del self._in_flight[request]
 
     def timed_out(self, request: object, now: float) -> None:
-        """Say that a request had no response in time."""
+        """Note that a request had no response in time."""
         sent_at, _, in_flight = self._in_flight.pop(request)
         self._given_up = max(self._given_up, sent_at)
         busy_until = max(self._busy_until, now) + self._seconds_for_one(now)
@@ -226,14 +228,15 @@ class ConcurrencyLaw:
         level.add(now - sent_at, in_flight)
         level.timeouts += 1
         if level.timeouts >= max(_TIMEOUTS, _SHARE_OF_TIMEOUTS * level.count):
-            # The server still works on what nobody waits for. What it bears is found anew.
+            # The server still works on requests that nobody waits for. Find out again what it can
+            # take.
             self._settle(1, now)
             self._is_starting = True
             self._by_itself = 0.0
             self._lowest = min(self._lowest, self._timeout / 4)
 
     def answered(self, request: object, now: float, *, is_typical: bool = True) -> None:
-        """Say that a response came; its latency tells of the load, if it is typical."""
+        """Note that a response came. If it is typical, its latency shows the load."""
         sent_at, _, in_flight = self._in_flight.pop(request)
         self._responses += 1
         self._arrivals.append(now)
@@ -257,11 +260,11 @@ class ConcurrencyLaw:
         return min(max(level.most, _LEAST_SAMPLES), _MOST_SAMPLES)
 
     def _judge(self, level: _Level, now: float) -> None:
-        """Stay at a level or leave it, with what has been seen of it."""
+        """Decide whether to keep a level, from what was seen with it."""
         latency = level.latency
         self._learn(level)
         if not level.was_held:
-            level.count = 0  # the pace, the input or the caller holds back more than this does
+            level.count = 0  # the pace, the input or the caller is slower than this limit
             return
         if level.was_braked and not self._is_starting and level.in_flight < _REACHED * level.most:
             self._settle(round(level.in_flight), now)
@@ -287,13 +290,13 @@ class ConcurrencyLaw:
             self._explore(level, now)
 
     def _learn(self, level: _Level) -> None:
-        """Remember what the server takes for one request."""
-        # At the start a few tell, and the fastest are the first to come.
+        """Remember how long the server needs for one request."""
+        # At the start there are few responses, and the fastest come first.
         if self._is_starting or level.count < _LEAST_SAMPLES or not level.is_known:
             return
         latency = level.latency
         if latency < self._calm:
-            # Half way: the lowest of many means is lower than any.
+            # Only half way, because the lowest of many means is lower than the true one.
             self._calm = latency if self._calm == inf else (self._calm + latency) / 2
         self._lowest = min(self._lowest, level.quartile)
         self._by_itself = min(self._by_itself, latency)
@@ -313,14 +316,14 @@ class ConcurrencyLaw:
         expected = before.latency * (level.in_flight / before.in_flight) ** (1 - _LEAST_GAIN)
         error = sqrt(level.error**2 + (before.error * expected / before.latency) ** 2)
         most = _MOST_SAMPLES
-        if self._is_starting:  # two latencies may be the same by chance
+        if self._is_starting:  # two latencies may be equal by chance
             error = max(error, _FIRST_DOUBT * expected * sqrt(_LEAST_SAMPLES / level.count))
             most = _LEAST_SAMPLES
         difference = level.latency - expected
         if abs(difference) < error and level.count < most:
             return
         if level.most > before.most:
-            if difference > error:  # in doubt, more: it harms nobody yet
+            if difference > error:  # if in doubt, more: that does no harm yet
                 self._go_back(before, now)
                 return
             self._hold = _HOLD[0]
@@ -331,7 +334,7 @@ class ConcurrencyLaw:
             self._try_more(level, now)
             return
         if difference > 0:
-            # Fewer did not have the same throughput: so it is no queue that takes this long.
+            # Fewer in flight had less throughput, so the latency does not come from a queue.
             self._calm = max(self._calm, (self._calm + before.latency) / 2)
             self._go_back(before, now)
             return
@@ -358,7 +361,7 @@ class ConcurrencyLaw:
             self._try_fewer(level, now)
 
     def _may_shrink(self, level: _Level) -> bool:
-        # Two hide the way to the server and back.
+        # Two requests in flight are needed to hide the network's latency.
         return level.most > 2 and level.latency > _QUEUEING * self._calm
 
     def _try_more(self, level: _Level, now: float) -> None:
@@ -366,7 +369,7 @@ class ConcurrencyLaw:
             self._settle(level.most, now)
         else:
             more = level.most if self._is_starting else max(round(sqrt(level.most) / 2), 1)
-            # Where latencies differ, neighbours cannot be told from each other.
+            # If latencies vary, neighbouring numbers look the same.
             if level.error > _NOISY * level.latency and level.latency < self.longest_latency:
                 more = max(more, round(_NOISY_STEP * level.most))
             self._set(level.most + more, now, before=level)

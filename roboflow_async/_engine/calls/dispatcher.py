@@ -1,4 +1,4 @@
-"""One call: slot, turn, attempt, and again where that makes sense."""
+"""Runs one call: a slot, a turn, an attempt, and again if that makes sense."""
 
 import asyncio
 from collections.abc import Callable, Generator
@@ -56,17 +56,17 @@ class Transport(Protocol):
 
         Args:
             request: what to send.
-            seconds: the deadline of all of it: connect, send, wait, read.
+            seconds: the deadline for everything: connect, send, wait, read.
             on_sent: called when the request goes out, after connecting.
-            fresh: over a new connection: one that was kept alive has just failed this call.
+            fresh: whether to use a new connection, because a kept-alive one has just failed.
 
         Raises:
-            APIError: anything but a response with a status below 300.
+            APIError: there was no response with a status below 300.
         """
         ...
 
     def close_free(self) -> None:
-        """Close the connections that nothing is sent over now."""
+        """Close all idle connections."""
         ...
 
     async def aclose(self) -> None:
@@ -80,7 +80,7 @@ _CLOSED: Final = "the client was closed before the next attempt"
 
 
 class Dispatcher:
-    """Makes calls: everything of one client on one event loop goes through here.
+    """Makes all calls of one client on one event loop.
 
     Args:
         settings: the client's.
@@ -125,19 +125,19 @@ class Dispatcher:
         self._cooldown_wait = partial(cooldown_wait, policy=settings.retry)
 
     def new_record(self) -> CallRecord:
-        """The record of a call that is submitted now."""
+        """A new record for a call that is submitted now."""
         return CallRecord(submitted=asyncio.get_running_loop().time())
 
     def single_calls(self, priority: Priority) -> Flow:
-        """The flow of all single calls of a priority."""
+        """The flow for single calls of a priority."""
         return self._single_calls[priority]
 
     @contextmanager
     def preparing(self, flow: Flow) -> Generator[None]:
-        """Around all that is done for a call before it queues: it counts as waiting.
+        """Count a call as waiting while something is done for it before it queues.
 
         Raises:
-            QueueTimeoutError: it would wait in vain. Nothing has been loaded for it.
+            QueueTimeoutError: the call would wait in vain. Nothing was loaded for it.
         """
         self._bounds.check(flow)
         with self._counted_as_waiting(flow, is_queued=False):
@@ -145,17 +145,17 @@ class Dispatcher:
 
     @property
     def outage(self) -> float:
-        """Seconds for which the API, or a part of it, has been away; 0: it is there."""
+        """Seconds that the API, or a part of it, has been away; 0 if it is there."""
         return self._circuits.outage
 
     @property
     def concurrency_limit(self) -> int:
-        """How many requests may be in flight at present."""
+        """How many requests may be in flight now."""
         return self._concurrency.limit
 
     @property
     def limited_by(self) -> LimitedBy | None:
-        """What holds back more requests right now; None: there is nothing to do."""
+        """What limits the number of requests right now; None: there is nothing to do."""
         if self.outage:
             return "outage"
         held = self._queue.limited_by
@@ -172,15 +172,15 @@ class Dispatcher:
         record: CallRecord | None = None,
         retry: bool = True,
     ) -> Output:
-        """Send a request until it is answered, or until that makes no sense any more.
+        """Send a request until it succeeds, or until another attempt makes no sense.
 
         Args:
             request: what to send.
-            parse: makes the output of a response; whatever it raises is a `ResponseError`.
-            flow: what it belongs to: a stream's own, or one of `single_calls`. None: an
-                interactive single call.
-            record: one that was begun before, filled in on the way: it outlives an error.
-            retry: False: the first attempt is the only one, and a 429 holds nobody else back.
+            parse: makes the output from a response; if it raises, that is a `ResponseError`.
+            flow: the flow that the call belongs to: its stream's, or one of `single_calls`. None:
+                an interactive single call.
+            record: an existing record to fill in, which is kept after an error.
+            retry: False: there is only one attempt, and a 429 does not slow down other calls.
 
         Raises:
             APIError: the last attempt's error.
@@ -216,7 +216,8 @@ class Dispatcher:
                     raise record.given_up(error, "")
                 await self._wait_to_retry(error, record, flow, circuit)
                 if circuit.is_open or record.refusals > 1:
-                    # Each of those that wait is a probe in turn: one may fail because of its input.
+                    # The waiting calls take turns as probes, because one may fail because of its
+                    # input.
                     order = self._queue.next_order()
         except APIError:
             self._counters.failed += record.attempts > 0
@@ -225,24 +226,26 @@ class Dispatcher:
             if is_held:
                 circuit.part(flow)
             record.ended = self._clock()
-            error = None  # its traceback holds this frame: a cycle that only the collector ends
+            # Its traceback holds this frame, a cycle that only the garbage collector would end.
+            error = None
 
     def close(self) -> None:
-        """Let no further attempt be sent: calls that wait or come back to retry fail."""
+        """Send no more attempts: calls that wait or want to retry fail."""
         self._is_closed = True
         self._queue.close(ClientClosedError())
 
     async def _enter(
         self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None
     ) -> Turn:
-        """Wait for a slot and a turn, no longer than this call may."""
+        """Wait for a slot and a turn, as long as this call may."""
         limit: float | None = None
         if not flow.is_stream:
             limit = self._settings.queue_timeout if error is None else self._time_left(record)
         queued_at = self._clock()
         try:
             with self._counted_as_waiting(flow):
-                # What has been sent once keeps its deadline; what has not fails with its circuit.
+                # A call that was sent before keeps its deadline; others fail when their circuit
+                # opens.
                 subject = circuit if error is None else None
                 async with asyncio.timeout(limit):
                     turn = await self._queue.enter(flow, order, subject)
@@ -259,7 +262,7 @@ class Dispatcher:
     def _why_it_ends(
         self, ended: APIError, error: APIError | None, record: CallRecord, flow: Flow
     ) -> APIError:
-        """What a call fails with that waited, and was told to stop; its own error if it has one."""
+        """The error for a waiting call that was told to stop: its last attempt's, if it has one."""
         if error is None or flow.error is not None:
             return ended
         reason = _CLOSED if self._is_closed else ended.message.removesuffix(".")
@@ -305,15 +308,15 @@ class Dispatcher:
                 if not may_be_its_own(error):
                     record.refusals += not isinstance(error, RateLimitError)
                     raise
-                record.was_rejected = False  # it may be its input's fault all the same
+                record.was_rejected = False  # its input may still be to blame
             record.failed(self._clock(), sent_at, circuit.openings, in_outage=circuit.is_open)
-            # No response before the deadline of its call, soon after it was sent, tells nothing.
+            # If the call's deadline cut the attempt short, that says nothing about the API.
             longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
             was_cut = timeout < longest and isinstance(error, APITimeoutError)
             outcome = "nothing" if was_cut else outcome_of(error)
             counters.timed_out += isinstance(error, APITimeoutError)
             if isinstance(error, APIConnectionError) and error.fault == "host_name":
-                # A name that was known before is known again when the network is back.
+                # If the name was found before, it will be found again when the network is back.
                 error.fault = "network" if self._has_been_reached else "host_name"
             counts = retry and not was_cut
             self._patience.tell(circuit, error, record, sent_at, counts=counts)
@@ -344,7 +347,7 @@ class Dispatcher:
     def _is_rejection(
         self, error: APIError, record: CallRecord, sent_at: float, *, retry: bool
     ) -> bool:
-        """Whether a limiter said it: a 429, or a 5xx of one that says those instead."""
+        """Whether a rate limiter sent it: a 429, or a 5xx if the limiter sends those instead."""
         if isinstance(error, RateLimitError):
             return True
         self._chance.failed(record, sent_at)
@@ -354,7 +357,7 @@ class Dispatcher:
         return self._refusals.refused(sent_at, self._clock(), is_early=is_early)
 
     def _rejected(self, error: APIStatusError, sent_at: float) -> None:
-        """Let all sending pause after a rejection; a long pause is told."""
+        """Pause all sending after a rejection; log a long pause."""
         before = self._pacer.cooldown
         self._pacer.rejected(
             sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
@@ -396,7 +399,7 @@ class Dispatcher:
         if is_patient and self._patience.with_outage(
             error, record, flow, circuit, is_over=is_over, now=now
         ):
-            return  # to the queue, where its flow is held
+            return  # back to the queue, where its flow is held
         if isinstance(verdict, GiveUp):
             is_limited = may_be_a_refusal(error) and self._refusals.are_a_limiter
             seconds = (
@@ -408,7 +411,7 @@ class Dispatcher:
                 raise record.given_up(error, verdict.reason)
             verdict = Wait(seconds)
         if record.was_rejected:
-            return  # to the queue, where the oldest call is the first to go on
+            return  # back to the queue, where the oldest call goes first
         try:
             with self._counted_as_waiting(flow, is_queued=False):
                 await self._queue.rest(flow, verdict.seconds)

@@ -1,10 +1,11 @@
-"""Who sends next: a fair queue in front of the concurrency slots and the pacer's turns.
+"""Decides who sends next: a fair queue in front of the slots and the pacer's turns.
 
-Callers that wait hold nothing. One of them, the head, waits for a slot and then for a turn, so
-that what leaves the machine leaves at the pace: a turn that was taken before its slot is free
-would be spent late, and late turns bunch up. The next head is chosen when the last one has
-left, from the flows in rotation: a single call is a flow's width away from its turn, not a
-stream's whole window. Interactive flows go before those in bulk, which still get a share.
+A flow is a stream, or all single calls of a priority. Only one waiting call, the head, waits for a
+slot and then for a turn; the others hold nothing. So requests leave at the pace: if a call took a
+turn before it has a slot, it would use the turn late, and late turns bunch up. When the head has
+left, the next one is chosen from the flows in rotation, so that a single call waits for one call of
+each flow, and not for all calls of a stream. Interactive flows go before bulk flows, which still
+get a share.
 """
 
 import asyncio
@@ -24,19 +25,19 @@ __all__ = ["FairQueue", "Flow"]
 class Flow:
     """Calls that share one place in the rotation: a stream, or all single calls.
 
-    Within a flow the oldest call goes first, so that a call that comes back to retry does not
-    wait behind all that was submitted after it.
+    Within a flow the oldest call goes first, so that a retry does not wait behind calls that were
+    submitted later.
 
     Args:
-        priority: of its calls.
-        is_stream: its calls wait as long as it takes, as those of a stream do: no
-            `queue_timeout` or `max_waiting` applies to them.
-        outlives_outages: its calls wait for an API that is away. Default: if they wait on purpose.
+        priority: its calls' priority.
+        is_stream: whether its calls wait as long as it takes, without `queue_timeout` and
+            `max_waiting`.
+        outlives_outages: whether its calls wait while the API is away. Default: like `is_stream`.
 
     Attributes:
-        error: why no call of it sends any more, or None.
-        permits: calls that may still be chosen while it is held; None: it is not held.
-        joined_at: when its first call began (the loop's clock), if it is a stream's.
+        error: why its calls cannot be sent any more, or None.
+        permits: calls that may still be chosen while the flow is held; None: it is not held.
+        joined_at: when the first call of a stream began (the loop's clock), or None.
     """
 
     def __init__(
@@ -55,8 +56,8 @@ class Flow:
         self._waiting: list[tuple[int, int, asyncio.Future[None], object]] = []
         self._ties = count()
         self._resting: set[asyncio.Future[None]] = set()
-        # One call from when it is chosen until it has a slot and a turn, its task once that runs;
-        # why it is to stop, if it is.
+        # The task (once it runs) and the subject of the call that was chosen, until it has its
+        # turn; and the error that it should stop with, if any.
         self._head: tuple[asyncio.Task[object] | None, object] | None = None
         self._interruption: RoboflowError | None = None
 
@@ -65,7 +66,7 @@ class Flow:
         heapq.heappush(self._waiting, (order, next(self._ties), future, subject))
 
     def pop(self) -> asyncio.Future[None] | None:
-        """The oldest call that still waits, which is the head from now on, or None."""
+        """Make the oldest waiting call the head; None if no call waits."""
         while self._waiting:
             _, _, future, subject = heapq.heappop(self._waiting)
             if not future.done():
@@ -75,23 +76,23 @@ class Flow:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether a call of it waits to be chosen."""
+        """Whether one of its calls waits to be chosen."""
         return any(not entry[2].done() for entry in self._waiting)
 
     def begin_head(self, subject: object) -> None:
-        """The running task is the head; raises why it was stopped meanwhile, if it was."""
+        """Note that the running task is the head; raise an error that came meanwhile."""
         self._head = (asyncio.current_task(), subject)
         if self._interruption is not None:
             raise self._interruption
 
     def end_head(self) -> RoboflowError | None:
-        """It is the head no more; returns why it was stopped, if it was."""
+        """End its time as the head; return the error that stopped it, if any."""
         interruption = self._interruption
         self._head = self._interruption = None
         return interruption
 
     async def rest(self, seconds: float) -> None:
-        """Return after so many seconds; raises what `close` and `reject` are given meanwhile."""
+        """Wait for these seconds; raise the error if `close` or `reject` is called meanwhile."""
         if self.error is not None:
             raise self.error
         loop = asyncio.get_running_loop()
@@ -105,16 +106,16 @@ class Flow:
             self._resting.discard(over)
 
     def close(self, error: RoboflowError) -> None:
-        """Let no further call of this flow send: each gets `error`, those that wait at once."""
+        """Stop this flow: its waiting calls get `error` now, and later calls when they come."""
         self.error = self.error or error
         self.reject(error)
 
     def reject(self, error: RoboflowError, subject: object = None) -> None:
-        """Let those that wait or rest now get `error`.
+        """Raise `error` in all calls that wait now, also those that wait to retry.
 
         Args:
-            error: raised for each.
-            subject: only those that wait with this one; None: all.
+            error: the error for each of them.
+            subject: only calls that wait with this subject; None: all.
         """
         waiting = [entry[2] for entry in self._waiting if subject in (None, entry[3])]
         for future in (*waiting, *(self._resting if subject is None else ())):
@@ -123,7 +124,8 @@ class Flow:
         if self._head is not None and subject in (None, self._head[1]):
             task, is_first = self._head[0], self._interruption is None
             self._interruption = error
-            if task is not None and is_first:  # a second one would look like the caller's own
+            # A second cancellation would look like the caller's own.
+            if task is not None and is_first:
                 task.cancel()
 
 
@@ -133,12 +135,12 @@ def _set_result(future: asyncio.Future[None]) -> None:
 
 
 class FairQueue:
-    """Slots and turns, given out fairly.
+    """Gives out slots and turns fairly.
 
     Args:
         max_concurrency: slots.
         pacer: gives the turns.
-        concurrency: says how many of the slots may be in use at present. None: always all.
+        concurrency: says how many of the slots may be used now. None: always all.
     """
 
     def __init__(
@@ -150,34 +152,35 @@ class FairQueue:
         self._has_head = False
         self._waits_for_turn = False  # the head has a slot
         self._error: RoboflowError | None = None  # set by `close`
-        # Flows in which somebody waits.
+        # Flows with waiting calls.
         self._rotations: dict[Priority, deque[Flow]] = {name: deque() for name in PRIORITIES}
-        self._in_use: dict[Flow, int] = {}  # flows, and how many of their calls wait or rest
-        self._bulk_passed_over = 0  # turns in a row for which bulk waited in vain
+        self._in_use: dict[Flow, int] = {}  # how many calls of each flow wait
+        self._bulk_passed_over = 0  # turns in a row that bulk calls waited for in vain
         self._submitted = count()
         self._waiting = 0  # calls that wait to be chosen
 
     @property
     def limited_by(self) -> Literal["pace", "concurrency"] | None:
-        """What whoever sends next waits for; None: nobody would have to wait."""
+        """What the next call would have to wait for; None: nothing."""
         if self._waits_for_turn:
             return "pace"
         return "concurrency" if self._has_head or self._concurrency.is_full else None
 
     def next_order(self) -> int:
-        """The place of a call that is submitted now among those of its flow."""
+        """The position for a call that is submitted now, among the calls of its flow."""
         return next(self._submitted)
 
     async def enter(self, flow: Flow, order: int, subject: object = None) -> Turn:
-        """Wait for a slot and then for a turn; the caller sends at once, and then leaves.
+        """Wait for a slot and a turn. The caller must send at once, and call `leave` afterwards.
 
         Args:
-            flow: to which the call belongs.
-            order: its place in there, from `next_order`.
-            subject: by which `Flow.reject` finds it.
+            flow: the flow that the call belongs to.
+            order: its position there, from `next_order`.
+            subject: what `Flow.reject` finds it by.
 
         Raises:
-            RoboflowError: that of a flow or of all that was closed meanwhile.
+            RoboflowError: the flow or the queue was closed meanwhile; it is the error that was
+                given then.
         """
         self._check(flow)
         self._use(flow)
@@ -193,18 +196,19 @@ class FairQueue:
 
     async def _take(self, flow: Flow, subject: object) -> Turn:
         task = asyncio.current_task()
-        # Its own: of a task that cleans up after a cancellation, for one.
+        # Cancellations that the task had before, such as one that it cleans up after.
         cancellations = task.cancelling() if task is not None else 0
         interruption: RoboflowError | None = None
         try:
             try:
                 flow.begin_head(subject)
-                self._check(flow)  # closed since this call was chosen
+                self._check(flow)  # it may have been closed since this call was chosen
                 await self._slots.acquire()
                 self._concurrency.enter()
                 try:
                     free = await self._concurrency.room()
-                    # Who has no slot uses no turn yet, and one that is booked too early lapses.
+                    # Without a slot a call cannot use a turn yet, and a turn that is booked too
+                    # early expires.
                     self._waits_for_turn = True
                     turn = await self._pacer.acquire(1 + min(self._waiting, free))
                     self._check(flow)
@@ -216,8 +220,8 @@ class FairQueue:
                 self._waits_for_turn = False
                 interruption = flow.end_head()
         except asyncio.CancelledError:
-            # The head is cancelled to end its wait, which may be a long cooldown; any other
-            # cancellation is the caller's own and goes on.
+            # This cancellation only ends the head's wait, which may be a long cooldown; any other
+            # one is the caller's own, and goes on.
             if interruption is None or task is None or task.uncancel() > cancellations:
                 raise
             raise interruption from None
@@ -243,7 +247,7 @@ class FairQueue:
         self._slots.release()
 
     async def rest(self, flow: Flow, seconds: float) -> None:
-        """Return after so many seconds, without a place in the queue; raises as `enter` does."""
+        """Wait for these seconds outside of the queue; raises the same errors as `enter`."""
         self._check(flow)
         self._use(flow)
         try:
@@ -252,7 +256,7 @@ class FairQueue:
             self._disuse(flow)
 
     def close(self, error: RoboflowError) -> None:
-        """Let nobody send any more: who waits, and who comes later, gets `error`."""
+        """Stop all sending: waiting calls and later ones get `error`."""
         self._error = error
         for flow in tuple(self._in_use):
             flow.reject(error)
@@ -269,18 +273,18 @@ class FairQueue:
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 flow.end_head()
-                self._pass_on(flow)  # chosen and cancelled in the same moment
+                self._pass_on(flow)  # it was chosen and cancelled at the same moment
             raise
         finally:
             self._waiting -= 1
 
     def wake(self) -> None:
-        """Choose somebody, if nobody is chosen: a flow is not held any more, or has a permit."""
+        """Choose a head if there is none, because a flow is not held any more or has a permit."""
         if not self._has_head:
             self._pass_on(None)
 
     def _pass_on(self, served: Flow | None) -> None:
-        """Choose the next head; not from the flow that had the last one, if there is another."""
+        """Choose the next head, from another flow than the last one if possible."""
         bulk = self._rotations["bulk"]
         bulk_is_due = self._bulk_passed_over >= BULK_SHARE - 1
         for priority in reversed(PRIORITIES) if bulk_is_due else PRIORITIES:
@@ -293,7 +297,7 @@ class FairQueue:
 
     @staticmethod
     def _choose(rotation: deque[Flow], served: Flow | None) -> bool:
-        """Let the next call of a rotation be the head; False: nobody may be."""
+        """Make the next call of a rotation the head; False: none may be."""
         if rotation and rotation[0] is served:
             rotation.rotate(-1)
         for _ in range(len(rotation)):
@@ -306,6 +310,6 @@ class FairQueue:
                 rotation.append(flow)
                 if flow.permits is not None:
                     flow.permits -= 1
-                future.set_result(None)  # its caller is the head from now on
+                future.set_result(None)  # its caller is the head now
                 return True
         return False

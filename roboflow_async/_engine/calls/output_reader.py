@@ -1,4 +1,4 @@
-"""The output in a response, without holding up the event loop."""
+"""Reads the output from a response without blocking the event loop."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,10 +15,10 @@ Output = TypeVar("Output")
 
 
 class OutputReader:
-    """Parses responses on one event loop; a large one in a thread, one at a time.
+    """Parses responses on one event loop; large ones in a thread, one at a time.
 
     Args:
-        key: taken out of error messages.
+        key: the API key, which is removed from error messages.
     """
 
     def __init__(self, key: KeyPlacement) -> None:
@@ -26,12 +26,12 @@ class OutputReader:
         self._large_responses: anyio.CapacityLimiter | None = None
 
     async def output_of(self, parse: Callable[[Response], Output], response: Response) -> Output:
-        """The output; whatever `parse` raises is a `ResponseError`."""
+        """The output; if `parse` raises, that is a `ResponseError`."""
         if not is_large(response):
             return output_of(parse, response, self._key)
         if self._large_responses is None:
             self._large_responses = anyio.CapacityLimiter(1)
-        # Who cancels does not wait for the thread, which ends by itself within seconds.
+        # A cancelled call does not wait for the thread, which ends by itself within seconds.
         return await anyio.to_thread.run_sync(
             output_of,
             parse,

@@ -1,4 +1,4 @@
-"""How long a call of a stream waits for an API that is away or asks to wait, if at all."""
+"""Decides how long a call of a stream waits for an API that is away or asks to wait."""
 
 from typing import Final
 
@@ -18,17 +18,17 @@ from roboflow_async.errors import (
 
 __all__ = ["Patience"]
 
-# Failures in an outage do not count for an input, but one that takes the server down each time is
-# given up after so many outages.
+# Failures in an outage do not count against an input. But an input that takes the server down each
+# time is given up after this many outages.
 _MOST_OUTAGES: Final = 10
 
 
 class Patience:
-    """What `max_outage` means for calls that have failed.
+    """Applies `max_outage` to calls that have failed.
 
     Args:
         settings: the client's.
-        chance: how often attempts fail by chance.
+        chance: knows how often attempts fail by chance.
     """
 
     def __init__(self, settings: Settings, chance: Chance) -> None:
@@ -37,7 +37,7 @@ class Patience:
         self._one_at_a_time = settings.max_concurrency == 1
 
     def has(self, flow: Flow) -> bool:
-        """Whether the calls of a flow wait for an API that is away."""
+        """Whether the calls of a flow wait while the API is away."""
         return flow.outlives_outages and self._policy.max_outage != 0
 
     def tell(
@@ -49,17 +49,17 @@ class Patience:
         *,
         counts: bool,
     ) -> None:
-        """Say whether a failure may mean that the API is away.
+        """Tell the circuit if a failure may mean that the API is away.
 
         Args:
-            circuit: is told.
+            circuit: the circuit of the call's path.
             error: the failure.
-            record: of the call.
+            record: the call's record.
             sent_at: when the request was sent.
-            counts: False: it does not say that the API is away.
+            counts: False if this failure cannot mean that the API is away.
         """
         if isinstance(error, APIConnectionError) and error.was_kept_alive:
-            return  # a server closes many at once, and is there all the same
+            return  # a server may close many idle connections at once, and still be there
         if not (isinstance(error, APIConnectionError | APITimeoutError) or is_transient(error)):
             circuit.answered(sent_at)
         elif counts and not is_fatal(error) and not self._chance.blames(record):
@@ -75,36 +75,36 @@ class Patience:
         is_over: bool,
         now: float,
     ) -> bool:
-        """Whether a call failed because the API is away, and is to wait for it.
+        """Whether a call failed because the API is away, and should wait for it.
 
         Args:
             error: its failure.
-            record: of the call.
-            flow: that it belongs to.
-            circuit: of what it asks.
-            is_over: whether it would be given up otherwise.
+            record: the call's record.
+            flow: the flow that the call belongs to.
+            circuit: the circuit of the call's path.
+            is_over: whether the call would be given up otherwise.
             now: the loop's clock.
 
         Raises:
-            APIError: the API is away, but this failure is the fault of its input.
+            APIError: the call is given up, because this failure is the fault of its input.
         """
         if self._policy.max_attempts == 1 or is_fatal(error) or not is_transient(error):
             return False
         if is_over:
             circuit.suspect(error, record.failing_since)
-        # One that was sent in an outage may fail after its end.
+        # An attempt that was sent in an outage may fail after the outage.
         if not circuit.was_open_after(record.failed_from):
             return False
         if circuit.is_open and self._is_to_blame(error, record, flow, circuit, now):
             raise record.given_up(error, f"all {record.failures} attempts failed")
         if record.outages > max(_MOST_OUTAGES, self._chance.attempts(record)):
-            raise record.given_up(error, f"so it was before {record.outages - 1} outages")
+            raise record.given_up(error, f"it also failed before {record.outages - 1} outages")
         return True
 
     def _is_to_blame(
         self, error: APIError, record: CallRecord, flow: Flow, circuit: Circuit, now: float
     ) -> bool:
-        """Whether it is the input, and not the API: the last ones of a stream can be bad."""
+        """Whether the input is to blame, not the API: a stream's last inputs may all be bad."""
         if may_be_its_own(error):
             return record.failures >= self._policy.max_attempts and not circuit.is_certain
         max_elapsed = self._policy.max_elapsed
@@ -115,19 +115,19 @@ class Patience:
     def with_chance(
         self, error: APIError, record: CallRecord, *, is_limited: bool, now: float
     ) -> float | None:
-        """Seconds to wait for another attempt of a call that would be given up otherwise.
+        """Seconds to wait before another attempt of a call that would be given up otherwise.
 
-        A server that refuses most of what is sent refuses some of it many times in a row. What
-        succeeds beside shows how many.
+        A server that refuses most requests refuses some calls many times in a row. How many times
+        is judged by the calls that succeed.
 
         Args:
             error: its failure.
-            record: of the call.
-            is_limited: whether the server limits the rate by such errors.
+            record: the call's record.
+            is_limited: whether the server uses such errors to limit the rate.
             now: the loop's clock.
 
         Returns:
-            None: it is given up.
+            The seconds, or None if the call is given up.
         """
         policy = self._policy
         is_final = isinstance(error, APIConnectionError) and error.fault != "network"
@@ -135,7 +135,7 @@ class Patience:
             return None
         failures = record.failures - record.excused
         asked = error.retry_after if isinstance(error, APIStatusError) else None
-        # One that is asked to wait for long may be one of the first.
+        # If the server asks for a long wait, this call may be one of the first to try again.
         most = self._chance.attempts(record, is_limited=is_limited)
         if failures >= max(most, policy.max_attempts if asked else 0):
             return None
@@ -156,25 +156,26 @@ class Patience:
         wait: float,
         now: float,
     ) -> None:
-        """Let a call go on that a limiter rejected, unless that takes too long.
+        """Let a call that a rate limiter rejected go on, unless that takes too long.
 
         Args:
-            error: that one.
-            record: of the call.
-            flow: that it belongs to.
-            circuit: of what it asks.
+            error: the rejection.
+            record: the call's record.
+            flow: the flow that the call belongs to.
+            circuit: the circuit of the call's path.
             wait: seconds of the cooldown.
             now: the loop's clock.
 
         Raises:
-            APIStatusError: it takes too long; where that holds for all, the flow is closed with it.
+            APIStatusError: it takes too long; if that is true for all calls, the flow is closed
+                with this error.
         """
         max_elapsed, max_outage = self._policy.max_elapsed, self._policy.max_outage
         rejected_for = record.rejected(now)
         asked = error.retry_after or 0.0
         is_late = max_elapsed is not None and asked <= max_elapsed < rejected_for + wait
         if is_late and circuit.is_nearly_done(flow):
-            # The last inputs of a stream fail by themselves: nothing waits behind them.
+            # The last inputs of a stream fail one by one: nothing waits behind them.
             raise record.given_up(error, f"max_elapsed={max_elapsed:g} s passed")
         if max_outage is not None and rejected_for + wait > max_outage:
             reason = f"it asks to wait for {wait:.3g} s more, beyond max_outage={max_outage:g} s"

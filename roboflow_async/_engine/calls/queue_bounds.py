@@ -1,4 +1,4 @@
-"""When a single call is refused, because it would wait in vain or for too long."""
+"""Refuses single calls that would wait in vain or for too long."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ _LEAST_RETRY_AFTER: Final = 0.1  # seconds
 
 
 class QueueBounds:
-    """The bounds of waiting for single calls; streams wait on purpose, and have none.
+    """The limits for waiting single calls. Streams have none, since they wait on purpose.
 
     Args:
         settings: the client's.
@@ -37,10 +37,10 @@ class QueueBounds:
         self._concurrency = concurrency
 
     def check(self, flow: Flow) -> None:
-        """Raise if a call that is made now would wait in vain.
+        """Raise if a call that is made now would wait in vain or for too long.
 
         Raises:
-            QueueFullError: as many as `max_waiting` wait already.
+            QueueFullError: `max_waiting` calls wait already.
             QueueTimeoutError: it would wait for longer than `queue_timeout`.
             RateLimitError: the API asked to wait for longer than `max_elapsed`.
         """
@@ -64,7 +64,7 @@ class QueueBounds:
             raise self.no_turn(flow)
 
     def expected_wait(self, flow: Flow) -> float:
-        """Seconds until a call that is made now gets its turn, as far as is known."""
+        """Seconds until a call that is made now gets its turn; an estimate."""
         return self._counters.expected_wait(
             flow.priority,
             self._pacer,
@@ -73,7 +73,7 @@ class QueueBounds:
         )
 
     def no_turn(self, flow: Flow) -> QueueTimeoutError:
-        """The error of a call for which `queue_timeout` is too short."""
+        """The error for a call that waits longer than `queue_timeout`."""
         waiting = sum(self._counters.single_calls_waiting.values())
         return QueueTimeoutError(
             f"no turn within queue_timeout={self._settings.queue_timeout or 0:g} s: "
@@ -82,7 +82,7 @@ class QueueBounds:
         )
 
     def refusal_of_cooldown(self) -> RateLimitError | None:
-        """The error of calls for which the present cooldown is too long, if it is."""
+        """The error for calls if the present cooldown is too long for them, else None."""
         cooldown, max_elapsed = self._pacer.cooldown, self._settings.retry.max_elapsed
         if max_elapsed is None or cooldown <= max_elapsed:
             return None
@@ -96,7 +96,7 @@ class QueueBounds:
 
 
 def warn_of_cooldown(seconds: float, status: int) -> None:
-    """Log that nothing is sent for so long, because of a response with that status."""
+    """Log that nothing is sent for these seconds, because of a response with this status."""
     until = datetime.now().astimezone() + timedelta(seconds=seconds)
     message = "the API asks to wait for %.0f s (%d): nothing is sent until %s"
     _log.warning(message, seconds, status, until.isoformat(" ", "seconds"))

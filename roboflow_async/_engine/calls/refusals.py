@@ -1,9 +1,9 @@
-"""Whether a server that says 503 (or another 5xx) limits the rate. Times and outcomes in.
+"""Decides whether a server that sends 503 (or another 5xx) does so to limit the rate.
 
-What a limiter refuses and what fails by chance look the same at one pace; at a lower one the
-limiter refuses fewer. So refusals are taken for a limiter's when many of the recent requests had
-them, with successes between them; and if the pace that was lowered then has not helped, it was a
-mistake, and they are left alone for a while.
+At one pace, a limiter's refusals look like failures by chance; at a lower pace, a limiter refuses
+fewer. So refusals are taken for a limiter's if many recent requests had them, with successes
+between them. Then the pace is lowered. If that does not help, it was a mistake, and refusals are
+ignored for a while.
 """
 
 from collections import deque
@@ -14,27 +14,28 @@ from typing import Final
 
 __all__ = ["Refusals"]
 
-# What shows a limiter: so many refusals among so many requests. Where one of 20 fails by chance,
-# it is so once in some thousand requests; and who is refused less often than that loses little.
+# What shows a limiter: this many refusals among this many requests. If one of 20 requests fails by
+# chance, that happens once in some thousand requests. A client that is refused less often than that
+# loses little.
 _EVIDENCE: Final = ((7, 20), (12, 60))
 _REMEMBERED: Final = 60
-# A server that restarts refuses all for a time, and then nothing.
+# A server that restarts refuses everything for a time, and then nothing.
 _LEAST_CHANGES: Final = 2  # from refusals to successes
-# Whether a lower pace helps: it must halve the share, well measured, and keep it low.
+# Whether a lower pace helps: it must more than halve the share of refusals, and keep it low.
 _TRIAL: Final = 40  # requests
-_HELPED: Final = 0.4  # times the share before
+_HELPED: Final = 0.4  # times the share before the pace was lowered
 _MOST_AFTERWARDS: Final = 0.16
-_LEFT_ALONE: Final = (60.0, 600.0)  # seconds after a mistake: twice as long each time, at most
+_LEFT_ALONE: Final = (60.0, 600.0)  # seconds after a mistake; doubled each time, up to the second
 _FORGOTTEN: Final = 300.0  # seconds without any refusal
 
 
 class Refusals:
-    """Tells refusals that a lower pace would spare from failures by chance.
+    """Separates refusals that a lower pace would avoid from failures by chance.
 
     Times are of any one clock, in seconds.
 
     Args:
-        on_mistake: called when the lower pace has not helped: what was lowered may rise again.
+        on_mistake: called if the lower pace has not helped, so that the pace may rise again.
     """
 
     def __init__(self, on_mistake: Callable[[], None]) -> None:
@@ -45,15 +46,15 @@ class Refusals:
 
     def _forget(self) -> None:
         self._recent: deque[tuple[float, bool]] = deque(maxlen=_REMEMBERED)  # sent, refused
-        self._share: float | None = None  # of refusals before the pace was lowered
+        self._share: float | None = None  # the share of refusals before the pace was lowered
         self._wave_began = -inf
-        # Of what was sent since then, and after the last wave of refusals, whether it was refused.
+        # Whether each request that was sent since then, and after the last refusals, was refused.
         self._tried: deque[bool] = deque(maxlen=_REMEMBERED)
         self._has_helped = False
 
     @property
     def are_a_limiter(self) -> bool:
-        """Whether refusals are taken for those of a limiter at present."""
+        """Whether refusals are taken for a limiter's now."""
         return self._share is not None
 
     def succeeded(self, sent_at: float, *, is_early: bool = True) -> None:
@@ -61,19 +62,19 @@ class Refusals:
 
         Args:
             sent_at: when it was sent.
-            is_early: whether it was the first or second attempt of its call. Others tell nothing of
-                a limiter: there are inputs that are always refused, and come back at any pace.
+            is_early: whether it was the first or second attempt of its call. Later ones say nothing
+                about a limiter, because some inputs are always refused, at any pace.
         """
         if is_early:
             self._note(sent_at, refused=False)
 
     def refused(self, sent_at: float, now: float, *, is_early: bool = True) -> bool:
-        """Note a 5xx that may go away; returns whether it is to be handled as a 429 is.
+        """Note a 5xx that may be temporary; return whether to handle it like a 429.
 
         Args:
             sent_at: when the request was sent.
             now: when the response came.
-            is_early: as for `succeeded`.
+            is_early: whether it was the first or second attempt of its call.
         """
         if now - self._last_refused > _FORGOTTEN:
             self._forget()
@@ -102,7 +103,7 @@ class Refusals:
         elif sent_at > self._wave_began:
             self._tried.append(refused)
             if not self._has_helped and len(self._tried) >= _TRIAL and not refused:
-                self._has_helped = True  # else it had been found a mistake before
+                self._has_helped = True  # otherwise it was a mistake, and that was noticed before
                 self._tried.clear()
 
     def _share_of_a_limiter(self) -> float | None:

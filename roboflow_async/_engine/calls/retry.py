@@ -1,4 +1,4 @@
-"""Again or not, and after how long. The only file that imports backoff."""
+"""Decides whether to try again, and after how long. The only file that imports backoff."""
 
 import random
 from dataclasses import dataclass
@@ -31,28 +31,29 @@ __all__ = [
 ]
 
 # Not supported (501, 505: RFC 9110), a model that does not fit into memory (507: measured), a
-# network that wants a login (511: RFC 6585). All others may go away: also Cloudflare's 520 to 530.
+# network that wants a login (511: RFC 6585). All others may be temporary, also Cloudflare's 520 to
+# 530.
 _FINAL_SERVER_ERRORS: Final = frozenset({501, 505, 507, 511})
-# Of a host name that nobody knows: a resolver may have been away for a moment.
+# Attempts for an unknown host name: the resolver may have failed for a moment.
 _HOST_NAME_ATTEMPTS: Final = 2
-# Of `base`: the longest cooldown after a 429 that stands alone.
+# The longest cooldown after a single 429, as a share of `base`.
 _ALONE: Final = 0.4
-# Between the probes of an outage: a quarter of how long it has lasted, so that it is noticed soon
-# that a short one is over, and a long one costs little.
+# The wait between probes in an outage: a quarter of the time it has lasted, so that the end of a
+# short one is noticed soon, and a long one costs little.
 _PROBE_SHARE: Final = 0.25
 _PROBE_WAITS: Final = (0.5, 10.0)  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Make the attempt again after this many seconds; after a rejection, as the pacer lets it."""
+    """Try again after this many seconds; after a rejection, when the pacer allows it."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Raise the error; `reason` says why it is not tried again, if it is not plain."""
+    """Raise the error; `reason` says why there is no other attempt, if that is not obvious."""
 
     reason: str = ""
 
@@ -70,22 +71,22 @@ def decide(
     quota: "RetryQuota | None" = None,
     was_rejected: bool = False,
 ) -> Verdict:
-    """Decide what follows a failed attempt. Pure, but for the quota that it spends from.
+    """Decide what follows a failed attempt. Its only effect is on the quota.
 
     Args:
         error: what went wrong.
-        policy: the user's bounds.
-        failures: failed attempts of this call so far, this one included, 429s not.
+        policy: the user's limits.
+        failures: failed attempts of this call so far, with this one, but without 429s.
         elapsed: seconds since this call's first send.
-        cooldown: seconds for which all sending pauses anyway, after a 429.
+        cooldown: seconds that all sending pauses, after a 429.
         quota: what retries are paid from; None: unlimited.
-        was_rejected: a limiter said it, as with a 429, whatever the status.
+        was_rejected: whether a rate limiter sent it, as with a 429, whatever the status.
     """
     was_rejected = was_rejected or isinstance(error, RateLimitError)
     retry_after = error.retry_after if isinstance(error, APIStatusError) else None
     own_wait = 0.0
     if was_rejected:
-        # The wait is the client's cooldown, for which the pacer holds everybody back.
+        # The wait is the cooldown, in which the pacer lets no call send.
         seconds = max(cooldown, retry_after or 0.0)
     elif is_transient(error):
         most = policy.max_attempts
@@ -106,7 +107,7 @@ def decide(
 
 
 def is_transient(error: APIError) -> bool:
-    """Whether another attempt may mend it; a 429 is not meant."""
+    """Whether another attempt may succeed. Not for 429s."""
     if isinstance(error, APIStatusError):
         status = error.status_code
         return status == 408 or (status >= 500 and status not in _FINAL_SERVER_ERRORS)
@@ -116,9 +117,9 @@ def is_transient(error: APIError) -> bool:
 
 
 def may_be_its_own(error: APIError) -> bool:
-    """Whether the input alone may have caused it: a 500 or a timeout, as a crash or a huge one do.
+    """Whether the input may have caused it: a 500 or a timeout, as from a crash or a huge image.
 
-    What a gateway says, or nobody, tells nothing of the input.
+    An error from a gateway, or no response at all, says nothing about the input.
     """
     if isinstance(error, APIStatusError):
         return error.status_code in (408, 500)
@@ -126,15 +127,15 @@ def may_be_its_own(error: APIError) -> bool:
 
 
 def may_be_a_refusal(error: APIError) -> bool:
-    """Whether a server that limits the rate may have said it, though it is no 429."""
+    """Whether a rate limiter may have sent it, although it is not a 429."""
     return isinstance(error, APIStatusError) and error.status_code >= 500 and is_transient(error)
 
 
 def _exponential(step: int, policy: RetryPolicy) -> float:
     """`base * 2**(step - 1)` seconds, at most `max_wait`; `step` counts from 1."""
     waits = backoff.expo(factor=policy.base, max_value=policy.max_wait)
-    next(waits)  # backoff's generators start with an empty step, for `.send()`
-    # 2**1024 is no float: where `base` is 0 the steps go on for ever.
+    next(waits)  # backoff's generators begin with an empty step, for `.send()`
+    # 2**1024 is too large for a float; if `base` is 0 the steps never end.
     return next(islice(waits, min(step, 1000) - 1, None))
 
 
@@ -146,9 +147,9 @@ def full_jitter_wait(step: int, policy: RetryPolicy) -> float:
 def cooldown_wait(wave: int, policy: RetryPolicy) -> float:
     """Seconds of cooldown after the n-th wave of 429s in a row, when the server names none.
 
-    Half of it is fixed: the server counts over a second, so an immediate return (which full
-    jitter allows) would be rejected again. One that seems to stand alone is number 0: nothing but
-    a request that came a moment too soon, as far as is known.
+    Half of it is fixed: the server counts over a second, so an immediate retry (which full jitter
+    allows) would be rejected again. A 429 that seems to be a single one is number 0: probably its
+    request only came a moment too soon.
     """
     alone = min(policy.base * _ALONE, policy.max_wait)
     longest = _exponential(wave + 1, policy) if wave else alone
@@ -162,12 +163,12 @@ def probe_wait(outage: float) -> float:
 
 
 class RetryQuota:
-    """What retries of single calls are paid from, so that not every call hammers a dead server.
+    """A budget for retries of single calls, so that they do not all hammer a dead server.
 
-    Streams pay nothing: their inputs wait for a server that is away, see circuit.py.
+    Streams do not use it, because their inputs wait while a server is away, see circuit.py.
 
-    A retry takes one. A call that succeeds gives back what it took, and a success at the first
-    attempt a fifth of one. (The standard retry mode of AWS's SDKs, in its proportions:
+    A retry takes one. A successful call gives back what it took; a success at the first attempt
+    gives back a fifth of one. (The proportions are those of the standard retry mode of AWS's SDKs:
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html)
     """
 

@@ -18,38 +18,38 @@ LimitedBy = Literal["pace", "concurrency", "consumer", "input", "outage"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """A client's counters at one moment, since it was made.
+    """A client's counters, from when it was made until one moment.
 
     Attributes:
         attempts: HTTP requests sent; each is metered by the API.
         succeeded: calls that ended with a response.
         failed: calls that ended with an error after something was sent.
         retried: attempts beyond the first of their call.
-        rejected: attempts that a limiter rejected: with 429, or with a 5xx that is handled as one.
+        rejected: attempts that a rate limiter rejected: with 429, or with a 5xx that is handled as
+            one.
         timed_out: attempts that got no whole response within `timeout`.
-        in_flight: attempts sent and not yet answered.
+        in_flight: attempts sent that have no response yet.
         waiting: calls that wait for a slot, a turn, a cooldown or their next attempt.
-        waiting_interactive: of those, the interactive ones (single calls, if not said otherwise).
-        waiting_bulk: of those, the ones in bulk (streams, if not said otherwise).
-        expected_wait: seconds until a single call that is made now would get its turn, as far as
-            is known: the cooldown, the single calls before it at the present pace, and the
+        waiting_interactive: the interactive calls among them (single calls, by default).
+        waiting_bulk: the bulk calls among them (streams, by default).
+        expected_wait: an estimate of the seconds until a single call that is made now gets its
+            turn, from the cooldown, the single calls before it at the present pace, and the
             requests in flight.
-        cooldown: seconds for which all sending still pauses after a 429.
-        outage: seconds for which the API, or a part of it, has given nothing but failures; 0.0: it
-            is there.
-        concurrency_limit: requests that may be in flight now: what the server is found to take,
-            or `max_concurrency`.
-        limited_by: what holds back more requests at this moment: "pace", "concurrency" (as many
-            are in flight as may be), "consumer" (a stream's results are not taken), "input"
-            (there are no more calls or inputs to send), "outage"; None: nothing is in flight.
+        cooldown: seconds until the pause after a 429 ends.
+        outage: seconds that the API, or a part of it, has only failed; 0.0: it is there.
+        concurrency_limit: requests that may be in flight now: what the server can take, or
+            `max_concurrency`.
+        limited_by: what limits the number of requests at this moment: "pace", "concurrency" (no
+            more may be in flight), "consumer" (a stream's results are not taken), "input" (there
+            are no more calls or inputs to send), "outage"; None: nothing is in flight.
         pace: requests per second that are allowed now (lower after a 429); None: unpaced.
-        achieved_rps: attempts per second over the last ten seconds, or since the first one.
-        latency_p50: seconds; half of the last 4,096 answered attempts took no longer. None
-            before the first.
+        achieved_rps: attempts per second over the last ten seconds, or since the first attempt.
+        latency_p50: seconds; half of the last 4,096 attempts with a response took no longer. None
+            before the first response.
         latency_p75: seconds; 75 % took no longer.
         latency_p90: seconds; 90 % took no longer.
         latency_p99: seconds; 99 % took no longer.
-        processing_time: seconds that the server says it worked, summed.
+        processing_time: the sum of the seconds that the server says it worked.
     """
 
     attempts: int
@@ -79,11 +79,11 @@ class Stats:
 _LATENCIES_KEPT: Final = 4096
 _RATE_WINDOW: Final = 10.0  # seconds
 _BIN: Final = 0.1  # seconds
-_NEWEST: Final = 0.1  # weight of the last attempt in what is typical
+_NEWEST: Final = 0.1  # weight of the last attempt in the typical duration
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """The smallest of the ordered values that `share` (0 to 1) of them do not exceed.
+    """The smallest of the sorted values that `share` (0 to 1) of them do not exceed.
 
     The nearest-rank definition, which always names a value that was seen.
     """
@@ -93,7 +93,7 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
 
 
 class Counters:
-    """What a client has done so far."""
+    """Counts what a client has done so far."""
 
     def __init__(self) -> None:
         self.attempts = 0
@@ -102,14 +102,14 @@ class Counters:
         self.retried = 0
         self.rejected = 0
         self.timed_out = 0
-        self._in_flight: dict[int, float] = {}  # calls, and when their attempt was sent
-        self._typical_duration = 0.0  # seconds that a slot is in use, lately
+        self._in_flight: dict[int, float] = {}  # for each call, when its attempt was sent
+        self._typical_duration = 0.0  # seconds that a slot is in use, in the recent past
         self.waiting: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
-        self.full_streams = 0  # that read no further input before a result is taken
-        # Of those, single calls: the ones that `queue_timeout` and `max_waiting` are for.
+        self.full_streams = 0  # streams that read no more inputs until a result is taken
+        # The single calls among them, which `queue_timeout` and `max_waiting` apply to.
         self.single_calls_waiting: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
-        # Of those, the ones that may have the next slot and turn. The others are ahead of nobody
-        # yet: their image is loaded, or they wait for their next attempt.
+        # Those of them that may have the next slot and turn. The others do not hold up anybody yet:
+        # they load their image, or wait for their next attempt.
         self.single_calls_queued: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
         self.processing_time = 0.0
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
@@ -121,7 +121,7 @@ class Counters:
     def count_waiting(
         self, priority: Priority, *, single_call: bool, is_queued: bool
     ) -> Generator[None]:
-        """Around a wait: for a slot and a turn (`is_queued`), or for something else."""
+        """Count a wait: for a slot and a turn (`is_queued`), or for something else."""
 
         def add(one: int) -> None:
             self.waiting[priority] += one
@@ -135,26 +135,26 @@ class Counters:
             add(-1)
 
     def count_full_streams(self, change: int) -> None:
-        """Say that so many more streams (or fewer) wait for their results to be taken."""
+        """Add to the number of streams that wait for their results to be taken."""
         self.full_streams += change
 
     def _ahead_of(self, priority: Priority) -> int:
-        """Single calls that get their turn before a new one."""
+        """How many single calls get their turn before a new one."""
         interactive, bulk = (self.single_calls_queued[name] for name in PRIORITIES)
         if priority == "interactive":
             return interactive
-        # Of BULK_SHARE turns one is for bulk, while both wait.
+        # While both wait, one of BULK_SHARE turns is for bulk calls.
         return bulk + min(interactive, (bulk + 1) * (BULK_SHARE - 1))
 
     def expected_wait(
         self, priority: Priority, pacer: Pacer, *, slots: int, now: float | None
     ) -> float:
-        """Seconds until a single call that is made now gets its turn, as far as is known.
+        """Seconds until a single call that is made now gets its turn; an estimate.
 
         Args:
-            priority: of that call.
+            priority: the call's priority.
             pacer: knows the pace and the cooldown.
-            slots: requests in flight at most.
+            slots: the limit for requests in flight.
             now: the loop's clock; None: no event loop runs.
         """
         ahead = self._ahead_of(priority)
@@ -162,12 +162,12 @@ class Counters:
         return wait if now is None else max(wait, self._slot_wait(ahead, slots, now))
 
     def _slot_wait(self, ahead: int, slots: int, now: float) -> float:
-        """Seconds until a slot is free after so many others have had one."""
+        """Seconds until a slot is free for a call, after the calls before it."""
         ages = [now - sent_at for sent_at in self._in_flight.values()]
         rounds, place = divmod(ahead, slots)
         if place < slots - len(ages) and not rounds:
             return 0.0
-        # Those in flight may take longer than what was answered lately: they have already.
+        # Requests in flight may take longer than recent responses did; some already have.
         typical = max(self._typical_duration, sum(ages) / len(ages) if ages else 0.0)
         free_in = [0.0] * (slots - len(ages)) + sorted(max(typical - age, 0.0) for age in ages)
         return free_in[min(place, len(free_in) - 1)] + rounds * typical
@@ -186,14 +186,14 @@ class Counters:
             self._bins.append((index, 1))
 
     def ended(self, call: object, duration: float) -> None:
-        """Count the end of that attempt, whatever it was, after so many seconds."""
+        """Count the end of an attempt, however it ended, after these seconds."""
         del self._in_flight[id(call)]
         weight = _NEWEST if self._typical_duration else 1.0
         self._typical_duration += weight * (duration - self._typical_duration)
 
     @property
     def in_flight(self) -> int:
-        """Attempts sent and not yet answered."""
+        """Attempts sent that have no response yet."""
         return len(self._in_flight)
 
     def answered(self, latency: float, processing_time: float | None) -> None:
@@ -215,9 +215,9 @@ class Counters:
         Args:
             now: the loop's clock.
             pacer: the client's.
-            slots: requests in flight at most, at present.
-            outage: seconds for which the API has been away.
-            limited_by: what holds back more requests.
+            slots: the present limit for requests in flight.
+            outage: seconds that the API has been away.
+            limited_by: what limits the number of requests.
         """
         ordered = sorted(self._latencies)
         return Stats(
@@ -250,5 +250,5 @@ class Counters:
             return 0.0
         oldest = int((now - _RATE_WINDOW) / _BIN)
         sends = sum(count for index, count in self._bins if index > oldest)
-        # Less than a second of history says nothing about a second.
+        # Less than a second of history says nothing about the rate per second.
         return sends / min(max(now - self._first_sent, 1.0), _RATE_WINDOW)

@@ -1,4 +1,4 @@
-"""Bodies: a request's on its way out, and a response's as it comes in."""
+"""The bodies of requests as they go out, and of responses as they come in."""
 
 import asyncio
 import zlib
@@ -13,14 +13,14 @@ __all__ = ["Body", "Content", "read_content", "read_error_content"]
 
 
 class Body(httpx.AsyncByteStream):
-    """A body in pieces, sent without being joined. Its sending tells when the request goes out.
+    """A body in pieces, sent without joining them. It reports when the request goes out.
 
     Args:
-        pieces: of the body.
+        pieces: the pieces of the body.
         on_sent: called when the first one is asked for, which is after connecting.
 
     Attributes:
-        is_whole: whether all of it was sent.
+        is_whole: whether the whole body was sent.
     """
 
     def __init__(self, pieces: Sequence[bytes], on_sent: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ _ENCODINGS: Final = ("gzip", "x-gzip", "deflate")
 
 
 async def read_content(response: httpx.Response, limit: int, request_id: str | None) -> Content:
-    """The body, decompressed, of at most `limit` bytes in memory at any moment."""
+    """The decompressed body, with never more than `limit` bytes in memory."""
 
     def refusal(what: str) -> ResponseError:
         return ResponseError(
@@ -62,30 +62,30 @@ async def read_content(response: httpx.Response, limit: int, request_id: str | N
 
     encoding = _encoding_of(response)
     if encoding and encoding not in _ENCODINGS:
-        raise refusal("is compressed in a way that was not asked for")
+        raise refusal("is compressed in a way that was not requested")
     inflate = _decompressor() if encoding else None
     content = _Content()
-    # The stream itself: httpx's iterators around it cost more than reading a small response.
+    # Read the raw stream: httpx's iterators cost more than reading a small response.
     async for raw in cast("httpx.AsyncByteStream", response.stream):
         try:
             for piece in (raw,) if inflate is None else _inflated(inflate, raw):
                 if content.size + len(piece) > limit:
                     raise refusal(
                         f"is larger than max_response_bytes={limit}: leave image outputs out "
-                        "(excluded_fields=), or allow more"
+                        "(excluded_fields=), or raise the limit"
                     )
                 content.add(piece)
-                if len(piece) == _INFLATE_STEP:  # 32 KB may unfold into all that is allowed
+                if len(piece) == _INFLATE_STEP:  # 32 KB may decompress to the whole limit
                     await asyncio.sleep(0)
         except zlib.error:
-            raise refusal(f"is not the {encoding} that it says") from None
+            raise refusal(f"is not valid {encoding}, as its header says") from None
     if inflate is not None and not inflate.eof:
-        raise refusal(f"is {encoding} that is cut off")
+        raise refusal(f"is {encoding}, but cut off")
     return content.whole()
 
 
 class _Content:
-    """What has come; to join many megabytes would hold up the event loop, and take them twice."""
+    """The body's pieces, not joined: for megabytes that would block the loop and double memory."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -109,14 +109,15 @@ class _Content:
 
 
 async def read_error_content(response: httpx.Response, content: bytearray) -> bool:
-    """Read what an error says, as far as it can be read: its status counts without that, too.
+    """Read the body of an error, as far as possible; its status is useful without it.
 
     Args:
-        response: one whose status says that it failed.
-        content: filled as it comes, since this may be cancelled: decompressed, at most 64 KB.
+        response: a response with an error status.
+        content: gets the decompressed body piece by piece, since this may be cancelled; at most 64
+            KB.
 
     Returns:
-        Whether the body was read to its end.
+        Whether the body was read to the end.
     """
     encoding = _encoding_of(response)
     inflate = _decompressor() if encoding in _ENCODINGS else None
@@ -140,7 +141,7 @@ async def read_error_content(response: httpx.Response, content: bytearray) -> bo
 
 
 def _encoding_of(response: httpx.Response) -> str:
-    """The `Content-Encoding`, in small letters; empty for none."""
+    """The `Content-Encoding` in lower case, or ""."""
     encoding = response.headers.get("content-encoding", "").strip().lower()
     return "" if encoding == "identity" else encoding
 
@@ -150,7 +151,7 @@ def _decompressor() -> "zlib._Decompress":  # pyright: ignore[reportPrivateUsage
 
 
 def _inflated(inflate: "zlib._Decompress", raw: bytes) -> Iterator[bytes]:  # pyright: ignore[reportPrivateUsage]
-    """What `raw` unfolds into, in pieces: 64 KB of gzip may hold 64 MB."""
+    """Decompress `raw` in pieces, because 64 KB of gzip may hold 64 MB."""
     while raw:
         yield inflate.decompress(raw, _INFLATE_STEP)
         raw = inflate.unconsumed_tail

@@ -1,4 +1,4 @@
-"""Our error for what kept a response from coming, whichever library it comes from."""
+"""Turns the errors of HTTP libraries and the operating system into ours."""
 
 import socket
 import ssl
@@ -15,7 +15,7 @@ from roboflow_async.errors import (
 __all__ = ["connection_error", "is_connection_error", "proxy_asks_for_login"]
 
 _UNKNOWN_HOST: Final = {
-    # The latter is glibc's, and not in every Python's `socket`.
+    # The second one is from glibc, and not in `socket` everywhere.
     getattr(socket, name)
     for name in ("EAI_NONAME", "EAI_NODATA")
     if hasattr(socket, name)
@@ -23,11 +23,11 @@ _UNKNOWN_HOST: Final = {
 
 
 def is_connection_error(error: Exception, *, own: bool) -> bool:
-    """Whether `connection_error` knows it: anything else is a fault of whoever raised it.
+    """Whether `connection_error` knows this error; any other is a bug in the code that raised it.
 
     Args:
-        error: of a library or the operating system.
-        own: whether it comes from our own lanes, which pass the operating system's errors on.
+        error: an error from a library or the operating system.
+        own: whether it comes from our own connections, which pass the operating system's errors on.
     """
     return (own and isinstance(error, OSError)) or any(
         (kind.__module__ in ("httpx", "httpx2") and kind.__name__ == "HTTPError")
@@ -39,19 +39,19 @@ def is_connection_error(error: Exception, *, own: bool) -> bool:
 def connection_error(  # noqa: PLR0911 - a table
     error: Exception, host: str, *, own: bool, kept_alive: bool = False
 ) -> APIError | ConfigurationError:
-    """Our error for theirs. In our own words: theirs may be empty, or hold a header's value.
+    """Our error for theirs, with our own message: theirs may be empty, or hold a header's value.
 
     Args:
-        error: of httpx, httpx2, httpcore or the operating system. The libraries call the same
-            things by the same names, so that names are what tells them apart.
+        error: an error from httpx, httpx2, httpcore or the operating system. The libraries use the
+            same class names, so names tell the kinds apart.
         host: the API's.
-        own: whether it comes from our own lanes, whose only timeout is ours.
-        kept_alive: whether nothing has come yet over a connection that was used before.
+        own: whether it comes from our own connections, whose only timeout is ours.
+        kept_alive: whether the connection was used before, and no response has begun yet.
     """
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds & {"LocalProtocolError", "UnsupportedProtocol"}:
         return ConfigurationError(
-            "the request cannot be sent as HTTP: check api_url and the http_client's own headers."
+            "the request is not valid HTTP: check api_url and the http_client's own headers."
         )
     causes = list(_causes(error, own=own))
     for cause in causes:
@@ -59,7 +59,7 @@ def connection_error(  # noqa: PLR0911 - a table
             return _untrusted(cause)
         if isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_HOST:
             return APIConnectionError(
-                f"no connection to the API: nobody knows a host named {host:.100}, or that of "
+                f"no connection to the API: the host name {host:.100} is unknown, or that of "
                 "the proxy. Check api_url, and the DNS of this machine.",
                 fault="host_name",
             )
@@ -68,7 +68,7 @@ def connection_error(  # noqa: PLR0911 - a table
             return proxy_asks_for_login()
         return APIConnectionError("no connection to the API through the proxy.")
     if "ConnectTimeout" in kinds and own:
-        return APIConnectionError("no connection to the API: the operating system gave up.")
+        return APIConnectionError("no connection to the API: the operating system timed out.")
     if "TimeoutException" in kinds and not own:
         return APITimeoutError(f"the http_client timed out ({type(error).__name__}).")
     if kinds & {"ConnectError", "OSError"}:
@@ -80,7 +80,7 @@ def connection_error(  # noqa: PLR0911 - a table
 
 
 def proxy_asks_for_login() -> APIConnectionError:
-    """The error for a proxy's 407."""
+    """The error for a 407 from a proxy."""
     return APIConnectionError(
         "no connection to the API through the proxy: it asks for a login (407). Give the right "
         "one in the proxy's URL (HTTPS_PROXY=http://user:password@host:port), or list the API's "
@@ -90,18 +90,19 @@ def proxy_asks_for_login() -> APIConnectionError:
 
 
 def _causes(error: BaseException, *, own: bool) -> Iterator[BaseException]:
-    """The error, and what it was made of."""
+    """The error and its causes."""
     one: BaseException | None = error
     while one is not None:
         yield one
-        # httpcore's pool raises its errors again `from None`, so that only the context is left.
-        # Ours are raised in the caller's task, where the context may be what the caller handles.
+        # httpcore's pool raises its errors again with `from None`, so that only the context is
+        # left. Our own errors are raised in the caller's task, where the context may be an error of
+        # the caller.
         one = one.__cause__ or (None if own else one.__context__)
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> APIConnectionError:
     return APIConnectionError(
-        "no connection to the API: the certificate that its host shows is refused "
+        "no connection to the API: the certificate of its host is not trusted "
         f"(CERTIFICATE_VERIFY_FAILED: {error.verify_message.rstrip('.')}). If an authority of "
         "your own signed it, or a proxy that reads what passes, name that authority's certificate "
         "in SSL_CERT_FILE, or give http_client=httpx.AsyncClient(verify=...).",
@@ -117,6 +118,6 @@ def _is_about_login(error: Exception) -> bool:
 
 
 def _reason(causes: list[BaseException]) -> str:
-    # From the operating system, or from TLS: it holds no part of the request.
+    # Messages of the operating system and of TLS hold no part of the request.
     texts = (str(one).rstrip(".")[:300] for one in reversed(causes) if isinstance(one, OSError))
     return next(filter(None, texts), str(causes[0])[:300] or "refused")

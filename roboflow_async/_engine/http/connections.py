@@ -1,9 +1,9 @@
-"""Lanes: each request in flight has a connection to itself, from a free list.
+"""Connections: each request in flight has one to itself, from a free list.
 
-One pool for all would spend on each request a time that grows with the square of its
-connections (httpcore 1.0.9: 205 requests a second at 100 at once, against 1,500 with lanes), and
-would lose a connection for good whenever a request is cancelled. A lane costs the same at any
-number, and one that did not end cleanly is thrown away with all that it holds.
+In httpcore's pool, the time for each request grows with the square of the connections (1.0.9: 205
+requests a second with 100 in flight, against 1,500 with a free list), and each cancelled request
+loses a connection for good. A free list costs the same at any size, and a connection that did not
+end cleanly is thrown away with all that it holds.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from roboflow_async.errors import ConfigurationError
 
 __all__ = ["Connection", "FreeConnections", "RawHeaders", "connection_factory"]
 
-# Below the 5 s after which uvicorn, and so a self-hosted Inference Server, closes an idle
-# connection: a request that leaves at that very moment is lost.
+# Less than the 5 s after which uvicorn, and so a self-hosted Inference Server, closes an idle
+# connection: a request that leaves at that moment is lost.
 _KEEP_ALIVE: Final = 4.0
-_CLOSING: Final = 5.0  # seconds that `aclose` waits at most
+_CLOSING: Final = 5.0  # the longest wait of `aclose`, in seconds
 
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -41,57 +41,57 @@ class Connection(Protocol):
         Args:
             method: GET or POST.
             url: where to.
-            headers: its own, besides those of all requests.
-            body: sent after them.
+            headers: the headers of this request, besides those of all requests.
+            body: the body.
 
         Returns:
-            The response, whose stream is open.
+            The response, with its stream still open.
 
         Raises:
-            OSError: no connection.
-            Exception: anything else that `connection_error` knows.
+            OSError: there is no connection.
+            Exception: any other error that `connection_error` knows.
         """
         ...
 
     def is_new(self) -> bool:
-        """Whether it has had no response yet."""
+        """Whether it has not had a response yet."""
         ...
 
     def is_clean(self) -> bool:
-        """Whether its last response, read to its end, ended the exchange: nothing is left over.
+        """Whether the last response was read to its end, with nothing left over.
 
-        Asked before the lane is given back.
+        Checked before the connection is given back.
         """
         ...
 
     def is_quiet(self) -> bool:
-        """Whether nothing has come since: what is read next answers the next request.
+        """Whether nothing has come since, so that the next data belongs to the next request.
 
-        Asked when the lane is taken.
+        Checked when the connection is taken.
         """
         ...
 
     def close(self) -> None:
-        """Close the connection, now: whoever is to wait for it may be cancelled before it does."""
+        """Close the connection now, without waiting, because a wait may be cancelled."""
         ...
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed."""
+        """Wait until the connection is closed."""
         ...
 
 
 class FreeConnections:
-    """The free list, on the running event loop.
+    """The free list of connections on the running event loop.
 
     Args:
-        make: opens no connection yet.
+        make: makes a connection that is not opened yet.
     """
 
     def __init__(self, make: Callable[[], Connection]) -> None:
         self._loop = asyncio.get_running_loop()
         self._make = make
-        # The one that has been idle for the longest first; with the time since when.
-        # The first one is made with the client, not after a turn.
+        # The one that has been idle longest comes first; each with the time since when. The first
+        # one is made with the client, so that it does not cost time after a turn.
         self._free: deque[tuple[float, Connection]] = deque([(float("inf"), make())])
         self._timer: asyncio.TimerHandle | None = None
         self._taken = 0
@@ -100,7 +100,7 @@ class FreeConnections:
         self._all_back = asyncio.Event()
 
     def take(self) -> Connection:
-        """The lane that was used last, whose connection is the likeliest to be still open."""
+        """The connection that was used last, since it is the most likely to be still open."""
         self._taken += 1
         while self._free:
             _, connection = self._free.pop()
@@ -110,12 +110,12 @@ class FreeConnections:
         return self._make()
 
     async def renew(self, connection: Connection) -> Connection:
-        """Another lane, whose connection is opened anew, for one that was taken."""
+        """A new connection in place of one that was taken."""
         await asyncio.shield(self._discard(connection))
         return self._make()
 
     def give_back(self, connection: Connection) -> None:
-        """Let a lane be used again: its last request ended cleanly."""
+        """Give back a connection whose last request ended cleanly."""
         self._left()
         if self._closed:
             self._discard(connection)
@@ -126,20 +126,20 @@ class FreeConnections:
             self._timer = self._loop.call_at(now + _KEEP_ALIVE, self._close_idle)
 
     async def throw_away(self, connection: Connection) -> None:
-        """Close a lane; when this is cancelled, it is closed nevertheless."""
+        """Close a connection, even if this call is cancelled."""
         closing = self._discard(connection)
         self._left()
         await asyncio.shield(closing)
 
     def close_free(self) -> None:
-        """Close those that are free now: something else needs their descriptors."""
+        """Close the free connections, because something else needs their file descriptors."""
         while self._free:
             self._discard(self._free.pop()[1])
 
     async def aclose(self) -> None:
-        """Close those that are free now, and those that are given back later.
+        """Close the free connections now, and the others when they are given back.
 
-        Returns when every connection is closed, or after a few seconds.
+        Return when every connection is closed, or after a few seconds.
         """
         self._closed = True
         if self._timer is not None:
@@ -160,7 +160,7 @@ class FreeConnections:
             self._all_back.set()
 
     def _close_idle(self) -> None:
-        # One timer for all: a connection that idles is seldom, and a request never waits for it.
+        # One timer for all: idle connections are rare, and no request waits for it.
         idle_since = self._loop.time() - _KEEP_ALIVE + 0.001
         while self._free and self._free[0][0] <= idle_since:
             self._discard(self._free.popleft()[1])
@@ -182,19 +182,19 @@ def connection_factory(
     proxy: httpx.Proxy | None,
     headers: Mapping[str, str],
 ) -> Callable[[], Connection]:
-    """What makes connections.
+    """A function that makes connections.
 
     Args:
-        transport: by which library.
-        headers: of every request.
+        transport: the library to use.
+        headers: the headers of every request.
         ssl_context: shared by all connections.
-        proxy: or None.
+        proxy: the proxy, or None.
 
     Raises:
-        ConfigurationError: it is aiohttp, which is not installed or cannot use the proxy.
+        ConfigurationError: aiohttp is asked for, but is not installed or cannot use the proxy.
     """
     if transport == "httpx":
-        # Not with the package: httpx does not import httpcore either, before it sends.
+        # Imported late: httpx, too, imports httpcore only when it sends.
         from roboflow_async._engine.http.connections_httpx import HttpxConnection  # noqa: PLC0415
 
         raw = httpx.Headers(headers).raw
@@ -207,7 +207,7 @@ def connection_factory(
         ) from None
     if proxy is not None and proxy.url.scheme.startswith("socks"):
         raise ConfigurationError(
-            "transport='aiohttp' cannot use the SOCKS proxy that the environment names: give "
+            "transport='aiohttp' cannot use the SOCKS proxy from the environment: give "
             "transport='httpx', or trust_env=False."
         )
     return lambda: AiohttpConnection(ssl_context, proxy, headers, keep_alive=_KEEP_ALIVE)

@@ -1,4 +1,4 @@
-"""A lane over aiohttp (extra `aiohttp`): httpx's interface, aiohttp's parser written in C."""
+"""A connection over aiohttp (extra `aiohttp`): httpx's interface, and aiohttp's parser in C."""
 
 import asyncio
 import base64
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["AiohttpConnection"]
 
-_CLOSING: Final = 1.0  # seconds that a closed socket may take to be gone
+_CLOSING: Final = 1.0  # seconds until a closed socket is gone, at most
 
 
 class _Protocol(ResponseHandler):
-    """Parses the head of a response by itself.
+    """Parses the head of a response separately from its body.
 
-    aiohttp (3.14) gives none where what came with it, in one piece, is no valid body: an error
-    would lose its status, and its `Retry-After`.
+    aiohttp (3.14) gives no head if an invalid body came with it in one piece, so that an error
+    would lose its status and its `Retry-After`.
     """
 
     def data_received(self, data: bytes) -> None:
@@ -43,13 +43,13 @@ class _Protocol(ResponseHandler):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Keeps hold of the connection that was used last."""
+    """Remembers the connection that was used last."""
 
     protocol: "ResponseHandler | None" = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]
-        # It has no public switch for that.
+        # aiohttp has no public switch for that.
         self._factory = partial(_Protocol, loop=self._loop)
 
     async def connect(
@@ -64,13 +64,13 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class AiohttpConnection(AiohttpTransport):
-    """One connection of aiohttp's.
+    """One connection of aiohttp.
 
     Args:
         ssl_context: shared by all connections.
-        proxy: or None.
-        headers: of every request.
-        keep_alive: seconds that an idle connection is kept.
+        proxy: the proxy, or None.
+        headers: the headers of every request.
+        keep_alive: seconds after which an idle connection is closed.
     """
 
     def __init__(
@@ -91,27 +91,27 @@ class AiohttpConnection(AiohttpTransport):
                 ssl=ssl_context,
                 keepalive_timeout=keep_alive,
                 socket_factory=self._open_socket,
-                # Not aiodns, where that is installed: its errors do not tell a host that nobody
-                # knows from one that cannot be asked for.
+                # Not aiodns, even if it is installed: its errors do not tell an unknown host from a
+                # resolver that does not respond.
                 resolver=aiohttp.ThreadedResolver(),
             )
             made = aiohttp.ClientSession(
                 connector=self._connector,
-                # In the session, since httpx's headers are slow to copy into each request.
+                # Set on the session, since httpx's headers are slow to copy into each request.
                 headers=headers,
-                # Its own would send a server's cookies back.
+                # aiohttp's own cookie jar would send a server's cookies back.
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
-            # Else aiohttp 3.14 sends a GET again, by itself, when a connection is closed before
-            # a response: unpaced, uncounted, and some GETs take away what they read. It has no
-            # public switch for that; where this one is gone, the test of it fails.
+            # Otherwise aiohttp 3.14 repeats a GET by itself when a connection is closed before a
+            # response, without a turn or a count, and some GETs take away what they read. There is
+            # no public switch for that; if this one is removed, its test fails.
             made._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             return made
 
-        # A factory: a session belongs to the running loop.
+        # A factory, because a session belongs to the running loop.
         if proxy is not None and proxy.auth is not None:
-            # httpx-aiohttp 0.2.0 would use aiohttp's BasicAuth, which warns that it will go.
-            # aiohttp makes "Proxy-Authorization" of it, for a tunnel and for plain HTTP alike.
+            # httpx-aiohttp 0.2.0 would use aiohttp's BasicAuth, which is deprecated and warns.
+            # aiohttp turns this header into "Proxy-Authorization", for tunnels and for plain HTTP.
             login = base64.b64encode(":".join(proxy.auth).encode()).decode()
             proxy = httpx.Proxy(proxy.url, headers={"Authorization": f"Basic {login}"})
         super().__init__(verify=ssl_context, proxy=proxy, client=session)
@@ -130,23 +130,23 @@ class AiohttpConnection(AiohttpTransport):
                 httpx.Request(method, url, headers=headers, stream=payload)
             )
         except httpx.ConnectTimeout as error:
-            # httpx-aiohttp 0.2.0 makes one of every ClientConnectionError: of a refused
-            # connection, and of one that was closed before a response.
+            # httpx-aiohttp 0.2.0 makes this error from every ClientConnectionError: for a refused
+            # connection, and for one that was closed before a response.
             cause = error.__cause__
             if isinstance(cause, aiohttp.ClientConnectorError):
-                # With the operating system's error, or that of TLS or the resolver.
+                # It holds the error of the operating system, of TLS or of the resolver.
                 raise httpx.ConnectError("") from cause.__cause__
             raise httpx.RemoteProtocolError("") from None
-        except UnicodeError:  # a label that is empty, or of more than 63 letters
+        except UnicodeError:  # a label that is empty or has more than 63 letters
             raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
         except aiohttp.ClientError:
-            # Passed through by it: a response that is not HTTP.
+            # httpx-aiohttp passes this one through: the response is not HTTP.
             raise httpx.RemoteProtocolError("") from None
 
     def is_clean(self) -> bool:
         """See `Connection`."""
-        # aiohttp looks after what follows a response itself, but not after an upload which that
-        # response did not wait for.
+        # aiohttp checks itself for data after a response, but not whether the response came before
+        # the upload ended.
         return self._payload is None or self._payload.body.is_whole
 
     def is_new(self) -> bool:
@@ -157,10 +157,10 @@ class AiohttpConnection(AiohttpTransport):
         """See `Connection`."""
         protocol = self._connector and self._connector.protocol
         if protocol is None or not protocol.is_connected():
-            return True  # another connection will be opened
+            return True  # a new connection will be opened
         assert protocol.transport is not None
-        # aiohttp 3.14 looks at the former when a connection is given back, and gives what has
-        # come since then as the response to the next request.
+        # aiohttp 3.14 checks the first of these only when a connection is given back; data that
+        # comes later would be the response to the next request.
         return not protocol.should_close and not is_readable(
             protocol.transport.get_extra_info("socket")
         )
@@ -173,10 +173,10 @@ class AiohttpConnection(AiohttpTransport):
 
     def close(self) -> None:
         """See `Connection`."""
-        # asyncio keeps a closed connection until the server has taken what was written to it,
-        # which a server that reads nothing never does.
+        # asyncio keeps a closed connection until the server has read all data that was written, and
+        # a server that hangs never does.
         for opened in self._sockets:
-            with suppress(OSError):  # closed already
+            with suppress(OSError):  # it is closed already
                 opened.shutdown(socket.SHUT_RDWR)
 
     async def wait_closed(self) -> None:
@@ -184,13 +184,13 @@ class AiohttpConnection(AiohttpTransport):
         await self.aclose()
         loop = asyncio.get_running_loop()
         until = loop.time() + _CLOSING
-        # (A socket tells nobody that it was closed.)
+        # (A socket does not report that it was closed.)
         while any(one.fileno() != -1 for one in self._sockets) and loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
 class _Payload(aiohttp.Payload, httpx.AsyncByteStream):
-    """A body as aiohttp takes it at once: for any other it would look through all its kinds."""
+    """A body in the form that aiohttp takes fastest; for others it tries all its kinds."""
 
     def __init__(self, body: Body) -> None:
         super().__init__(body)

@@ -1,8 +1,8 @@
-"""Whether a request's `Host` names this server: a page elsewhere cannot make it do so.
+"""Checks that a request's `Host` names this server, which another site's page cannot fake.
 
-A browser lets a page talk to its own host, and the page's owner says which address that name has:
-also 127.0.0.1, once the page is loaded (DNS rebinding). What listens there is then open to the
-page. The `Host` header still has the page's name.
+A browser lets a page send requests to its own host, and the page's owner decides which address that
+name has. After the page is loaded, it may be 127.0.0.1 (DNS rebinding), and then the page can reach
+every server there. But the `Host` header still has the page's name.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ _HOST: Final = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(?::[0-9]{0
 
 
 def is_loopback(host: str) -> bool:
-    """Whether it is this machine alone: a loopback address, or `localhost` and names below it."""
+    """Whether it names only this machine: a loopback address, `localhost` or a name below it."""
     return _is_loopback(_plain(host))
 
 
@@ -30,13 +30,13 @@ def _is_loopback(name: str) -> bool:
 
 
 def names_this_server(header: str, allowed: Iterable[str] = (), *, addresses: bool = False) -> bool:
-    """Whether a `Host` header is one of this machine's loopback, or of those that are allowed.
+    """Whether a `Host` header names this machine, or is one of the allowed names.
 
     Args:
-        header: as it came, with a port or without.
-        allowed: further names and addresses, without port.
-        addresses: whether every IP address will do: of a server that is there for other machines.
-            It is names that lead astray.
+        header: the header's value, with or without a port.
+        allowed: more names and addresses, without a port.
+        addresses: whether every IP address is allowed, for a server that other machines use. Only
+            names can be abused.
     """
     found = _HOST.fullmatch(header.lower())
     if found is None:
@@ -48,7 +48,7 @@ def names_this_server(header: str, allowed: Iterable[str] = (), *, addresses: bo
 
 
 def _plain(host: str) -> str:
-    # A name may end in the dot of the DNS root, and an address of IPv6 stands in brackets.
+    # A name may end with a dot (the DNS root), and an IPv6 address is in brackets.
     name = host.strip().lower()
     if name.startswith("[") and name.endswith("]"):
         return name[1:-1]
@@ -64,12 +64,12 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 class CheckedHost:
-    """ASGI middleware: refuses a request whose `Host` does not name this server, with 421.
+    """ASGI middleware that refuses requests with 421 if their `Host` does not name this server.
 
     Args:
-        app: what it stands before.
-        allowed: names and addresses besides those of this machine's loopback.
-        addresses: see `names_this_server`.
+        app: the app that it protects.
+        allowed: names and addresses that are allowed besides loopback ones.
+        addresses: whether every IP address is allowed.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class CheckedHost:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008, "reason": ""})
             else:
-                message = "This Host is not served here: use an address of this server."
+                message = "This server does not serve this Host: use an address of this server."
                 await JSONResponse({"message": message}, 421)(scope, receive, send)
             return
         await self._app(scope, receive, send)

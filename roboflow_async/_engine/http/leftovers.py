@@ -1,7 +1,7 @@
-"""What came after a response: its connection must not carry another request.
+"""Detects data after a response: its connection must not carry another request.
 
-A server or proxy that sends a response twice, or longer than it says, would answer the next
-request with what is left over: the result of another image.
+If a server or proxy sends a response twice, or more than it announced, the rest would be taken for
+the response to the next request: the result of another image.
 """
 
 import ssl
@@ -9,21 +9,21 @@ from typing import Any
 
 __all__ = ["end_if_more_came", "nothing_follows"]
 
-# From the stream of a response of httpx, httpx2, httpcore or httpcore2 to its connection. None
-# of them has a public way there.
+# The attributes that lead from a response's stream to its connection in httpx, httpx2, httpcore and
+# httpcore2. None of them has a public way.
 _INWARDS = ("_stream", "_httpcore_stream", "_connection")
 
 
 def nothing_follows(stream: object) -> bool | None:
-    """Whether h11, which httpcore parses with, was given no more than this response.
+    """Whether h11, httpcore's parser, got nothing after this response.
 
     httpcore 1.0.9 keeps the rest, and takes it for the response to the next request.
 
     Args:
-        stream: of a response that was read to its end.
+        stream: the stream of a response that was read to its end.
 
     Returns:
-        None where no h11 is found: another protocol, another library.
+        True or False; None if there is no h11, because the protocol or the library is another one.
     """
     found: Any = stream
     while found is not None:
@@ -35,15 +35,15 @@ def nothing_follows(stream: object) -> bool | None:
 
 
 async def end_if_more_came(stream: object, network_stream: Any, *, reusable: bool) -> None:
-    """Close the connection of an http_client's response if more came, or if it is not reusable.
+    """Close the connection of an http_client's response if more data came or it is not reusable.
 
-    Its pool then finds that it is closed. Called before the pool gets it back, and gives it to
-    whoever waits for one.
+    The pool then sees that it is closed. This is called before the pool gets it back and gives it
+    to another request.
 
     Args:
         stream: the response's.
         network_stream: the response's extension of that name, or None.
-        reusable: whether it may be used again for all that is known otherwise.
+        reusable: whether it may be used again by all other signs.
     """
     clean = nothing_follows(stream)
     if network_stream is None or clean is None:
@@ -53,9 +53,9 @@ async def end_if_more_came(stream: object, network_stream: Any, *, reusable: boo
 
 
 def _more_to_decrypt(network_stream: Any) -> bool:
-    """Whether TLS has more for us, which a look at the socket does not show.
+    """Whether TLS has more data for us, which the socket does not show.
 
-    anyio decrypts in memory: what came with the response may lie there, unread.
+    anyio decrypts in memory, so data that came with the response may still be unread there.
     """
     tls = network_stream.get_extra_info("ssl_object")
     if not isinstance(tls, ssl.SSLObject):
@@ -64,6 +64,6 @@ def _more_to_decrypt(network_stream: Any) -> bool:
         tls.read(1)
     except ssl.SSLWantReadError:
         return False
-    except ssl.SSLError:  # it has ended
+    except ssl.SSLError:  # TLS has ended
         return True
     return True

@@ -1,9 +1,9 @@
-"""TCP and TLS for httpcore's connections, straight on asyncio.
+"""TCP and TLS for httpcore's connections, directly on asyncio.
 
 httpcore's own backend (anyio, httpcore 1.0.9) stops reading between two responses, so that a
-connection which the server has closed stays in CLOSE_WAIT; keeps what came too much where nobody
-can see it; writes an upload to its end before it looks at a response that is there already; and
-forgets the socket of a TLS handshake that is cancelled. This one reads always.
+connection that the server has closed stays in CLOSE_WAIT. It hides data that came after a response,
+writes an upload to its end even if a response is there already, and forgets the socket of a
+cancelled TLS handshake. This backend always reads.
 """
 
 import asyncio
@@ -20,14 +20,15 @@ import httpcore
 
 __all__ = ["Network", "is_readable"]
 
-_CLOSING: Final = 1.0  # seconds that a closed socket may take to be gone
+_CLOSING: Final = 1.0  # seconds until a closed socket is gone, at most
 _NEXT_ADDRESS: Final = 0.25  # seconds: RFC 8305, section 5
 _READ_AHEAD: Final = 256 * 1024  # bytes
-_RESPONSE: Final = re.compile(rb"HTTP/1\.[01] [2-9]")  # not a 1xx, which only announces one
+# Not a 1xx, which comes before the real response.
+_RESPONSE: Final = re.compile(rb"HTTP/1\.[01] [2-9]")
 
 
 class Network(httpcore.AsyncNetworkBackend):
-    """Opens the connection of one lane, and can close it whatever has become of it."""
+    """Opens one connection, and can close it in any state."""
 
     def __init__(self) -> None:
         self._stream: _Stream | None = None
@@ -40,7 +41,7 @@ class Network(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,  # noqa: ARG002 - httpcore's interface
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.AsyncNetworkStream:
-        """A connection; raises `OSError`, of which `socket.gaierror` is one."""
+        """Open a connection; raises `OSError` (such as `socket.gaierror`)."""
         loop = asyncio.get_running_loop()
         opened = await _open_socket(loop, host, port)
         receiver = _Receiver(loop)
@@ -64,10 +65,10 @@ class Network(httpcore.AsyncNetworkBackend):
 
 
 async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
-    """A socket that is connected to the first of the host's addresses that takes it."""
+    """A socket that is connected to the first of the host's addresses that accepts."""
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:  # a label of more than 63 letters
+    except UnicodeError:  # a label has more than 63 letters
         raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
     addresses: list[tuple[int, Any]] = [(family, address) for family, _, _, _, address in found]
     if len(addresses) == 1:
@@ -79,10 +80,10 @@ async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) ->
 
 
 async def _race(loop: asyncio.AbstractEventLoop, addresses: list[tuple[int, Any]]) -> socket.socket:
-    """Try the next address besides when one has not answered for a moment (RFC 8305).
+    """Also try the next address if one does not respond for a moment (RFC 8305).
 
-    A host may have an IPv6 address that leads nowhere. (asyncio has this, too; before 3.12.8 it
-    fails under an eager task factory.)
+    A host may have an IPv6 address that does not work. (asyncio has this, too, but before 3.12.8 it
+    fails with an eager task factory.)
     """
     errors: list[BaseException] = []
     running: set[asyncio.Task[socket.socket]] = set()
@@ -126,7 +127,7 @@ async def _connect(loop: asyncio.AbstractEventLoop, family: int, address: Any) -
 
 
 def is_readable(connected: Any) -> bool:
-    """Whether a socket has something to read, an end included; or is closed."""
+    """Whether a socket has something to read (or its end), or is closed."""
     descriptor: int = connected.fileno()
     if descriptor < 0:
         return True
@@ -138,7 +139,7 @@ def is_readable(connected: Any) -> bool:
 
 
 class _Receiver(asyncio.Protocol):
-    """Keeps what has come, and knows how it ended."""
+    """Keeps the data that has come, and how the connection ended."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -147,13 +148,14 @@ class _Receiver(asyncio.Protocol):
         self._size = 0
         self.ended = False
         self.error: Exception | None = None
-        self._held = False  # reading pauses: too much has come
-        self._full = False  # writing pauses
+        self._held = False  # reading is paused, because too much has come
+        self._full = False  # writing is paused
         self._waiter: asyncio.Future[None] | None = None
         self.closed: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from it
+        # Uvloop's class is not derived from it.
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self.pieces.append(data)
@@ -210,11 +212,11 @@ class _Receiver(asyncio.Protocol):
         return piece
 
     def has_response(self) -> bool:
-        """Whether the response has begun to come."""
+        """Whether the response has begun."""
         return bool(self.pieces) and _RESPONSE.search(b"".join(self.pieces)) is not None
 
     async def write(self, data: bytes) -> None:
-        """Write, unless the server has said already what it thinks of it."""
+        """Write, unless the server has already responded."""
         if not self._may_write():
             raise httpcore.WriteError
         self.transport.write(data)
@@ -235,7 +237,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         return await self._receiver.next_piece(max_bytes)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
-        # httpcore reads a response after a WriteError, and uses the connection no more.
+        # After a WriteError, httpcore still reads the response, and does not reuse the connection.
         if buffer:
             await self._receiver.write(buffer)
 
@@ -252,11 +254,11 @@ class _Stream(httpcore.AsyncNetworkStream):
             )
         except BaseException:
             receiver.transport.abort()
-            # asyncio tells nobody that a connection ended during the handshake.
+            # asyncio does not report that a connection ended during the handshake.
             if not receiver.closed.done():
                 receiver.closed.set_result(None)
             raise
-        if transport is None:  # it was closed meanwhile
+        if transport is None:  # it was closed in the meantime
             raise httpcore.ConnectError
         receiver.transport = transport
         return self
@@ -266,7 +268,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         await self.wait_closed()
 
     def close(self) -> None:
-        # Not its close(): that waits until the server has taken what was written to it.
+        # Not close(), which waits until the server has read all data that was written.
         self._receiver.transport.abort()
 
     async def wait_closed(self) -> None:
@@ -274,7 +276,7 @@ class _Stream(httpcore.AsyncNetworkStream):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSING):
                     await asyncio.shield(self._receiver.closed)
-        await asyncio.sleep(0)  # asyncio closes the socket after it has told the protocol
+        await asyncio.sleep(0)  # asyncio closes the socket only after it has called the protocol
 
     def get_extra_info(self, info: str) -> Any:
         receiver = self._receiver

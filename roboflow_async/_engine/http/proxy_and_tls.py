@@ -1,4 +1,4 @@
-"""What the environment says of the way to the API: proxies and certificates."""
+"""The proxy and the TLS certificates for the API, from the environment."""
 
 import ipaddress
 import os
@@ -15,13 +15,13 @@ __all__ = ["make_ssl_context", "resolve_proxy"]
 
 
 def make_ssl_context(api_url: str, *, trust_env: bool) -> ssl.SSLContext:
-    """The TLS settings for an API; for plain HTTP, settings that are not used.
+    """The TLS settings for an API. For plain HTTP they are not used.
 
-    Made once and early: reading the certificates takes 20 ms (measured), too long for the
-    moment between a turn and its request.
+    They are made once and early, because reading the certificates takes 20 ms (measured), too long
+    between a turn and its request.
     """
     if not api_url.startswith("https:"):
-        # httpx would make one for each connection pool, whether it is needed or not.
+        # httpx would make one for each connection pool, even if it is not needed.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         return httpx.create_ssl_context(trust_env=trust_env)
@@ -35,7 +35,7 @@ def make_ssl_context(api_url: str, *, trust_env: bool) -> ssl.SSLContext:
 def resolve_proxy(api_url: str, *, trust_env: bool) -> httpx.Proxy | None:
     """The proxy that the environment names for an API (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY).
 
-    One client talks to one host, so this is settled once, and a wrong value is told at once.
+    One client has one host, so the proxy is chosen once, and a wrong value is reported early.
     """
     if not trust_env:
         return None
@@ -48,13 +48,14 @@ def resolve_proxy(api_url: str, *, trust_env: bool) -> httpx.Proxy | None:
         value = f"http://{value}"
     try:
         proxy = httpx.Proxy(value)
-        host, port = proxy.url.host, proxy.url.port  # parsed on access; bad ones raise here
+        host, port = proxy.url.host, proxy.url.port  # parsed only here; bad ones raise
         if not host or (port is not None and not 1 <= port <= 65_535):
-            raise ValueError  # httpx takes any number, and no host
-        # Building a transport now finds what is missing later (socksio for SOCKS, a bad port).
+            raise ValueError  # httpx accepts any port number, and a missing host
+        # To build a transport now shows early what would fail later (no socksio for SOCKS, a bad
+        # port).
         httpx.AsyncHTTPTransport(
             verify=make_ssl_context("http:", trust_env=False), proxy=proxy
-        )  # it sends nothing
+        )  # nothing is sent
     except (httpx.InvalidURL, ValueError, ImportError, UnicodeError):
         raise ConfigurationError(
             "the proxy in the environment (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) cannot be used: "
@@ -65,10 +66,10 @@ def resolve_proxy(api_url: str, *, trust_env: bool) -> httpx.Proxy | None:
 
 
 def _bypasses_proxies(api_url: str) -> bool:
-    """Whether NO_PROXY lists the API, as requests (and so inference_sdk) reads it.
+    """Whether NO_PROXY lists the API, read like requests (and so inference_sdk) reads it.
 
-    Beyond what urllib knows: networks ("10.0.0.0/8") for an IPv4 address, and a name with its
-    port ("api.example:8080"). (requests 2.34, `should_bypass_proxies`.)
+    In addition to urllib's rules, it knows networks ("10.0.0.0/8") for IPv4 addresses, and names
+    with a port ("api.example:8080"). (requests 2.34, `should_bypass_proxies`.)
     """
     parts = urlsplit(api_url)
     host = parts.hostname or ""
@@ -82,9 +83,10 @@ def _bypasses_proxies(api_url: str) -> bool:
     if found:
         return True
     try:
-        # It also asks the systems that keep such a list elsewhere (Windows, macOS).
+        # It also reads the lists that Windows and macOS keep elsewhere.
         return bool(urllib.request.proxy_bypass(host))
-    except (TypeError, socket.gaierror):  # as requests: of macOS' and Windows' own
+    # Caught as in requests; raised by the code for macOS and Windows.
+    except (TypeError, socket.gaierror):
         return False
 
 
@@ -101,7 +103,7 @@ def _holds_address(entry: str, host: str) -> bool:
 
 
 def _ipv4(text: str) -> ipaddress.IPv4Address | None:
-    """An address in any of the forms that the operating system reads ("10.1" is 10.0.0.1)."""
+    """An address in any form that the operating system accepts ("10.1" is 10.0.0.1)."""
     try:
         return ipaddress.IPv4Address(socket.inet_aton(text))
     except OSError:

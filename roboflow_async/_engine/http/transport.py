@@ -34,35 +34,35 @@ from roboflow_async.errors import (
 __all__ = ["HTTPTransport"]
 
 _REQUEST_ID_LIMIT: Final = 200  # characters
-_ERROR_BODY: Final = 1.0  # seconds that the body of an error is waited for
-# A server may send these before it has read the request: what it reads later would be taken for
-# the next one (RFC 9112, section 9.6). The others are sent for what was read, or close by
-# themselves.
+_ERROR_BODY: Final = 1.0  # seconds to wait for the body of an error
+# A server may send these before it has read the whole request, and would take the rest of it for
+# the next request (RFC 9112, section 9.6). Other statuses come after the request was read, or close
+# the connection by themselves.
 _BEFORE_THE_BODY: Final = frozenset({400, 408, 411, 413, 414, 417, 431, 501, 505})
 
 
 class _Attempt:
-    """What is known of one attempt while it runs."""
+    """The state of one attempt while it runs."""
 
     __slots__ = ("deadline", "error_content", "failed", "kept_alive")
 
     def __init__(self, deadline: asyncio.Timeout) -> None:
         self.deadline = deadline
-        self.failed: httpx.Response | None = None  # what its head says is final
+        self.failed: httpx.Response | None = None  # an error response, whose status is final
         self.error_content: bytearray
-        # Whether the connection has been used before, and has not responded this time.
+        # Whether the connection was used before, and has no response yet this time.
         self.kept_alive = False
 
 
 class HTTPTransport:
-    """Attempts over lanes, or over an injected `http_client`.
+    """Makes attempts over our connections, or over a given `http_client`.
 
     Args:
-        settings: the client's. Their `http_client` sends everything, if there is one; it is not
-            closed here.
+        settings: the client's. If they have an `http_client`, it sends everything; it is not closed
+            here.
         key: the API key and its place.
-        make_connection: makes lanes, which are not used if there is an `http_client`.
-        headers: of every request that the `http_client` sends.
+        make_connection: makes connections, which are not used if there is an `http_client`.
+        headers: the headers of every request that the `http_client` sends.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class HTTPTransport:
     ) -> None:
         self._settings = settings
         self._key = key
-        # One interface for both: what is sent is built by the client itself.
+        # One interface for both: requests are built by the client itself.
         self._client: Any = settings.http_client
         self._connections = FreeConnections(make_connection)
         self._headers = headers
@@ -99,9 +99,9 @@ class HTTPTransport:
                 if self._client is None:
                     response = await self._send(request, on_sent, attempt, fresh=fresh)
                 else:
-                    # Its pool would lose a connection to each native cancellation.
-                    # (Which connection its pool gives is not known; later, most of those that
-                    # the server has closed are gone.)
+                    # Its pool would lose a connection with each cancellation by asyncio. (We cannot
+                    # choose its connection; after a wait, most that the server has closed are
+                    # gone.)
                     attempt.kept_alive = not fresh
                     response = await as_child(
                         partial(self._send_with_client, request, on_sent, attempt)
@@ -121,11 +121,12 @@ class HTTPTransport:
             )
         finally:
             self._running.discard(deadline)
-        # Outside of the handlers: what was caught holds the request, and would hang on ours.
+        # Raised outside of the handlers, because the caught error holds the request and would be
+        # the context of ours.
         try:
             raise failure
         finally:
-            del failure  # else the error's traceback holds this frame, which holds the error
+            del failure  # otherwise the error's traceback holds this frame, which holds the error
 
     async def _send(
         self,
@@ -147,9 +148,10 @@ class HTTPTransport:
             )
             try:
                 if incoming.status_code < 300 and kept_alive and not body.is_whole:
-                    # No output is made of half an image: a copy of the last response came late.
+                    # The upload was not complete, so this must be a late copy of an earlier
+                    # response.
                     raise APIConnectionError(
-                        "the response to an earlier request came again, in place of this one's.",
+                        "the response to an earlier request came again in place of this one's.",
                         was_kept_alive=True,
                     )
                 response, whole = await self._read(incoming, attempt)
@@ -171,7 +173,7 @@ class HTTPTransport:
             prepared.method,
             str(self._url(prepared.path)),
             headers=[*self._headers, *prepared.headers()],
-            # httpx would send an empty one in chunks, which some servers take for a next request.
+            # httpx would send an empty body in chunks, which some servers take for another request.
             content=Body(prepared.body, on_sent) if prepared.body else None,
             timeout=None,
         )
@@ -179,7 +181,7 @@ class HTTPTransport:
             on_sent()
         try:
             incoming = await client.send(request, stream=True, follow_redirects=False)
-        except RuntimeError:  # of httpx when it is closed, of asyncio when its loop is
+        except RuntimeError:  # from httpx if it is closed, from asyncio if its loop is
             raise ConfigurationError(
                 "the http_client cannot be used any more: it was closed, or belongs to an event "
                 "loop that has ended. Make it where the client is used."
@@ -188,7 +190,7 @@ class HTTPTransport:
         try:
             response, whole = await self._read(incoming, attempt)
         finally:
-            # What was not read to its end, httpx closes itself.
+            # httpx itself closes connections whose response was not read to its end.
             if whole or incoming.status_code in _BEFORE_THE_BODY:
                 await end_if_more_came(
                     incoming.stream, incoming.extensions.get("network_stream"), reusable=whole
@@ -199,7 +201,7 @@ class HTTPTransport:
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
         if url is None:
-            if len(self._urls) >= 256:  # inline Workflows and models by path are few
+            if len(self._urls) >= 256:  # normally there are only a few paths
                 self._urls.clear()
             url = self._urls[path] = httpx.URL(self._settings.api_url + path)
         return url
@@ -218,8 +220,8 @@ class HTTPTransport:
                 whole and incoming.status_code not in _BEFORE_THE_BODY
             )
         request_id = self._request_id_of(incoming)
-        # The rest in no variables: a traceback shows those, and the server may have repeated the
-        # key.
+        # Nothing else is kept in variables: a traceback may show those, and the server may have
+        # repeated the key.
         return Response(
             incoming.status_code,
             self._headers_of(incoming, request_id),
@@ -243,12 +245,12 @@ class HTTPTransport:
             return ClientClosedError("the client was closed before the response came.", attempts=1)
         if attempt.failed is not None:
             return self._failure(self._error_response(attempt, attempt.failed))
-        if not attempt.deadline.expired():  # the operating system's: ETIMEDOUT
+        if not attempt.deadline.expired():  # a timeout of the operating system: ETIMEDOUT
             return connection_error(error, self._host, own=self._client is None)
         return APITimeoutError(f"no complete response within {seconds:.4g} s.")
 
     def _headers_of(self, incoming: httpx.Response, request_id: str | None) -> dict[str, str]:
-        # A plain dict: httpx's looks at each of its headers for each question.
+        # A plain dict, because httpx's looks through all its headers each time.
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in incoming.headers.raw
@@ -258,12 +260,12 @@ class HTTPTransport:
         return headers
 
     def _request_id_of(self, incoming: httpx.Response) -> str | None:
-        """What errors carry, without the key and without control characters."""
+        """Text for an error, without the key and without control characters."""
         text = incoming.headers.get("x-request-id")
         return text and self._key.without_key(plain_text(text))[:_REQUEST_ID_LIMIT]
 
     def close_free(self) -> None:
-        """Close the connections that nothing is sent over now; not those of an `http_client`."""
+        """Close idle connections, but not those of an `http_client`."""
         self._connections.close_free()
 
     async def aclose(self) -> None:
@@ -271,7 +273,7 @@ class HTTPTransport:
         self._closed = True
         try:
             for deadline in tuple(self._running):
-                with suppress(RuntimeError):  # it has just passed by itself
-                    deadline.reschedule(0)  # the past
+                with suppress(RuntimeError):  # it has just expired
+                    deadline.reschedule(0)  # a time in the past
         finally:
             await self._connections.aclose()

@@ -1,1 +1,1 @@
-"""Images of every kind, checked, made smaller, and encoded."""
+"""Checks images of every kind, makes them smaller, and encodes them."""

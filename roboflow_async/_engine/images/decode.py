@@ -1,4 +1,4 @@
-"""Image outputs of a Workflow, which arrive as base64 text."""
+"""Decodes image outputs of a Workflow, which come as base64 text."""
 
 import binascii
 from typing import TYPE_CHECKING, Any
@@ -46,19 +46,21 @@ def open_image(output: Any, *, max_pixels: int = 50_000_000) -> "PIL.Image.Image
     """An image output as a PIL image (extra `images`).
 
     Args:
-        output: as for `decode_image`.
-        max_pixels: an image with more is refused from its head, before anything is decoded: each
-            takes up to 4 bytes of memory, in some formats a multiple.
+        output: such as `result.output["visualization"]`: base64 text, or the server's `{"type":
+            "base64", "value": ...}`.
+        max_pixels: an image with more pixels is refused before anything is decoded. Each pixel
+            takes up to 4 bytes of memory, in some formats several times that.
 
     Raises:
-        ImageError: it is no image, or has more pixels.
-        ConfigurationError: Pillow is not installed, or `max_pixels` is no number from 1 up.
+        ImageError: it is not an image, or has more pixels.
+        ConfigurationError: Pillow is not installed, or `max_pixels` is not a whole number from 1
+            up.
     """
     check_number("max_pixels", max_pixels, at_least=1, whole=True)
     load_pillow("Image")
     data = decode_image(output)
     try:
-        # Before Pillow sees it, which runs what an EPS says.
+        # Checked before Pillow sees it, because Pillow would run the code in an EPS file.
         check_content(data, "the output", converted=True)
         image = open_picture(data)
         width, height = image.size
@@ -69,6 +71,6 @@ def open_image(output: Any, *, max_pixels: int = 50_000_000) -> "PIL.Image.Image
     if width * height > max_pixels:
         raise ImageError(
             f"the output is an image of {width} x {height} pixels, more than "
-            f"max_pixels={max_pixels}: take its bytes (decode_image), or allow more."
+            f"max_pixels={max_pixels}: use its bytes (decode_image), or raise the limit."
         )
     return image

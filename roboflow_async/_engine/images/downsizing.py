@@ -1,4 +1,4 @@
-"""Smaller copies of image files (extra `images`), in little memory.
+"""Makes smaller copies of image files (extra `images`) with little memory.
 
 Runs in a worker thread.
 """
@@ -17,7 +17,7 @@ __all__ = ["Resized", "downsize", "read_upright"]
 
 _LONGEST_SIDE: Final = 2**20  # pixels; OpenCV's limit (CV_IO_MAX_IMAGE_WIDTH and _HEIGHT)
 _STRIP: Final = 1_000_000  # pixels that are converted at a time
-_LARGE: Final = 4_000_000  # pixels of a PNG that is decoded in strips
+_LARGE: Final = 4_000_000  # pixels; a larger PNG is decoded in strips
 
 _ORIENTATION: Final = 0x0112  # tag of EXIF
 _TURNS: Final = {
@@ -48,13 +48,13 @@ def downsize(
 ) -> Resized | None:
     """A smaller copy of an image file; None when its longer side has `max_side` pixels or fewer.
 
-    A HEIC becomes a JPEG whatever its size, since the server does not decode it.
+    A HEIC always becomes a JPEG, since the server does not decode HEIC.
 
     Args:
         data: the image file.
-        max_side: pixels of the longer side.
-        max_pixels: more than this are not decoded.
-        name: says in errors whose file it is.
+        max_side: the largest length of the longer side, in pixels.
+        max_pixels: an image with more pixels is not decoded.
+        name: what errors call the file.
 
     Raises:
         ImageError: it has too many pixels, or cannot be decoded.
@@ -64,7 +64,7 @@ def downsize(
         if is_heic(data):
             refuse_heic(name)
         raise ImageError(
-            f"{name} cannot be read by Pillow, which max_side= needs: it is broken, or of a kind "
+            f"{name} cannot be read by Pillow, which max_side= needs: it is broken, or of a format "
             "that Pillow does not know."
         )
     with image:
@@ -75,15 +75,16 @@ def downsize(
                 "decoded it would take too much memory. Make it smaller, or raise the limit."
             )
         if max(width, height) > _LONGEST_SIDE:
-            # Pillow would take 12 bytes for each row beside its pixels.
+            # Pillow would take 12 more bytes for each row.
             raise ImageError(
-                f"{name} has {width} x {height} pixels: a side of more than {_LONGEST_SIDE} is "
-                "refused by the server, too."
+                f"{name} has {width} x {height} pixels: the server, too, refuses a side of "
+                f"more than {_LONGEST_SIDE}. Make it smaller first."
             )
         if max(width, height) <= max_side and not is_heic(data):
             return None
         check_depth(data, image, name)
-        # A JPEG is decoded at a half, a quarter or an eighth, whichever is still large enough.
+        # A JPEG is decoded at a half, a quarter or an eighth of its size, as long as that is large
+        # enough.
         image.draft(None, _fitting((width, height), max_side))
         with decoding(image.width * image.height):
             png = parse_png(data) if width * height > _LARGE else None
@@ -93,7 +94,7 @@ def downsize(
             else:
                 image.load()
                 if image.format == "TIFF":
-                    width, height = image.size  # turned as its tag says when it is loaded
+                    width, height = image.size  # loading turns the image by its orientation tag
                 strips = _strips(image)
                 turned = _orientation(_exif(image))
             size = _fitting((width, height), max_side)
@@ -103,7 +104,7 @@ def downsize(
 
 
 def read_upright(image: Any) -> Any:
-    """A PIL image as the server's OpenCV reads its file: of mode L or RGB, and upright.
+    """A PIL image (mode L or RGB, upright) as the server's OpenCV would read its file.
 
     Raises:
         ImageError: the server would refuse the file.
@@ -122,7 +123,7 @@ def _rows(width: int) -> int:
 
 
 def _strips(image: Any) -> Iterator[tuple[int, Any]]:
-    """Pieces of mode L or RGB from top to bottom, each with the number of its first row."""
+    """Strips of the picture (mode L or RGB) from the top, each with its first row's number."""
     read, rows = eight_bit_reading(image), _rows(image.width)
     for top in range(0, image.height, rows):
         box = 0, top, image.width, min(top + rows, image.height)
@@ -130,7 +131,7 @@ def _strips(image: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _shrink(strips: Iterator[tuple[int, Any]], height: int, size: _Size) -> Any:
-    """What `PIL.Image.resize` makes of the whole: each row is made shorter, then each column."""
+    """Gives the same as `PIL.Image.resize` of the whole image: first the rows, then the columns."""
     narrow: Any = None
     for top, strip in strips:
         piece = strip.resize((size[0], strip.height))
@@ -141,14 +142,14 @@ def _shrink(strips: Iterator[tuple[int, Any]], height: int, size: _Size) -> Any:
 
 
 def _exif(image: Any) -> bytes:
-    # OpenCV (4.12) turns these alone, and TIFF by a tag of its own: no WebP, no AVIF.
+    # OpenCV (4.12) turns only these, and TIFF by its own tag, but not WebP or AVIF.
     known = image.format in ("JPEG", "MPO", "PNG")
     data: object = image.info.get("exif") if known else None
     return data if isinstance(data, bytes) else b""
 
 
 def _orientation(exif: bytes) -> int:
-    """From 1 to 8, as EXIF counts them; 1 is upright."""
+    """The EXIF orientation, 1 to 8; 1 is upright."""
     if not exif:
         return 1
     parsed = load_pillow("Image").Exif()
@@ -161,7 +162,7 @@ def _orientation(exif: bytes) -> int:
 
 
 def _turn(image: Any, turned: int) -> Any:
-    """The picture made upright: the server turns what it gets, and this loses its EXIF data."""
+    """Turn the picture upright, since its copy has no EXIF data that the server could use."""
     if turned not in _TURNS:
         return image
     return image.transpose(getattr(load_pillow("Image").Transpose, _TURNS[turned]))

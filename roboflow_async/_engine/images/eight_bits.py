@@ -1,7 +1,7 @@
-"""Pictures of more than 8 bits, read as the server's OpenCV reads the same file.
+"""Reads pictures with more than 8 bits in the same way as the server's OpenCV.
 
-It keeps the higher byte of a 16-bit number, and refuses numbers of 32 bits. (Pillow's `convert`
-cuts off at 255, and so makes almost all of a 16-bit picture white.)
+OpenCV keeps the higher byte of 16-bit numbers, and refuses 32-bit numbers. (Pillow's `convert` cuts
+off at 255, so that almost all of a 16-bit picture becomes white.)
 """
 
 import re
@@ -22,20 +22,20 @@ _PNM_HEADER: Final = re.compile(
 
 
 def eight_bit_reading(image: Any) -> Callable[[Any], Any]:
-    """What makes a picture of mode L or RGB of a PIL image, or of any piece cut out of it.
+    """A function that makes mode L or RGB from a PIL image, or from any piece of it.
 
     Args:
-        image: the whole, as it was opened: what is cut out of it does not know its file any more.
+        image: the whole image as it was opened, because pieces do not know their file.
 
     Raises:
-        ImageError: its numbers have no range that could be told.
+        ImageError: the range of its numbers is not known.
     """
     mode: str = image.mode
     if mode in ("L", "RGB"):
         return _as_it_is
     tags: Any = getattr(image, "tag_v2", {})
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-    inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO  # Pillow turns it round in mode L alone
+    inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO  # Pillow inverts only mode L
     if mode.startswith("I;16") and bits == 16:
         big = mode == "I;16B" or (mode == "I;16N" and sys.byteorder == "big")
         return _higher_byte(0 if big else 1, 2, inverted=inverted)
@@ -44,8 +44,8 @@ def eight_bit_reading(image: Any) -> Callable[[Any], Any]:
         return _higher_byte(1 if sys.byteorder == "little" else 2, 4, inverted=inverted)
     if mode in ("F", "I") or mode.startswith("I;"):
         raise ImageError(
-            f"a picture whose pixels are numbers of other than 8 or 16 bits (mode {mode}) has no "
-            "range that could be told, and the Inference Server refuses such a file: scale it to "
+            f"the pixels of a picture are neither 8 nor 16 bits (mode {mode}), so their range is "
+            "not known, and the Inference Server refuses such a file: scale it to "
             "0 to 255, and give a uint8 array or a PIL image of mode L or RGB."
         )
     if mode in ("RGBa", "La"):
@@ -54,18 +54,18 @@ def eight_bit_reading(image: Any) -> Callable[[Any], Any]:
 
 
 def check_depth(data: bytes, image: Any, name: str) -> None:
-    """Raise `ImageError` for files that Pillow decodes to other numbers than the server."""
+    """Raise `ImageError` for files that Pillow decodes to different numbers than the server."""
     found = _PNM_HEADER.match(data)
     if found is not None and int(found[1]) not in (255, 65_535):
         raise ImageError(
-            f"{name} is a PNM whose white is {int(found[1])}, and cannot be made smaller without "
-            "another brightness: send it without max_side=, or save it with 255 or 65535."
+            f"{name} is a PNM whose white is {int(found[1])}: to make it smaller would change its "
+            "brightness. Send it without max_side=, or save it with 255 or 65535."
         )
     if image.format == "JPEG2000" and _jpeg_2000_bits(data) > 8 and image.mode != "I;16":
         # Pillow (12.3, Jpeg2KDecode.c, j2ku_shift) rounds 65535 up to 256, whose byte is 0.
         raise ImageError(
-            f"{name} is a JPEG 2000 in colours of more than 8 bits, and cannot be made smaller: "
-            "Pillow would make black of its white. Send it without max_side=, or save it as PNG."
+            f"{name} is a JPEG 2000 in colours of more than 8 bits and cannot be made smaller: "
+            "Pillow would turn white into black. Send it without max_side=, or save it as PNG."
         )
 
 
@@ -82,6 +82,6 @@ def _higher_byte(offset: int, width: int, *, inverted: bool) -> Callable[[Any], 
 
 
 def _jpeg_2000_bits(data: bytes) -> int:
-    """Of the first component, as the SIZ marker says it (ISO/IEC 15444-1, A.5.1)."""
+    """The bits of the first component, from the SIZ marker (ISO/IEC 15444-1, A.5.1)."""
     start = data.find(b"\xff\x4f\xff\x51")
     return (data[start + 42] & 0x7F) + 1 if 0 <= start < len(data) - 42 else 8

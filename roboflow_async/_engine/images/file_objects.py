@@ -1,8 +1,8 @@
-"""File objects, read to their end: those that are awaited, and those that are not.
+"""Reads file objects to their end, with a plain or an async `read`.
 
-A `read` may return less than it was asked for (a pipe, a socket, a body that is still arriving),
-so that only an empty piece is the end; a non-blocking one returns None while it has nothing. A read
-that fails for want of something of this machine is told from one that fails for good.
+A `read` may return less than requested (a pipe, a socket, a body that is still arriving), so only
+an empty piece means the end. A non-blocking file returns None while it has nothing. Failures for
+lack of this machine's resources, which may pass, are kept apart from final ones.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 
-# Nothing here says anything about the file: too many descriptors are open, memory is scarce, a
-# signal came, or a disk or a network file system did not respond.
+# These errors say nothing about the file: too many descriptors are open, memory is low, a signal
+# came, or a disk or network file system did not respond.
 _ERRNOS: Final = frozenset(
     {
         *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EINTR, errno.EAGAIN),
@@ -38,20 +38,20 @@ _ERRNOS: Final = frozenset(
         *(errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.ECONNRESET),
         *(errno.ECONNABORTED, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH),
     }
-    # Linux has a name of its own for a device that failed.
+    # Linux has its own code for a device that failed.
     | ({errno.EREMOTEIO} if hasattr(errno, "EREMOTEIO") else set())
 )
 
 
 class ShortageError(OSError):
-    """An input could not be read now, and may be in a moment; `strerror` says which and why."""
+    """An input cannot be read now, but perhaps in a moment; `strerror` says which and why."""
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether the same read may succeed in a moment."""
+    """Whether the same read may succeed a moment later."""
     if isinstance(error, OSError):
         return error.errno in _ERRNOS
-    # Python raises a plain RuntimeError, known by its text alone, where no thread can be started.
+    # If no thread can be started, Python raises a plain RuntimeError, known only by its text.
     no_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
     return no_thread or isinstance(error, MemoryError)
 
@@ -64,14 +64,15 @@ def lacks_descriptors(error: BaseException) -> bool:
 BytesLike = bytes | bytearray | memoryview
 
 
-# Asked for at once: Python makes room for all that is asked, whatever comes.
+# How much is read at once, because Python allocates the whole size that is requested.
 _PIECE: Final = 1024 * 1024  # bytes
-_HEAD: Final = 4  # bytes, by which a picture begins, and hardly a piece of one
+# Bytes at the start of a picture, which are hardly ever at the start of a later piece.
+_HEAD: Final = 4
 _POLL: Final = 0.01  # seconds between two looks at a non-blocking file that has nothing
 _LONGEST_SILENCE: Final = 30.0  # seconds without a byte of a non-blocking file
 
-# What `read` of one call has begun, another call with the same file must not go on with. By id:
-# not every file object can be a key, and each is held by the call that reads it.
+# Two calls must not read the same file at the same time. The keys are ids, because not every file
+# object can be a key; each object is kept alive by the call that reads it.
 _in_use: Final[dict[int, tuple[asyncio.Lock, int]]] = {}
 
 
@@ -79,15 +80,15 @@ class SupportsRead(Protocol):
     """A binary file object."""
 
     def read(self) -> bytes:
-        """Return all that is left. With a size as its argument: so many bytes at most."""
+        """Return all that is left; with a size as its argument, at most that many bytes."""
         ...
 
 
 class SupportsAsyncRead(Protocol):
-    """A file object that is awaited: an `UploadFile` of Starlette or FastAPI, an `anyio` file."""
+    """A file object with an async `read`: an `UploadFile` of Starlette, an `anyio` file."""
 
     async def read(self, size: int, /) -> bytes:
-        """Return so many bytes at most; none at the end."""
+        """Return at most this many bytes; none at the end."""
         ...
 
 
@@ -97,18 +98,18 @@ def is_bytes_like(value: object) -> TypeGuard[BytesLike]:
 
 
 async def read_file_object(file: object, most: int, threads: anyio.CapacityLimiter) -> bytes:
-    """What the file object holds, and no more than one byte over what is allowed.
+    """The content of the file object, up to one byte more than is allowed.
 
-    One that is awaited is read from its beginning on, if it has one: a handler may have looked
-    into it.
+    An async file is read from its beginning if possible, because a web handler may have read a part
+    of it.
 
     Args:
-        file: with a `read`, which is awaited if it is a coroutine function.
-        most: bytes that are allowed.
-        threads: bounds the worker threads, in which files that are not awaited are read.
+        file: an object with a `read` method, which may be async.
+        most: the number of bytes that are allowed.
+        threads: limits the worker threads that read plain files.
 
     Raises:
-        ImageError: it gives no bytes, or it failed in the middle and cannot be read again.
+        ImageError: it does not give bytes, or it failed in the middle and cannot be read again.
     """
     reading = _Reading(file, most)
     try:
@@ -136,7 +137,7 @@ async def _alone_with(file: object) -> AsyncGenerator[None]:
 
 
 class _Reading:
-    """One reading of a file object, and what came so far."""
+    """One reading of a file object, and the bytes so far."""
 
     def __init__(self, file: object, most: int) -> None:
         self._file = cast("Any", file)
@@ -149,14 +150,14 @@ class _Reading:
         self._begun = False
 
     def data(self) -> bytes:
-        """All of it.
+        """Read all of it.
 
         Raises:
-            ImageError: there was nothing, because the file stood at its end.
+            ImageError: there was nothing to read, because the file was at its end.
         """
         if not self._pieces and self._start:
             raise ImageError(
-                f"the given file object is at its end (byte {self._start}), so that nothing is "
+                f"the given file object is at its end (byte {self._start}), so nothing is "
                 "left to read: call seek(0) on it first."
             )
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
@@ -166,7 +167,7 @@ class _Reading:
             try:
                 await self._file.seek(0)
                 self._start = 0
-            except OSError as error:  # a pipe has no beginning
+            except OSError as error:  # a pipe cannot go back to its beginning
                 if error.errno not in (None, errno.ESPIPE, errno.EINVAL):
                     raise
         silence = _Silence()
@@ -191,7 +192,7 @@ class _Reading:
             if len(self._pieces) > had:
                 silence, had = _Silence(), len(self._pieces)
             if not self._ended:
-                # Waited for on the event loop: a thread would be taken from other images.
+                # The wait is on the event loop, because a thread would be missing for other images.
                 await silence.wait()
 
     def _read_on(self) -> None:
@@ -221,7 +222,7 @@ class _Reading:
         return position if isinstance(position, int) else None
 
     def _check_again(self, error: OSError) -> None:
-        """Raise for good where what has been read, or buffered and lost, cannot be read again."""
+        """Raise a final error if bytes that were read or buffered cannot be read again."""
         if is_shortage(error) and self._start is None:
             reason = error.strerror or type(error).__name__
             raise ImageError(
@@ -245,16 +246,17 @@ class _Reading:
             self._pieces.append(piece)
 
     def _begins_anew(self, piece: bytes) -> bool:
-        """Whether all has come, and this is the same once more, or the next picture of a camera.
+        """Whether the picture is complete, and this piece begins it again or a camera's next one.
 
-        Without a size most return all that is left, some a piece of it; and some never end.
+        If `read` takes no size, it mostly returns all that is left, but some return a piece, and
+        some never end.
         """
         head = self._pieces[0][:_HEAD] if self._pieces else b""
         return len(head) == _HEAD and piece.startswith(head)
 
 
 class _Silence:
-    """Waits for a non-blocking file that has nothing at the moment, though not for ever."""
+    """Waits for a non-blocking file that has nothing at the moment, but not forever."""
 
     def __init__(self) -> None:
         self._looks = 0
@@ -263,7 +265,7 @@ class _Silence:
         self._looks += 1
         if self._looks * _POLL > _LONGEST_SILENCE:
             raise ImageError(
-                f"the given file object is not blocking, and gave nothing for "
+                f"the given file object is non-blocking and gave nothing for "
                 f"{_LONGEST_SILENCE:g} s: give it when the image has arrived."
             )
         await asyncio.sleep(_POLL)
@@ -274,7 +276,7 @@ def _takes_size(read: Any) -> bool:
         inspect.signature(read).bind(1)
     except TypeError:
         return False
-    except ValueError:  # of C, without a signature
+    except ValueError:  # written in C, without a signature
         return True
     return True
 

@@ -1,4 +1,4 @@
-"""What the first bytes of a file tell: its format, its size, and whether the server decodes it."""
+"""Reads a file's format and size from its first bytes, and whether the server decodes it."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from roboflow_async.errors import ImageError
 
 __all__ = ["check_content", "is_heic", "refuse_heic", "size_in_head", "suffix_of"]
 
-# The first bytes of what the Inference Server decodes (OpenCV).
+# The first bytes of the formats that the Inference Server decodes (OpenCV).
 _SIGNATURES: Final = re.compile(
     rb"\xff\xd8"  # JPEG
     rb"|\x89PNG\r\n\x1a\n"
@@ -21,7 +21,7 @@ _SIGNATURES: Final = re.compile(
     rb"|P[1-7][\s#]",  # PNM
     re.DOTALL,
 )
-# Of what Workflows give, to the last byte: what is written to a disk is to be nothing else.
+# Complete signatures of the formats that Workflows give, so that nothing else is written to a disk.
 _SUFFIXES: Final = (
     (re.compile(rb"\xff\xd8\xff"), ".jpg"),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), ".png"),
@@ -33,12 +33,12 @@ _HEIC_BRANDS: Final = (*(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b
 
 
 def check_content(data: bytes, name: str, *, converted: bool = False) -> None:
-    """Raise `ImageError` unless the bytes begin as an image does that the server decodes.
+    """Raise `ImageError` unless the bytes begin like an image that the server decodes.
 
     Args:
-        data: the file.
-        name: says whose it is.
-        converted: whether a HEIC may pass, since a JPEG is made of it before it is sent.
+        data: the content of the file.
+        name: what errors call it.
+        converted: whether a HEIC is allowed, because it becomes a JPEG before it is sent.
     """
     if not data:
         raise ImageError(f"{name} is empty: there is no image in it.")
@@ -53,15 +53,15 @@ def check_content(data: bytes, name: str, *, converted: bool = False) -> None:
 
 
 def suffix_of(data: bytes) -> str | None:
-    """The suffix for a file with these bytes: a JPEG, PNG, GIF or WebP; None if it is none."""
+    """The suffix for a JPEG, PNG, GIF or WebP with these bytes; None for anything else."""
     return next((suffix for signature, suffix in _SUFFIXES if signature.match(data)), None)
 
 
 def is_heic(data: bytes) -> bool:
-    """Whether it is a photograph as iPhones take them, and not an AVIF in the same container."""
+    """Whether it is a photo from an iPhone, and not an AVIF in the same container."""
     if data[4:8] != b"ftyp":
         return False
-    # The box that comes first: its size, "ftyp", the main brand, a version, and further brands.
+    # The first box has its size, "ftyp", the main brand, a version, and more brands.
     end = min(int.from_bytes(data[:4]), 512)
     brands = [data[start : start + 4] for start in (8, *range(16, end, 4))]
     if brands[0] in _HEIF_BRANDS:
@@ -71,7 +71,7 @@ def is_heic(data: bytes) -> bool:
 
 def refuse_heic(name: str) -> None:
     """Raise the `ImageError` for a HEIC."""
-    # OpenCV has no decoder for it; the server says "Malformed base64 input image" (tried, 1.8.3).
+    # OpenCV cannot decode it; the server says "Malformed base64 input image" (tried with 1.8.3).
     raise ImageError(
         f"{name} is a HEIC (HEIF) image, which the Inference Server cannot decode: convert it to "
         "JPEG first; or install pillow-heif, call pillow_heif.register_heif_opener(), and give "
@@ -79,7 +79,7 @@ def refuse_heic(name: str) -> None:
     )
 
 
-# Start of frame, of every coding; not the tables DHT, JPG and DAC, whose numbers lie between.
+# The start-of-frame markers of all codings, without the tables DHT, JPG and DAC between them.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -87,10 +87,10 @@ _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def size_in_head(head: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels of a JPEG, PNG, GIF, BMP or WebP; None where it is not told.
+    """Width and height in pixels of a JPEG, PNG, GIF, BMP or WebP; None if it is not found.
 
     Args:
-        head: the first bytes of the file; of a JPEG with much in front of the picture, more.
+        head: the first bytes of the file. A JPEG with much data before the picture needs more.
     """
     size: Sequence[int] | None = None
     if head[:8] == b"\x89PNG\r\n\x1a\n":
@@ -99,7 +99,8 @@ def size_in_head(head: bytes) -> tuple[int, int] | None:
         size = [int.from_bytes(head[at : at + 2], "little") for at in (6, 8)]
     elif head[:2] == b"BM":
         numbers = [int.from_bytes(head[at : at + 4], "little", signed=True) for at in (18, 22)]
-        size = [abs(number) for number in numbers]  # a negative height: from the top down
+        # A negative height means rows from top to bottom.
+        size = [abs(number) for number in numbers]
     elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         size = _webp(head)
     elif head[:2] == b"\xff\xd8":
@@ -127,7 +128,7 @@ def _jpeg(head: bytes) -> Sequence[int] | None:
     at = 2
     while at + 9 <= len(head) and head[at] == 0xFF:
         marker = head[at + 1]
-        if marker == 0xFF:  # a filling byte
+        if marker == 0xFF:  # a fill byte
             at += 1
         elif marker in _WITHOUT_LENGTH:
             at += 2

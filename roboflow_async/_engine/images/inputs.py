@@ -1,4 +1,4 @@
-"""What may be given as an image, and how it is told from what is not one."""
+"""What may be given as an image, and checks for what is not one."""
 
 import binascii
 from collections.abc import AsyncIterable, Iterable, Mapping
@@ -16,16 +16,16 @@ __all__ = ["Image", "ImageInput", "check_many", "is_image", "is_one_file"]
 
 
 class SupportsArrayInterface(Protocol):
-    """A numpy array or a PIL image (neither is needed to import this library)."""
+    """A numpy array or a PIL image, without importing either library."""
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        """As in https://numpy.org/doc/stable/reference/arrays.interface.html."""
+        """See https://numpy.org/doc/stable/reference/arrays.interface.html."""
         ...
 
 
 class Image:
-    """An image given as base64 text, which a plain `str` (a path or a URL) never is.
+    """An image from base64 text, since a plain `str` is always a path or a URL.
 
     Make it with `Image.from_base64`.
     """
@@ -51,7 +51,7 @@ class Image:
             text: the base64 of an image file.
 
         Raises:
-            ImageError: it is not base64, or not of an image.
+            ImageError: it is not base64, or not an image.
         """
         raw = text.encode("ascii", "replace") if isinstance(text, str) else bytes(text)
         raw = raw.lstrip()
@@ -70,14 +70,14 @@ class Image:
 
 
 def _without_line_ends(raw: bytes) -> bytes:
-    """Base64 without what it was wrapped with; refused where a blank may have been a "+"."""
+    """Base64 without line breaks. It is refused if a blank may have been a "+"."""
     ended = raw.rstrip()
-    # What comes after the last group of four is no more than a blank.
+    # Blanks after the last group of four do no harm.
     lost_at_end = b" " in raw[len(ended) :] and len(b"".join(ended.split())) % 4 != 0
     if b" " in ended or lost_at_end:
         raise ImageError(
-            "Image.from_base64 was given text with blanks in it: a form makes a blank of each "
-            "'+' that is not sent as %2B. Encode the text for the form; or, if nothing else can "
+            "Image.from_base64 was given text with blanks in it: a form makes a blank from each "
+            "'+' that is not sent as %2B. Encode the text for the form or, if nothing else can "
             "have made them, give text.replace(' ', '+')."
         )
     return b"".join(ended.split())
@@ -99,7 +99,7 @@ ImageInput = (
 
 
 def is_image(value: object) -> bool:
-    """Whether `value` is of a type that can be given as an image (its content is not read)."""
+    """Whether `value` has a type that can be given as an image. Its content is not read."""
     plain = (str, PathLike, bytes, bytearray, memoryview, httpx.URL, Image)
     if isinstance(value, plain):
         return True
@@ -109,12 +109,12 @@ def is_image(value: object) -> bool:
         return False
 
 
-# What files have, and the responses of HTTP libraries (requests, urllib3, botocore).
+# Methods of files, and of the responses of HTTP libraries (requests, urllib3, botocore).
 _OF_ONE_FILE: Final = ("readline", "iter_content", "iter_bytes", "iter_chunks", "iter_lines")
 
 
 def is_one_file(value: object) -> bool:
-    """Whether it is one file, which comes in lines or pieces when it is iterated over."""
+    """Whether it is one file, which gives lines or pieces when it is iterated over."""
     if isinstance(value, (httpx.SyncByteStream, httpx.AsyncByteStream)):
         return True
     return any(_has(value, name) for name in _OF_ONE_FILE)
@@ -128,23 +128,23 @@ def _has(value: object, name: str) -> bool:
 
 
 def check_many(images: Any) -> None:
-    """Raise `ConfigurationError` for what is one image, whose rows or lines would each be sent.
+    """Raise `ConfigurationError` for a single image, whose rows or lines would each be sent.
 
     Args:
         images: what a stream was given.
     """
     kind = type(images).__name__
     if is_array(images):
-        # Of paths or arrays, which numpy keeps as objects or text, they are images one by one.
+        # An array of paths or arrays (numpy keeps them as objects or text) holds one image each.
         if images.dtype.kind in "OUS" and images.ndim == 1:
             return
         raise ConfigurationError(
             f"images is a numpy array of shape {tuple(images.shape)}, whose rows would each be "
-            "sent as an image: give [array] for one picture, or run(array); list(array) for an "
+            "sent as an image: give [array] or call run(array) for one picture; list(array) for an "
             "array of whole pictures, of shape (number, height, width, 3)."
         )
     if is_pillow(images) or is_one_file(images):
-        whole = " with its content (a response's has it as .content)"
+        whole = " with its content (.content of a response)"
         raise ConfigurationError(
             f"images is of type {kind}, which is one image: give a list of them, or call run()"
             f"{'' if is_pillow(images) or hasattr(images, 'read') else whole}."
@@ -152,7 +152,7 @@ def check_many(images: Any) -> None:
     one = isinstance(images, (str, bytes, bytearray, memoryview, Mapping))
     if one or not isinstance(images, (Iterable, AsyncIterable)):
         raise ConfigurationError(
-            f"images is of type {kind}, which is not a number of images: "
+            f"images is of type {kind}, which is not a list of images: "
             "give a list, a generator or an async generator of them; for a folder, "
             "Path(folder).glob('*.jpg')."
         )

@@ -1,7 +1,6 @@
-"""Loads an input: reads it, checks it, and makes base64 of it.
+"""Loads an input: reads it, checks it, and encodes it as base64.
 
-Everything that touches a disk, and everything that takes long, happens in a worker thread,
-before a turn is taken.
+All work that touches a disk or takes long is done in a worker thread, before a turn is taken.
 """
 
 import asyncio
@@ -40,8 +39,8 @@ from roboflow_async.errors import ImageError, RoboflowError
 
 __all__ = ["ImageLoader", "SupportsRead"]
 
-_MAX_PIXELS: Final = 178_956_970  # where Pillow stops, too, as it comes
-_LARGEST_FILE: Final = 256 * 1024 * 1024  # bytes; of an image that is made smaller here
+_MAX_PIXELS: Final = 178_956_970  # also Pillow's default limit
+_LARGEST_FILE: Final = 256 * 1024 * 1024  # bytes, for an image that is made smaller here
 
 
 class ImageLoader:
@@ -49,13 +48,13 @@ class ImageLoader:
 
     Args:
         allow_paths: whether files are read.
-        allow_urls: which URLs are passed on to the server.
+        allow_urls: says which URLs are passed on to the server.
         max_bytes: the largest image file in bytes.
         max_pixels: the largest picture that is decoded here, in pixels.
-        retry_wait: seconds until an input is read again after so many shortages of this machine
-            (too many open files, for example), or None for no more.
-        free_descriptors: closes connections that are kept alive and idle. Called when no file can
-            be opened, since they would keep the descriptors for as long as nothing is sent.
+        retry_wait: gives the seconds until an input is read again, from how often this machine
+            lacked a resource (too many open files, for example); None for no more tries.
+        free_descriptors: closes idle connections. Called when no file can be opened, because idle
+            connections keep file descriptors in use.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class ImageLoader:
         self._max_pixels = max_pixels
         self._retry_wait = retry_wait
         self._free_descriptors = free_descriptors
-        # Few threads, and one large image at a time: more of them would fight the event loop
+        # Few threads, and one large image at a time, because more would compete with the event loop
         # for the interpreter lock.
         self._threads = anyio.CapacityLimiter(4)
         self._large = threading.Lock()
@@ -82,14 +81,13 @@ class ImageLoader:
     async def load(
         self, value: object, *, max_side: int | None = None, kind: str = "image"
     ) -> EncodedImage | ImageURL:
-        """Return what to send for an input.
+        """Load an input, and return what to send.
 
         Args:
-            value: a path, URL, bytes-like object, binary file object (also one that is
-                awaited), `Image`, numpy array (BGR or grey, uint8, shape (height, width[, 3 or
-                4])) or PIL image.
-            max_side: pixels; a larger image is made smaller until its longer side has this many.
-            kind: "video" for a path, URL or bytes of a video, whose content is not looked at.
+            value: a path, URL, bytes-like object, binary file object (plain or async), `Image`,
+                numpy array (BGR or grey, uint8, shape (height, width[, 3 or 4])) or PIL image.
+            max_side: pixels; an image whose longer side has more is made smaller.
+            kind: "video" for a path, URL or bytes of a video, whose content is not checked.
 
         Raises:
             ImageError: it cannot be read or is not an image.
@@ -110,7 +108,7 @@ class ImageLoader:
             wait = self._retry_wait(shortages)
             if wait is None:
                 raise ImageError(
-                    f"{unreadable} That is a shortage of this machine, and it lasted for "
+                    f"{unreadable} This machine has been short of resources for "
                     f"{shortages} attempts: keep fewer files and connections open "
                     "(max_concurrency=), or raise the limit (ulimit -n)."
                 )
@@ -147,7 +145,7 @@ class ImageLoader:
         return ImageURL(url)
 
     def _most(self, max_side: int | None) -> int:
-        """Bytes that are read at most: more, of what is made smaller before it is sent."""
+        """The largest number of bytes to read: more for an image that is made smaller here."""
         return self._max_bytes if max_side is None else max(self._max_bytes, _LARGEST_FILE)
 
     def _load_in_thread(
@@ -155,8 +153,8 @@ class ImageLoader:
     ) -> EncodedImage | tuple[bytes, str]:
         data, name = self._read(value, name, self._most(max_side))
         if len(data) <= CHUNK and max_side is None:
-            # A thread that encodes it would cost three times as much: it and the event loop
-            # would take the interpreter lock from each other.
+            # To encode it in a thread would cost three times as much, because the thread and the
+            # event loop would compete for the interpreter lock.
             return data, name
         return self._encode(data, name, max_side, kind)
 
@@ -189,8 +187,8 @@ class ImageLoader:
                 raise ImageError("a data: URL is not a path: give Image.from_base64(...).")
         try:
             with Path(value).open("rb") as file:
-                # One byte more than allowed tells that it is too large, whatever its size says:
-                # a pipe has none, and a file may grow. (Python makes room for all that is asked.)
+                # One byte more than allowed shows that it is too large. Its size is not enough: a
+                # pipe has none, and a file may grow. (Python allocates all that is requested.)
                 expected = min(os.fstat(file.fileno()).st_size, most)
                 data = file.read(expected + 1)
                 if len(data) > expected:
@@ -212,7 +210,7 @@ class ImageLoader:
             check_content(data, name, converted=max_side is not None)
         resized = None
         if max_side is not None:
-            # Few need it, and its modules would take a fiftieth of the time of our import.
+            # Few callers need it, and it would take a fiftieth of this package's import time.
             from roboflow_async._engine.images.downsizing import downsize  # noqa: PLC0415
 
             resized = downsize(data, max_side, max_pixels=self._max_pixels, name=name)
@@ -242,8 +240,8 @@ def _is_small(value: object) -> TypeGuard[BytesLike]:
 def _not_too_large(data: bytes, most: int, name: str) -> bytes:
     if len(data) > most:
         raise ImageError(
-            f"{name} is larger than {most / 1e6:.4g} MB, more than the API takes in one request: "
-            "make it smaller, with max_side= for example."
+            f"{name} is larger than {most / 1e6:.4g} MB, the limit for one request: "
+            "make it smaller, for example with max_side=."
         )
     return data
 

@@ -1,4 +1,4 @@
-"""Pixels to image files with Pillow, which is optional (extra `images`). Runs in worker threads."""
+"""Makes image files from pixels with Pillow (extra `images`). Runs in worker threads."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def load_pillow(module: str) -> Any:
-    """A module of Pillow; a `ConfigurationError` names the extra if it is not installed."""
+    """Import a module of Pillow; if it is missing, a `ConfigurationError` names the extra."""
     try:
         return import_module(f"PIL.{module}")
     except ImportError:
@@ -33,10 +33,10 @@ def load_pillow(module: str) -> Any:
 
 
 def open_picture(data: bytes) -> Any:
-    """An image file as a PIL image of which no more than the header is read, or None.
+    """Open an image file as a PIL image and read only its header; None if Pillow cannot.
 
-    `PIL.Image.open` does this too, but for a limit that warns of (for some, raises) what is within
-    ours: `max_image_pixels` is checked by who calls this, before anything is decoded.
+    `PIL.Image.open` does this, too, but has its own pixel limit, which warns or raises for images
+    within ours. Callers check `max_image_pixels` before anything is decoded.
     """
     pillow = load_pillow("Image")
     tried: set[str] = set()
@@ -46,17 +46,18 @@ def open_picture(data: bytes) -> Any:
             tried.add(name)
             opens, accepts = pillow.OPEN[name]
             accepted = accepts is None or accepts(data[:16])
-            if not accepted or isinstance(accepted, str):  # a string says why it is not
+            # A string says why the format does not accept it.
+            if not accepted or isinstance(accepted, str):
                 continue
             try:
                 return opens(io.BytesIO(data), "")
             except (SyntaxError, IndexError, TypeError, struct.error):
-                continue  # how a format says that the file is of another, or broken
+                continue  # the errors of a format for another or broken file
     return None
 
 
 _MAX_PIXELS: Final = (
-    48_000_000  # pixels: four photographs of a phone; up to 4 bytes each, and a copy
+    48_000_000  # pixels: four photos from a phone; each takes up to 4 bytes, and a copy
 )
 
 
@@ -71,13 +72,14 @@ _taken = 0
 
 @contextmanager
 def decoding(pixels: int) -> Generator[None]:
-    """Hold room for so many pixels: one large picture at a time, or a few small ones.
+    """Reserve room for these pixels: for one large picture at a time, or a few small ones.
 
-    For worker threads: it waits for room.
+    Only for worker threads, because it blocks until there is room.
     """
     global _taken  # noqa: PLW0603 - memory belongs to the process, not to a client
     share = min(pixels, _MAX_PIXELS)
-    # Who waits holds the door, so that small ones do not go before a large one for ever.
+    # A waiting thread keeps the door closed, so that small pictures do not pass a large one
+    # forever.
     with _door, _change:
         _change.wait_for(lambda: _taken + share <= _MAX_PIXELS)
         _taken += share
@@ -93,17 +95,17 @@ _JPEG_QUALITY: Final = 95  # OpenCV's default, which the official client uses
 
 
 def is_array(value: object) -> bool:
-    """Whether it is a numpy array, told without importing numpy."""
+    """Whether it is a numpy array, without importing numpy."""
     return hasattr(value, "__array_interface__") and hasattr(value, "dtype")
 
 
 def is_pillow(value: object) -> bool:
-    """Whether it is a PIL image, told without importing Pillow."""
+    """Whether it is a PIL image, without importing Pillow."""
     return hasattr(value, "getbands") and hasattr(value, "save")
 
 
 def encode_array(array: Any) -> bytes:
-    """The JPEG of a numpy array: uint8, (height, width) grey or (height, width, 3 or 4) BGR(A)."""
+    """A uint8 array as JPEG: (height, width) grey or (height, width, 3 or 4) BGR(A)."""
     shape: Sequence[int] = tuple(array.shape)
     if str(array.dtype) != "uint8":
         raise ImageError(
@@ -122,7 +124,7 @@ def encode_array(array: Any) -> bytes:
 
 
 def _is_a_line(shape: Sequence[int]) -> bool:
-    """Whether it is a column or a row of bytes, or a row of a picture, one line for each pixel."""
+    """Whether this looks like the bytes of a file, or like one row of a picture."""
     if len(shape) != 2:
         return False
     height, width = shape
@@ -131,16 +133,16 @@ def _is_a_line(shape: Sequence[int]) -> bool:
 
 def _what_it_may_be(shape: Sequence[int]) -> str:
     if len(shape) == 1 or (len(shape) == 2 and 1 in shape):
-        return " The bytes of an image file go as bytes: array.tobytes()."
+        return " Give the bytes of an image file as bytes: array.tobytes()."
     if len(shape) == 2 and shape[1] in (3, 4):
         return " It looks like one row of a picture: give the whole picture."
     if len(shape) == 4:
-        return " Many pictures in one array go into stream(list(array))."
+        return " For many pictures in one array, use stream(list(array))."
     return ""
 
 
 def encode_pillow(image: Any) -> bytes:
-    """The JPEG of a PIL image."""
+    """Encode a PIL image as JPEG."""
     from roboflow_async._engine.images.eight_bits import eight_bit_reading  # noqa: PLC0415 - few need it
 
     with decoding(image.width * image.height):
@@ -148,7 +150,7 @@ def encode_pillow(image: Any) -> bytes:
 
 
 def to_jpeg(image: Any) -> bytes:
-    """The JPEG of a PIL image of mode L or RGB."""
+    """Encode a PIL image of mode L or RGB as JPEG."""
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()

@@ -1,6 +1,6 @@
-"""Large PNG files a few rows at a time, since Pillow decodes a picture as a whole or not at all.
+"""Decodes large PNG files a few rows at a time, since Pillow can only decode a whole picture.
 
-Half a megabyte of PNG may hold 170 million pixels, 700 MB in Pillow.
+Half a megabyte of PNG may hold 170 million pixels, which take 700 MB in Pillow.
 """
 
 import struct
@@ -13,10 +13,10 @@ from roboflow_async.errors import ImageError
 
 __all__ = ["PNG", "parse_png"]
 
-_FED: Final = 65_536  # bytes; what zlib has not read of its input it copies, at each call
+_FED: Final = 65_536  # bytes; zlib copies its unread input at each call, so it gets little
 
-# (bits, colour type) to a mode of Pillow with as many bytes for each pixel, so that PNG's filters
-# count alike in it, and of those the band to take: of 16 bits the higher byte, as the server does.
+# For each (bits, colour type) of PNG: a Pillow mode with as many bytes for each pixel, so that
+# PNG's filters work, and the band to use: for 16 bits the higher byte, as on the server.
 _CARRIERS: Final[dict[tuple[int, int], tuple[str, int | None]]] = {
     (8, 0): ("L", None),
     (16, 0): ("LA", 0),
@@ -34,7 +34,7 @@ class PNG:
 
     Attributes:
         size: (width, height) in pixels.
-        exif: its EXIF data, or none.
+        exif: its EXIF data, or empty bytes.
     """
 
     size: tuple[int, int]
@@ -45,7 +45,7 @@ class PNG:
     parts: list[memoryview] = field(default_factory=list[memoryview])
 
     def strips(self, pillow: Any, rows: int) -> Iterator[tuple[int, Any]]:
-        """The number of its first row, and the picture of so many rows (mode L or RGB); in order.
+        """Strips of this many rows (mode L or RGB) in order, each with the number of its first row.
 
         Raises:
             ImageError: the file is cut off.
@@ -55,7 +55,8 @@ class PNG:
         top, before = 0, b""
         for block in self._inflated(row_bytes + 1, rows):
             count = len(block) // (row_bytes + 1)
-            # A row may be told by its difference from the one before it, which leads each block.
+            # A row may be stored as the difference from the one before, so each block starts with
+            # that.
             led = b"\0" + before + block if before else block
             strip = pillow.frombytes(
                 self.carrier,
@@ -71,7 +72,7 @@ class PNG:
             yield top, self._plain(strip)
             top += count
         if top < height:
-            raise ImageError(f"the PNG file is cut off: {top} of its {height} rows are there.")
+            raise ImageError(f"the PNG file is cut off: it has only {top} of its {height} rows.")
 
     def _plain(self, strip: Any) -> Any:
         if self.carrier == "P":
@@ -81,7 +82,7 @@ class PNG:
         return strip if strip.mode in ("L", "RGB") else strip.convert("RGB")
 
     def _inflated(self, row_bytes: int, rows: int) -> Iterator[bytes]:
-        """The bytes of so many rows at a time; of fewer at the end."""
+        """Decompressed bytes of this many rows at a time; fewer at the end."""
         inflate = zlib.decompressobj()
         left = self.size[1] * row_bytes
         wanted = min(rows * row_bytes, left)
@@ -89,7 +90,7 @@ class PNG:
         for piece in self._pieces():
             fed = piece
             if inflate.eof:
-                break  # zlib would collect, and copy, all that comes after the end
+                break  # zlib would collect and copy all data after the end
             while left:
                 got = inflate.decompress(fed, wanted - len(block))
                 fed = inflate.unconsumed_tail
@@ -112,9 +113,9 @@ class PNG:
 
 
 def parse_png(data: bytes) -> PNG | None:
-    """A PNG whose rows can be decoded one after the other, or None.
+    """Read the structure of a PNG; None if its rows cannot be decoded one after another.
 
-    Interlaced ones cannot, and colours of 16 bits have no carrier.
+    That is so for interlaced files and for 16-bit colours.
 
     Raises:
         ImageError: a part of the file is broken.

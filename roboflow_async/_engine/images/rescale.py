@@ -1,4 +1,4 @@
-"""Coordinates back from the smaller image that was sent to the original (`max_side=`)."""
+"""Converts coordinates of a smaller image that was sent back to the original (`max_side=`)."""
 
 from math import isfinite
 from typing import Any, Final
@@ -13,18 +13,18 @@ _POINT_LISTS: Final = ("points", "keypoints")
 
 
 def scaled_back(value: Any, resizing: Resizing) -> Any:
-    """An output in which pixel coordinates are those of the original image.
+    """Change the pixel coordinates in an output to those of the original image.
 
-    Scaled are predictions that the server made on the whole image that it was sent: objects
-    `{"image": {"width", "height"}, "predictions": [...]}` of its size, with their boxes, points
-    and keypoints. Predictions on crops have coordinates of the crop, and stay as they are.
+    It scales predictions on the whole image, which are objects `{"image": {"width", "height"},
+    "predictions": [...]}` with the size of the sent image: their boxes, points and keypoints.
+    Predictions on crops have coordinates of the crop, and stay as they are.
 
     Args:
-        value: the output, JSON. What is in it is changed: a copy would take as much memory again.
+        value: the output as JSON. It is changed in place, because a copy would double the memory.
         resizing: how the image was made smaller.
 
     Raises:
-        OverflowError: a coordinate is no number that this machine can scale.
+        OverflowError: a coordinate is too large to scale.
     """
     containers: list[Any] = [value]
     while containers:
@@ -65,7 +65,7 @@ def _only(size: object) -> object:
 
 
 def _number(value: object) -> float | None:
-    """A number, also one that is given as a string, as some servers do."""
+    """A number, or a string with a number, which some servers send."""
     if isinstance(value, (int, float)):
         return value
     try:
@@ -85,7 +85,7 @@ def _scaled(value: object, factor: float) -> object:
 
 
 def _scale_grid(value: JSONObject, resizing: Resizing) -> None:
-    """Predictions stay on the grid; its factors lead to the original."""
+    """Predictions stay on the grid; its factors are changed to lead to the original."""
     (across, down), (width, height) = resizing.scale, resizing.original_size
     grid: JSONObject = value["mask_metadata"]
     for name, factor in (("scale_x", across), ("scale_y", down)):

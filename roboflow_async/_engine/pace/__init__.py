@@ -1,1 +1,1 @@
-"""When the next attempt may leave: the pace, its law, and how processes share it."""
+"""Decides when the next attempt may leave: the pace, its law, and how processes share it."""

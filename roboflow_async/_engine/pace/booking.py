@@ -1,4 +1,4 @@
-"""Booking turns with the ledger: how many at once, and when. Fills the stock."""
+"""Books turns in the ledger for the stock, and decides how many at once, and when."""
 
 import asyncio
 from collections import deque
@@ -13,17 +13,17 @@ from roboflow_async.errors import ConfigurationError
 
 __all__ = ["Booker"]
 
-# Turns that are booked at once, if so many calls wait: as many seconds' worth at the present pace,
-# and two at least where they take less than half a second. That is what a process takes along when
-# it is killed.
+# How many turns are booked at once, if enough calls wait: this many seconds at the present pace,
+# but at least two if they take less than half a second. A process that is killed loses these turns.
 _BATCH: Final = 0.1
 _TWO_FROM: Final = 5.0  # requests per second
-_MOST_AT_ONCE: Final = 1000  # turns that one response has room for
-_BOOK_AHEAD_FROM: Final = 0.25  # of a pace: if a response takes longer, turns are booked ahead
-# A process whose loop is held up (by a consumer that blocks it) gets each response late. From
-# so long a wait on, it books while it still has a turn.
+_MOST_AT_ONCE: Final = 1000  # turns in one response
+# Of the time between turns: if a response takes longer, turns are booked ahead.
+_BOOK_AHEAD_FROM: Final = 0.25
+# A process with a blocked loop (by its consumer, for example) gets each response late. If its waits
+# are longer than this, it books while it still has a turn.
 _HELD_UP: Final = 0.020  # seconds
-_STILL_IN_USE: Final = 5.0  # seconds after a turn in which its connection is kept alive
+_STILL_IN_USE: Final = 5.0  # seconds after a turn, while its connection is kept alive
 
 
 class Booker:
@@ -31,15 +31,15 @@ class Booker:
 
     Args:
         ledger: where turns are booked.
-        clock: how its clock relates to the loop's; learns from each response.
+        clock: relates its clock to the loop's; learns from each response.
         stock: where booked turns go.
-        reports: what the ledger has to know before it books.
-        outage: whether the ledger is lost; is told of each success and failure.
+        reports: what the ledger must know before it books.
+        outage: knows whether the ledger is lost; gets each success and failure.
         now: the loop's clock, in seconds.
-        requests_per_second: the ceiling of all together.
+        requests_per_second: the rate limit for all processes together.
 
     Attributes:
-        pace: requests per second of all together, as last heard.
+        pace: requests per second of all processes together, from the last response.
     """
 
     def __init__(
@@ -59,23 +59,24 @@ class Booker:
         self._outage = outage
         self._now = now
         self.pace = requests_per_second
-        self._latency = 0.0  # seconds that the last response was late
-        # The better of two is how far the ledger is: a stall of this process is no distance.
+        self._latency = 0.0  # seconds that the last response came late
+        # The shorter of two counts as the distance to the ledger, because this process may have
+        # stalled.
         self._round_trips = deque([0.0], maxlen=2)
-        self._starved = deque([0.0] * 4, maxlen=4)  # seconds without a turn, until there was one
-        # Ends with the ledger's refusal, if it does not accept us.
+        self._starved = deque([0.0] * 4, maxlen=4)  # how many seconds each wait for a turn took
+        # Its result is the ledger's refusal, if there is one.
         self._under_way: asyncio.Task[ConfigurationError | None] | None = None
         self._is_void = False
 
     async def restock(self, demand: int) -> bool:
-        """Return when there is a turn in stock; False: this process goes on alone.
+        """Wait until there is a turn in stock; False if this process goes on alone.
 
         Args:
-            demand: turns that are wanted.
+            demand: how many turns are needed.
 
         Raises:
-            RateLimiterUnavailableError: the ledger is lost, for longer than calls wait.
-            ConfigurationError: the ledger does not accept us, or the rate limiter was closed.
+            RateLimiterUnavailableError: the ledger is lost for longer than calls may wait.
+            ConfigurationError: the ledger refuses us, or the rate limiter was closed.
         """
         began = self._now()
         while not self._stock:
@@ -99,41 +100,41 @@ class Booker:
         return True
 
     def book_ahead(self, demand: int) -> None:
-        """Book the next turns while the last of these is waited for, if responses take long.
+        """Book the next turns before the last one is used, if responses take long.
 
         Args:
-            demand: turns that are wanted.
+            demand: how many turns are needed.
         """
         way = min(self._round_trips)
         is_far = self._stock.seconds_left <= 2 * way and way * self.pace > _BOOK_AHEAD_FROM
-        is_held_up = sorted(self._starved)[-2] > _HELD_UP  # a stall alone is none
+        is_held_up = sorted(self._starved)[-2] > _HELD_UP  # a single stall does not count
         if demand > len(self._stock) and (is_far or is_held_up):
             self._book(demand)
 
     def withdraw(self) -> None:
-        """Give up what is booked and what is being booked: a 429 came in."""
+        """Give up all booked turns, also those of a booking under way, after a 429."""
         self._stock.clear()
         self._is_void = True
 
     async def aclose(self) -> None:
-        """End what is under way."""
+        """Stop a booking that is under way."""
         if self._under_way is not None:
             self._under_way.cancel()
             await asyncio.wait({self._under_way})
 
     def _book(self, demand: int) -> asyncio.Task[ConfigurationError | None]:
         if self._under_way is None or self._under_way.done():
-            # More are under way to a ledger that is far, but no more than a second's worth.
+            # Book more if the ledger is far away, but not more than for a second.
             far = min(2 * min(self._round_trips), 1.0) * self.pace
             least = 2 if self.pace >= _TWO_FROM else 1
             most = min(max(least, round(self.pace * _BATCH), round(far)), _MOST_AT_ONCE)
             turns = min(max(demand - len(self._stock), 1), most)
-            # A task of its own: a caller that is cancelled does not lose what was booked.
+            # In a separate task, so that a cancelled caller does not lose the booked turns.
             self._under_way = asyncio.create_task(self._reserve(turns))
         return self._under_way
 
     async def _reserve(self, turns: int) -> ConfigurationError | None:
-        await self._reports.delivered()  # what the ledger is to know comes first
+        await self._reports.delivered()  # the ledger must know these first
         self._is_void = False
         asked = self._now()
         used_lately = self._stock.seconds_left > -_STILL_IN_USE
@@ -146,7 +147,8 @@ class Booker:
             )
         except ConfigurationError as error:
             if self._outage.goes_on_alone:
-                self._outage.begin(self._now(), error.message)  # told in the log: nobody waits
+                # It is only logged, because nobody waits.
+                self._outage.begin(self._now(), error.message)
             return error
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no turn
             reason = str(error) if isinstance(error, LedgerLostError) else type(error).__name__
@@ -157,7 +159,7 @@ class Booker:
         return None
 
     def _receive(self, booking: Booking, asked: float) -> None:
-        """Take what was booked, unless a 429 came in meanwhile."""
+        """Put the booked turns in stock, unless a 429 came in meanwhile."""
         now, clock = self._now(), self._clock
         ahead = clock.ahead
         was_set = clock.heard(asked=asked, answered=now, now=booking.now)

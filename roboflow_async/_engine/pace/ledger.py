@@ -1,4 +1,4 @@
-"""Where processes that share a ceiling book their turns, and how its clock relates to ours."""
+"""The ledger, where processes that share a rate limit book their turns, and its clock."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Final, Protocol
 
 __all__ = ["BookedTurn", "Booking", "Ledger", "LedgerClock", "LedgerLostError"]
 
-_DRIFT: Final = 2e-4  # seconds a second; more than two clocks run apart (RFC 5905: 15e-6 each)
+_DRIFT: Final = 2e-4  # seconds per second; more than two clocks drift apart (RFC 5905: 15e-6 each)
 
 
 class LedgerLostError(Exception):
-    """The ledger cannot be reached, or cannot answer now."""
+    """The ledger cannot be reached, or cannot respond now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class Booking:
     """Turns that were booked.
 
     Attributes:
-        now: the ledger's clock when they were.
-        pace: of all processes together, in requests per second.
-        cooldown: seconds for which all sending pauses after a 429.
+        now: the ledger's clock when they were booked.
+        pace: requests per second of all processes together.
+        cooldown: seconds that all sending pauses after a 429.
         first: the number of the first turn; the others follow.
-        due: when each is due, by the ledger's clock (seconds).
+        due: when each turn is due, by the ledger's clock (seconds).
     """
 
     now: float
@@ -43,24 +43,24 @@ class Ledger(Protocol):
 
         Args:
             turns: how many.
-            last_number: of the last turn that was booked here lately, or -1: if the ledger does
-                not know of it, it has forgotten some.
-            latency: seconds that the response will take: none is due before.
-            others_sent: whether others may have sent without booking just now: none is due within a
-                second.
+            last_number: the number of the last turn that this process booked, or -1. If the ledger
+                does not know it, the ledger has lost some turns.
+            latency: seconds that the response will take; no turn is due before that.
+            others_sent: whether others may just have sent without booking; then no turn is due
+                within a second.
         """
         ...
 
     async def late(self, turns: Sequence[tuple[int, float]]) -> None:
-        """Say that requests went out later than they were due.
+        """Report requests that went out later than they were due.
 
         Args:
-            turns: the number of each, and when it went out, by the ledger's clock.
+            turns: the number of each turn, and when it went out, by the ledger's clock.
         """
         ...
 
     async def reject(self, *, sent_at: float, wait: float) -> None:
-        """Let everybody pause for `wait` seconds after a 429, and go on more slowly.
+        """Make all processes pause for `wait` seconds after a 429, and go on more slowly.
 
         Args:
             sent_at: when that request was sent, by the ledger's clock.
@@ -80,16 +80,16 @@ class BookedTurn:
         self._on_sent = on_sent
 
     def sent(self) -> None:
-        """Say that the request goes out now."""
+        """Note that the request goes out now."""
         self._on_sent(self)
 
 
 class LedgerClock:
-    """How far the loop's clock is ahead of the ledger's: between two bounds, as responses tell.
+    """How far the loop's clock is ahead of the ledger's, as two bounds from the responses.
 
-    Each response says: the ledger's `now` was between the question and the response. What several
-    say together is true, so that a slow one spoils nothing; when they contradict each other, one
-    of the clocks was set.
+    The ledger's `now` was between a request and its response. The bounds of several responses are
+    combined, so that a slow one does no harm. If they contradict each other, one of the clocks was
+    set.
     """
 
     def __init__(self) -> None:
@@ -97,15 +97,15 @@ class LedgerClock:
         self._heard = 0.0
 
     def heard(self, *, asked: float, answered: float, now: float) -> bool:
-        """Take a response into account.
+        """Use a response of the ledger.
 
         Args:
-            asked: when the question went out, by the loop's clock.
+            asked: when the request went out, by the loop's clock.
             answered: when the response came in, by the loop's clock.
             now: the ledger's clock in between.
 
         Returns:
-            Whether it contradicts what was known.
+            Whether it contradicts earlier responses.
         """
         drift = (answered - self._heard) * _DRIFT
         least, most = asked - now, answered - now
@@ -119,13 +119,13 @@ class LedgerClock:
 
     @property
     def ahead(self) -> float:
-        """Seconds, rather too many than too few: what is due then comes late rather than early."""
+        """Seconds, the upper bound: turns then come late rather than early."""
         return self._most
 
     def to_loop(self, moment: float) -> float:
-        """A moment of the ledger's clock by the loop's."""
+        """Convert a moment of the ledger's clock to the loop's."""
         return moment + self._most
 
     def to_ledger(self, moment: float) -> float:
-        """A moment of the loop's clock by the ledger's."""
+        """Convert a moment of the loop's clock to the ledger's."""
         return moment - self._most

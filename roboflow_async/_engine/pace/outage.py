@@ -1,4 +1,4 @@
-"""The time in which a shared ledger cannot be reached."""
+"""The time while a shared ledger cannot be reached."""
 
 import logging
 import random
@@ -10,20 +10,21 @@ __all__ = ["Outage"]
 
 _log: Final = logging.getLogger("roboflow_async.outage")
 
-# What was booked last may have been used just before, by others too: the API counts requests in a
+# The last booked turns may just have been used, also by others, and the API counts requests in a
 # rolling second.
 _ALONE_AFTER: Final = 1.0  # seconds
-_ASK_AGAIN: Final = (0.25, 0.5)  # seconds, at random between, so that not all ask at once
+# Seconds; a random time between these, so that not all processes ask at once.
+_ASK_AGAIN: Final = (0.25, 0.5)
 
 
 class Outage:
-    """Whether the ledger is lost, since when, and when it is asked again.
+    """Knows whether the ledger is lost, since when, and when to ask it again.
 
     Times are of the loop's clock, in seconds.
 
     Args:
-        patience: seconds that calls wait for it before they fail; None: they do not wait, this
-            process goes on alone.
+        patience: seconds that calls wait for the ledger before they fail; None: they do not wait,
+            and this process goes on alone.
     """
 
     def __init__(self, *, patience: float | None) -> None:
@@ -34,16 +35,16 @@ class Outage:
 
     @property
     def is_ongoing(self) -> bool:
-        """Whether it is lost."""
+        """Whether the ledger is lost."""
         return self._since is not None
 
     @property
     def goes_on_alone(self) -> bool:
-        """Whether it is lost, and this process goes on without it."""
+        """Whether the ledger is lost, and this process goes on without it."""
         return self._since is not None and self._patience is None
 
     def begin(self, now: float, reason: str) -> None:
-        """Say that it could not be reached, once more or for the first time."""
+        """Note that the ledger could not be reached, for the first time or again."""
         if self._since is None or reason != self._reason:
             meanwhile = "going on alone" if self._patience is None else "calls wait for it"
             _log.warning("the shared rate limiter is lost (%s): %s", reason, meanwhile)
@@ -52,13 +53,13 @@ class Outage:
         self._ask_again_at = now + random.uniform(*_ASK_AGAIN)
 
     def end(self, now: float) -> None:
-        """Say that it answered."""
+        """Note that the ledger responded."""
         if self._since is not None:
             _log.warning("the shared rate limiter is back after %.3g s", now - self._since)
             self._since = None
 
     def pause(self, now: float) -> float:
-        """Seconds until it may be asked again; 0: now."""
+        """Seconds until the ledger may be asked again; 0: now."""
         return max(self._ask_again_at - now, 0.0) if self.is_ongoing else 0.0
 
     def pause_alone(self, now: float) -> float:
@@ -66,12 +67,12 @@ class Outage:
         return max(self._since + _ALONE_AFTER - now, 0.0) if self._since is not None else 0.0
 
     def check_patience(self, now: float) -> None:
-        """Raise `RateLimiterUnavailableError` if it is lost for longer than calls wait."""
+        """Raise `RateLimiterUnavailableError` if the ledger is lost for longer than calls wait."""
         if self._since is None or self._patience is None:
             return
         if now - self._since >= self._patience:
             raise RateLimiterUnavailableError(
-                "the rate limiter that is shared with other processes has not answered for "
-                f"{now - self._since:.3g} s ({self._reason}): mend it, or give fallback_share= to "
-                "go on without it."
+                "the rate limiter that is shared with other processes has not responded for "
+                f"{now - self._since:.3g} s ({self._reason}): repair it, or give fallback_share= "
+                "to go on without it."
             )

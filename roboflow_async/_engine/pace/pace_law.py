@@ -1,12 +1,12 @@
-"""The law by which the pace falls after a 429 and climbs back. Times and counts in, a pace out.
+"""The law by which the pace falls after a 429 and climbs back. It takes times and counts.
 
-It remembers the pace that was last known to work, the knee. After a cut it climbs back to the
-knee, fast at first and flat close to it, stays there, and then looks what is above, carefully at
-first: a curve on both sides, as CUBIC has for TCP (RFC 9438). The longer a knee has held, the
-longer the law stays at it before it looks again. A limit that goes on rejecting after a cooldown
-counts for longer than a second: then the knee falls to what it let through on average.
+It remembers the last pace that worked, the knee. After a cut it climbs back to the knee, fast at
+first and slowly close to it. It stays there, and then tries higher paces, slowly at first: a curve
+on both sides, like CUBIC for TCP (RFC 9438). The longer a knee has held, the longer the law keeps
+it before it tries more. If a server still rejects after a cooldown, it counts over more than a
+second; then the knee falls to what it let through on average.
 
-`redis_ledger.lua` holds the same law, for many processes; a test runs both on the same times.
+`redis_ledger.lua` has the same law for many processes; a test runs both on the same times.
 """
 
 from collections.abc import Callable
@@ -16,25 +16,27 @@ from typing import Final
 __all__ = ["CONSTANTS", "LOWEST_PACE", "PaceLaw"]
 
 LOWEST_PACE: Final = 0.1  # requests per second
-_COUNTED_OVER: Final = 1.0  # seconds in which APIs count; for a pace below one: of one request
+# Seconds in which APIs count; if the pace is below one, the time of one request.
+_COUNTED_OVER: Final = 1.0
 
-# What follows a 429, in parts of the pace at which its request was sent:
-_CUT: Final = 0.9  # one that comes alone may be a stray, and costs little
-_DEEPEST_CUT: Final = 0.5  # one wave of 429s proves no more
+# What follows a 429, as shares of the pace at which its request was sent:
+_CUT: Final = 0.9  # a single 429 may mean little, and costs little
+_DEEPEST_CUT: Final = 0.5  # one wave of 429s does not justify more
 _KNEE: Final = 0.97  # the pace was a little too high
-_UNSURE_KNEE: Final = 0.93  # it was too high for longer than its first second: credit hid it
-# In parts of what was let through in the window before it: a limit that counts in a window, or
-# fills a bucket, has let through just what it allows.
+# It was too high for more than its first second, hidden by saved-up credit.
+_UNSURE_KNEE: Final = 0.93
+# As a share of what was let through in the window before it: a limit with a window or a bucket has
+# let through exactly what it allows.
 _LET_THROUGH: Final = 0.95
-_HELD: Final = 0.4  # of the climb: a pace that was kept for so long was about right
-_HELD_CUT: Final = 0.98  # of a knee that has held: the limit is about there
-_FAR_ABOVE: Final = 1.3  # times the knee: what is rejected there says nothing of the knee
-# Requests per second. Where somebody else has used up what there was, little passes for long: that
-# proves no lower limit than this, and the pace is to be back soon.
+_HELD: Final = 0.4  # of the climb: a pace that was kept this long was about right
+_HELD_CUT: Final = 0.98  # of a knee that has held: the limit is near it
+_FAR_ABOVE: Final = 1.3  # times the knee: a rejection there says nothing about the knee
+# Requests per second. If other clients have used up the limit, little passes for a long time. That
+# does not prove a lower limit than this, and the pace should be back soon.
 _LEAST_AVERAGE: Final = 1.0
 
-# Seconds, or seconds that so many requests take at the knee if those are more: what a 429 costs,
-# a cooldown, is to be a few percent of them, and a slow pace needs longer to be tried.
+# Seconds, or the time of this many requests at the knee if that is longer. The cost of a 429 (a
+# cooldown) should be a few percent of it, and a slow pace needs more time to be tried.
 _SHORTEST_CLIMB: Final = (5.0, 15.0)
 _LONGEST_CLIMB: Final = (20.0, 60.0)
 _PROBE: Final = (10.0, 50.0)  # from the knee to the ceiling
@@ -43,7 +45,7 @@ CONSTANTS: Final = (
     _CUT, _DEEPEST_CUT, _KNEE, _UNSURE_KNEE, _LET_THROUGH, _HELD, _HELD_CUT,
     _FAR_ABOVE, _LEAST_AVERAGE, *_SHORTEST_CLIMB, *_LONGEST_CLIMB, *_PROBE, LOWEST_PACE,
 )  # fmt: skip
-"""As `redis_ledger.lua` takes them."""
+"""The constants in the order in which `redis_ledger.lua` takes them."""
 
 
 def _lasting(time: tuple[float, float], pace: float) -> float:
@@ -52,27 +54,27 @@ def _lasting(time: tuple[float, float], pace: float) -> float:
 
 
 class PaceLaw:
-    """The pace at each moment, given the waves of 429s so far. Moments are of any one clock.
+    """The pace at each moment, after the waves of 429s so far. Moments are of any one clock.
 
     Args:
-        ceiling: requests per second, which the pace never exceeds.
+        ceiling: the highest pace, in requests per second.
 
     Attributes:
-        resume_at: when sending goes on after the last wave: from then on the pace climbs.
+        resume_at: when sending goes on after the last wave; then the pace climbs.
     """
 
     def __init__(self, ceiling: float) -> None:
         self._ceiling = ceiling
-        self._low: float | None = None  # the pace after the cooldown; None: there was no 429
+        self._low: float | None = None  # the pace after the cooldown; None if there was no 429
         self._knee = ceiling
         self._climb = 0.0  # seconds from there to the knee
-        # What was let through before sending was last blocked, and since when it was sent.
+        # How many requests passed before sending was last blocked, and since when they were sent.
         self._passed = inf
         self._passed_since = -inf
         self.resume_at = -inf
 
     def pace(self, moment: float) -> float:
-        """Requests per second."""
+        """The pace at a moment, in requests per second."""
         if self._low is None:
             return self._ceiling
         elapsed = max(moment - self.resume_at, 0.0)
@@ -82,12 +84,12 @@ class PaceLaw:
         return self._knee + (self._ceiling - self._knee) * probed**3
 
     def rejected(self, sent_at: float, sent_between: Callable[[float, float], float]) -> None:
-        """Take the first 429 of a wave into account; then set `resume_at`.
+        """Note the first 429 of a wave. The caller then sets `resume_at`.
 
         Args:
             sent_at: when that request was sent.
-            sent_between: how many were sent from one moment on until just before another;
-                infinite, if that is not known any more.
+            sent_between: gives how many requests were sent from one moment until just before
+                another; infinite if that is not known any more.
         """
         pace = self.pace(sent_at)
         elapsed = max(sent_at - self.resume_at, 0.0)

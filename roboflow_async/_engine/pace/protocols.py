@@ -1,4 +1,4 @@
-"""What may be given as `limiter=`: the protocols, which nothing has to inherit from."""
+"""The protocols for `limiter=`. A class does not have to inherit from them."""
 
 from typing import Protocol, runtime_checkable
 
@@ -15,78 +15,79 @@ __all__ = [
 
 @runtime_checkable
 class RateLimiter(Protocol):
-    """Gives turns. Implement it to share one ceiling between clients, processes or hosts.
+    """Gives turns. Implement it to share a rate limit between clients, processes or hosts.
 
     `aiolimiter.AsyncLimiter` is one; so are `Pacer` and `RedisRateLimiter`.
     """
 
     async def acquire(self) -> object:
-        """Return when one request may be sent, right then.
+        """Wait until one request may be sent immediately.
 
-        What it returns is told when the request goes out, if it is a `TrackedTurn`, and not used
-        otherwise. When it is cancelled, or raises, no turn may be used up.
+        If it returns a `TrackedTurn`, that is told when the request goes out; other values are
+        ignored. If it is cancelled or raises, it must not use up a turn.
         """
         ...
 
 
 @runtime_checkable
 class TrackedTurn(Protocol):
-    """A turn that is told when its request goes out, which may be later: connecting takes time."""
+    """A turn that learns when its request goes out, which may be later, after connecting."""
 
     def sent(self) -> None:
-        """Say that the request goes out now."""
+        """Note that the request goes out now."""
         ...
 
 
 @runtime_checkable
 class SharedRateLimiter(RateLimiter, Protocol):
-    """A limiter that is told of demand and of each 429, and finds the pace of all that share it."""
+    """A limiter that learns of demand and of each 429, and finds the pace for all that share it."""
 
     async def acquire(self, demand: int = 1) -> object:
-        """As `RateLimiter.acquire`.
+        """Wait until one request may be sent immediately, see `RateLimiter.acquire`.
 
         Args:
-            demand: turns that will be wanted after each other, this one included: as far as
-                is known, and only if nobody is cancelled.
+            demand: an estimate of the turns that are wanted now, with this one. Calls may still be
+                cancelled.
         """
         ...
 
     @property
     def pace(self) -> float | None:
-        """Requests per second of all together right now."""
+        """Requests per second of all clients together, right now."""
         ...
 
     @property
     def cooldown(self) -> float:
-        """Seconds of the present cooldown that are left, as far as is known here."""
+        """Seconds until the present cooldown ends, as far as this process knows."""
         ...
 
     def rejected(self, *, sent_ago: float, wait: float) -> None:
-        """Say that the server answered with 429 to a request that was sent so many seconds ago.
+        """Note a 429: all clients pause.
 
         Args:
-            sent_ago: seconds.
-            wait: seconds for which everybody is to pause.
+            sent_ago: seconds since the request was sent.
+            wait: seconds to pause.
         """
         ...
 
 
 @runtime_checkable
 class ScopedRateLimiter(RateLimiter, Protocol):
-    """A limiter that keeps the ceilings of several APIs and keys apart."""
+    """A limiter that keeps the rate limits of several APIs and keys apart."""
 
     def ceiling(self, scope: str, requests_per_second: float) -> SharedRateLimiter:
-        """The limiter of one ceiling.
+        """The limiter for one rate limit.
 
         Args:
-            scope: what it belongs to: host, a colon, and a hash of the key. The hash is a fast one:
-                where others may read it, store a slow hash of it (scrypt).
-            requests_per_second: the ceiling.
+            scope: what the rate limit belongs to: the host, a colon, and a hash of the key. The
+                hash is a fast one: if you store it where others may read it, store a slow hash of
+                it (scrypt).
+            requests_per_second: the rate limit.
         """
         ...
 
 
-# As these were called; until 1.0.
+# The old names of these protocols, kept until 1.0.
 SentTurn = TrackedTurn
 ToldRateLimiter = SharedRateLimiter
 CeilingSource = ScopedRateLimiter

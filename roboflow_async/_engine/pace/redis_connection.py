@@ -1,4 +1,4 @@
-"""Redis itself: URLs of all kinds, one script at a time, and what each of its errors means.
+"""The connection to Redis: all kinds of URLs, one script at a time, and the meaning of its errors.
 
 The only file that imports redis.
 """
@@ -25,7 +25,7 @@ from roboflow_async.errors import ConfigurationError
 
 try:
     from redis import maint_notifications
-except ImportError:  # an earlier redis-py, which has none
+except ImportError:  # an older redis-py does not have it
     maint_notifications = None
 
 __all__ = ["RedisConnection"]
@@ -37,27 +37,27 @@ _ADVICE: Final = (
     "give redis://host:port/0, rediss://..., unix:///path, redis+cluster://host:port,host:port or "
     "redis+sentinel://host:port,host:port/service-name"
 )
-# What no waiting mends: the password, the rights.
+# Errors that no wait can fix: the password, the rights.
 _REFUSALS: Final = (
     exceptions.AuthenticationError,
     exceptions.AuthorizationError,
     exceptions.NoPermissionError,
 )
-# Of a cluster whose nodes have gone elsewhere.
+# Errors of a server that cannot be reached, or of a cluster whose nodes have moved.
 _UNREACHABLE: Final = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
     exceptions.RedisClusterException,
     OSError,
 )
-# How a command that the user may not give shows inside of a script (Redis 6, 7).
+# The messages for a forbidden command inside of a script (Redis 6, 7).
 _MISSING_RIGHT: Final = re.compile(
     r"NOPERM|ACL failure|no permissions|can't run this command", re.IGNORECASE
 )
 
 
 class RedisConnection:
-    """The connection to one Redis, made anew on each event loop.
+    """The connection to one Redis, made new on each event loop.
 
     Args:
         url: see `RedisRateLimiter`.
@@ -90,11 +90,11 @@ class RedisConnection:
         return self._client
 
     async def evaluate(self, key: str, *arguments: object) -> object:
-        """Run the script on a key, once: run again, it books again.
+        """Run the script on a key once. It is never repeated, because it would book again.
 
         Raises:
-            LedgerLostError: there is no response now.
-            ConfigurationError: there will be none.
+            LedgerLostError: there is no response at present.
+            ConfigurationError: no later try would get one.
         """
         try:
             client = self._connect()
@@ -104,19 +104,19 @@ class RedisConnection:
             failure: Exception = _refusal(error)
         except exceptions.MovedError:
             failure = ConfigurationError(
-                "this Redis is a node of a cluster: give its URL as redis+cluster://."
+                "this Redis is a node of a cluster: give its URL as redis+cluster://host:port."
             )
-        except TypeError as error:  # redis-py hands what stands in the URL to its connections
+        except TypeError as error:  # redis-py passes the URL's options to its connections
             failure = ConfigurationError(f"the URL of Redis has a wrong option: {error}.")
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
-            # (Before Redis 7, a script's own error is but text.)
+            # (Before Redis 7, a script's own error is only text.)
             is_replica = isinstance(error, exceptions.ReadOnlyError) or "-READONLY" in str(error)
             if is_replica or (self._url.is_cluster and isinstance(error, _UNREACHABLE)):
-                # The server is a replica now: its name may lead to another, if it is asked. And a
-                # cluster's nodes are sought at their last addresses alone (`NodesManager` of
-                # redis-py): begun anew, at those of the URL, whose names may lead elsewhere.
+                # The server is a replica now, and its name may lead to another server if it is
+                # resolved again. And redis-py (`NodesManager`) looks for a cluster's nodes only at
+                # their last addresses. A new client starts with the addresses in the URL.
                 await self._disconnect()
-            # Of its text the code alone (READONLY, OOM, ...): the rest may name an address.
+            # Only the code of its text (READONLY, OOM, ...), because the rest may hold an address.
             code = re.match(r"[A-Z]{3,}\b", str(error))
             failure = LedgerLostError(f"{type(error).__name__}{f' {code[0]}' if code else ''}")
             if _MISSING_RIGHT.search(str(error)):
@@ -129,12 +129,12 @@ class RedisConnection:
             await life.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections, if they belong to this event loop."""
+        """Close all connections if they belong to this event loop."""
         self._closed = True
         await self._disconnect()
 
     def reopen(self) -> None:
-        """Let it be used again."""
+        """Allow it to be used again."""
         self._closed = False
 
 
@@ -145,13 +145,13 @@ async def _close_all(clients: Sequence[Any]) -> None:
 
 def _refusal(error: Exception) -> ConfigurationError:
     return ConfigurationError(
-        f"Redis does not accept us ({type(error).__name__}): check the user name and the "
+        f"Redis refuses the login ({type(error).__name__}): check the user name and the "
         "password in its URL, and the user's rights."
     )
 
 
 class _Url:
-    """A URL in its parts: redis-py's own know neither clusters nor Sentinels."""
+    """A URL in its parts, because redis-py's own parser knows neither clusters nor Sentinels."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -159,7 +159,9 @@ class _Url:
             credentials, _, hosts = parts.netloc.rpartition("@")
             beyond = parts.path + parts.fragment + parts.query
             if "@" in beyond and parts.scheme != "unix":
-                raise ValueError("a password with a /, # or ? in it that is not %2F, %23 or %3F")
+                raise ValueError(
+                    "a password with a /, # or ? that is not written as %2F, %23 or %3F"
+                )
             query = dict(parse_qsl(parts.query))
             self._sentinel_password = query.pop("sentinel_password", None)
             service, _, database = parts.path.strip("/").partition("/")
@@ -172,15 +174,15 @@ class _Url:
             self._plain += f"?{urlencode(query)}" if query else ""
             self._options: dict[str, Any] = {**parse_url(self._plain)}
         except (ValueError, AttributeError, TypeError):
-            # The value itself is not shown: it may hold a password.
-            raise ConfigurationError(f"the URL of Redis is none: {_ADVICE}.") from None
+            # The value is not shown, because it may hold a password.
+            raise ConfigurationError(f"the URL of Redis is not valid: {_ADVICE}.") from None
         if parts.scheme not in _SCHEMES:
-            raise ConfigurationError(f"the URL of Redis has another scheme: {_ADVICE}.")
+            raise ConfigurationError(f"the URL of Redis has an unknown scheme: {_ADVICE}.")
         if self._kind and not hosts:
-            raise ConfigurationError(f"the URL of Redis names no host: {_ADVICE}.")
+            raise ConfigurationError(f"the URL of Redis has no host: {_ADVICE}.")
         if self._kind == "sentinel" and not service:
             raise ConfigurationError(
-                "the URL of Redis names Sentinels, but no service: give "
+                "the URL of Redis has Sentinels, but no service name: give "
                 "redis+sentinel://host:port,host:port/service-name."
             )
         nodes = ",".join(f"{host}:{port}" for host, port in self._nodes)
@@ -188,27 +190,27 @@ class _Url:
 
     @property
     def is_cluster(self) -> bool:
-        """Whether it names nodes of a cluster."""
+        """Whether it is the URL of a cluster."""
         return self._kind == "cluster"
 
     def connect(self, timeout: float) -> Sequence[Any]:
-        """Clients that connect when they are used; the first is the one to use."""
+        """Make clients that connect when they are used. The first one is to be used."""
         options: dict[str, Any] = {
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
-            # A script that is run again books again; and what is lost, we ask again ourselves.
+            # A repeated script would book again, and we retry lost connections ourselves.
             "retry": Retry(NoBackoff(), 0),
-            # With notifications, redis-py 8 does not replace a connection that was closed while it
-            # was idle: see `ConnectionPool.ensure_connection`.
+            # With notifications on, redis-py 8 does not replace a connection that was closed while
+            # it was idle, see `ConnectionPool.ensure_connection`.
             **_without_notifications(),
         }
         if not self._kind:
-            plain: Any = redis.asyncio.Redis  # its types are half unknown
+            plain: Any = redis.asyncio.Redis  # its types are only partly known
             return [plain.from_url(self._plain, **options)]
         if self._kind == "cluster":
             nodes = [ClusterNode(host, port) for host, port in self._nodes]
             return [RedisCluster.from_url(self._plain, startup_nodes=nodes, **options)]
-        # A Sentinel that does not answer leaves time for the others, and for the server itself.
+        # A Sentinel that does not respond must leave time for the others and for the server itself.
         share = timeout / (len(self._nodes) + 1)
         asking = options | {"socket_timeout": share, "socket_connect_timeout": share}
         if self._sentinel_password:

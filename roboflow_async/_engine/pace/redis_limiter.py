@@ -1,4 +1,4 @@
-"""`RedisRateLimiter`: one ceiling for many processes and hosts (extra `redis`)."""
+"""`RedisRateLimiter`: one rate limit for many processes and hosts (extra `redis`)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,50 +21,51 @@ if TYPE_CHECKING:
 __all__ = ["RedisRateLimiter"]
 
 _PREFIX: Final = "roboflow-async:ceiling:"
-# The share of the ceiling that is given up: by so much of a second may a request arrive late, next
-# to those of other hosts a second later.
+# The share of the ceiling that is not used: a request may arrive this part of a second late, and so
+# fall into the second of other hosts' requests.
 _MARGIN: Final = 0.020
-# Seconds in which the API counts, and what is kept free where a request went out late. Less than
-# the margin, so that what a late one costs is caught up with.
+# Seconds in which the API counts, plus the time that is kept free after a late request. It is less
+# than the margin, so that the lost time is caught up.
 _KEPT_FREE: Final = 1.014
-# Of a process that was idle, connections are opened: who knows when its first requests arrive.
+# Seconds for a process that was idle: it has to connect, so its first requests may arrive late.
 _CONNECTING: Final = 0.045
-# By more than this no wake-up is late: a request that went out so late had to connect.
+# Seconds: no wake-up is later than this, so a request that is later had to connect.
 _LATE_WAKE_UP: Final = 0.020
-_KEPT_FOR: Final = 60.0  # seconds after its last use in which nothing is forgotten
+_KEPT_FOR: Final = 60.0  # seconds that Redis keeps the schedule after its last use
 _MICROSECONDS: Final = 1_000_000
 _MOST_TURNS: Final = 10**15  # as in the script
 
 
 class RedisRateLimiter:
-    """Shares one ceiling between all clients that use the same Redis: `limiter=` of each.
+    """Shares one rate limit between all clients that use the same Redis: give it as `limiter=`.
 
         async with RedisRateLimiter("redis://localhost") as limiter:
             async with RoboflowClient(limiter=limiter) as client: ...
 
-    The ceiling is the clients' `requests_per_second`. Turns are booked by one Lua script on
-    Redis's clock, so that the hosts' clocks do not matter, and in small batches, which each
-    process waits for on its own timer. A 429 lets all of them pause, and lowers the pace of all.
-    The booking is kept under the API's host and a slow hash (scrypt) of the key, which is made
-    once, in a thread; the key itself is not stored.
+    The rate limit is the clients' `requests_per_second`. A Lua script books turns by Redis's clock,
+    so that the hosts' clocks do not matter. It books small batches, and each process waits for its
+    turns with its own timer. After a 429 all processes pause, and then send more slowly. Bookings
+    are stored under the API's host and a slow hash (scrypt) of the key, which is made once, in a
+    thread; the key itself is not stored.
 
-    It may be made anywhere, and serves one event loop at a time.
+    It may be created anywhere, and serves one event loop at a time.
 
     Args:
         url: `redis://`, `rediss://` (TLS) or `unix://`, as redis-py takes them. A cluster:
             `redis+cluster://host:port,host:port`; behind Sentinels:
-            `redis+sentinel://host:port,host:port/service-name`, and `?sentinel_password=` if they
-            have one of their own (`rediss+...` likewise). Redis 5 or later, or what speaks as it
-            does, with the commands EVAL, TIME, HMGET, HSET and PEXPIRE.
-        name: what the ceiling belongs to. Default: the API's host and a hash of the client's key.
-            It is readable in Redis. Give a name if several keys share one ceiling.
-        fallback_share: of the ceiling, more than 0 and at most 1, at which this process goes on
-            alone while Redis cannot be reached. With n processes, 1/n, rounded down to whole
-            requests a second, keeps the ceiling (20 for 6 processes: 3/20). None: calls wait for
-            Redis, and then fail.
+            `redis+sentinel://host:port,host:port/service-name`, with `?sentinel_password=` if the
+            Sentinels have another password. With TLS, write `rediss+cluster` or `rediss+sentinel`.
+            It needs Redis 5 or later, or a compatible server with the commands EVAL, TIME, HMGET,
+            HSET and PEXPIRE.
+        name: the name of the rate limit, readable in Redis. Default: the API's host and a hash of
+            the client's key. Give a name if several keys share one rate limit.
+        fallback_share: the share of the rate limit, above 0 and at most 1, that this process uses
+            alone while Redis cannot be reached. With n processes, 1/n keeps the rate limit, rounded
+            down to whole requests a second (20 for 6 processes: 3/20). None: calls wait for Redis,
+            and then fail.
         unavailable_timeout: seconds that calls wait for Redis before they fail with
             `RateLimiterUnavailableError`.
-        timeout: seconds for one exchange with Redis, connecting included.
+        timeout: seconds for one request to Redis, with the time to connect.
 
     Raises:
         ConfigurationError: the URL or another argument is wrong, or the extra is missing.
@@ -84,7 +85,9 @@ class RedisRateLimiter:
         check_number("unavailable_timeout", unavailable_timeout, at_least=0, at_most=86_400)
         check_number("timeout", timeout, above=0, at_most=3600)
         if name is not None and not (isinstance(name, str) and name):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(f"name={name!r:.80} does not do: give some text.")
+            raise ConfigurationError(
+                f"name={name!r:.80} is not valid: give a text that is not empty."
+            )
         try:
             from roboflow_async._engine.pace.redis_connection import RedisConnection  # noqa: PLC0415 - an extra
         except ImportError:
@@ -101,11 +104,11 @@ class RedisRateLimiter:
         return f"<RedisRateLimiter on {self._connection}>"
 
     def ceiling(self, scope: str, requests_per_second: float) -> SharedPacer:
-        """The rate limiter that keeps one ceiling; a `RoboflowClient` asks for its own.
+        """The rate limiter for one rate limit; each `RoboflowClient` asks for its own.
 
         Args:
-            scope: what it belongs to, if the limiter has no name.
-            requests_per_second: the ceiling, more than 0.
+            scope: what the rate limit belongs to; not used if the limiter has a name.
+            requests_per_second: the rate limit, above 0.
         """
         check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
         scope = self._name or scope
@@ -121,14 +124,14 @@ class RedisRateLimiter:
         return found
 
     async def acquire(self) -> None:
-        """Return when one request may be sent, for what no `RoboflowClient` sends: 20 a second.
+        """Wait until one request may be sent, for requests without a `RoboflowClient`: 20 a second.
 
         Raises:
             ConfigurationError: the limiter has no name.
         """
         if self._name is None:
             raise ConfigurationError(
-                "this limiter does not know whose ceiling it is to keep: give it as limiter= to a "
+                "this limiter does not know which rate limit to keep: give it as limiter= to a "
                 "RoboflowClient, or give it a name=."
             )
         await self.ceiling(self._name, 20).acquire()
@@ -146,7 +149,7 @@ class RedisRateLimiter:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections to Redis. Close the clients first; who waits gets an error."""
+        """Close the connections to Redis. Close the clients first: calls that wait get an error."""
         try:
             await asyncio.gather(*(pacer.aclose() for pacer in self._pacers.values()))
         finally:
@@ -154,7 +157,7 @@ class RedisRateLimiter:
 
 
 class _RedisLedger:
-    """The schedule of one ceiling, which one script reads and writes."""
+    """The schedule of one rate limit in Redis. One script reads and writes it."""
 
     def __init__(
         self,
@@ -168,7 +171,7 @@ class _RedisLedger:
         self._scope = scope
         self._is_secret = is_secret
         self._highest_pace = requests_per_second
-        # How far the script may book ahead of its clock.
+        # How far ahead of its clock the script may book.
         self._farthest = LONGEST_COOLDOWN + max(LONGEST_COOLDOWN, 100 / requests_per_second)
         self._constants = (
             requests_per_second,
@@ -192,11 +195,11 @@ class _RedisLedger:
         return self._checked_booking(reply, turns, latency)
 
     def _checked_booking(self, reply: object, turns: int, latency: float) -> Booking:
-        """A booking as the script gives it; what others put there may not stop us for ever."""
+        """Check the script's reply: other data in Redis must not stop us forever."""
         numbers = cast("list[object]", reply) if isinstance(reply, list) else []
         whole = [number for number in numbers if type(number) is int and 0 <= number < 2**63]
         if not (len(whole) == len(numbers) and 4 < len(numbers) <= 4 + turns):
-            raise LedgerLostError("a reply that is not the script's")
+            raise LedgerLostError("a reply that is not from the script")
         now, pace, cooldown, first, *due = whole
         booking = Booking(
             now / _MICROSECONDS,
@@ -205,7 +208,7 @@ class _RedisLedger:
             first,
             [moment / _MICROSECONDS for moment in due],
         )
-        # A turn more at each: the last of a batch is due after what was there before it.
+        # Each turn adds to this, because the last one of a batch is due after all before it.
         latest = booking.now + latency + self._farthest + turns * 100 / min(self._highest_pace, 1)
         if (
             not 0 <= booking.pace <= self._highest_pace + 0.001
@@ -217,12 +220,12 @@ class _RedisLedger:
         return booking
 
     async def late(self, turns: Sequence[tuple[int, float]]) -> None:
-        """Say that requests went out late."""
+        """Report requests that went out late."""
         pairs = ((number, round(at * _MICROSECONDS)) for number, at in turns)
         await self._run("late", *chain.from_iterable(pairs))
 
     async def reject(self, *, sent_at: float, wait: float) -> None:
-        """Let everybody pause."""
+        """Make all processes pause."""
         await self._run("reject", round(sent_at * _MICROSECONDS), round(wait * _MICROSECONDS))
 
     async def _run(self, operation: str, *arguments: int) -> object:

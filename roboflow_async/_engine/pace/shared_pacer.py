@@ -1,8 +1,8 @@
-"""The pace of several processes together: turns are booked in a ledger that all of them reach.
+"""Paces several processes together: they book turns in a ledger that all of them can reach.
 
-Turns are booked in small batches (`booking.py`), and each comes with the moment at which it is due:
-a process holds them (`stock.py`), waits for each on its own timer and asks nobody. What went out
-late, and each 429, is told (`reports.py`). Knows nothing of Redis.
+Turns are booked in small batches (`booking.py`), and each is due at a certain moment. A process
+keeps them (`stock.py`), and waits for each with its own timer. It reports late requests and each
+429 (`reports.py`). It knows nothing about Redis.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ __all__ = ["SharedPacer"]
 
 
 class SharedPacer:
-    """Gives turns at a ceiling that other processes use, too: a `SharedRateLimiter`.
+    """Gives turns at a rate limit that other processes share: a `SharedRateLimiter`.
 
     Args:
         ledger: where turns are booked.
-        requests_per_second: the ceiling of all together.
-        fallback_share: of the ceiling, 0 to 1, at which this process goes on alone while the ledger
-            is lost; None: calls wait for it.
-        patience: seconds that they wait before they fail.
+        requests_per_second: the rate limit for all processes together.
+        fallback_share: the share of the rate limit, 0 to 1, that this process uses alone while the
+            ledger is lost; None: calls wait for it.
+        patience: seconds that calls wait before they fail.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SharedPacer:
 
     def _start_over(self) -> None:
         self._turnstile = asyncio.Lock()
-        self._waiting = 0  # callers
+        self._waiting = 0  # callers that wait
         ceiling, now = self.requests_per_second, self._clock
         ledger, clock = self._ledger, LedgerClock()
         self._outage = Outage(patience=self._patience if self._alone is None else None)
@@ -62,26 +62,26 @@ class SharedPacer:
 
     @property
     def pace(self) -> float | None:
-        """Requests per second of all together (while alone: of this process), as last heard."""
+        """Requests per second of all together, as last heard; while alone, of this process."""
         if self._alone is not None and self._outage.is_ongoing:
             return self._alone.pace
         return self._booker.pace
 
     @property
     def cooldown(self) -> float:
-        """Seconds of the cooldown that are left, as last heard."""
+        """Seconds until the cooldown ends, as far as is known."""
         loop = self._bound.loop
         return max(self._reports.cooldown_until - loop.time(), 0.0) if loop is not None else 0.0
 
     async def acquire(self, demand: int = 1) -> object:
-        """Return when one request may be sent, right then: a `BookedTurn`, unless it is alone.
+        """Wait until one request may be sent; returns a `BookedTurn`, unless this process is alone.
 
         Args:
-            demand: turns that will be wanted after each other, this one included.
+            demand: turns that are wanted now, with this one.
 
         Raises:
-            RateLimiterUnavailableError: the ledger is lost, for longer than calls wait.
-            ConfigurationError: the ledger does not accept us.
+            RateLimiterUnavailableError: the ledger is lost for longer than calls may wait.
+            ConfigurationError: the ledger refuses us.
         """
         self._clock()
         self._waiting += 1
@@ -100,15 +100,15 @@ class SharedPacer:
         return turn
 
     def rejected(self, *, sent_ago: float, wait: float) -> None:
-        """Say that the server answered a request with 429: everybody pauses.
+        """Note a 429: all processes pause.
 
         Args:
             sent_ago: seconds since that request was sent.
-            wait: seconds to pause, an hour at most.
+            wait: seconds to pause, at most an hour.
         """
         wait = min(wait, LONGEST_COOLDOWN)
-        # A turn is used up to so much after its time without a word: this one is not meant to be
-        # counted among those before it.
+        # A turn may be used this late without a report, and this request must not count among those
+        # before it.
         sent_at = self._clock() - sent_ago - 2 * TOLD_LATE
         self._booker.withdraw()
         self._reports.note_rejected(sent_at=sent_at, wait=wait)
@@ -118,7 +118,7 @@ class SharedPacer:
             self._reports.tell_rejected(wait)
 
     async def aclose(self) -> None:
-        """Tell what is to be told, and end what is under way."""
+        """Deliver all reports, and stop a booking that is under way."""
         if self._bound.is_current:
             await self._reports.delivered()
             await self._booker.aclose()

@@ -1,4 +1,4 @@
-"""The turns that this process holds: booked, not used yet, each due at its moment."""
+"""The turns that this process has booked and not used yet, each due at its moment."""
 
 import asyncio
 from collections import deque
@@ -10,23 +10,23 @@ from roboflow_async._engine.pace.ledger import BookedTurn, Booking, LedgerClock
 
 __all__ = ["Stock"]
 
-# Who comes so late for a turn does not get it: the one a second after it, which another process
-# may hold, may be on its way by the time the request goes out.
+# A turn that is this late is not used: another process may hold the turn a second later, and its
+# request may leave at the same time.
 _TOO_LATE: Final = 0.100  # seconds
 
 
 class Stock:
-    """The turns that were booked and are not used yet, in the order in which they are due.
+    """Turns that are booked and not used yet, in the order in which they are due.
 
     Args:
-        clock: how the ledger's clock, by which they are due, relates to the loop's.
+        clock: relates the ledger's clock, by which they are due, to the loop's.
         now: the loop's clock, in seconds.
-        on_sent: told of each turn when its request goes out.
-        free_from: when the turn of a number may be used at the earliest, by the loop's clock, for
-            what was sent before.
+        on_sent: called with each turn when its request goes out.
+        free_from: gives the earliest time for the turn with a number (the loop's clock), after what
+            was sent before.
 
     Attributes:
-        last_number: of the turn that was booked last, also when it is used; -1: none yet.
+        last_number: number of the last booked turn, even if it is used; -1: none yet.
     """
 
     def __init__(
@@ -49,29 +49,29 @@ class Stock:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the turn that was booked last is due; less than 0 after that."""
+        """Seconds until the last booked turn is due; less than 0 after that."""
         return self._last_due - self._clock.to_ledger(self._now())
 
     def put(self, booking: Booking) -> None:
-        """Add what was booked: turns that are due after those in stock."""
+        """Add booked turns, which are due after those in stock."""
         for number, due in enumerate(booking.due, booking.first):
             self._turns.append(BookedTurn(number, due, self._on_sent))
             self._last_due, self.last_number = due, number
 
     def clear(self) -> None:
-        """Give up all of them."""
+        """Give up all turns."""
         self._turns.clear()
 
     async def take(self) -> BookedTurn | None:
-        """Wait until the first turn is due, and take it out; None: there is none.
+        """Wait until the first turn is due, and take it; None if there is none.
 
-        One caller at a time. When it is cancelled, the turn stays in stock for the next one.
+        One caller at a time. If it is cancelled, the turn stays in stock for the next one.
         """
         while (turn := self._first()) is not None:
             due = max(self._clock.to_loop(turn.due), self._free_from(turn.number))
             if (early := due - self._now()) > 0:
                 await asyncio.sleep(early)
-            if self._first() is turn:  # else the wake-up was too late, or a 429 came in
+            if self._first() is turn:  # otherwise the wake-up was too late, or a 429 came in
                 return self._turns.popleft()
         return None
 

@@ -1,4 +1,4 @@
-"""`benchmark api-speed`: with the flags of `inference benchmark api-speed`."""
+"""`benchmark api-speed`, with the flags of `inference benchmark api-speed`."""
 
 import asyncio
 import json
@@ -66,14 +66,17 @@ def api_speed(
         int, typer.Option("--benchmark_requests", min=1, help="Requests for each rate.")
     ] = 1000,
     clients: Annotated[
-        int, typer.Option("--clients", "-c", min=1, help="At once, if no --rps is given.")
+        int,
+        typer.Option("--clients", "-c", min=1, help="How many send at once, if no --rps is given."),
     ] = 1,
     rps: Annotated[
         str | None, typer.Option("--rps", help="Requests per second; several: 5,10,20.")
     ] = None,
     concurrency: Annotated[
         str | None,
-        typer.Option("--concurrency", help="So many at once, several to compare: 1,2,4,8,16,32."),
+        typer.Option(
+            "--concurrency", help="Requests at once, in numbers to compare: 1,2,4,8,16,32."
+        ),
     ] = None,
     api_key: APIKey = None,
     api_key_file: APIKeyFile = None,
@@ -81,14 +84,15 @@ def api_speed(
         Path | None, typer.Option("--output_location", "-o", help="A file or folder for JSON.")
     ] = None,
     max_error_rate: Annotated[
-        float | None, typer.Option("--max_error_rate", help="Percent; more of it is exit code 1.")
+        float | None,
+        typer.Option("--max_error_rate", help="Percent of errors above which the exit code is 1."),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="A .png, .svg or .html of the latencies.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Send requests at a constant rate or so many at once; time each from when it was due."""
+    """Send requests at a constant rate or in parallel, and time each from when it was due."""
     with errors_told():
         taken = "the images" if dataset_reference == "-" else ""
         api_key = read_key(api_key, api_key_file, stdin=taken)
@@ -135,7 +139,7 @@ def api_speed(
 
 @dataclass(frozen=True)
 class _Load:
-    """What is measured: requests at a rate, or so many at once."""
+    """One measurement: requests at a rate, or in parallel."""
 
     rps: float | None
     clients: int
@@ -145,7 +149,7 @@ def _loads(rps: str | None, concurrency: str | None, clients: int) -> list[_Load
     if concurrency is not None:
         if rps is not None or clients != 1:
             raise ConfigurationError(
-                f"--concurrency {concurrency!r:.80} says how many at once: "
+                f"--concurrency {concurrency!r:.80} is the number at once: "
                 "give it without --rps and --clients."
             )
         return [_Load(None, level) for level in levels(concurrency)]
@@ -155,7 +159,7 @@ def _loads(rps: str | None, concurrency: str | None, clients: int) -> list[_Load
         rates = [float(part) for part in rps.split(",")]
     except ValueError:
         raise ConfigurationError(
-            f"--rps {rps!r:.40}: give a number, or several: 5,10,20."
+            f"--rps {rps!r:.40} is not valid: give a number, or several: 5,10,20."
         ) from None
     for rate in rates:  # before the first is measured
         check_number("--rps", rate, above=0, at_most=100_000)
@@ -163,7 +167,7 @@ def _loads(rps: str | None, concurrency: str | None, clients: int) -> list[_Load
 
 
 def _parsed(text: str | None, name: str) -> Any:
-    """JSON in the option itself, or in a file that it names."""
+    """Parse JSON from the option itself, or from a file that it names."""
     if text is None:
         return None
     try:
@@ -180,7 +184,7 @@ def _images(reference: str | None) -> list[Any]:
         from roboflow_async.testing import draw_scene  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigurationError(
-            "give --dataset_reference FOLDER, or install what draws images: "
+            "there are no images: give --dataset_reference FOLDER, or install the drawn ones: "
             "pip install 'roboflow-async[cli,testing]'."
         ) from None
     stderr.print("Sending eight drawn pictures of 640 x 480; --dataset_reference sends yours.")
@@ -247,7 +251,9 @@ def _table(reports: list[BenchmarkReport]) -> Table:
     table.add_column("")
     for report in reports:
         asked = report.requests_per_second_asked
-        table.add_column("as fast as it goes" if asked is None else f"{asked:g}/s", justify="right")
+        table.add_column(
+            "as fast as possible" if asked is None else f"{asked:g}/s", justify="right"
+        )
 
     def row(name: str, *values: str) -> None:
         table.add_row(name, *values)
@@ -267,7 +273,7 @@ def _table(reports: list[BenchmarkReport]) -> Table:
 
 
 def _remarks(reports: list[BenchmarkReport]) -> list[str]:
-    """The knee: the highest rate at which latency and errors are still like those of the lowest."""
+    """The knee: the highest rate with latency and errors similar to the lowest rate's."""
     rated = [report for report in reports if report.requests_per_second_asked is not None]
     if len(rated) < 2:
         return []
@@ -280,7 +286,7 @@ def _remarks(reports: list[BenchmarkReport]) -> list[str]:
             break
         knee = report
     if knee is None:
-        return ["Already the lowest of these rates is too much for the server."]
+        return ["Even the lowest of these rates is too high for the server."]
     if knee is rated[-1]:
         return [f"No knee up to {knee.requests_per_second_asked:g} requests/s."]
     knee_at = (

@@ -1,4 +1,4 @@
-"""`benchmark api-speed --concurrency`: how many requests at once a server is fastest with."""
+"""`benchmark api-speed --concurrency`: finds how many requests at once are best for a server."""
 
 import re
 from typing import Final
@@ -14,7 +14,7 @@ _ENOUGH: Final = 0.95  # of the best throughput
 
 
 def levels(text: str) -> list[int]:
-    """The numbers in `--concurrency`, each once, in order of size.
+    """The numbers in `--concurrency`, sorted and without repeats.
 
     Raises:
         ConfigurationError: one is not a whole number from 1 to 1000.
@@ -24,16 +24,16 @@ def levels(text: str) -> list[int]:
         number = int(part) if re.fullmatch(r"\s*[0-9]{1,9}\s*", part) else 0
         if not 1 <= number <= _MAX_NUMBER:
             raise ConfigurationError(
-                f"--concurrency {text!r:.80}: give whole numbers from 1 to {_MAX_NUMBER}, "
-                "such as 1,2,4,8,16,32."
+                f"--concurrency {text!r:.80} is not valid: give whole numbers from 1 to "
+                f"{_MAX_NUMBER}, such as 1,2,4,8,16,32."
             )
         found.add(number)
     return sorted(found)
 
 
 def levels_table(reports: list[BenchmarkReport]) -> Table:
-    """A row for each number at once."""
-    table = Table(title="So many requests at once")
+    """A table with a row for each number of requests at once."""
+    table = Table(title="Requests at once")
     for name in ("at once", "images/s", "p50", "p99", "errors", "requests metered"):
         table.add_column(name, justify="right")
     for report in reports:
@@ -49,14 +49,14 @@ def levels_table(reports: list[BenchmarkReport]) -> Table:
 
 
 def knee(reports: list[BenchmarkReport]) -> BenchmarkReport | None:
-    """The one with the fewest at once that reaches 95 % of the best throughput, if any."""
+    """The report with the fewest at once that reaches 95 % of the best throughput, if any."""
     enough = _ENOUGH * max(report.images_per_second for report in reports)
     reaching = [report for report in reports if report.images_per_second >= enough > 0]
     return min(reaching, key=lambda report: report.concurrency or 0, default=None)
 
 
 def levels_remarks(reports: list[BenchmarkReport]) -> list[str]:
-    """What is to be said about them."""
+    """The conclusions from the reports."""
     lines = [
         f"{report.requests_sent} requests cannot be {report.concurrency} at once: "
         "give a higher --benchmark_requests."
@@ -73,7 +73,9 @@ def levels_remarks(reports: list[BenchmarkReport]) -> list[str]:
             f"throughput ({best.images_per_second:.2f} images/s, with {best.concurrency} at once)."
         )
     if found is reports[-1] and len(reports) > 1:
-        lines.append("It may lie higher: throughput still rose with the most that was tried.")
+        lines.append(
+            "It may be higher: throughput still rose with the highest number that was tried."
+        )
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Latency over time, and its distribution, as a picture (`--plot`)."""
+"""Draws latency over time and its distribution (`--plot`)."""
 
 import importlib
 import io
@@ -12,11 +12,13 @@ __all__ = ["check_plot", "draw_plot"]
 
 
 def check_plot(path: Path | None) -> None:
-    """Raise `ConfigurationError` unless it can be drawn."""
+    """Raise `ConfigurationError` unless the plot can be drawn."""
     if path is None:
         return
     if path.suffix not in (".png", ".svg", ".html"):
-        raise ConfigurationError(f"--plot {path.name!r:.80}: give a .png, .svg or .html.")
+        raise ConfigurationError(
+            f"--plot {path.name!r:.80} is not valid: give a .png, .svg or .html."
+        )
     try:
         importlib.import_module("matplotlib")
     except ImportError:
@@ -26,7 +28,7 @@ def check_plot(path: Path | None) -> None:
 
 
 def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
-    """Draw each report in a colour of its own."""
+    """Draw each report in a different colour."""
     figures: Any = importlib.import_module("matplotlib.figure")
     rates = sum(report.requests_per_second_asked is not None for report in reports)
     figure = figures.Figure(figsize=(10, 7 if rates < 2 else 10), layout="constrained")
@@ -48,7 +50,7 @@ def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
         distribution.plot(sorted(latencies), shares, color=colour, label=name)
     over_time.set(xlabel="due (s)", ylabel="latency (ms)", title="Latency over time (x: failed)")
     distribution.set(xlabel="latency (ms)", ylabel="% of requests", title="Took no longer than")
-    # From zero, and with some room above: else small differences look large.
+    # From zero and with some room above, else small differences look large.
     longest = max((one.latency for report in reports for one in report.samples), default=1.0)
     over_time.set_ylim(0, longest * 1000 * 1.15)
     distribution.set_xlim(0, longest * 1000 * 1.15)
@@ -71,7 +73,7 @@ def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
 
 
 def _draw_curve(curve: Any, reports: list[BenchmarkReport]) -> None:
-    """Latency and errors against the rate."""
+    """Draw latency and errors against the rate."""
     rated = [
         (report.requests_per_second_asked, report)
         for report in reports

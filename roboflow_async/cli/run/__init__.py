@@ -1,4 +1,4 @@
-"""`run`: a folder of images through a Workflow or a model, to one line for each."""
+"""`run`: runs a Workflow or a model on a folder of images, and writes a line for each."""
 
 import asyncio
 import hashlib
@@ -59,11 +59,12 @@ def run(
     ),
     format: Annotated[str, typer.Option(help="jsonl, csv or parquet.")] = "jsonl",  # noqa: A002
     csv_formulas: Annotated[
-        bool, typer.Option("--csv-formulas", help="CSV: leave cells that begin as a formula does.")
+        bool,
+        typer.Option("--csv-formulas", help="CSV: do not change cells that look like a formula."),
     ] = False,
     save_images: Annotated[Path | None, typer.Option(help="A folder for image outputs.")] = None,
     max_failures: Annotated[str | None, typer.Option(help="Stop after N, or N%, failed.")] = None,
-    retry_failed: Annotated[bool, typer.Option(help="Do those again that failed.")] = False,
+    retry_failed: Annotated[bool, typer.Option(help="Try failed images again.")] = False,
     warm_up: Annotated[int, typer.Option(min=0, help="Requests to warm up with.")] = 0,
     rps: Rps = DEFAULT_RPS,
     concurrency: Annotated[int | None, typer.Option(help="Requests in flight at most.")] = None,
@@ -76,10 +77,10 @@ def run(
         bool, typer.Option("--json", help="Summary as JSON, to stdout.")
     ] = False,
 ) -> None:
-    """Run a Workflow or a model on many images, at the API's rate, losing none.
+    """Run a Workflow or a model on many images, at the API's rate, without losing any.
 
-    Killed at any moment and started again with the same arguments, it goes on where it was.
-    Ctrl-C finishes what is in flight; a second one stops at once.
+    If it was stopped at any moment, the same command goes on where it was. Ctrl-C finishes what is
+    in flight; a second one stops at once.
     """
     with errors_told():
         api_key = read_key(api_key, api_key_file, stdin="the images" if source == "-" else "")
@@ -134,11 +135,13 @@ def _target(
     if model is not None:
         if visualize:
             options = {"visualize_predictions": True, **options}
-        # The client checks the options, whose names and values are whatever was typed.
+        # The client checks the options, whose names and values a user typed.
         return cast("Model[Prediction]", client.model(model, max_side=max_side, **options))
     workspace, slash, name = (workflow or "").partition("/")
     if workflow is not None and not slash:
-        raise ConfigurationError(f"--workflow {workflow!r:.80}: give it as WORKSPACE/ID.")
+        raise ConfigurationError(
+            f"--workflow {workflow!r:.80} is not valid: give it as WORKSPACE/ID."
+        )
     return client.workflow(
         workspace or None, name or None, specification=specification,
         image_input=image_input, parameters=options, max_side=max_side,
@@ -164,6 +167,6 @@ def _tell(summary: dict[str, Any]) -> None:
         told = f"Failures, with the reason for each: {plain_text(summary['failures'])}"
         stderr.print(told, soft_wrap=True, markup=False)
     if summary["too_many_failures"]:
-        stderr.print("Stopped early: --max-failures is reached.", style="red")
+        stderr.print("Stopped early: --max-failures was reached.", style="red")
     if summary["interrupted"]:
         stderr.print("Interrupted: the same command goes on from here.")

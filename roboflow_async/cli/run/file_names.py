@@ -1,4 +1,4 @@
-"""Names of files that are made of what comes from outside: a name decides no path."""
+"""Makes safe file names from texts of strangers, so that a name cannot change the path."""
 
 import hashlib
 import re
@@ -6,8 +6,8 @@ from typing import Final
 
 __all__ = ["cut_name", "safe_name", "tag"]
 
-_LONGEST: Final = 200  # bytes: file systems take 255, and a temporary file's name has some more
-# Of Windows, with any ending; the digits may also be superscript there.
+_LONGEST: Final = 200  # bytes: file systems allow 255, and a temporary file's name is longer
+# Reserved names of Windows, with any ending; the digits may also be superscript.
 _RESERVED: Final = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE
 )
@@ -19,10 +19,10 @@ def tag(text: str) -> str:
 
 
 def safe_name(text: str) -> str:
-    """A name of one file or folder, in every operating system, for whatever text there is.
+    """A name for one file or folder from any text, valid on every operating system.
 
-    It has no separator, control character or NUL, is none of `.` and `..`, none that Windows
-    reserves, and at most 200 bytes long. Texts that differ may become the same name.
+    It has no separator, control character or NUL, is not `.` or `..` or a reserved name of Windows,
+    and has at most 200 bytes. Different texts may become the same name.
     """
     name = re.sub(r"[^\w.()+=@ -]", "_", text)
     name = re.sub(r"[. ]+$", lambda found: "_" * len(found[0]), name) or "_"
@@ -32,7 +32,7 @@ def safe_name(text: str) -> str:
 
 
 def cut_name(name: str, ending: str = "") -> str:
-    """The name with its ending, cut to 200 bytes in all; what was cut is told apart by a tag."""
+    """The name with its ending, cut to 200 bytes. If it was cut, a tag keeps it distinct."""
     if len((name + ending).encode()) <= _LONGEST:
         return name + ending
     ending = f"-{tag(name + ending)}{ending if len(ending.encode()) <= _LONGEST // 4 else ''}"

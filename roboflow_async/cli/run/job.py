@@ -1,4 +1,4 @@
-"""The work of `run`: images in, lines out, also when it is interrupted."""
+"""The work of `run`: reads images and writes lines, and handles interruptions."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ __all__ = ["FailureLimit", "Job", "write_failures"]
 
 
 class FailureLimit:
-    """`--max-failures`: a number, or a share of what is done (of 20 at least)."""
+    """`--max-failures`: a number, or a share of the finished images (of at least 20)."""
 
     def __init__(self, text: str | None) -> None:
         self._most = self._share = float("inf")
@@ -32,14 +32,16 @@ class FailureLimit:
         except ValueError:
             number = -1.0
         if number < 0:
-            raise ConfigurationError(f"--max-failures {text!r:.40}: give a number, or one with %.")
+            raise ConfigurationError(
+                f"--max-failures {text!r:.40} is not valid: give a number, or one with %."
+            )
         if text.endswith("%"):
             self._share = number / 100
         else:
             self._most = number
 
     def reached(self, failed: int, done: int) -> bool:
-        """Whether that many failures are too many."""
+        """Whether there are too many failures."""
         return failed > self._most or (done >= 20 and failed > self._share * done)
 
 
@@ -68,7 +70,7 @@ class Job:
         self.too_many_failures = False
 
     async def run(self, warm_up: int) -> None:
-        """Do it, after that many requests to warm up."""
+        """Do the work, after this many warm-up requests."""
         stopping = asyncio.Event()
         async with self._client:
             with self._interruptible(stopping):
@@ -76,7 +78,7 @@ class Job:
                     if warm_up and self._images.first is not None:
                         await self._target.warm_up(self._images.first, requests=warm_up)
                     elif warm_up:
-                        stderr.print("No warm-up: the images of stdin are not known before.")
+                        stderr.print("No warm-up, because the images from stdin are not known yet.")
                     await self._stream(stopping)
                 except asyncio.CancelledError:
                     if not self.stopped:
@@ -87,7 +89,7 @@ class Job:
         with RunProgress(stderr, self._images.total, self._skipped) as progress:
             async with self._target.stream(remaining) as results:
                 async for result in results:
-                    # A thread writes: a disk may be slow, and pictures are large.
+                    # Written in a thread, because a disk may be slow and pictures are large.
                     await asyncio.to_thread(self._write, result)
                     progress.advance(self._client.stats, failed=not result.ok)
                     done = len(self._journal.done)
@@ -114,7 +116,7 @@ class Job:
             self._journal.write(line)
         except ValueError:  # nothing has been written yet
             del line["output"]
-            told = "the output holds a number that is not finite, for which JSON has no word."
+            told = "the output holds a number that is not finite, which JSON cannot write."
             self._journal.write({**line, "error": {"type": "ResponseError", "message": told}})
 
     @contextmanager
@@ -143,7 +145,7 @@ class Job:
             loop.remove_signal_handler(signal.SIGINT)
 
     def summary(self, output: Path, failures: Path | None) -> dict[str, Any]:
-        """What became of it."""
+        """The summary of the run."""
         stats = self._client.stats
         seconds = time.monotonic() - self._began
         return {
@@ -167,7 +169,7 @@ class Job:
 
 
 def write_failures(journal: Journal) -> Path | None:
-    """The failures alone, beside the results; made anew from them, so the two always agree."""
+    """Write the failures to a separate file, always from the results, so that both agree."""
     path = journal.path.with_name(f"{journal.path.name.removesuffix('.jsonl')}.failures.jsonl")
     if not journal.failed:
         path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The results on disk: one line for each image, whatever happens to the process.
 
-A line is written at once when its image is done, and is never written again: a run that was
-killed, at any moment, goes on where it was.
+A line is written as soon as its image is done, and never written again. So a run that was killed at
+any moment can go on where it was.
 """
 
 import itertools
@@ -23,8 +23,8 @@ _LONGEST_LINE: Final = 256 * 1024 * 1024  # bytes: the largest response, with ea
 _LARGEST_RUN: Final = 4 * 1024 * 1024  # bytes; more than a command line can hold
 _FIELDS_OF_AN_ERROR: Final = ("type", "message")
 _NO_ERROR: Final = {"type": "", "message": ""}
-# Characters that JSON lets stand as they are, and a terminal obeys or a reader takes for the end of
-# a line; and halves of such pairs, which no UTF-8 holds (file names have them).
+# Characters that JSON does not escape, but that control a terminal or end a line for some readers;
+# and lone surrogates, which UTF-8 cannot hold (file names may have them).
 _ESCAPED: Final = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
     "\ufff9-\ufffb]"
@@ -32,14 +32,14 @@ _ESCAPED: Final = re.compile(
 
 
 def json_line(line: dict[str, Any]) -> bytes:
-    """A line of JSON in UTF-8, of which no reader and no terminal takes anything for a command.
+    """A line of JSON in UTF-8 that is safe for readers and terminals.
 
     Raises:
-        ValueError: a number in it is not finite, which JSON has no word for.
+        ValueError: it holds a number that is not finite, which JSON cannot write.
     """
     text = json.dumps(line, ensure_ascii=False, allow_nan=False)
     if not text.isprintable():
-        # All of it is within strings, where it means the same in this form.
+        # These characters are only in strings, where the escape means the same.
         text = _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return text.encode() + b"\n"
 
@@ -48,12 +48,12 @@ class Journal:
     """JSON lines, each with its "image", and an "output" or an "error".
 
     Args:
-        path: of the file.
-        run: what the lines are of; a file of another run is refused.
-        retry_failed: take out the lines of failures, so that those are done again.
+        path: the path of the file.
+        run: describes the run; a file of another run is refused.
+        retry_failed: whether to remove the lines of failures, so that those images are done again.
 
     Raises:
-        ConfigurationError: the file is of another run, in use, or not such a file.
+        ConfigurationError: the file belongs to another run, is in use, or is not a journal.
     """
 
     def __init__(self, path: Path, run: dict[str, Any], *, retry_failed: bool = False) -> None:
@@ -89,7 +89,7 @@ class Journal:
             self._file.close()
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add a line; it is with the operating system when this returns."""
+        """Add a line. The operating system has it when this returns."""
         assert self._file is not None
         self._file.write(json_line(line))
         self._file.flush()
@@ -97,8 +97,8 @@ class Journal:
         self.failed += "error" in line
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """All lines, from the file."""
-        # Not by its name: what the name leads to may be another's meanwhile.
+        """All lines of the file."""
+        # Not opened by its name, which may lead to another file by now.
         assert self._file is not None
         self._file.seek(0)
         while line := self._file.readline(_LONGEST_LINE):
@@ -109,7 +109,7 @@ class Journal:
         if content is None:
             if os.fstat(file.fileno()).st_size:
                 raise ConfigurationError(
-                    f"{self.path} is there already, and not from such a run: give another "
+                    f"{self.path} exists, but is not from such a run: give another "
                     "--output, or remove it."
                 )
             with written_whole(self._run_path) as fresh:
@@ -121,17 +121,17 @@ class Journal:
             run = None
         if not is_object(run):
             raise ConfigurationError(
-                f"{self._run_path} is damaged, so that nobody knows what {self.path.name} is of: "
-                "remove both to begin anew, or give another --output."
+                f"{self._run_path} is damaged, so it is not known what {self.path.name} holds: "
+                "remove both to start again, or give another --output."
             )
         if run != self._run:
             raise ConfigurationError(
-                f"{self.path} is from a run of something else (see {self._run_path.name}): give "
+                f"{self.path} is from a different run (see {self._run_path.name}): give "
                 "another --output, or remove both."
             )
 
     def _repair(self, file: BinaryIO) -> None:
-        """Read what is there; a last line that was cut off is taken out."""
+        """Read the existing lines; an incomplete last line is removed."""
         file.seek(0)
         good = 0
         for number in itertools.count(1):
@@ -183,16 +183,18 @@ def _image_of(line: Any) -> tuple[str, bool]:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Keep a second run out; the lock goes with the process, however that ends."""
+    """Keep a second run out. The lock ends with the process, however that ends."""
     if os.name != "posix":
         return
     import fcntl  # noqa: PLC0415 - POSIX alone has it
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another run may have put a new file in its place after this one was opened.
+        # Another run may have replaced the file after this one was opened.
         taken = os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except OSError:
         taken = False
     if not taken:
-        raise ConfigurationError(f"{path} is being written by another run.")
+        raise ConfigurationError(
+            f"{path} is being written by another run: wait for it, or give another --output."
+        )

@@ -1,4 +1,4 @@
-"""Image outputs as files (`--save-images`)."""
+"""Writes image outputs to files (`--save-images`)."""
 
 import re
 import unicodedata
@@ -16,19 +16,19 @@ from roboflow_async.cli.run.sources import is_url
 
 __all__ = ["ItemNames", "save_pictures"]
 
-# Shorter texts are no pictures.
+# Shorter texts are not pictures.
 _LEAST: Final = 100
-_DEEPEST: Final = 16  # folders below that of all pictures
+_DEEPEST: Final = 16  # folders below the folder of all pictures
 
 
 class ItemNames:
-    """Where the pictures of each image go: a path that no other image has.
+    """Chooses a path for the pictures of each image that no other image has.
 
-    Paths and URLs that become the same, or differ by case alone, which is the same on some disks,
-    have a tag that tells them apart.
+    Paths and URLs whose names would be equal, or differ only in case (which some disks ignore), get
+    a tag to tell them apart.
 
     Args:
-        items: paths and URLs that are known already.
+        items: the paths and URLs that are known already.
     """
 
     def __init__(self, items: Iterable[str] = ()) -> None:
@@ -38,10 +38,10 @@ class ItemNames:
             self._note(item)
 
     def parts(self, item: str) -> list[str]:
-        """The names of the folders and the beginning of that of the file."""
+        """The names of the folders, and the first part of the file's name."""
         folded = self._note(item)
         parts = _below(item)
-        # Of those that were not known from the beginning, the first one has no tag.
+        # For items that were not known from the start, the first one gets no tag.
         if folded in self._shared:
             parts[-1] = cut_name(parts[-1], f"-{tag(item)}")
         return parts
@@ -54,14 +54,14 @@ class ItemNames:
 
 
 def save_pictures(output: Any, item: str, folder: Path, names: ItemNames | None = None) -> Any:
-    """Write the pictures of an output to files; return it with their paths in their place.
+    """Write the pictures in an output to files; return the output with their paths instead.
 
     Args:
-        output: JSON. Its names are the server's, or the Workflow's author's: they are made fit for
-            a file's name.
-        item: the image's path or URL: its pictures go to the same path below the folder.
-        folder: of all pictures. Nothing is written outside of it.
-        names: of all images.
+        output: the output as JSON. Its names come from the server or the Workflow's author, and are
+            changed into safe file names.
+        item: the image's path or URL; its pictures go to the same path below the folder.
+        folder: the folder for all pictures. Nothing is written outside of it.
+        names: the names for all images.
     """
     return _Saving(folder, (names or ItemNames()).parts(item)).of(output, "")
 
@@ -105,7 +105,7 @@ def _picture(value: Any) -> tuple[bytes, str] | None:
 
 
 def _below(item: str) -> list[str]:
-    """A relative path that leads out of no folder."""
+    """A relative path that cannot lead out of its folder."""
     text = item
     if is_url(item):
         try:

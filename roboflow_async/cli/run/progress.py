@@ -1,4 +1,4 @@
-"""How a run is doing, on stderr: a live line in a terminal, plain lines elsewhere."""
+"""Shows a run's progress on stderr: a live line in a terminal, else plain lines."""
 
 import time
 from types import TracebackType
@@ -15,12 +15,12 @@ _PLAIN_EVERY: Final = 5.0  # seconds
 
 
 class RunProgress:
-    """Shows what is done.
+    """Shows how much is done.
 
     Args:
-        console: of stderr.
-        total: images; None: not known.
-        already: of them, done by earlier runs.
+        console: the console on stderr.
+        total: the number of images; None if it is not known.
+        already: how many of them earlier runs have done.
     """
 
     def __init__(self, console: Console, total: int | None, already: int) -> None:
@@ -54,7 +54,7 @@ class RunProgress:
             self._live.stop()
 
     def advance(self, stats: Stats, *, failed: bool) -> None:
-        """One more image is done."""
+        """Count one more image."""
         self._done += 1
         self._failed += failed
         if self._live is not None:

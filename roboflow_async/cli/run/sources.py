@@ -1,4 +1,4 @@
-"""SOURCE of the commands: a folder, a glob, a list in a file, or stdin."""
+"""The SOURCE of a command: a folder, a glob, a list in a file, or stdin."""
 
 import asyncio
 import glob
@@ -40,19 +40,19 @@ def is_url(item: str) -> bool:
 
 
 class Source:
-    """The images that a command is about, each one once, told apart by path or URL.
+    """The images for a command, each only once, by path or URL.
 
     Args:
-        text: a folder (with those below it), a glob, a file with a path or URL in each line,
-            an image, or "-" for such lines from stdin.
+        text: a folder (with its subfolders), a glob, a file with a path or URL in each line, an
+            image, or "-" for such lines from stdin.
 
     Raises:
-        ConfigurationError: there is no such thing, or nothing in it.
+        ConfigurationError: the source does not exist, or holds no images.
     """
 
     def __init__(self, text: str) -> None:
         self._stdin: TextIO | None = sys.stdin if text == "-" else None
-        # As the operating system's own names of files: they need be no UTF-8.
+        # Decoded like the operating system's file names, which may not be UTF-8.
         take_any_bytes = getattr(self._stdin, "reconfigure", None)
         if take_any_bytes is not None:
             take_any_bytes(errors="surrogateescape")
@@ -64,21 +64,21 @@ class Source:
 
     @property
     def listed(self) -> list[str]:
-        """Those that are known before any is read: all, but for stdin."""
+        """The images that are known from the start: all, except from stdin."""
         return self._items
 
     @property
     def total(self) -> int | None:
-        """How many there are; None: that is not known."""
+        """The number of images; None if it is not known."""
         return len(self._items) if self._stdin is None else None
 
     @property
     def first(self) -> str | None:
-        """One of them, if it is known yet."""
+        """One of the images, or None if none is known yet."""
         return self._items[0] if self._items else None
 
     async def items(self, done: set[str], stopping: asyncio.Event) -> AsyncIterator[str]:
-        """Those that are not done, until it is time to stop."""
+        """The images that are not done, until it is time to stop."""
         async for item in self._all():
             if stopping.is_set():
                 return
@@ -90,7 +90,7 @@ class Source:
             yield item
         if self._stdin is not None:
             seen: set[str] = set()
-            # A thread waits for the next line: whoever writes may take their time.
+            # A thread waits for the next line, which may take long.
             while line := await asyncio.to_thread(self._stdin.readline, _LONGEST_LINE + 1):
                 _check_length(line, "stdin")
                 item = line.strip()
@@ -129,7 +129,7 @@ def _in_folder(folder: Path) -> Iterator[str]:
 
 def _in_list(path: Path) -> Iterator[str]:
     try:
-        # Not splitlines(): it also ends a line where a name has U+2028 or a form feed.
+        # Not splitlines(), which would also split a name at U+2028 or a form feed.
         with path.open(encoding="utf-8-sig") as file:
             while line := file.readline(_LONGEST_LINE + 1):
                 _check_length(line, str(path))
@@ -144,6 +144,6 @@ def _in_list(path: Path) -> Iterator[str]:
 def _check_length(line: str, source: str) -> None:
     if len(line) > _LONGEST_LINE:
         raise ConfigurationError(
-            f"a line of {source!r:.200} has more than {_LONGEST_LINE} characters: it is no path "
-            "and no URL."
+            f"a line of {source!r:.200} has more than {_LONGEST_LINE} characters: give a path or "
+            "a URL in each line."
         )

@@ -1,4 +1,4 @@
-"""Results as a table: CSV or Parquet."""
+"""Writes results as a table: CSV or Parquet."""
 
 import csv
 import importlib
@@ -16,18 +16,19 @@ from roboflow_async.errors import plain_text
 
 __all__ = ["check_format", "write_table"]
 
-# What makes a formula of a cell, also in the wide forms that are read in Japan; and what stands
-# before such a sign and is taken out by some programs (https://owasp.org/www-community/attacks/CSV_Injection).
+# Characters that turn a cell into a formula, also in the full-width forms of East Asia; and
+# characters before them that some programs remove
+# (https://owasp.org/www-community/attacks/CSV_Injection).
 _SIGNS: Final = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 _LEADS: Final = frozenset("\t\r\n")
-_CELL: Final = 32_767  # characters, of spreadsheets; Python's own reader takes 131,072
-_LARGEST_WHOLE: Final = 2**53  # that a column of 64-bit numbers, whole or not, holds exactly
+_CELL: Final = 32_767  # characters in a cell of a spreadsheet; Python's own reader allows 131,072
+_LARGEST_WHOLE: Final = 2**53  # the largest that 64-bit integers and floats both hold exactly
 
 
 def check_format(name: str) -> None:
     """Raise `ConfigurationError` unless this format can be written."""
     if name not in ("jsonl", "csv", "parquet"):
-        raise ConfigurationError(f"--format {name!r:.40}: give jsonl, csv or parquet.")
+        raise ConfigurationError(f"--format {name!r:.40} is not known: give jsonl, csv or parquet.")
     if name == "parquet":
         try:
             importlib.import_module("pyarrow.parquet")
@@ -40,14 +41,14 @@ def check_format(name: str) -> None:
 def write_table(
     lines: Iterable[dict[str, Any]], path: Path, name: str, *, formulas: bool = False
 ) -> None:
-    """Write result lines as a table: a column for each output, nested ones as JSON.
+    """Write result lines as a table with a column for each output; nested outputs are JSON.
 
     Args:
-        lines: of the journal.
-        path: of the table; it is there as a whole, or not at all.
+        lines: the lines of the journal.
+        path: the path of the table, which is written as a whole or not at all.
         name: "csv" or "parquet".
-        formulas: whether cells of a CSV that a spreadsheet would run stay as they are; else they
-            begin with an apostrophe, as a spreadsheet has it for text.
+        formulas: whether CSV cells that a spreadsheet would run as a formula stay unchanged. If
+            not, they get an apostrophe in front, which marks text in a spreadsheet.
     """
     rows = [_row(line) for line in lines]
     columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -86,21 +87,21 @@ def _flat(value: Any) -> Any:
 
 
 def _cell(value: Any, *, formulas: bool) -> Any:
-    """What the usual readers show, and no more than that; the JSON lines beside have all of it."""
+    """A value that usual readers can show. The JSON lines beside the table have everything."""
     if not isinstance(value, str):
         return value
     if len(value) > _CELL:
-        return f"({len(value)} characters: see the .jsonl beside, or give --save-images)"
-    # Ends of lines, which recognised text has, may stay: they are within quotes.
+        return f"({len(value)} characters: see the .jsonl file, or give --save-images)"
+    # Line ends, which recognised text has, may stay, because they are in quotes.
     text = "\n".join(map(plain_text, re.split("\r\n|\r|\n", value)))
-    # As they were, since a reader may take out itself what stands before the sign.
+    # Left in, since a reader may itself remove characters before the sign.
     if not formulas and (value[:1] in _LEADS or text.lstrip()[:1] in _SIGNS):
         text = f"'{text}"
     return text
 
 
 def _alike(values: list[Any]) -> list[Any]:
-    """A column has one type: where there are several, they become text."""
+    """A column has one type: mixed types become text."""
     kinds: set[type[object]] = {type(value) for value in values if value is not None}
     too_large = int in kinds and any(
         isinstance(value, int) and abs(value) > _LARGEST_WHOLE for value in values
@@ -111,5 +112,5 @@ def _alike(values: list[Any]) -> list[Any]:
 
 
 def _utf8(text: str) -> str:
-    """Without halves of characters, which file names have, and no UTF-8."""
+    """The text without lone surrogates, which file names may have, but UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode()

@@ -435,7 +435,7 @@ def test_the_log_tells_when_the_limit_has_changed_by_half(
     told = [record.getMessage() for record in caplog.records]
     assert 1 <= len(told) <= 4
     assert told[0].startswith("the server takes ")
-    assert "in flight at most (they were 32)" in told[0]
+    assert "in flight (before: 32)" in told[0]
 
 
 def test_limited_by_tells_what_holds_requests_back() -> None:

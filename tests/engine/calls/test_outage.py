@@ -496,7 +496,7 @@ def test_the_log_tells_when_an_outage_begins_and_ends(caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO, "roboflow_async"):
         run_on_fake_clock(main())
     begin, end = (record.getMessage() for record in caplog.records)
-    assert begin.startswith("the API is away (no): nothing but probes is sent")
+    assert begin.startswith("the API is away (no): only probes are sent")
     assert end.startswith("the API is back after 2")
 
 
@@ -513,7 +513,7 @@ def test_single_calls_fail_at_once_while_the_api_is_away() -> None:
         await asyncio.sleep(10)
         began, sent = now(), len(server.sent)
         for _ in range(50):
-            with pytest.raises(APIConnectionError, match="nothing but failures for") as caught:
+            with pytest.raises(APIConnectionError, match="has only failed for") as caught:
                 await client.call(1)
             assert caught.value.fault == "outage"
             assert caught.value.attempts == 0

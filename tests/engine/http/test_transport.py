@@ -207,7 +207,7 @@ async def test_an_encoding_that_cannot_be_read_is_a_response_error(
 ) -> None:
     server.handler = lambda _: Reply(body=body, headers={"Content-Encoding": encoding})
     async with make_client() as client:
-        with pytest.raises(ResponseError, match=r"compressed|not the gzip that it says"):
+        with pytest.raises(ResponseError, match=r"compressed|not valid gzip"):
             await run(client)
     assert len(server.arrivals) == 1
 
@@ -371,7 +371,7 @@ async def test_an_injected_client_sends_a_get_without_a_body(
 
 async def test_another_librarys_client_is_refused(make_client: MakeClient) -> None:
     for other in (object(), httpx.Client(), httpx2.Client(), httpx2.AsyncClient):
-        with pytest.raises(ConfigurationError, match=r"httpx\.AsyncClient, or an httpx2"):
+        with pytest.raises(ConfigurationError, match=r"httpx\.AsyncClient or an httpx2"):
             make_client(http_client=other)
 
 

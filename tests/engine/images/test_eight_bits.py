@@ -104,7 +104,7 @@ async def test_a_tiff_with_signs_is_read_by_its_higher_byte() -> None:
     short = saved(PillowImage.fromarray(RAMP), "TIFF", tiffinfo={339: 2})
     assert PillowImage.open(io.BytesIO(short)).mode == "I"
     assert difference(await sent(short, max_side=128), EXPECTED) <= 4
-    with pytest.raises(ImageError, match="other than 8 or 16 bits"):
+    with pytest.raises(ImageError, match="neither 8 nor 16 bits"):
         await sent(tiff, max_side=128)
 
 
@@ -130,7 +130,7 @@ async def test_pictures_pillow_reads_otherwise_are_refused() -> None:
     # The header of a JPEG 2000 of 16 bits in colours: Pillow makes 0 of 65535 there.
     jp2 = bytearray(saved(PillowImage.new("RGB", (WIDTH, HEIGHT)), "JPEG2000"))
     jp2[jp2.index(b"\xff\x4f\xff\x51") + 42] = 15
-    with pytest.raises(ImageError, match="black of its white"):
+    with pytest.raises(ImageError, match="white into black"):
         await sent(bytes(jp2), max_side=128)
 
 

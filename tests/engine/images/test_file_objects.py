@@ -171,7 +171,7 @@ def test_a_file_that_stays_without_anything_is_given_up() -> None:
             return None
 
     async def main() -> None:
-        with pytest.raises(ImageError, match="not blocking, and gave nothing for 30 s"):
+        with pytest.raises(ImageError, match="non-blocking and gave nothing for 30 s"):
             await load(Silent())
 
     run_on_fake_clock(main())

@@ -24,7 +24,7 @@ PICTURE = np.zeros((40, 60, 3), np.uint8)
 @pytest.mark.parametrize(
     ("images", "advice"),
     [
-        (PICTURE, r"\(40, 60, 3\).* give \[array\] for one picture"),
+        (PICTURE, r"\(40, 60, 3\).* give \[array\] or call run\(array\) for one picture"),
         (PICTURE[:, :, 0], r"\(40, 60\).* give \[array\]"),
         (np.zeros((8, 40, 60, 3), np.uint8), r"list\(array\) for an array of whole pictures"),
         (np.zeros(1000, np.uint8), r"\(1000,\)"),
@@ -32,8 +32,8 @@ PICTURE = np.zeros((40, 60, 3), np.uint8)
         (np.float32(3), r"\(\)"),
         (PillowImage.new("RGB", (60, 40)), "is one image: give a list of them"),
         (io.BytesIO(picture(1)), "is one image"),
-        (b"\xff\xd8", "not a number of images"),
-        ({"image": picture(1)}, "not a number of images"),
+        (b"\xff\xd8", "not a list of images"),
+        ({"image": picture(1)}, "not a list of images"),
         ("folder", "glob"),
         (Path("folder"), "glob"),
     ],

@@ -284,7 +284,7 @@ def test_a_pacer_in_use_on_another_loop_is_a_clear_error() -> None:
                 asyncio.run(pacer.acquire())  # type: ignore[arg-type]
             assert str(caught.value) == (
                 "this Pacer is in use on another event loop: make one for each, or share a "
-                "ceiling between them with a RateLimiter of your own."
+                "rate limit between them with your own RateLimiter."
             )
 
         await asyncio.to_thread(elsewhere)

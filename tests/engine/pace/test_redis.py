@@ -56,21 +56,21 @@ async def turns(limiter: RedisRateLimiter, count: int, ceiling: float = 50) -> l
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("", "is none"),
-        ("localhost:6379", "is none"),
-        ("http://localhost", "is none"),
+        ("", "is not valid"),
+        ("localhost:6379", "is not valid"),
+        ("http://localhost", "is not valid"),
         ("redis+carrier-pigeon://localhost", "scheme"),
-        ("redis://localhost:notaport", "is none"),
-        ("redis+cluster://", "names no host"),
-        ("redis+cluster://localhost:99999999", "is none"),
+        ("redis://localhost:notaport", "is not valid"),
+        ("redis+cluster://", "has no host"),
+        ("redis+cluster://localhost:99999999", "is not valid"),
         ("redis+sentinel://localhost:26379", "no service"),
         ("redis+sentinel://localhost:26379/", "no service"),
-        ("redis+sentinel://:26379,/service", "is none"),
-        ("redis://user:123/PASSWORD@localhost", "is none"),
-        ("redis://user:123#PASSWORD@localhost", "is none"),
-        ("redis://user:123?PASSWORD@localhost", "is none"),
-        (None, "is none"),
-        (12, "is none"),
+        ("redis+sentinel://:26379,/service", "is not valid"),
+        ("redis://user:123/PASSWORD@localhost", "is not valid"),
+        ("redis://user:123#PASSWORD@localhost", "is not valid"),
+        ("redis://user:123?PASSWORD@localhost", "is not valid"),
+        (None, "is not valid"),
+        (12, "is not valid"),
     ],
 )
 def test_a_url_that_is_none_is_told_without_its_password(url: Any, problem: str) -> None:
@@ -383,7 +383,7 @@ async def test_a_stream_ends_when_redis_stays_away_and_says_so(
         workflow = client.workflow("ws", "wf")
         await workflow.run(picture(0))
         redis_server.kill()
-        with pytest.raises(RateLimiterUnavailableError, match=r"\(ConnectionError\): mend it"):
+        with pytest.raises(RateLimiterUnavailableError, match=r"\(ConnectionError\): repair it"):
             async for _ in workflow.stream(map(picture, range(1000))):
                 pass
         with pytest.raises(RateLimiterUnavailableError):
