@@ -2,9 +2,9 @@
 -- falls and climbs back. It is what `Pacer` does, for all of them.
 --
 -- KEYS[1]  a hash, which expires when nobody uses it
--- ARGV     operation; constants, in the order of CONSTANTS below (pace_law.py and redis.py say what
+-- ARGV     operation; constants, in the order of CONSTANTS below (pace_law.py and redis_limiter.py say what
 --          they are); and then
---   reserve  turns, number of the last one that the caller knows, lead, 1 for afresh
+--   reserve  turns, number of the last one that the caller knows, latency, 1 if others sent
 --                                                  -> now, pace, cooldown, number of the first turn,
 --                                                     when each is due: one, or more if they are soon
 --   reject   when the request was sent, cooldown   -> nothing
@@ -109,11 +109,11 @@ s.ring = math.max(s.ring, c.remembered)
 
 local is_unknown, is_new_here = back > SECOND / 20 or has_moved, false
 if operation == 'reserve' then
-  local known, afresh = arguments[2], arguments[4] == 1
-  is_unknown = is_unknown or known >= s.turns or afresh
-  is_new_here = known < 0
-  if known < MOST_TURNS then
-    s.turns = math.max(s.turns, known + 1)
+  local last_number, others_sent = arguments[2], arguments[4] == 1
+  is_unknown = is_unknown or last_number >= s.turns or others_sent
+  is_new_here = last_number < 0
+  if last_number < MOST_TURNS then
+    s.turns = math.max(s.turns, last_number + 1)
   end
 end
 if is_unknown or is_new_here or s.next < now - SECOND then
@@ -231,11 +231,11 @@ end
 
 local reply = {}
 if operation == 'reserve' then
-  local turns, lead = math.min(arguments[1], MOST_AT_ONCE), arguments[3]
+  local turns, latency = math.min(arguments[1], MOST_AT_ONCE), arguments[3]
   local pace = pace_at(now)
   local interval, least = SECOND * c.spacing / pace, SECOND * c.least_distance / pace
   reply = {now, pace * 1000, math.max(s.cool - now, 0), s.turns}
-  local earliest = math.max(now + lead, s.cool)
+  local earliest = math.max(now + latency, s.cool)
   for index = 1, turns do
     local due = math.max(earliest, s.next, s.last + least, went_out_at(s.turns - kept) + c.window * kept / ceiling)
     if index > 1 and due > now + FARTHEST_BATCH then
