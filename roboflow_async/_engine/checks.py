@@ -77,7 +77,7 @@ def check_mapping(name: str, value: object) -> None:
         )
 
 
-def forget_locals(error: Exception) -> None:
+def forget_locals(error: BaseException) -> None:
     """Take the variables of the frames behind an error away, which hold what a client is made of.
 
     Error trackers send those home, and the key, the password of a proxy or of a URL would be among
@@ -85,17 +85,19 @@ def forget_locals(error: Exception) -> None:
 
     Args:
         error: one of ours says all there is to know, and loses what it was made of. Another, of
-            what a user wrote, keeps the lines that it passed.
+            what a user wrote, and Ctrl-C, keep the lines that they passed.
     """
     if isinstance(error, RoboflowError):
         error.__cause__ = error.__context__ = error.__traceback__ = None
         return
-    one: BaseException | None = error
+    pending: list[BaseException | None] = [error]
     seen: set[int] = set()
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        clear_frames(one.__traceback__)
-        one = one.__cause__ or one.__context__
+    while pending:
+        one = pending.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            clear_frames(one.__traceback__)
+            pending += [one.__cause__, one.__context__]
 
 
 def refuse_copy(value: object) -> NoReturn:

@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +17,11 @@ from roboflow_async.errors import plain_text
 
 __all__ = ["check_format", "write_table"]
 
-# What makes a formula of a cell, also in the wide forms that are read in Japan; and what stands
-# before such a sign and is taken out by some programs (https://owasp.org/www-community/attacks/CSV_Injection).
-_SIGNS: Final = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+# What makes a formula of a cell, also in the wide, small and raised forms that NFKC makes these of
+# (the wide ones are read so in Japan), and the minus of typographers, which LibreOffice reads; what
+# began one in programs of the past; and what stands before such a sign and is taken out by some
+# programs (https://owasp.org/www-community/attacks/CSV_Injection).
+_SIGNS: Final = frozenset("=+-@\u2212|%")
 _LEADS: Final = frozenset("\t\r\n")
 _CELL: Final = 32_767  # characters, of spreadsheets; Python's own reader takes 131,072
 _LARGEST_WHOLE: Final = 2**53  # that a column of 64-bit numbers, whole or not, holds exactly
@@ -94,9 +97,13 @@ def _cell(value: Any, *, formulas: bool) -> Any:
     # Ends of lines, which recognised text has, may stay: they are within quotes.
     text = "\n".join(map(plain_text, re.split("\r\n|\r|\n", value)))
     # As they were, since a reader may take out itself what stands before the sign.
-    if not formulas and (value[:1] in _LEADS or text.lstrip()[:1] in _SIGNS):
+    if not formulas and (value[:1] in _LEADS or _is_sign(text.lstrip()[:1])):
         text = f"'{text}"
     return text
+
+
+def _is_sign(character: str) -> bool:
+    return unicodedata.normalize("NFKC", character) in _SIGNS
 
 
 def _alike(values: list[Any]) -> list[Any]:
