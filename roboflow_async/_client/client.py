@@ -161,7 +161,7 @@ class RoboflowClient:
         options = {name: value for name, value in locals().items() if name != "self"}
         try:
             engine, self._workspace = _parts_that_may_fail(cast("ClientOptions", options))
-        except Exception as error:
+        except BaseException as error:  # Ctrl-C, too: reading the certificates takes a while
             del options, api_key, api_url, platform_url
             forget_locals(error)
             raise

@@ -82,7 +82,7 @@ def check_mapping(name: str, value: object) -> None:
         )
 
 
-def forget_locals(error: Exception) -> None:
+def forget_locals(error: BaseException) -> None:
     """Clear the local variables in an error's traceback, which hold a client's arguments.
 
     Error trackers record those variables, with the key and the passwords of proxies and URLs among
@@ -90,17 +90,19 @@ def forget_locals(error: Exception) -> None:
 
     Args:
         error: one of ours says all there is to know, so it also loses its cause and its whole
-            traceback. An error from a user's code keeps its lines.
+            traceback. An error from a user's code, and Ctrl-C, keep their lines.
     """
     if isinstance(error, RoboflowError):
         error.__cause__ = error.__context__ = error.__traceback__ = None
         return
-    one: BaseException | None = error
+    pending: list[BaseException | None] = [error]
     seen: set[int] = set()
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        clear_frames(one.__traceback__)
-        one = one.__cause__ or one.__context__
+    while pending:
+        one = pending.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            clear_frames(one.__traceback__)
+            pending += [one.__cause__, one.__context__]
 
 
 def refuse_copy(value: object) -> NoReturn:

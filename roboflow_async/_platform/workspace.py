@@ -16,7 +16,7 @@ from roboflow_async._engine.checks import forget_locals
 from roboflow_async._engine.jsonvalues import is_array, is_object
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import Settings
-from roboflow_async.errors import ClientClosedError, ConfigurationError, plain_text
+from roboflow_async.errors import ClientClosedError, ConfigurationError, ResponseError, plain_text
 from roboflow_async.types.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
 
 __all__ = ["WorkspaceOperations"]
@@ -94,10 +94,18 @@ class WorkspaceOperations:
         return await self._get("/serverless/usage-check", parse, {"nocache": "true"})
 
     async def _workspace(self, name: str | None) -> str:
-        if name is None:
-            return await self.workspace()
-        check_segment("workspace_name", name)
-        return name
+        if name is not None:
+            check_segment("workspace_name", name)
+            return name
+        found = await self.workspace()
+        try:
+            check_segment("workspace", found)
+        except ConfigurationError as error:
+            # What a server says decides no path either.
+            message = f"the platform gave the key's workspace a name that is none: {error.message}"
+        else:
+            return found
+        raise ResponseError(message)
 
     async def _get(
         self,
@@ -125,7 +133,7 @@ class WorkspaceOperations:
             # Made only when needed, because reading the certificates takes 20 ms.
             try:
                 self._engine = Engine(self._platform)
-            except Exception as error:
+            except BaseException as error:
                 forget_locals(error)
                 raise
         return self._engine

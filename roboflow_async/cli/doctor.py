@@ -186,4 +186,5 @@ async def _key(client: RoboflowClient) -> Finding:
     if not found.under_cap:
         advice = "See the workspace's usage and plan."
         return _wrong("key works", "the workspace is over its limit", advice)
-    return _fine("key works", f"workspace {found.workspace}, below its limit")
+    workspace = f"{found.workspace:.{_LONGEST_NAME}}"
+    return _fine("key works", f"workspace {workspace}, below its limit")

@@ -102,7 +102,7 @@ def lifespan(
                 await stack.enter_async_context(limiter)
             try:
                 client = await stack.enter_async_context(make_client())
-            except Exception as error:
+            except BaseException as error:
                 forget_locals(error)
                 raise
             setattr(app.state, _NAME, client)

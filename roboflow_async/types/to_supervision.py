@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["remember_given_size", "to_classifications", "to_detections"]
 
 
-_NO_CLASS_ID: Final = -1  # where the server gives only names
-_MOST_PIXELS: Final = 178_956_970  # in one mask; the limit for images, too
-_MOST_MASK_PIXELS: Final = 1_000_000_000  # in all masks: a gigabyte, twice that at first
-_FARTHEST: Final = 1_000_000  # pixels from the corner: OpenCV's own limit is not much higher
+_NO_CLASS_ID: Final = -1  # where the server tells only names
+_MOST_PIXELS: Final = 178_956_970  # of a mask: as of an image (`max_image_pixels`)
+_MOST_MASK_PIXELS: Final = 1_000_000_000  # of all of them: a gigabyte, and twice that on the way
+# Of all names of classes, each as long as the longest: NumPy keeps them so, 4 bytes a character.
+_MOST_LETTERS: Final = 25_000_000
+_FARTHEST: Final = 1_000_000  # pixels from the corner: OpenCV's own numbers end soon after
 _GIVEN_SIZE: Final = "_given_size"
 
 
@@ -42,9 +44,9 @@ def to_detections(prediction: BaseModel) -> "supervision.Detections":
     """Boxes, and masks where there are some.
 
     Raises:
-        ConfigurationError: the extra is not installed; or there are masks, and the response gives
-            no image size, a larger one than the image that was given, or one that is too large for
-            memory.
+        ConfigurationError: the extra is not installed, names of classes or masks take more memory
+            than there is, or there are masks and the image has no size, or a larger one than what
+            was given.
     """
     # supervision reads the server's JSON, but needs some fields that the first hosted API leaves
     # out.
@@ -52,6 +54,7 @@ def to_detections(prediction: BaseModel) -> "supervision.Detections":
     for item in fields["predictions"]:
         if item["class_id"] is None:
             item["class_id"] = _NO_CLASS_ID
+    _check_names([item["class"] for item in fields["predictions"]])
     masked = [item for item in fields["predictions"] if _has_mask(item)]
     sizes: Any = fields["image"]
     if is_object(sizes):
@@ -68,6 +71,17 @@ def to_detections(prediction: BaseModel) -> "supervision.Detections":
     library = _library()
     with _told():
         return library.Detections.from_inference(fields)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise `ConfigurationError` for names of classes that would fill the memory."""
+    longest = max(map(len, names), default=0)
+    if longest * len(names) > _MOST_LETTERS:
+        raise ConfigurationError(
+            f"to_supervision() takes {longest * len(names) * 4:,} bytes for the names of "
+            f"{len(names)} classes, of which one has {longest:,} characters: take the predictions "
+            "themselves."
+        )
 
 
 def _has_mask(item: Mapping[str, Any]) -> bool:
@@ -87,8 +101,12 @@ def _check_masks(
     """
     told = f"to_supervision() would make {len(masked)} masks of {width} x {height} pixels"
     if min(width, height) <= 0:
-        raise ConfigurationError(f"{told}, the image size that the server gave.")
-    if given_size is not None and max(width, height) > max(given_size):
+        raise ConfigurationError(f"{told}, as the server tells the size of the image.")
+    # Either way round: a photograph is turned as its EXIF data says, or is not.
+    if given_size is not None and any(
+        told > given
+        for told, given in zip(sorted((width, height)), sorted(given_size), strict=True)
+    ):
         raise ConfigurationError(
             f"{told}, the size that the server gave, but the image has "
             f"{given_size[0]} x {given_size[1]}: use the points themselves."
@@ -99,13 +117,19 @@ def _check_masks(
             "points themselves, or make the image smaller before it is sent (max_side=)."
         )
     most = width * height if given_size is None else max(width * height, prod(given_size))
+    pixels = 0
     for item in masked:
         points: object = item.get("points")
         if is_array(points) and not all(map(_is_near, points)):
             raise ConfigurationError(f"{told}, but a point is wrong or outside of any image.")
         for name in ("rle", "rle_mask"):
             if item.get(name):
-                _check_rle(item[name], most, told)
+                pixels += _check_rle(item[name], most, told)
+    if pixels > _MOST_MASK_PIXELS:
+        raise ConfigurationError(
+            f"{told}, which have {pixels:,} themselves: more than {_MOST_MASK_PIXELS:,} in all. "
+            "Take the run lengths themselves."
+        )
 
 
 def _is_near(point: object) -> bool:
@@ -116,19 +140,26 @@ def _is_near(point: object) -> bool:
     return all(isinstance(way, (int, float)) and abs(way) <= _FARTHEST for way in ways)
 
 
-def _check_rle(rle: object, most: int, told: str) -> None:
-    """Raise `ConfigurationError` for a run-length mask of more pixels than the image has."""
+def _check_rle(rle: object, most: int, told: str) -> int:
+    """The pixels of a run-length mask, as it tells them itself.
+
+    Raises:
+        ConfigurationError: they are more than the image has.
+    """
+    pixels = 0
     fields: Mapping[str, Any] = rle if is_object(rle) else {}
     size, counts = fields.get("size"), fields.get("counts")
     # supervision reports any other wrong size itself, at no cost.
     if is_array(size) and len(size) == 2 and all(isinstance(side, int) for side in size):
-        if min(size) < 0 or size[0] * size[1] > most:
-            raise ConfigurationError(f"{told}, but one of them has {size[1]} x {size[0]}.")
+        pixels = size[0] * size[1]
+        if min(size) < 0 or pixels > most:
+            raise ConfigurationError(f"{told}, but one of them has {size[1]} x {size[0]} itself.")
     elif size is not None:
         raise ConfigurationError(f"{told}, but one of them has no size.")
     # Each run takes at most seven characters (of 5 bits), or is one number.
     if isinstance(counts, (str, list)) and len(cast("str", counts)) > 7 * (most + 1):
         raise ConfigurationError(f"{told}, but one of them has more runs than pixels.")
+    return pixels
 
 
 def to_classifications(predictions: Sequence[_Classified]) -> "supervision.Classifications":

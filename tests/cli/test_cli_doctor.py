@@ -230,3 +230,15 @@ def test_odd_versions_names_and_dates_are_shown_or_passed_over(
     assert "reachable: responds in" in said
     assert said.replace("\n", "").isprintable()
     assert max(map(len, said.splitlines())) < 500
+
+
+def test_a_workspace_of_many_letters_fills_no_terminal(
+    examine: Examine, platform: tuple[str, Answers]
+) -> None:
+    url, answers = platform
+    body = {"workspace": "\x1b]0;title\x07" + "w" * 500_000, "underCap": True}
+    answers["/serverless/usage-check"] = (200, body, None)
+    code, said = examine("--host", url, "--platform-url", url)
+    assert code == 0
+    assert said.replace("\n", "").isprintable()
+    assert max(map(len, said.splitlines())) < 500

@@ -295,10 +295,16 @@ def test_a_line_holds_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "sign", ["=", "+", "-", "@", "\t=", "\r=", "\n=", "\uff1d", " =", "\0=", "\ufeff="]
-)
-def test_table_cells_never_run_as_formulas(tmp_path: Path, sign: str) -> None:
-    """No cell of a table runs as a formula."""
+    "sign",
+    [
+        "=", "+", "-", "@", "\t=", "\r=", "\n=", " =", "\0=", "\ufeff=", "\u3000=", "|", "%",
+        *"\uff1d\uff0b\uff0d\uff20",  # wide
+        *"\ufe62\ufe63\ufe66\ufe6b",  # small
+        *"\u207a\u207b\u207c\u208a\u208b\u208c",  # raised and lowered
+        "\u2212", "\uff5c", "\uff05",
+    ],
+)  # fmt: skip
+def test_no_cell_runs_as_a_formula(tmp_path: Path, sign: str) -> None:
     cell = f"{sign}cmd|' /C calc'!A0"
     lines: list[dict[str, Any]] = [
         {"image": cell, "output": {cell: cell, "number": -5, "list": [cell]}},
@@ -309,7 +315,8 @@ def test_table_cells_never_run_as_formulas(tmp_path: Path, sign: str) -> None:
         rows = list(csv.reader(file))
     for row in rows:
         for text in row:
-            assert text == "-5" or not text.strip() or text.lstrip()[0] not in "=+-@\uff1d", text
+            first = unicodedata.normalize("NFKC", text.lstrip()[:1])
+            assert text == "-5" or not first or first not in "=+-@\u2212|%", text
             assert not any(unicodedata.category(one) in ("Cc", "Cf") for one in text if one != "\n")
     assert rows[1][0].startswith("'")
     assert rows[1].count("-5") == 1

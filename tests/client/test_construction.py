@@ -67,6 +67,27 @@ def search(error: BaseException) -> None:
     assert PASSWORD not in text
 
 
+class Interrupted(float):
+    """Ctrl-C while it is looked at."""
+
+    def __le__(self, other: object) -> bool:
+        raise KeyboardInterrupt
+
+    __gt__ = __le__
+
+
+class BrokenTwice:
+    """Fails with a cause, and in the middle of another failure."""
+
+    def ceiling(self, name: str, requests_per_second: float) -> Any:
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            raise ZeroDivisionError from OSError()
+
+    async def acquire(self) -> None: ...
+
+
 class Broken:
     def ceiling(self, name: str, requests_per_second: float) -> Any:
         raise ZeroDivisionError
@@ -88,6 +109,9 @@ WRONG: list[dict[str, Any]] = [
     {"requests_per_second": None, "limiter": Broken()},
     {"limiter": Broken()},
     {"trust_env": "yes"},
+    {"limiter": BrokenTwice()},
+    {"timeout": Interrupted(3)},
+    {"max_image_pixels": 5, "requests_per_second": Interrupted(3)},
 ]
 
 
@@ -97,7 +121,8 @@ def test_frames_of_a_failed_construction_hold_no_secret(
 ) -> None:
     """No frame of a failed construction holds a secret."""
     monkeypatch.setenv("HTTP_PROXY", f"http://user:{PASSWORD}@proxy.example")
-    with pytest.raises((ConfigurationError, ZeroDivisionError)) as raised:
+    expected = (ConfigurationError, ZeroDivisionError, KeyboardInterrupt)
+    with pytest.raises(expected) as raised:
         RoboflowClient(**{"api_key": KEY, "api_url": "http://host.example", **arguments})
     search(raised.value)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import httpx
@@ -246,6 +247,21 @@ async def test_an_answer_that_names_no_workspace_is_no_answer(
             await client.workspace()
         with pytest.raises(ResponseError, match="no list of workflows"):
             await client.list_workflows("my-ws")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../evil", "a/b", "a?api_key=", "a#", "@evil.example/", "/evil.example", "%2e%2e", ".."],
+)
+async def test_a_name_that_the_platform_gives_changes_no_path(
+    server: Server, make_client: MakeClient, name: str
+) -> None:
+    server.handler = lambda _: Reply(body=json.dumps({"workspace": name}).encode())
+    async with make_client(platform_url=server.url) as client:
+        for ask in (client.list_workflows, partial(client.list_project_models, "pets")):
+            with pytest.raises(ResponseError, match="name that is none"):
+                await ask()
+    assert {arrival.target for arrival in server.arrivals} == {"/"}
 
 
 async def test_workspace_needs_a_key() -> None:

@@ -3,9 +3,13 @@
 import asyncio
 import base64
 import io
+import itertools
 import json
+import struct
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +29,7 @@ from support.serving import serving
 from test_fastapi import leave, until
 
 from roboflow_async import ConfigurationError, Image, ImageError, RoboflowClient, open_image
+from roboflow_async._engine.images.downsizing import downsize
 from roboflow_async.fastapi import (
     CancelOnDisconnect,
     RoboflowDep,
@@ -282,7 +287,67 @@ def test_a_thousand_megabytes_take_less_than_a_hundred() -> None:
     assert megabytes < 100
 
 
+async def test_a_body_in_the_smallest_pieces_takes_little_memory() -> None:
+    """A list of them took 60 times as much: 2 GB for 32 MiB."""
+    app, count = make_app(), 200_000
+    pieces = itertools.chain(
+        (
+            {"type": "http.request", "body": index.to_bytes(2), "more_body": True}
+            for index in itertools.islice(itertools.cycle(range(60_000)), count)
+        ),
+        [{"type": "http.request", "body": b"", "more_body": False}],
+    )
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        message = next(pieces, None)
+        return message if message is not None else await asyncio.get_running_loop().create_future()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {
+        "type": "http", "method": "POST", "path": "/whole", "headers": [], "query_string": b"",
+    }  # fmt: skip
+    tracemalloc.start()
+    try:
+        await app(scope, receive, send)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert json.loads(sent[1]["body"]) == {"size": 2 * count}
+    assert most < 10 * 2 * count
+
+
 # Pixels
+
+
+def tiff_in_one_tile(width: int, height: int, side: int) -> bytes:
+    """A picture that is a corner of one large tile."""
+    zeros = zlib.compressobj(9)
+    tile = b"".join(zeros.compress(bytes(side)) for _ in range(side)) + zeros.flush()
+    entries = {
+        256: width, 257: height, 258: 8, 259: 8, 262: 1, 277: 1,
+        322: side, 323: side, 324: 0, 325: len(tile),
+    }  # fmt: skip
+    start = 8 + 2 + 12 * len(entries) + 4
+    entries[324] = start
+    fields = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + fields + bytes(4) + tile
+
+
+def test_pixels_of_a_tile_count_though_the_picture_is_small() -> None:
+    """A TIFF of 390 KB, of 2000 x 10 pixels in a tile of 20,000 x 20,000, took 400 MB."""
+    data = tiff_in_one_tile(2000, 10, 3000)
+    with pytest.raises(ImageError, match=r"in tiles of 9,000,000, more than max_image_pixels"):
+        downsize(data, 640, max_pixels=8_000_000)
+    small = downsize(data, 640, max_pixels=9_000_000)
+    assert small is not None
+    assert small.original_size == (2000, 10)
+    output = base64.b64encode(data).decode()
+    with pytest.raises(ImageError, match=r"in tiles of 9,000,000, more than max_pixels"):
+        open_image(output, max_pixels=8_000_000)
+    assert open_image(output).size == (2000, 10)
 
 
 def flat(width: int, height: int, form: str = "PNG") -> bytes:

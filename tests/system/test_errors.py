@@ -1,12 +1,16 @@
 """The error tree."""
 
+import base64
 import inspect
 import pickle
+from typing import Any
 
 import pytest
+from conftest import JPEG, MakeClient
+from support.loopback import Reply, Server, hang, reset
 
 import roboflow_async
-from roboflow_async import errors
+from roboflow_async import RetryPolicy, errors
 
 TREE = {
     "RoboflowError": "Exception",
@@ -93,3 +97,37 @@ def test_is_fatal_tells_what_ends_a_stream() -> None:
         assert not errors.is_fatal(errors.status_error_class(status)("", status_code=status))
     assert errors.is_fatal(errors.ConfigurationError(""))
     assert not errors.is_fatal(errors.ImageError(""))
+
+
+REPLIES: dict[str, Any] = {
+    "status": Reply(400, b'{"message": "no"}'),
+    "no JSON": Reply(200, b"<html>"),
+    "another shape": Reply(200, b'{"hello": 1}'),
+    "closed": reset,
+    "no response": hang,
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+async def test_no_error_carries_the_input(
+    server: Server, make_client: MakeClient, reply: Any
+) -> None:
+    """Nor does one behind it: an image may be 20 MB, and is a customer's."""
+    mark = b"MARKED-input-of-a-customer" * 3
+    forms = (mark, base64.b64encode(mark)[3:60])
+    server.handler = lambda _: reply
+    async with make_client(timeout=0.2, retry=RetryPolicy(max_attempts=1)) as client:
+        workflow = client.workflow("ws", "wf", parameters={"text": mark.decode()})
+        for image in (JPEG + bytes(2) + mark, b"no image" + mark):
+            with pytest.raises(errors.RoboflowError) as raised:
+                await workflow.run(image)
+            behind: BaseException | None = raised.value
+            while behind is not None:
+                shown = f"{behind!s}{behind!r}{behind.args!r}{vars(behind)!r}"
+                assert not any(form.decode() in shown for form in forms)
+                behind = behind.__cause__ or behind.__context__
+            pickled = pickle.dumps(raised.value)
+            assert not any(form in pickled for form in forms)
+    sent = server.arrivals[0].body
+    assert base64.b64encode(mark) in sent  # what is looked for was sent

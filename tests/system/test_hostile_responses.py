@@ -34,6 +34,7 @@ from roboflow_async.types.predictions import (
     ObjectDetection,
     SemanticSegmentation,
 )
+from roboflow_async.types.to_supervision import remember_given_size
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:OpenCV")]
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "large_responses.py"
@@ -531,6 +532,43 @@ def test_masks_of_more_pixels_than_there_can_be_are_not_made(
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"to_supervision|supervision cannot"):
         prediction.to_supervision()
+
+
+@pytest.mark.parametrize(
+    ("prediction", "given_size"),
+    [
+        # Each within the bound, and 60 GB together.
+        (segments(1, 1, 5000, rle={"size": [3000, 4000], "counts": [12_000_000]}), (4000, 3000)),
+        # A strip of 13,000 pixels, and a square of as many a side.
+        (segments(13_000, 13_000), (13_000, 1)),
+        (segments(1, 13_000), (13_000, 0)),
+    ],
+    ids=range(3),
+)
+def test_masks_together_and_each_way_are_bounded_by_the_image_that_was_given(
+    prediction: InstanceSegmentation, given_size: tuple[int, int]
+) -> None:
+    remember_given_size(prediction, given_size)
+    with pytest.raises(ConfigurationError, match="to_supervision"):
+        prediction.to_supervision()
+
+
+def test_masks_of_an_image_that_was_turned_are_made() -> None:
+    prediction = segments(100, 80)
+    remember_given_size(prediction, (80, 100))
+    assert prediction.to_supervision().mask.shape == (1, 80, 100)
+
+
+def test_one_long_name_of_a_class_is_not_kept_for_every_box() -> None:
+    """NumPy keeps texts as long as the longest: a megabyte of one, for 2,000 boxes, was 8 GB."""
+    boxes = [BOX] * 2000
+    long = {**BOX, "class": "x" * 1_000_000}
+    image = {"width": 100, "height": 80}
+    found = ObjectDetection.model_validate({"image": image, "predictions": [*boxes, long]})
+    with pytest.raises(ConfigurationError, match=r"8,004,000,000 bytes for the names"):
+        found.to_supervision()
+    alone = ObjectDetection.model_validate({"image": image, "predictions": [long]})
+    assert len(alone.to_supervision()) == 1
 
 
 async def test_masks_are_no_larger_than_the_image_that_was_sent(

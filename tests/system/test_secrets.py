@@ -26,7 +26,7 @@ KEY = "rf_MARKED+key/0123456789=="
 FORMS = (KEY, quote(KEY, safe=""), quote(KEY))
 
 
-READERS = ("responses", "content", "workflow")
+READERS = ("responses", "bodies", "workflow")
 
 
 def assert_clean(text: str, where: str) -> None:
@@ -55,7 +55,7 @@ def search(error: BaseException, where: str) -> None:
         # read answers hold what the server said; that is the caller's own.)
         for frame, _ in traceback.walk_tb(one.__traceback__):
             file = Path(frame.f_code.co_filename)
-            if file.parent.name == "roboflow_async" and file.stem not in READERS:
+            if "roboflow_async" in file.parts and file.stem not in READERS:
                 for name, value in frame.f_locals.items():
                     assert_clean(repr(value), f"{where}: {frame.f_code.co_name}.{name}")
     if isinstance(error, RoboflowError):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.images.formats import check_content
-from roboflow_async._engine.images.pillow import load_pillow, open_picture
+from roboflow_async._engine.images.pillow import load_pillow, open_picture, pixels_of
 from roboflow_async._engine.jsonvalues import is_object
 from roboflow_async.errors import ImageError
 
@@ -64,13 +64,15 @@ def open_image(output: Any, *, max_pixels: int = 50_000_000) -> "PIL.Image.Image
         check_content(data, "the output", converted=True)
         image = open_picture(data)
         width, height = image.size
-        if width * height <= max_pixels:
+        pixels = pixels_of(image)
+        if pixels <= max_pixels:
             image.load()
     except Exception:  # noqa: BLE001 - each format has errors of its own
         raise ImageError("the output is not an image that Pillow can read.") from None
-    if width * height > max_pixels:
+    if pixels > max_pixels:
+        tiles = f" in tiles of {pixels:,}" if pixels > width * height else ""
         raise ImageError(
-            f"the output is an image of {width} x {height} pixels, more than "
-            f"max_pixels={max_pixels}: use its bytes (decode_image), or raise the limit."
+            f"the output is an image of {width} x {height} pixels{tiles}, more than "
+            f"max_pixels={max_pixels}: take its bytes (decode_image), or allow more."
         )
     return image

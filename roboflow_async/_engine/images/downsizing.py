@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from roboflow_async._engine.images.eight_bits import check_depth, eight_bit_reading
 from roboflow_async._engine.images.formats import is_heic, refuse_heic
-from roboflow_async._engine.images.pillow import decoding, load_pillow, open_picture, to_jpeg
+from roboflow_async._engine.images.pillow import (
+    decoding,
+    load_pillow,
+    open_picture,
+    pixels_of,
+    to_jpeg,
+)
 from roboflow_async._engine.images.png_strips import parse_png
 from roboflow_async.errors import ImageError
 
@@ -69,10 +75,12 @@ def downsize(
         )
     with image:
         width, height = image.size
-        if width * height > max_pixels:
+        if (pixels := pixels_of(image)) > max_pixels:
+            tiles = f" in tiles of {pixels:,}" if pixels > width * height else ""
             raise ImageError(
-                f"{name} has {width} x {height} pixels, more than max_image_pixels={max_pixels}: "
-                "decoded it would take too much memory. Make it smaller, or raise the limit."
+                f"{name} has {width} x {height} pixels{tiles}, more than "
+                f"max_image_pixels={max_pixels}: decoded it would take too much "
+                "memory. Make it smaller, or raise the limit."
             )
         if max(width, height) > _LONGEST_SIDE:
             # Pillow would take 12 more bytes for each row.
@@ -86,7 +94,7 @@ def downsize(
         # A JPEG is decoded at a half, a quarter or an eighth of its size, as long as that is large
         # enough.
         image.draft(None, _fitting((width, height), max_side))
-        with decoding(image.width * image.height):
+        with decoding(pixels_of(image)):
             png = parse_png(data) if width * height > _LARGE else None
             if png is not None:
                 strips = png.strips(load_pillow("Image"), _rows(width))

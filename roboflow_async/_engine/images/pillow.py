@@ -18,6 +18,7 @@ __all__ = [
     "is_pillow",
     "load_pillow",
     "open_picture",
+    "pixels_of",
     "to_jpeg",
 ]
 
@@ -54,6 +55,20 @@ def open_picture(data: bytes) -> Any:
             except (SyntaxError, IndexError, TypeError, struct.error):
                 continue  # the errors of a format for another or broken file
     return None
+
+
+def pixels_of(image: Any) -> int:
+    """How many pixels are decoded when a picture is loaded, of which only the header was read."""
+    width, height = image.size
+    if image.format != "TIFF":
+        return width * height
+    # A tile is decoded as a whole, and may be larger than the picture that it is a part of.
+    tile = [image.tag_v2.get(tag, 0) for tag in _TILE_SIDES]
+    whole = [side if isinstance(side, int) else 0 for side in tile]
+    return max(width * height, whole[0] * whole[1])
+
+
+_TILE_SIDES: Final = (322, 323)  # tags of TIFF 6.0, section 15: TileWidth, TileLength
 
 
 _MAX_PIXELS: Final = (

@@ -29,6 +29,7 @@ from roboflow_async.cli.files import written_whole
 from roboflow_async.cli.keys import APIKeyFile, read_key
 from roboflow_async.cli.options import APIKey, Host, connect, errors_told, stderr
 from roboflow_async.cli.run.sources import Source
+from roboflow_async.errors import plain_text
 from roboflow_async.types.predictions import Prediction
 
 __all__ = ["benchmark_app"]
@@ -324,4 +325,4 @@ def _save(
     }  # fmt: skip
     with written_whole(path) as file:
         file.write(json.dumps(content, indent=2, allow_nan=False).encode())
-    stderr.print(f"Saved to {path}", soft_wrap=True, markup=False)
+    stderr.print(f"Saved to {plain_text(str(path))}", soft_wrap=True, markup=False)

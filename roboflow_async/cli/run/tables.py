@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +17,11 @@ from roboflow_async.errors import plain_text
 
 __all__ = ["check_format", "write_table"]
 
-# Characters that turn a cell into a formula, also in the full-width forms of East Asia; and
-# characters before them that some programs remove
-# (https://owasp.org/www-community/attacks/CSV_Injection).
-_SIGNS: Final = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+# What makes a formula of a cell, also in the wide, small and raised forms that NFKC makes these of
+# (the wide ones are read so in Japan), and the minus of typographers, which LibreOffice reads; what
+# began one in programs of the past; and what stands before such a sign and is taken out by some
+# programs (https://owasp.org/www-community/attacks/CSV_Injection).
+_SIGNS: Final = frozenset("=+-@\u2212|%")
 _LEADS: Final = frozenset("\t\r\n")
 _CELL: Final = 32_767  # characters in a cell of a spreadsheet; Python's own reader allows 131,072
 _LARGEST_WHOLE: Final = 2**53  # the largest that 64-bit integers and floats both hold exactly
@@ -94,10 +96,14 @@ def _cell(value: Any, *, formulas: bool) -> Any:
         return f"({len(value)} characters: see the .jsonl file, or give --save-images)"
     # Line ends, which recognised text has, may stay, because they are in quotes.
     text = "\n".join(map(plain_text, re.split("\r\n|\r|\n", value)))
-    # Left in, since a reader may itself remove characters before the sign.
-    if not formulas and (value[:1] in _LEADS or text.lstrip()[:1] in _SIGNS):
+    # As they were, since a reader may take out itself what stands before the sign.
+    if not formulas and (value[:1] in _LEADS or _is_sign(text.lstrip()[:1])):
         text = f"'{text}"
     return text
+
+
+def _is_sign(character: str) -> bool:
+    return unicodedata.normalize("NFKC", character) in _SIGNS
 
 
 def _alike(values: list[Any]) -> list[Any]:

@@ -466,3 +466,21 @@ async def test_gzip_that_is_cut_off_is_no_answer(server: Server, make_client: Ma
     async with make_client(retry=ONCE) as client:
         with pytest.raises(ResponseError, match="cut off"):
             await run(client)
+
+
+async def test_hooks_and_logging_of_an_injected_client_see_what_it_sends(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The key is theirs to keep secret."""
+    caplog.set_level(logging.DEBUG)
+    log = logging.getLogger("of.the.user")
+
+    async def hook(request: httpx.Request) -> None:
+        log.info("sends %s", request.headers["Authorization"])
+
+    async with httpx.AsyncClient(event_hooks={"request": [hook]}) as http_client:
+        client = RoboflowClient(KEY, api_url=server.url, http_client=http_client)
+        async with client:
+            await client.workflow("ws", "wf").run(picture(0))
+    assert [r.getMessage() for r in caplog.records if r.name == log.name] == [f"sends Bearer {KEY}"]
+    assert not [r for r in caplog.records if r.name != log.name and KEY in r.getMessage()]
