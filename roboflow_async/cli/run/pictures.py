@@ -14,7 +14,7 @@ from roboflow_async.cli.files import write_below
 from roboflow_async.cli.run.file_names import cut_name, safe_name, tag
 from roboflow_async.cli.run.sources import is_url
 
-__all__ = ["ItemNames", "save_pictures"]
+__all__ = ["ItemNames", "picture_in", "save_pictures"]
 
 # Shorter texts are no pictures.
 _LEAST: Final = 100
@@ -80,7 +80,7 @@ class _Saving:
             }
         if is_array(output):
             return [self.of(value, f"{name}.{index}") for index, value in enumerate(output)]
-        found = _picture(output)
+        found = picture_in(output)
         if found is None:
             return output
         picture, suffix = found
@@ -93,7 +93,8 @@ class _Saving:
         return str(path)
 
 
-def _picture(value: Any) -> tuple[bytes, str] | None:
+def picture_in(value: Any) -> tuple[bytes, str] | None:
+    """The file that a text is the base64 of, and its suffix, if that is a picture."""
     if not isinstance(value, str) or len(value) < _LEAST:
         return None
     try:
