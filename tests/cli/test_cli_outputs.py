@@ -20,7 +20,7 @@ from PIL import Image
 from support.command_line import CommandLine
 
 from roboflow_async.cli.run.drawing import load_supervision
-from roboflow_async.cli.run.left_out import without_pictures
+from roboflow_async.cli.run.pictures import without_pictures
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.testing import StandInServer, draw_scene
 

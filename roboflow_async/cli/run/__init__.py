@@ -28,10 +28,9 @@ from roboflow_async.cli.options import (
     stderr,
 )
 from roboflow_async.cli.run.drawing import Drawing
+from roboflow_async.cli.run.formats import chosen_format, destination
 from roboflow_async.cli.run.job import FailureLimit, Job, write_failures
-from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.sources import Source
-from roboflow_async.cli.run.tables import check_format, write_table
 from roboflow_async.errors import plain_text
 from roboflow_async.types.predictions import Prediction
 
@@ -55,10 +54,16 @@ def run(
     ] = [],  # noqa: B006 - typer copies it
     image_input: Annotated[str, typer.Option(help="What the Workflow calls its image.")] = "image",
     max_side: Annotated[int | None, typer.Option(help="Pixels: send no larger images.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where results go.")] = Path(
-        "results.jsonl"
-    ),
-    format: Annotated[str, typer.Option(help="jsonl, csv or parquet.")] = "jsonl",  # noqa: A002
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Where results go; its suffix tells the format. '-': stdout."
+        ),
+    ] = Path("results.jsonl"),
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(help="jsonl, csv, parquet, coco or yolo (a folder). Goes before the suffix."),
+    ] = None,
     csv_formulas: Annotated[
         bool, typer.Option("--csv-formulas", help="CSV: leave cells that begin as a formula does.")
     ] = False,
@@ -93,10 +98,11 @@ def run(
     """
     with errors_told():
         api_key = read_key(api_key, api_key_file, stdin="the images" if source == "-" else "")
-        check_format(format)
+        name = chosen_format(output, format)
+        if json_summary and str(output) == "-":
+            raise ConfigurationError("--json and --output - both write to stdout: give one.")
         limit = FailureLimit(max_failures)
         images = Source(source)
-        journal_path = output if format == "jsonl" else output.with_name(output.name + ".jsonl")
         specification = read_json(spec, "--spec") if spec is not None else None
         options = parameters(param)
         what: dict[str, Any] = {
@@ -116,16 +122,19 @@ def run(
         target = _target(client, workflow, specification, model, options, image_input, max_side,
                          exclude, visualize=save_images is not None)  # fmt: skip
         drawing = Drawing(annotate, images.listed) if annotate is not None else None
-        with Journal(journal_path, what, retry_failed=retry_failed) as journal:
+        with (
+            destination(output, name) as place,
+            place.open(what, retry_failed=retry_failed) as journal,
+        ):
             before = journal.done.copy()
             job = Job(client, target, images, journal, limit, save_images,
                       include_images=include_images)  # fmt: skip
             asyncio.run(job.run(warm_up))
-            if format != "jsonl":
-                write_table(journal.lines(), output, format, formulas=csv_formulas)
+            failures = None if place.is_stdout else write_failures(journal)
+            place.write(journal, is_model=model is not None, formulas=csv_formulas)
             if drawing is not None and not job.stopped:
                 drawing.draw(journal.lines(), journal.done, before)
-            summary = job.summary(output, write_failures(journal))
+            summary = job.summary(output, failures)
             summary |= drawing.summary() if drawing is not None else {}
     if json_summary:
         print(json.dumps(summary, allow_nan=False))
@@ -181,7 +190,9 @@ def _tell(summary: dict[str, Any]) -> None:
         f"{summary['seconds']:.1f} s, {summary['rejected']} rejected with 429.",
         soft_wrap=True,
     )
-    stderr.print(f"Results: {plain_text(summary['output'])}", soft_wrap=True, markup=False)
+    kept = summary["output"] != "-"
+    if kept:
+        stderr.print(f"Results: {plain_text(summary['output'])}", soft_wrap=True, markup=False)
     if summary["failures"]:
         told = f"Failures, with the reason for each: {plain_text(summary['failures'])}"
         stderr.print(told, soft_wrap=True, markup=False)
@@ -193,4 +204,5 @@ def _tell(summary: dict[str, Any]) -> None:
     if summary["too_many_failures"]:
         stderr.print("Stopped early: --max-failures is reached.", style="red")
     if summary["interrupted"]:
-        stderr.print("Interrupted: the same command goes on from here.")
+        goes_on = "the same command goes on from here" if kept else "the rest was not sent"
+        stderr.print(f"Interrupted: {goes_on}.")

@@ -12,8 +12,7 @@ from roboflow_async import ConfigurationError, Model, Result, RoboflowClient, Wo
 from roboflow_async.cli.files import written_whole
 from roboflow_async.cli.options import stderr
 from roboflow_async.cli.run.journal import Journal, json_line
-from roboflow_async.cli.run.left_out import without_pictures
-from roboflow_async.cli.run.pictures import ItemNames, save_pictures
+from roboflow_async.cli.run.pictures import ItemNames, save_pictures, without_pictures
 from roboflow_async.cli.run.progress import RunProgress
 from roboflow_async.cli.run.sources import Source
 from roboflow_async.errors import plain_text
