@@ -92,7 +92,10 @@ def test_the_suffix_tells_the_format_unless_one_is_given(
     [
         (("-o", "a.json"), "--format coco is one JSON for all images"),
         (("-o", "a.xlsx"), "the suffix '.xlsx' tells no format"),
-        (("-o", "a.csv", "--format", "xml"), "give jsonl, csv, parquet, coco or yolo"),
+        (
+            ("-o", "a.csv", "--format", "xml"),
+            "give jsonl, csv or parquet, or a dataset: coco or yolo",
+        ),
         (("-o", "-", "--format", "yolo"), "writes a folder"),
         (("-o", ".", "--format", "yolo"), "writes a folder"),
         (("-o", "data", "--format", "yolo"), "is there already"),

@@ -19,6 +19,7 @@ from roboflow_async.cli.run.tables import check_parquet, write_table
 __all__ = ["Destination", "chosen_format", "destination"]
 
 _FORMATS: Final = ("jsonl", "csv", "parquet", "coco", "yolo")
+_LISTED: Final = "jsonl, csv or parquet, or a dataset: coco or yolo"
 _BY_SUFFIX: Final[Mapping[str, str]] = {
     "": "jsonl",
     ".jsonl": "jsonl",
@@ -39,10 +40,10 @@ def chosen_format(output: Path, given: str | None) -> str:
         ways = "--format coco is one JSON for all images. " if output.suffix == ".json" else ""
         raise ConfigurationError(
             f"--output {str(output)!r:.200}: the suffix {output.suffix!r:.20} tells no format. "
-            f"{ways}Give .jsonl, .csv or .parquet, or --format with {_listed()}."
+            f"{ways}Give .jsonl, .csv or .parquet, or --format with {_LISTED}."
         )
     if name not in _FORMATS:
-        raise ConfigurationError(f"--format {name!r:.40}: give {_listed()}.")
+        raise ConfigurationError(f"--format {name!r:.40}: give {_LISTED}.")
     if name == "parquet":
         check_parquet()
     if name in ("coco", "yolo"):
@@ -153,7 +154,3 @@ def _stdout() -> Generator[BinaryIO]:
 
 def _is_stdout(output: Path) -> bool:
     return str(output) == "-"
-
-
-def _listed() -> str:
-    return f"{', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}"
