@@ -35,6 +35,7 @@ from roboflow_async.errors import (
     ServerError,
     UsageLimitError,
 )
+from roboflow_async.types.workflow_predictions import to_supervision
 
 __all__ = [
     "APIConnectionError",
@@ -74,6 +75,7 @@ __all__ = [
     "benchmark",
     "decode_image",
     "open_image",
+    "to_supervision",
 ]
 
 # Documentation and tracebacks show where a name is imported from, not where it is written.

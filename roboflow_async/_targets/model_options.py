@@ -1,5 +1,6 @@
 """The options of a model, and where each goes in a request."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -86,7 +87,20 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
         ConfigurationError: an option is not known, or its value is out of range.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in ModelOptions.__annotations__:
+            raise ConfigurationError(f"a model has no option {name!r:.80}{_meant(name)}")
     return dict(validated_arguments(given, _ADAPTER, "a model's options"))
+
+
+def _meant(name: str) -> str:
+    """A guess at an option from a name that is none: its beginning, or spelt nearly so."""
+    names = sorted(ModelOptions.__annotations__)
+    begins = [one for one in names if len(name) > 2 and one.startswith(name.lower())]
+    near = begins or difflib.get_close_matches(name[:80].lower(), names, n=1, cutoff=0.7)
+    if near:
+        return f": did you mean {near[0]!r}?"
+    return f"; it has {', '.join(names)}."
 
 
 def path_parameters(options: Mapping[str, Any]) -> dict[str, str] | None:

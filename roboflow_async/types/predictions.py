@@ -141,7 +141,10 @@ class KeypointsDetection(ImageInference):
     predictions: Annotated[list[KeypointsObject], FAIL_FAST]
 
     def to_supervision(self) -> "supervision.Detections":
-        """As `supervision.Detections`: the boxes (extra `supervision`)."""
+        """As `supervision.Detections`, the poses in `data` (extra `supervision`).
+
+        See `roboflow_async.to_supervision`.
+        """
         return to_detections(self)
 
 

@@ -24,6 +24,8 @@ _MOST_MASK_PIXELS: Final = 1_000_000_000  # of all of them: a gigabyte, and twic
 _MOST_LETTERS: Final = 25_000_000
 _FARTHEST: Final = 1_000_000  # pixels from the corner: OpenCV's own numbers end soon after
 _GIVEN_SIZE: Final = "_given_size"
+_MOST_KEYPOINTS: Final = 10_000_000  # of all objects, with those that are missing
+_MOST_OF_A_SKELETON: Final = 1000
 
 
 class _Classified(Protocol):
@@ -41,7 +43,7 @@ def remember_given_size(prediction: BaseModel, size: tuple[int, int]) -> None:
 
 
 def to_detections(prediction: BaseModel) -> "supervision.Detections":
-    """Boxes, and masks where there are some.
+    """Boxes, masks and keypoints where there are some.
 
     Raises:
         ConfigurationError: the extra is not installed, names of classes or masks take more memory
@@ -70,7 +72,9 @@ def to_detections(prediction: BaseModel) -> "supervision.Detections":
     fields["image"] = size or {"width": 0, "height": 0}  # not used for boxes
     library = _library()
     with _told():
-        return library.Detections.from_inference(fields)
+        detections = library.Detections.from_inference(fields)
+        detections.data.update(_keypoints(fields["predictions"]))
+        return detections
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -160,6 +164,46 @@ def _check_rle(rle: object, most: int, told: str) -> int:
     if isinstance(counts, (str, list)) and len(cast("str", counts)) > 7 * (most + 1):
         raise ConfigurationError(f"{told}, but one of them has more runs than pixels.")
     return pixels
+
+
+def _keypoints(objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The poses, a row for each object; nothing if none has one.
+
+    The server leaves out keypoints of little confidence. `class_id` is a keypoint's place in the
+    skeleton, so each stands there, and the others are zero, which supervision takes for missing.
+    """
+    poses: list[list[Any]] = [item.get("keypoints") or [] for item in objects]
+    if not any(poses):
+        return {}
+    numpy: Any = importlib.import_module("numpy")
+    places = [_places(pose) for pose in poses]
+    width = 1 + max(place for places_of_one in places for place in places_of_one)
+    if len(poses) * width > _MOST_KEYPOINTS:
+        raise ValueError(f"{len(poses)} objects of {width} keypoints are too many")
+    found = {
+        "keypoints_xy": numpy.zeros((len(poses), width, 2), dtype=numpy.float32),
+        "keypoints_confidence": numpy.zeros((len(poses), width), dtype=numpy.float32),
+        "keypoints_class_id": numpy.tile(numpy.arange(width), (len(poses), 1)),
+        "keypoints_class_name": numpy.full((len(poses), width), "", dtype=object),
+    }
+    for row, pose in enumerate(poses):
+        for place, point in zip(places[row], pose, strict=True):
+            found["keypoints_xy"][row, place] = point["x"], point["y"]
+            found["keypoints_confidence"][row, place] = point["confidence"]
+            found["keypoints_class_id"][row, place] = _class_id(point, place)
+            found["keypoints_class_name"][row, place] = str(point["class"])
+    return found
+
+
+def _places(pose: Sequence[Mapping[str, Any]]) -> Sequence[int]:
+    ids = [_class_id(point, place) for place, point in enumerate(pose)]
+    usable = all(0 <= one < _MOST_OF_A_SKELETON for one in ids) and len(set(ids)) == len(ids)
+    return ids if usable else range(len(pose))
+
+
+def _class_id(point: Mapping[str, Any], otherwise: int) -> int:
+    found = point.get("class_id")
+    return otherwise if found is None else int(found)
 
 
 def to_classifications(predictions: Sequence[_Classified]) -> "supervision.Classifications":

@@ -26,7 +26,7 @@ from roboflow_async.cli.run.job import FailureLimit
 from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.pictures import save_pictures
 from roboflow_async.cli.run.sources import Source
-from roboflow_async.cli.run.tables import check_format, write_table
+from roboflow_async.cli.run.tables import check_parquet, write_table
 from roboflow_async.testing import StandInServer, draw_scene
 
 KEY = "a-key-of-the-tests"
@@ -398,7 +398,7 @@ def test_a_table_of_lines_that_differ(tmp_path: Path) -> None:
 def test_parquet_without_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ConfigurationError, match=r"roboflow-async\[parquet\]"):
-        check_format("parquet")
+        check_parquet()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")

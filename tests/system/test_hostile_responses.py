@@ -545,7 +545,7 @@ def test_masks_of_more_pixels_than_there_can_be_are_not_made(
     ],
     ids=range(3),
 )
-def test_masks_together_and_each_way_are_bounded_by_the_image_that_was_given(
+def test_masks_are_bounded_by_the_image_that_was_given_together(
     prediction: InstanceSegmentation, given_size: tuple[int, int]
 ) -> None:
     remember_given_size(prediction, given_size)

@@ -26,7 +26,7 @@ def test_the_public_names_are_these() -> None:
         "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",
         "Result", "ResultStream", "RetryPolicy", "RoboflowClient", "RoboflowError", "ServerError",
         "Stats", "UsageLimitError", "WarmUpReport", "Workflow",
-        "benchmark", "decode_image", "open_image",
+        "benchmark", "decode_image", "open_image", "to_supervision",
     ]  # fmt: skip
     assert all(hasattr(roboflow_async, name) for name in roboflow_async.__all__)
 

@@ -27,10 +27,10 @@ from roboflow_async.cli.options import (
     read_json,
     stderr,
 )
+from roboflow_async.cli.run.drawing import Drawing
+from roboflow_async.cli.run.formats import chosen_format, destination
 from roboflow_async.cli.run.job import FailureLimit, Job, write_failures
-from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.sources import Source
-from roboflow_async.cli.run.tables import check_format, write_table
 from roboflow_async.errors import plain_text
 from roboflow_async.types.predictions import Prediction
 
@@ -54,15 +54,30 @@ def run(
     ] = [],  # noqa: B006 - typer copies it
     image_input: Annotated[str, typer.Option(help="What the Workflow calls its image.")] = "image",
     max_side: Annotated[int | None, typer.Option(help="Pixels: send no larger images.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where results go.")] = Path(
-        "results.jsonl"
-    ),
-    format: Annotated[str, typer.Option(help="jsonl, csv or parquet.")] = "jsonl",  # noqa: A002
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Where results go; its suffix tells the format. '-': stdout."
+        ),
+    ] = Path("results.jsonl"),
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(help="jsonl, csv, parquet, coco or yolo (a folder). Goes before the suffix."),
+    ] = None,
     csv_formulas: Annotated[
         bool,
         typer.Option("--csv-formulas", help="CSV: do not change cells that look like a formula."),
     ] = False,
     save_images: Annotated[Path | None, typer.Option(help="A folder for image outputs.")] = None,
+    include_images: Annotated[
+        bool, typer.Option("--include-images", help="Keep image outputs in the lines, as base64.")
+    ] = False,
+    exclude: Annotated[
+        list[str], typer.Option(help="An output that the Workflow is not to give; several times.")
+    ] = [],  # noqa: B006 - typer copies it
+    annotate: Annotated[
+        Path | None, typer.Option(help="A folder for the images with what was found drawn on them.")
+    ] = None,
     max_failures: Annotated[str | None, typer.Option(help="Stop after N, or N%, failed.")] = None,
     retry_failed: Annotated[bool, typer.Option(help="Try failed images again.")] = False,
     warm_up: Annotated[int, typer.Option(min=0, help="Requests to warm up with.")] = 0,
@@ -84,13 +99,14 @@ def run(
     """
     with errors_told():
         api_key = read_key(api_key, api_key_file, stdin="the images" if source == "-" else "")
-        check_format(format)
+        name = chosen_format(output, format)
+        if json_summary and str(output) == "-":
+            raise ConfigurationError("--json and --output - both write to stdout: give one.")
         limit = FailureLimit(max_failures)
         images = Source(source)
-        journal_path = output if format == "jsonl" else output.with_name(output.name + ".jsonl")
         specification = read_json(spec, "--spec") if spec is not None else None
         options = parameters(param)
-        what = {
+        what: dict[str, Any] = {
             "workflow": workflow,
             "spec": _digest(specification),
             "model": model,
@@ -98,18 +114,29 @@ def run(
             "image_input": image_input,
             "max_side": max_side,
         }
+        if exclude:
+            what["excluded_fields"] = sorted(set(exclude))
         client = connect(
             api_key, host,
             rps=rps, concurrency=concurrency, timeout=timeout, transport=transport,
         )  # fmt: skip
         target = _target(client, workflow, specification, model, options, image_input, max_side,
-                         visualize=save_images is not None)  # fmt: skip
-        with Journal(journal_path, what, retry_failed=retry_failed) as journal:
-            job = Job(client, target, images, journal, limit, save_images)
+                         exclude, visualize=save_images is not None)  # fmt: skip
+        drawing = Drawing(annotate, images.listed) if annotate is not None else None
+        with (
+            destination(output, name) as place,
+            place.open(what, retry_failed=retry_failed) as journal,
+        ):
+            before = journal.done.copy()
+            job = Job(client, target, images, journal, limit, save_images,
+                      include_images=include_images)  # fmt: skip
             asyncio.run(job.run(warm_up))
-            if format != "jsonl":
-                write_table(journal.lines(), output, format, formulas=csv_formulas)
-            summary = job.summary(output, write_failures(journal))
+            failures = None if place.is_stdout else write_failures(journal)
+            place.write(journal, is_model=model is not None, formulas=csv_formulas)
+            if drawing is not None and not job.stopped:
+                drawing.draw(journal.lines(), journal.done, before)
+            summary = job.summary(output, failures)
+            summary |= drawing.summary() if drawing is not None else {}
     if json_summary:
         print(json.dumps(summary, allow_nan=False))
     _tell(summary)
@@ -127,12 +154,15 @@ def _target(
     options: dict[str, Any],
     image_input: str,
     max_side: int | None,
+    exclude: list[str],
     *,
     visualize: bool,
 ) -> Workflow[dict[str, Any]] | Model[Prediction]:
     if sum(given is not None for given in (workflow, specification, model)) != 1:
         raise ConfigurationError("give one of --workflow, --spec and --model.")
     if model is not None:
+        if exclude:
+            raise ConfigurationError("--exclude is for a Workflow's outputs; a model has one.")
         if visualize:
             options = {"visualize_predictions": True, **options}
         # The client checks the options, whose names and values a user typed.
@@ -145,6 +175,7 @@ def _target(
     return client.workflow(
         workspace or None, name or None, specification=specification,
         image_input=image_input, parameters=options, max_side=max_side,
+        excluded_fields=exclude or None,
     )  # fmt: skip
 
 
@@ -162,11 +193,19 @@ def _tell(summary: dict[str, Any]) -> None:
         f"{summary['seconds']:.1f} s, {summary['rejected']} rejected with 429.",
         soft_wrap=True,
     )
-    stderr.print(f"Results: {plain_text(summary['output'])}", soft_wrap=True, markup=False)
+    kept = summary["output"] != "-"
+    if kept:
+        stderr.print(f"Results: {plain_text(summary['output'])}", soft_wrap=True, markup=False)
     if summary["failures"]:
         told = f"Failures, with the reason for each: {plain_text(summary['failures'])}"
+        stderr.print(told, soft_wrap=True, markup=False)
+    if "annotated" in summary:
+        stderr.print(f"Pictures annotated: {summary['annotated']}.", soft_wrap=True)
+    for reason, count in summary.get("not_annotated", {}).items():
+        told = f"Not annotated: {count} ({plain_text(reason)})."
         stderr.print(told, soft_wrap=True, markup=False)
     if summary["too_many_failures"]:
         stderr.print("Stopped early: --max-failures was reached.", style="red")
     if summary["interrupted"]:
-        stderr.print("Interrupted: the same command goes on from here.")
+        goes_on = "the same command goes on from here" if kept else "the rest was not sent"
+        stderr.print(f"Interrupted: {goes_on}.")

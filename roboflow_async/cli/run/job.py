@@ -12,9 +12,10 @@ from roboflow_async import ConfigurationError, Model, Result, RoboflowClient, Wo
 from roboflow_async.cli.files import written_whole
 from roboflow_async.cli.options import stderr
 from roboflow_async.cli.run.journal import Journal, json_line
-from roboflow_async.cli.run.pictures import ItemNames, save_pictures
+from roboflow_async.cli.run.pictures import ItemNames, save_pictures, without_pictures
 from roboflow_async.cli.run.progress import RunProgress
 from roboflow_async.cli.run.sources import Source
+from roboflow_async.errors import plain_text
 from roboflow_async.types.predictions import Prediction
 
 __all__ = ["FailureLimit", "Job", "write_failures"]
@@ -56,6 +57,8 @@ class Job:
         journal: Journal,
         limit: FailureLimit,
         save_images: Path | None,
+        *,
+        include_images: bool = False,
     ) -> None:
         self._client = client
         self._target = target
@@ -63,6 +66,8 @@ class Job:
         self._journal = journal
         self._limit = limit
         self._save_images = save_images
+        self._include_images = include_images
+        self._left_out = 0
         self._names = ItemNames({*images.listed, *journal.done} if save_images is not None else ())
         self._skipped = len(journal.done)
         self._began = time.monotonic()
@@ -103,9 +108,15 @@ class Job:
             output = result.output
             if not isinstance(output, dict):
                 output = output.model_dump(mode="json", by_alias=True, exclude_none=True)
-            if self._save_images is not None:
-                output = save_pictures(output, result.input, self._save_images, self._names)
             line["output"] = output
+            if self._save_images is not None:
+                saved = save_pictures(output, result.input, self._save_images, self._names)
+                line["output"] = output if self._include_images else saved
+            elif not self._include_images:
+                line["output"], names = without_pictures(output)
+                if names:
+                    line["left_out"] = names
+                    self._tell_left_out(names)
         else:
             line["error"] = {"type": type(result.error).__name__, "message": str(result.error)}
         line["attempts"] = result.attempts
@@ -118,6 +129,16 @@ class Job:
             del line["output"]
             told = "the output holds a number that is not finite, which JSON cannot write."
             self._journal.write({**line, "error": {"type": "ResponseError", "message": told}})
+
+    def _tell_left_out(self, names: list[str]) -> None:
+        """At once: what the run costs is not spent yet."""
+        if not self._left_out:
+            stderr.print(
+                f"Image outputs ({plain_text(', '.join(names))[:100]}) are left out of the lines: "
+                "--save-images FOLDER writes them to files, --include-images keeps them.",
+                soft_wrap=True, markup=False,
+            )  # fmt: skip
+        self._left_out += len(names)
 
     @contextmanager
     def _interruptible(self, stopping: asyncio.Event) -> Generator[None]:
@@ -161,6 +182,7 @@ class Job:
             "latency_p50": stats.latency_p50,
             "latency_p90": stats.latency_p90,
             "latency_p99": stats.latency_p99,
+            "images_left_out": self._left_out,
             "interrupted": self.stopped,
             "too_many_failures": self.too_many_failures,
             "output": str(output),

@@ -1,4 +1,4 @@
-"""Writes image outputs to files (`--save-images`)."""
+"""Image outputs as files (`--save-images`), or left out: each has 100 KB and more."""
 
 import re
 import unicodedata
@@ -14,11 +14,13 @@ from roboflow_async.cli.files import write_below
 from roboflow_async.cli.run.file_names import cut_name, safe_name, tag
 from roboflow_async.cli.run.sources import is_url
 
-__all__ = ["ItemNames", "save_pictures"]
+__all__ = ["ItemNames", "save_pictures", "without_pictures"]
 
 # Shorter texts are not pictures.
 _LEAST: Final = 100
-_DEEPEST: Final = 16  # folders below the folder of all pictures
+# Pictures by their format, which are the prediction itself: the class of each pixel.
+_NEVER_LEFT_OUT: Final = frozenset(["segmentation_mask", "confidence_mask"])
+_DEEPEST: Final = 16  # folders below that of all pictures
 
 
 class ItemNames:
@@ -66,6 +68,28 @@ def save_pictures(output: Any, item: str, folder: Path, names: ItemNames | None 
     return _Saving(folder, (names or ItemNames()).parts(item)).of(output, "")
 
 
+def without_pictures(output: Any) -> tuple[Any, list[str]]:
+    """An output with None in the place of each picture, and where those were (`crops.0`)."""
+    names: list[str] = []
+    return _without(output, "", names), names
+
+
+def _without(value: Any, name: str, names: list[str]) -> Any:
+    if is_object(value):
+        return {
+            key: one
+            if key in _NEVER_LEFT_OUT
+            else _without(one, f"{name}.{key}" if name else key, names)
+            for key, one in value.items()
+        }
+    if is_array(value):
+        return [_without(one, f"{name}.{index}", names) for index, one in enumerate(value)]
+    if _picture(value) is None:
+        return value
+    names.append(name)
+    return None
+
+
 class _Saving:
     def __init__(self, folder: Path, parts: list[str]) -> None:
         self._folder = folder
@@ -94,6 +118,7 @@ class _Saving:
 
 
 def _picture(value: Any) -> tuple[bytes, str] | None:
+    """The file that a text is the base64 of, and its suffix, if that is a picture."""
     if not isinstance(value, str) or len(value) < _LEAST:
         return None
     try:

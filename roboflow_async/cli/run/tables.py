@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from roboflow_async import ConfigurationError
-from roboflow_async._engine.jsonvalues import is_object
+from roboflow_async._engine.jsonvalues import is_array, is_object
 from roboflow_async.cli.files import written_whole
 from roboflow_async.errors import plain_text
 
-__all__ = ["check_format", "write_table"]
+__all__ = ["check_parquet", "write_table"]
 
 # What makes a formula of a cell, also in the wide, small and raised forms that NFKC makes these of
 # (the wide ones are read so in Japan), and the minus of typographers, which LibreOffice reads; what
@@ -23,25 +23,32 @@ __all__ = ["check_format", "write_table"]
 # programs (https://owasp.org/www-community/attacks/CSV_Injection).
 _SIGNS: Final = frozenset("=+-@\u2212|%")
 _LEADS: Final = frozenset("\t\r\n")
-_CELL: Final = 32_767  # characters in a cell of a spreadsheet; Python's own reader allows 131,072
-_LARGEST_WHOLE: Final = 2**53  # the largest that 64-bit integers and floats both hold exactly
+_CELL: Final = 32_767  # characters, of spreadsheets; Python's own reader takes 131,072
+_LARGEST_WHOLE: Final = 2**53  # that a column of 64-bit numbers, whole or not, holds exactly
+_NOT_IN_TABLES: Final = frozenset(["output", "error", "left_out"])
+_OF_A_CLASS: Final = ("class", "confidence")
+_OF_AN_OBJECT: Final = (
+    "image", *_OF_A_CLASS, "x", "y", "width", "height", "x_min", "y_min", "x_max", "y_max",
+)  # fmt: skip
 
 
-def check_format(name: str) -> None:
+def check_parquet() -> None:
     """Raise `ConfigurationError` unless this format can be written."""
-    if name not in ("jsonl", "csv", "parquet"):
-        raise ConfigurationError(f"--format {name!r:.40} is not known: give jsonl, csv or parquet.")
-    if name == "parquet":
-        try:
-            importlib.import_module("pyarrow.parquet")
-        except ImportError:
-            raise ConfigurationError(
-                "--format parquet needs an extra: pip install 'roboflow-async[parquet]'."
-            ) from None
+    try:
+        importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise ConfigurationError(
+            "--format parquet needs an extra: pip install 'roboflow-async[parquet]'."
+        ) from None
 
 
 def write_table(
-    lines: Iterable[dict[str, Any]], path: Path, name: str, *, formulas: bool = False
+    lines: Iterable[dict[str, Any]],
+    path: Path,
+    name: str,
+    *,
+    formulas: bool = False,
+    for_each_prediction: bool = False,
 ) -> None:
     """Write result lines as a table with a column for each output; nested outputs are JSON.
 
@@ -49,11 +56,17 @@ def write_table(
         lines: the lines of the journal.
         path: the path of the table, which is written as a whole or not at all.
         name: "csv" or "parquet".
-        formulas: whether CSV cells that a spreadsheet would run as a formula stay unchanged. If
-            not, they get an apostrophe in front, which marks text in a spreadsheet.
+        formulas: whether cells of a CSV that a spreadsheet would run stay as they are; else they
+            begin with an apostrophe, as a spreadsheet has it for text.
+        for_each_prediction: rows are of a model's predictions; else of images.
     """
-    rows = [_row(line) for line in lines]
+    if for_each_prediction:
+        rows = [row for line in lines for row in _prediction_rows(line)]
+    else:
+        rows = [_row(line) for line in lines]
     columns = list(dict.fromkeys(column for row in rows for column in row))
+    if for_each_prediction and not rows:  # a reader of tables wants to know their columns
+        columns = list(_OF_AN_OBJECT)
     with written_whole(path) as file:
         if name == "csv":
             text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
@@ -72,10 +85,37 @@ def write_table(
             parquet.write_table(arrow.table(table), file)
 
 
+def _prediction_rows(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each prediction; what failed or has none is in the JSON lines alone."""
+    output: object = line.get("output")
+    if not is_object(output):
+        return []
+    found: object = output.get("predictions")
+    if is_object(found) and "predicted_classes" in output:  # confidences by name
+        found = [{"class": name, **score} for name, score in found.items()]
+    if not is_array(found):  # one mask for the whole image, or nothing that is known
+        return [_row(line)]
+    rows: list[dict[str, Any]] = []
+    for item in found:
+        row = {"image": line["image"], **{name: item.get(name) for name in _OF_A_CLASS}}
+        if "width" in item:
+            x, y, half_width, half_height = (
+                item["x"], item["y"], item["width"] / 2, item["height"] / 2,
+            )  # fmt: skip
+            row |= {name: item[name] for name in ("x", "y", "width", "height")}
+            row |= {
+                "x_min": x - half_width, "y_min": y - half_height,
+                "x_max": x + half_width, "y_max": y + half_height,
+            }  # fmt: skip
+        rest = {name: _flat(value) for name, value in item.items() if name not in _OF_AN_OBJECT}
+        rows.append(row | rest)
+    return rows
+
+
 def _row(line: dict[str, Any]) -> dict[str, Any]:
     output = line.get("output")
     outputs: dict[str, Any] = output if is_object(output) else {}
-    rest = {key: value for key, value in line.items() if key not in ("output", "error")}
+    rest = {key: value for key, value in line.items() if key not in _NOT_IN_TABLES}
     error = line.get("error")
     return {
         **rest,

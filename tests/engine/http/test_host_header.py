@@ -106,7 +106,7 @@ def test_the_stand_in_answers_to_nobody_elses_name(roboflow_stand_in: StandInSer
 
 @pytest.mark.filterwarnings("default")
 async def test_another_address_is_taken_by_name_alone_and_warned_of() -> None:
-    with pytest.warns(UserWarning, match=r"0\.0\.0\.0.*whoever reaches this machine"):
+    with pytest.warns(UserWarning, match=r"0\.0\.0\.0.*every machine that reaches it"):
         server = StandInServer(host="0.0.0.0", allowed_hosts=["lab-pc.example"])
     with server:
         assert ask(server.url, "lab-pc.example:9001") == 200
@@ -158,7 +158,7 @@ def test_serve_is_for_this_machine_unless_it_is_told_otherwise(serve: Any) -> No
     assert (ask(url, "localhost"), ask(url, "evil.example")) == (200, 421)
     said, url = serve("--host", "0.0.0.0", "--allow-host", "lab-pc.example")
     assert "Warning" in said
-    assert "whoever reaches this machine" in said
+    assert "every machine that reaches it" in said
     assert (ask(url, "lab-pc.example"), ask(url, "evil.example")) == (200, 421)
 
 

@@ -468,7 +468,7 @@ async def test_gzip_that_is_cut_off_is_no_answer(server: Server, make_client: Ma
             await run(client)
 
 
-async def test_hooks_and_logging_of_an_injected_client_see_what_it_sends(
+async def test_hooks_of_an_injected_client_see_what_it_sends(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The key is theirs to keep secret."""
