@@ -103,7 +103,7 @@ def test_the_suffix_tells_the_format_unless_one_is_given(
         (("-o", "-", "--json"), "both write to stdout"),
     ],
 )
-def test_what_cannot_be_written_is_refused_before_anything_is_sent(
+def test_unwritable_output_is_refused_before_anything_is_sent(
     run: Run, folder: Path, stand_in: StandInServer, arguments: tuple[str, ...], says: str
 ) -> None:
     before = sorted(folder.rglob("*"))
@@ -349,7 +349,7 @@ def test_a_models_own_numbers_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [0, None, 10**12, -1])
-def test_classes_that_numbers_do_not_tell_apart_are_numbered_anew(
+def test_classes_with_the_same_number_are_numbered_anew(
     tmp_path: Path, number: int | None
 ) -> None:
     """Two models of a Workflow, or a server that tells only names."""

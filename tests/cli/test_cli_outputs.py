@@ -136,7 +136,7 @@ def test_saved_ones_are_named_in_the_lines(run: Run, folder: Path, stand_in: Sta
         assert (folder / line["output"]["visualization"]).is_file()
 
 
-def test_pictures_anywhere_in_an_output_are_left_out_and_masks_stay() -> None:
+def test_pictures_in_an_output_are_left_out_and_masks_stay() -> None:
     text = base64.b64encode(draw_scene(1).jpeg).decode()
     mask = {"segmentation_mask": text, "confidence_mask": text, "class_map": {"0": "sky"}}
     output = {"crops": [text, {"type": "base64", "value": text}], "note": "a" * 200, "sky": mask}
