@@ -349,9 +349,7 @@ def test_a_models_own_numbers_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [0, None, 10**12, -1])
-def test_classes_with_the_same_number_are_numbered_anew(
-    tmp_path: Path, number: int | None
-) -> None:
+def test_classes_with_the_same_number_are_numbered_anew(tmp_path: Path, number: int | None) -> None:
     """Two models of a Workflow, or a server that tells only names."""
     other = {"class": "Straße", "class_id": number}
     coco, yolo = written(tmp_path, {"first": objects({}), "second": objects(other)})

@@ -15,7 +15,6 @@ sees it.
 
 from collections import deque
 from math import inf, sqrt
-from statistics import fmean, stdev
 from typing import Final
 
 __all__ = ["ConcurrencyLaw"]
@@ -78,13 +77,18 @@ class _Level:
     @property
     def latency(self) -> float:
         """The mean latency, in seconds."""
-        return fmean(self._latencies)
+        return sum(self._latencies) / len(self._latencies)
 
     @property
     def error(self) -> float:
-        """The standard error of the mean latency."""
+        """The standard error of the mean latency, in seconds."""
         count = len(self._latencies)
-        return stdev(self._latencies) / sqrt(count) if count > 1 else inf
+        if count < 2:
+            return inf
+        # By hand: `statistics.stdev` is exact, and took a fifth of all that a response costs.
+        mean = self.latency
+        squares = sum((latency - mean) ** 2 for latency in self._latencies)
+        return sqrt(squares / (count - 1) / count)
 
     @property
     def quartile(self) -> float:
@@ -94,7 +98,7 @@ class _Level:
     @property
     def in_flight(self) -> float:
         """The mean number in flight when its requests were sent."""
-        return fmean(self._in_flight)
+        return sum(self._in_flight) / len(self._in_flight)
 
     @property
     def is_known(self) -> bool:
