@@ -7,6 +7,7 @@ from roboflow_async._engine.images.inputs import Image, ImageInput
 from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async._engine.pace.protocols import RateLimiter
 from roboflow_async._engine.pace.redis_limiter import RedisRateLimiter
+from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import RetryPolicy
 from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.load_test import BenchmarkReport, benchmark
@@ -78,7 +79,4 @@ __all__ = [
     "to_supervision",
 ]
 
-# Documentation and tracebacks show where a name is imported from, not where it is written.
-for _public in map(globals().__getitem__, __all__):
-    if hasattr(_public, "__qualname__"):  # an alias of several types has no name to show
-        _public.__module__ = __name__
+show_as_public(globals())

@@ -4,6 +4,7 @@ Use one as `client.endpoint(endpoints.CLIP_EMBED_IMAGE)`: it has `run`, `stream`
 Workflows and models.
 """
 
+from roboflow_async._engine.public_names import show_as_public
 from roboflow_async.endpoints.action_recognition import (
     ACTION_RECOGNITION,
     Action,
@@ -159,3 +160,6 @@ __all__ = [
     "VideoRequest",
     "YOLOWorldRequest",
 ]
+
+
+show_as_public(globals())

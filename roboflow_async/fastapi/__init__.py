@@ -41,6 +41,7 @@ from roboflow_async import (
 )
 from roboflow_async._engine.checks import check_number, forget_locals
 from roboflow_async._engine.http.host_header import CheckedHost
+from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import AppOptions as ClientOptions
 from roboflow_async.fastapi.disconnects import (
     LONGEST_BODY,
@@ -302,3 +303,6 @@ async def _answer_error(connection: Request | WebSocket, error: Exception) -> Re
 
 async def _answer_nobody(_: Request | WebSocket, __: Exception) -> Response:
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+
+show_as_public(globals())

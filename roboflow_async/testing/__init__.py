@@ -6,9 +6,13 @@ receives (bright shapes on a dark ground). `pytest` finds its fixture `roboflow_
 itself.
 """
 
+from roboflow_async._engine.public_names import show_as_public
 from roboflow_async.testing.knobs import FAULTS, Fault, Knobs
 from roboflow_async.testing.meter import Meter
 from roboflow_async.testing.scenes import Scene, draw_scene
 from roboflow_async.testing.server import StandInServer
 
 __all__ = ["FAULTS", "Fault", "Knobs", "Meter", "Scene", "StandInServer", "draw_scene"]
+
+
+show_as_public(globals())

@@ -8,6 +8,7 @@ from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.calls.stats import LimitedBy
 from roboflow_async._engine.images.url_policy import AllowURLs
 from roboflow_async._engine.pace.protocols import ScopedRateLimiter, SharedRateLimiter, TrackedTurn
+from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import (
     APIKeyTransport,
     ClientOptions,
@@ -113,7 +114,4 @@ __all__ = [
     "WorkspaceWorkflow",
 ]
 
-# Documentation and tracebacks show where a name is imported from, not where it is written.
-for _public in map(globals().__getitem__, __all__):
-    if hasattr(_public, "__qualname__"):  # an alias of several types has no name to show
-        _public.__module__ = __name__
+show_as_public(globals())

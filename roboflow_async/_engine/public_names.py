@@ -1,0 +1,19 @@
+"""Public names show where they are imported from, not where they are written."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["show_as_public"]
+
+
+def show_as_public(namespace: Mapping[str, Any]) -> None:
+    """Let the public names of a module name it as theirs: in documentation, tracebacks and pickles.
+
+    Args:
+        namespace: the module's `globals()`; its `__all__` has the names.
+    """
+    names: Sequence[str] = namespace["__all__"]
+    for value in map(namespace.__getitem__, names):
+        # An alias of several types, and a constant, have no name to show.
+        if hasattr(value, "__qualname__"):
+            value.__module__ = namespace["__name__"]
