@@ -127,6 +127,8 @@ def drip(head: bytes, piece: bytes, *, every: float) -> Wire:
 
     async def write(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         gone = asyncio.ensure_future(reader.read())
+        # Retrieved also where this is cancelled while it waits for it below.
+        gone.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             writer.write(head)
             while not gone.done():

@@ -412,7 +412,7 @@ def test_an_input_that_takes_the_server_down_is_given_up() -> None:
         results = dict([result async for result in Client(server).stream(range(2000))])
         assert len(results) == 2000
         assert [index for index, output in results.items() if isinstance(output, APIError)] == [30]
-        assert server.counts[b"30"] < 200
+        assert server.counts[b"30"] < 500  # 30 to 140 usually; by chance more
 
     run_on_fake_clock(main())
 
