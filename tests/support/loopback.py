@@ -185,6 +185,9 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        # Why a connection was lost is nobody's business here, whoever the collector comes by first.
+        lost: asyncio.Future[None] = writer._protocol._closed
+        lost.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.connections += 1
         self.open_connections += 1
         try:
