@@ -42,6 +42,7 @@ from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.workflow import Workflow
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 from roboflow_async.endpoints.base import Endpoint, EndpointRequest
+from roboflow_async.types.arguments import ModelArguments, WorkflowArguments
 from roboflow_async.types.base import ServerResponse
 from roboflow_async.types.model_options import ModelOptions, Route
 from roboflow_async.types.predictions import (
@@ -214,16 +215,8 @@ class RoboflowClient:
         workspace_name: str | None = None,
         workflow_id: str | None = None,
         *,
-        specification: dict[str, Any] | None = None,
-        image_input: str = "image",
-        parameters: Mapping[str, Any] | None = None,
-        workflow_version_id: str | None = None,
-        excluded_fields: Sequence[str] | None = None,
-        use_cache: bool = True,
-        disable_sinks: bool = False,
         output_type: None = None,
-        max_side: int | None = None,
-        priority: Priority | None = None,
+        **arguments: Unpack[WorkflowArguments],
     ) -> Workflow[dict[str, Any]]: ...
 
     @overload
@@ -232,16 +225,8 @@ class RoboflowClient:
         workspace_name: str | None = None,
         workflow_id: str | None = None,
         *,
-        specification: dict[str, Any] | None = None,
-        image_input: str = "image",
-        parameters: Mapping[str, Any] | None = None,
-        workflow_version_id: str | None = None,
-        excluded_fields: Sequence[str] | None = None,
-        use_cache: bool = True,
-        disable_sinks: bool = False,
         output_type: type[Output],
-        max_side: int | None = None,
-        priority: Priority | None = None,
+        **arguments: Unpack[WorkflowArguments],
     ) -> Workflow[Output]: ...
 
     def workflow(
@@ -308,10 +293,7 @@ class RoboflowClient:
         model_id: str,
         *,
         task: Literal["object-detection"],
-        route: Route | None = None,
-        max_side: int | None = None,
-        priority: Priority | None = None,
-        **options: Unpack[ModelOptions],
+        **arguments: Unpack[ModelArguments],
     ) -> Model[ObjectDetection]: ...
 
     @overload
@@ -320,10 +302,7 @@ class RoboflowClient:
         model_id: str,
         *,
         task: Literal["instance-segmentation"],
-        route: Route | None = None,
-        max_side: int | None = None,
-        priority: Priority | None = None,
-        **options: Unpack[ModelOptions],
+        **arguments: Unpack[ModelArguments],
     ) -> Model[InstanceSegmentation]: ...
 
     @overload
@@ -332,10 +311,7 @@ class RoboflowClient:
         model_id: str,
         *,
         task: Literal["keypoint-detection"],
-        route: Route | None = None,
-        max_side: int | None = None,
-        priority: Priority | None = None,
-        **options: Unpack[ModelOptions],
+        **arguments: Unpack[ModelArguments],
     ) -> Model[KeypointsDetection]: ...
 
     @overload
@@ -344,34 +320,17 @@ class RoboflowClient:
         model_id: str,
         *,
         task: Literal["semantic-segmentation"],
-        route: Route | None = None,
-        max_side: int | None = None,
-        priority: Priority | None = None,
-        **options: Unpack[ModelOptions],
+        **arguments: Unpack[ModelArguments],
     ) -> Model[SemanticSegmentation]: ...
 
     @overload
     def model(
-        self,
-        model_id: str,
-        *,
-        task: Literal["classification"],
-        route: Route | None = None,
-        max_side: int | None = None,
-        priority: Priority | None = None,
-        **options: Unpack[ModelOptions],
+        self, model_id: str, *, task: Literal["classification"], **arguments: Unpack[ModelArguments]
     ) -> Model[Classification | MultiLabelClassification | AnomalyDetection]: ...
 
     @overload
     def model(
-        self,
-        model_id: str,
-        *,
-        task: None = None,
-        route: Route | None = None,
-        max_side: int | None = None,
-        priority: Priority | None = None,
-        **options: Unpack[ModelOptions],
+        self, model_id: str, *, task: None = None, **arguments: Unpack[ModelArguments]
     ) -> Model[Prediction]: ...
 
     def model(

@@ -15,6 +15,7 @@ from roboflow_async._engine.settings import (
     HTTPClient,
     TransportName,
 )
+from roboflow_async.types.arguments import ModelArguments, WorkflowArguments
 from roboflow_async.types.base import (
     BoundingBox,
     DetectedObject,
@@ -80,6 +81,7 @@ __all__ = [
     "KeypointsObject",
     "LimitedBy",
     "MaskCoordinates",
+    "ModelArguments",
     "ModelOptions",
     "MultiLabelClassification",
     "MultiLabelScore",
@@ -106,6 +108,7 @@ __all__ = [
     "Task",
     "TrackedTurn",
     "TransportName",
+    "WorkflowArguments",
     "WorkflowBlocks",
     "WorkflowInput",
     "WorkflowInterface",

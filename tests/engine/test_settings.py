@@ -12,6 +12,7 @@ from roboflow_async._engine.http.proxy_and_tls import resolve_proxy
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import AppOptions, ClientOptions, Settings
 from roboflow_async.cli.options import connect
+from roboflow_async.types import ModelArguments, ModelOptions, WorkflowArguments
 
 LOCAL = "http://127.0.0.1:9001"
 
@@ -260,3 +261,13 @@ def test_a_bad_certificate_file_is_told_at_construction(
     with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
         RoboflowClient(KEY)
     RoboflowClient(KEY, trust_env=False)
+
+
+def test_passed_on_arguments_are_those_of_the_client() -> None:
+    """`WorkflowArguments` and `ModelArguments` name what `client.workflow` and `.model` take."""
+    workflow = inspect.signature(RoboflowClient.workflow).parameters
+    named = {"self", "workspace_name", "workflow_id", "output_type"}
+    assert set(WorkflowArguments.__annotations__) == set(workflow) - named
+    model = inspect.signature(RoboflowClient.model).parameters
+    given = set(ModelArguments.__annotations__) - set(ModelOptions.__annotations__)
+    assert given == set(model) - {"self", "model_id", "task", "options"}

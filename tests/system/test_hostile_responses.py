@@ -119,6 +119,21 @@ def test_predictions_without_room_are_told_so() -> None:
         bounded_validation(pydantic.TypeAdapter(Classification), given, Thrift(100_000))
 
 
+def test_a_text_too_wide_to_put_together_is_refused() -> None:
+    """9 million characters of 4 bytes each would be copied at once; ASCII is not refused."""
+    wide = b'["' + b"a" * (9 << 20) + "\N{GRINNING FACE}".encode() + b'"]'
+    with pytest.raises(ResponseError, match=r"9,437,185 characters that are not all ASCII"):
+        parse_json(Response(200, {}, wide))
+    plain = parse_json(Response(200, {}, b'["' + b"a" * (9 << 20) + b'"]'))
+    assert len(plain[0]) == 9 << 20
+
+
+def test_a_depth_map_of_full_hd_is_taken() -> None:
+    rows = b"[" + b",".join([many(b"0.123", 1920 * 6)] * 1080) + b"]"
+    found = parse_json(Response(200, {}, rows))
+    assert [len(found), len(found[0])] == [1080, 1920]
+
+
 class Kept(pydantic.BaseModel):
     """As users write them: it looks at what it was made of, and has a part of it twice."""
 

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import pydantic_core
 
-from roboflow_async._engine.api.thrift import Thrift, memory_allowed
+from roboflow_async._engine.api.thrift import Thrift, TooMuchMemoryError, memory_allowed
 
 __all__ = ["Weight", "parse_in_pieces"]
 
 _PIECE: Final = 64 * 1024  # bytes; 22,000 empty lists take 5 ms
 _COUNTED_AT_ONCE: Final = 1 << 20  # bytes; each count of one character takes a millisecond
 _DEEPEST: Final = 100  # nested containers larger than a piece; the parser itself allows 200
+_LONGEST_WIDE_TEXT: Final = 8 << 20  # characters; each may take 4 bytes, which are copied at once
 _LONGEST_SCALAR: Final = 16 * 1024  # characters of a number, which is never split
 
 _BYTES_OF_OBJECT: Final = 216  # in CPython, with up to five keys
@@ -113,7 +114,9 @@ class Weight:
         most = max(allowed // 160, 50_000)
         if self.arrays > most or self.objects > most:
             return f"more than {most:,} arrays or objects"
-        values = max(allowed // 10, 800_000)
+        # Freeing 2,000,000 numbers or texts holds the lock for 40 ms.
+        # A depth map of 1920 x 1080 fits.
+        values = max(allowed // 16, 800_000)
         if self.commas > values:
             return f"more than {values:,} values"
         return ""
@@ -238,6 +241,14 @@ class _Parser:
             parts.append(_parse(b'"' + part[0] + b'"'))
             at = part.end()
             if self._content[at : at + 1] == b'"':
+                self._refuse_wide_text(parts)
                 return "".join(parts), at + 1
             if not part[0]:
                 raise ValueError(f"invalid string at byte {at}")
+
+    @staticmethod
+    def _refuse_wide_text(parts: list[str]) -> None:
+        """Putting it together would hold the lock for long: it cannot be done in pieces."""
+        length = sum(map(len, parts))
+        if length > _LONGEST_WIDE_TEXT and not all(part.isascii() for part in parts):
+            raise TooMuchMemoryError(f"a text of {length:,} characters that are not all ASCII")

@@ -171,7 +171,7 @@ def parse_json(response: Response) -> Any:
         content = content[3:]
     weight = Weight(content) if len(content) > _LARGE else None
     if weight is not None and (what := weight.too_much(response.allowed)):
-        raise too_much(response, what)
+        raise too_much(response, what, limits_follow_size=True)
     try:
         if weight is None or weight.is_light:
             value: Any = pydantic_core.from_json(content, allow_inf_nan=False)
@@ -180,16 +180,18 @@ def parse_json(response: Response) -> Any:
             value = parse_in_pieces(content, thrift)
         _check_finite(value)
         return value
-    except TooMuchMemoryError:
-        raise too_much(response) from None
+    except TooMuchMemoryError as error:
+        raise too_much(response, str(error)) from None
     except ValueError as error:
         kind = "HTML" if "html" in response.headers.get("content-type", "") else str(error)[:120]
         raise unexpected(response, f"it is not JSON ({kind})") from None
 
 
-def too_much(response: Response, what: str = "") -> ResponseError:
-    """The error for a response that would take too much memory."""
-    more = ", or raise the limit (max_response_bytes=)" if what else ""
+def too_much(
+    response: Response, what: str = "", *, limits_follow_size: bool = False
+) -> ResponseError:
+    """The error for a response that would take too much memory, or hold the event loop."""
+    more = ", or raise the limit (max_response_bytes=)" if limits_follow_size else ""
     return ResponseError(
         f"the response (HTTP {response.status_code}, {len(response.content):,} bytes) holds "
         f"{what or 'values that take ten times that in memory'}: leave outputs out "
