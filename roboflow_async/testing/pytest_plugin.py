@@ -1,4 +1,4 @@
-"""The fixture that pytest finds if this package is installed with its extra `testing`."""
+"""The fixtures that pytest finds if this package is installed with its extra `testing`."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from roboflow_async.testing import StandInServer
+    from roboflow_async.testing import StandInPlatform, StandInServer
 
-__all__ = ["roboflow_stand_in"]
+__all__ = ["roboflow_stand_in", "roboflow_stand_in_platform"]
 
 
 @pytest.fixture
@@ -23,3 +23,15 @@ def roboflow_stand_in() -> "Iterator[StandInServer]":
 
     with StandInServer() as server:
         yield server
+
+
+@pytest.fixture
+def roboflow_stand_in_platform() -> "Iterator[StandInPlatform]":
+    """A stand-in for Roboflow's platform, whose time passes only by `advance`.
+
+    Give its `url` as `platform_url`, set its `knobs`, make it `fail(...)`, and read its `meter`.
+    """
+    from roboflow_async.testing import StandInPlatform  # noqa: PLC0415 - as above
+
+    with StandInPlatform(speed=0) as platform:
+        yield platform

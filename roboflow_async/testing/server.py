@@ -9,16 +9,96 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from roboflow_async._engine.http.host_header import CheckedHost, is_loopback
 from roboflow_async.testing.app import make_app
 from roboflow_async.testing.knobs import Fault, Knobs
 from roboflow_async.testing.meter import Meter
 
-__all__ = ["StandInServer"]
+__all__ = ["RunningApp", "StandInServer"]
 
 
-class StandInServer:
+class RunningApp:
+    """An ASGI application that is served in a thread of its own.
+
+    Args:
+        app: the application.
+        port: the port to listen on; 0: a free one.
+        host: the address to listen on.
+        allowed_hosts: more names that the `Host` header may have.
+        has_life: whether the application wants to know when the server starts and stops.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        port: int,
+        host: str,
+        allowed_hosts: Sequence[str],
+        has_life: bool = False,
+    ) -> None:
+        host = host.strip("[]")
+        is_private = is_loopback(host)
+        if not is_private:
+            warnings.warn(
+                f"the stand-in API listens on {host!r}: every machine that reaches it can use it.",
+                stacklevel=3,
+            )
+        self._socket = _listener(host, port)
+        config = uvicorn.Config(
+            CheckedHost(app, [host, *allowed_hosts], addresses=not is_private),
+            log_level="critical",
+            lifespan="on" if has_life else "off",
+            loop="asyncio",
+            http="h11",
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="roboflow stand-in", daemon=True)
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+    @property
+    def url(self) -> str:
+        """The base URL, for `api_url=`."""
+        host, port = cast("tuple[str, int]", self._socket.getsockname()[:2])
+        # "All addresses" is not an address to connect to, but loopback is one of them.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def start(self) -> None:
+        """Start, and return when requests are accepted."""
+        self._thread.start()
+        deadline = time.monotonic() + 10
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the stand-in API did not start")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Stop, and return when the port is free. It need not have started."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class StandInServer(RunningApp):
     """A stand-in for the Roboflow API.
 
         with StandInServer(requests_per_second=20, latency=0.3) as server:
@@ -46,39 +126,8 @@ class StandInServer:
     ) -> None:
         self.knobs = Knobs(**knobs)
         self.meter = Meter()
-        host = host.strip("[]")
-        is_private = is_loopback(host)
-        if not is_private:
-            warnings.warn(
-                f"the stand-in API listens on {host!r}: every machine that reaches it can use it.",
-                stacklevel=2,
-            )
-        self._socket = _listener(host, port)
-        config = uvicorn.Config(
-            CheckedHost(
-                make_app(self.knobs, self.meter),
-                [host, *allowed_hosts],
-                addresses=not is_private,
-            ),
-            log_level="critical",
-            lifespan="off",
-            loop="asyncio",
-            http="h11",
-            timeout_graceful_shutdown=1,
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name="roboflow stand-in", daemon=True)
-
-    def _run(self) -> None:
-        self._server.run(sockets=[self._socket])
-
-    @property
-    def url(self) -> str:
-        """The base URL, for `api_url=`."""
-        host, port = cast("tuple[str, int]", self._socket.getsockname()[:2])
-        # "All addresses" is not an address to connect to, but loopback is one of them.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        app = make_app(self.knobs, self.meter)
+        super().__init__(app, port=port, host=host, allowed_hosts=allowed_hosts)
 
     def fail(
         self,
@@ -92,33 +141,6 @@ class StandInServer:
         self.knobs.faults.append(
             Fault(name=name, share=share, times=times, retry_after=retry_after)
         )
-
-    def start(self) -> None:
-        """Start, and return when requests are accepted."""
-        self._thread.start()
-        deadline = time.monotonic() + 10
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
-                raise RuntimeError("the stand-in API did not start")
-            time.sleep(0.005)
-
-    def stop(self) -> None:
-        """Stop, and return when the port is free."""
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def _listener(host: str, port: int) -> socket.socket:
