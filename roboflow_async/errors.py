@@ -6,6 +6,7 @@ RoboflowError
 ├── QueueTimeoutError             waited longer than `queue_timeout` for a turn, or would have to
 │   └── QueueFullError            `max_waiting` calls wait already
 ├── RateLimiterUnavailableError   the shared `limiter` cannot be reached
+├── DeploymentError               a Dedicated Deployment that cannot be used, or not be deleted
 └── APIError                      something was sent
     ├── APIConnectionError        no connection, a reset, or closed before a whole response
     │   └── ClientClosedError     the client itself was closed
@@ -38,6 +39,7 @@ __all__ = [
     "ClientClosedError",
     "ConfigurationError",
     "ConnectionFault",
+    "DeploymentError",
     "ImageError",
     "NotFoundError",
     "PayloadTooLargeError",
@@ -134,6 +136,22 @@ class QueueFullError(QueueTimeoutError):
 
 class RateLimiterUnavailableError(RoboflowError):
     """The limiter that is shared with other processes cannot be reached. Nothing was sent."""
+
+
+class DeploymentError(RoboflowError):
+    """A Dedicated Deployment that cannot be used, or could not be deleted.
+
+    Its name is taken, it failed or has ended, or it was not ready in time.
+
+    Attributes:
+        name: the deployment's name.
+        status: what its API said of it last, such as "pending"; "unknown" if it said nothing.
+    """
+
+    def __init__(self, message: str, *, name: str, status: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.status = plain_text(status)
 
 
 class APIError(RoboflowError):

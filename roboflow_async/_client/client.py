@@ -1,7 +1,7 @@
 """`RoboflowClient`: what it can run, and the parts that it is made of."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from types import TracebackType
 from typing import (
     Any,
@@ -34,6 +34,7 @@ from roboflow_async._engine.settings import (
     Settings,
     TransportName,
 )
+from roboflow_async._platform.deployments import DeploymentOperations
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.endpoint import EndpointTarget
@@ -171,6 +172,7 @@ class RoboflowClient:
         self._server = ServerOperations(engine)
         self._pipelines = PipelineOperations(self._context)
         self._inference_sdk = InferenceSDKCalls(self._context)
+        self._deployments = DeploymentOperations(engine.settings, partial(_unpaced_client, engine))
 
     def __repr__(self) -> str:
         # A debugger may look at a client whose constructor failed; it has no engine.
@@ -197,7 +199,10 @@ class RoboflowClient:
         try:
             await self._engine.aclose()
         finally:
-            await self._workspace.aclose()
+            try:
+                await self._workspace.aclose()
+            finally:
+                await self._deployments.aclose()
 
     @property
     def api_url(self) -> str:
@@ -208,6 +213,11 @@ class RoboflowClient:
     def stats(self) -> Stats:
         """The counters at this moment."""
         return self._engine.stats()
+
+    @property
+    def deployments(self) -> DeploymentOperations:
+        """Dedicated Deployments: makes, rents, steers and deletes them."""
+        return self._deployments
 
     @overload
     def workflow(
@@ -423,3 +433,33 @@ def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOpera
     """Outside of the constructor, whose variables an error tracker would record."""
     settings = Settings.resolve(options)
     return Engine(settings), WorkspaceOperations(settings)
+
+
+def _unpaced_client(engine: Engine, url: str, options: ClientOptions) -> RoboflowClient:
+    """A client for a machine of the user's own, with a client's settings where none are given."""
+    merged = {**_settings_for_own_machine(engine.settings), **options, "api_url": url}
+    try:
+        return RoboflowClient(**cast("ClientOptions", merged))
+    except BaseException:
+        del merged, options  # the key is in them, and error trackers record variables
+        raise
+
+
+def _settings_for_own_machine(settings: Settings) -> ClientOptions:
+    """Without what limits the requests of a client."""
+    return {
+        "api_key": settings.api_key,
+        "requests_per_second": None,
+        "timeout": settings.timeout,
+        "retry": settings.retry,
+        "http_client": settings.http_client,
+        "transport": settings.transport,
+        "allow_paths": settings.allow_paths,
+        "allow_urls": settings.allow_urls,
+        "trust_env": settings.trust_env,
+        "max_response_bytes": settings.max_response_bytes,
+        "max_image_bytes": settings.max_image_bytes,
+        "max_image_pixels": settings.max_image_pixels,
+        "adaptive_concurrency": settings.adaptive_concurrency,
+        "platform_url": settings.platform_url,
+    }

@@ -28,6 +28,12 @@ from roboflow_async.types.base import (
     ServerModel,
     ServerResponse,
 )
+from roboflow_async.types.deployments import (
+    Deployment,
+    DeploymentLogEntry,
+    DeploymentUsage,
+    MachineType,
+)
 from roboflow_async.types.inputs import WorkflowInput
 from roboflow_async.types.model_options import ModelOptions, Route
 from roboflow_async.types.predictions import (
@@ -70,6 +76,9 @@ __all__ = [
     "Classification",
     "ClassifiedAs",
     "ClientOptions",
+    "Deployment",
+    "DeploymentLogEntry",
+    "DeploymentUsage",
     "DetectedObject",
     "HTTPClient",
     "ImageInference",
@@ -80,6 +89,7 @@ __all__ = [
     "KeypointsDetection",
     "KeypointsObject",
     "LimitedBy",
+    "MachineType",
     "MaskCoordinates",
     "ModelArguments",
     "ModelOptions",

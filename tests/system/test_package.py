@@ -20,7 +20,7 @@ def test_the_public_names_are_these() -> None:
     assert sorted(roboflow_async.__all__) == [
         "APIConnectionError", "APIError", "APIStatusError", "APITimeoutError",
         "AuthenticationError", "BadRequestError", "BenchmarkReport", "ClientClosedError",
-        "ConfigurationError",
+        "ConfigurationError", "DeploymentError",
         "EndpointTarget", "Image", "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
         "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
         "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",

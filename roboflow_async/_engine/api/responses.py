@@ -61,6 +61,8 @@ _LARGE: Final = 128 * 1024
 # sending has its own limit.
 _LONGEST_WAIT: Final = 1e36
 _LONGEST_WORK: Final = 86_400.0  # seconds; no server works on one request for longer than a day
+# The fields of an error that say what is wrong.
+_WORDS: Final = ("message", "error", "hint", "detail", "inner_error_message")
 # The fields of errors from the Inference Server, the hosted API, the platform and FastAPI.
 _FIELDS_OF_ERRORS: Final = {
     "message", "error", "hint", "detail", "error_type", "context", "inner_error_type",
@@ -339,11 +341,18 @@ def _server_message(content: bytes | bytearray, key: KeyPlacement) -> str:
 def _server_words(body: JSONObject, key: KeyPlacement) -> str:
     """The message in an object: its message, error, hint and so on, or ""."""
     parts = [
-        value if isinstance(value, str) else json.dumps(value)
-        for name in ("message", "error", "hint", "detail", "inner_error_message")
+        value if isinstance(value, str) else _nested_words(value)
+        for name in _WORDS
         if (value := body.get(name)) and value != "None"
     ]
     return _clean(" - ".join(parts), key)
+
+
+def _nested_words(value: Any) -> str:
+    """The words of an error within an error, as Batch Processing sends them, or its JSON."""
+    parts: list[Any] = [value.get(name) for name in _WORDS] if is_object(value) else []
+    words = [part for part in parts if part and isinstance(part, str)]
+    return " - ".join(words) or json.dumps(value)
 
 
 def _clean(text: str, key: KeyPlacement) -> str:

@@ -213,9 +213,10 @@ class Deployments:
         one = self._named(request.query_params.get("deployment_name", ""), ended=True)
         first, last = self._times(request)
         most = whole_number(request.query_params, "max_entries", 50, _MOST_LOG_ENTRIES)
+        newest_first = sorted(one.logs, key=lambda entry: entry["timestamp"])[::-1]
         found = [
             entry
-            for entry in reversed(one.logs)
+            for entry in newest_first
             if (first is None or datetime.fromisoformat(entry["timestamp"]) >= first)
             and (last is None or datetime.fromisoformat(entry["timestamp"]) <= last)
         ]
