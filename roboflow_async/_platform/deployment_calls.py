@@ -9,21 +9,26 @@ import os
 import random
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import httpx
-import pydantic
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.regions import is_roboflow_host, services_for
 from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
-from roboflow_async._engine.api.responses import Response, parse_json, unexpected
-from roboflow_async._engine.api.validation import validated_response
+from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.checks import check_flag, check_number, shown
-from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
+from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.settings import Settings, resolve_api_url
 from roboflow_async._platform.deployment_requests import checked_name, times_query
+from roboflow_async._platform.deployment_responses import (
+    parse_deployment,
+    parse_deployments,
+    parse_log,
+    parse_machine_types,
+    parse_usage,
+)
 from roboflow_async._platform.service import PlatformService, service_settings
 from roboflow_async.errors import (
     APIConnectionError,
@@ -48,12 +53,6 @@ from roboflow_async.types.deployments import (
 __all__ = ["DeploymentCalls"]
 
 Output = TypeVar("Output")
-
-_DEFERRED: Final = pydantic.ConfigDict(defer_build=True)  # built only when it is used
-_DEPLOYMENT: Final = pydantic.TypeAdapter(Deployment)
-_DEPLOYMENTS: Final = pydantic.TypeAdapter(list[Deployment], config=_DEFERRED)
-_MACHINES: Final = pydantic.TypeAdapter(list[MachineType], config=_DEFERRED)
-_ENTRIES: Final = pydantic.TypeAdapter(list[DeploymentLogEntry], config=_DEFERRED)
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?")
 _LONGEST_POLL: Final = 30.0  # seconds
@@ -110,27 +109,17 @@ class DeploymentCalls:
         check_flag("show_deleted", show_deleted)
         wanted = {"show_expired": show_expired, "show_deleted": show_deleted}
         query = {name: "true" for name, is_wanted in wanted.items() if is_wanted}
-
-        def parse(response: Response) -> list[Deployment]:
-            items = _items(response, "deployments")
-            return validated_response(items, _DEPLOYMENTS, response, "a list of deployments")
-
-        return [self._bound(one) for one in await self._get("/list", query, parse)]
+        found = await self._get("/list", query, parse_deployments)
+        return [self._bound(one) for one in found]
 
     async def get(self, name: str) -> Deployment:
         """One deployment."""
         query = {"deployment_name": checked_name(name)}
-        return self._bound(await self._get("/get", query, _deployment))
+        return self._bound(await self._get("/get", query, parse_deployment))
 
     async def machine_types(self) -> list[MachineType]:
         """The kinds of machines that there are."""
-
-        def parse(response: Response) -> list[MachineType]:
-            items = _items(response, "machine_types")
-            named = [{"name": one} if isinstance(one, str) else one for one in items]
-            return validated_response(named, _MACHINES, response, "a list of machines")
-
-        return await self._get("/machine_types", {}, parse)
+        return await self._get("/machine_types", {}, parse_machine_types)
 
     async def usage(
         self, name: str | None, since: datetime | None, until: datetime | None
@@ -140,17 +129,7 @@ class DeploymentCalls:
         path = "/usage_workspace"
         if name is not None:
             path, query = "/usage_deployment", {"deployment_name": checked_name(name), **query}
-
-        def parse(response: Response) -> DeploymentUsage:
-            body: object = parse_json(response)
-            if is_object(body) and is_array(body.get("usage")):
-                body = body["usage"]
-            records = [one for one in (body if is_array(body) else [body]) if is_object(one)]
-            if not records and body != []:
-                raise unexpected(response, "it has no usage")
-            return DeploymentUsage(records=records)
-
-        return await self._get(path, query, parse)
+        return await self._get(path, query, parse_usage)
 
     async def steer(self, action: str, name: str) -> None:
         """Pause, resume or delete a deployment. Once more does no harm."""
@@ -181,7 +160,7 @@ class DeploymentCalls:
         made.
         """
         try:
-            return self._bound(await self._post("/add", fields, _deployment, retry=False))
+            return self._bound(await self._post("/add", fields, parse_deployment, retry=False))
         except BadRequestError as error:
             if "creator_email" not in fields:
                 error.reword(
@@ -245,13 +224,7 @@ class DeploymentCalls:
             **times_query(since, until),
             "max_entries": str(most),
         }
-
-        def parse(response: Response) -> list[DeploymentLogEntry]:
-            items = _items(response, "logs")
-            entries = validated_response(items, _ENTRIES, response, "a log")
-            return [_with_zone(one) for one in entries]
-
-        return await self._get("/get_log", query, parse)
+        return await self._get("/get_log", query, parse_log)
 
     async def _responds(self, deployment: Deployment) -> bool:
         async with deployment.client() as client:
@@ -318,25 +291,3 @@ class DeploymentCalls:
         self._is_closed = True
         if self._service is not None:
             await self._service.aclose()
-
-
-def _with_zone(entry: DeploymentLogEntry) -> DeploymentLogEntry:
-    if entry.timestamp.tzinfo is not None:
-        return entry
-    return entry.model_copy(update={"timestamp": entry.timestamp.replace(tzinfo=UTC)})
-
-
-def _deployment(response: Response) -> Deployment:
-    body: object = parse_json(response)
-    if is_object(body) and is_object(body.get("deployment")):
-        body = body["deployment"]
-    return validated_response(body, _DEPLOYMENT, response, "a deployment")
-
-
-def _items(response: Response, name: str) -> list[Any]:
-    """A list, or the list with this name in an object."""
-    body: object = parse_json(response)
-    items = body.get(name) if is_object(body) else body
-    if not is_array(items):
-        raise unexpected(response, f"it has no list of {name.replace('_', ' ')}")
-    return items

@@ -43,6 +43,7 @@ def service_settings(settings: Settings, url: str) -> Settings:
         limiter=None,
         queue_timeout=None,
         max_waiting=None,
+        adaptive_concurrency=False,  # at this pace nothing queues
     )
 
 

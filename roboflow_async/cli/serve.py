@@ -11,6 +11,7 @@ import typer
 from roboflow_async import ConfigurationError
 from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import errors_told, stderr
+from roboflow_async.cli.serve_platform import serve_platform
 
 __all__ = ["serve"]
 
@@ -47,8 +48,25 @@ def serve(
         typer.Option(help="A name by which other machines know this one, for the Host header."),
     ] = [],  # noqa: B006 - typer copies it
     seed: Annotated[int, typer.Option(help="The seed for everything random.")] = 0,
+    platform: Annotated[
+        bool,
+        typer.Option(
+            "--platform",
+            help="Stand in for what lies beside inference instead: Data Staging, Batch "
+            "Processing, Dedicated Deployments, the workspace. Rates and latencies do not apply.",
+        ),
+    ] = False,
+    speed: Annotated[
+        float, typer.Option(help="With --platform: how fast its time passes; 60: jobs in seconds.")
+    ] = 1.0,
 ) -> None:
     """Run a stand-in for the Roboflow API on this machine, with rate limits and faults."""
+    if platform:
+        serve_platform(
+            port=port, host=host, allow_host=allow_host, api_key=api_key,
+            api_key_file=api_key_file, fail=fail, speed=speed, seed=seed,
+        )  # fmt: skip
+        return
     with errors_told():
         if any(find_spec(name) is None for name in ("starlette", "uvicorn", "PIL", "scipy")):
             raise ConfigurationError(

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from support.loopback import Reply, Server, hang, outputs, raw, reset, truncate
 
 from roboflow_async import Pacer, RetryPolicy, RoboflowClient, RoboflowError
+from roboflow_async._platform import service
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,7 @@ KEY = "rf_MARKED+key/0123456789=="
 FORMS = (KEY, quote(KEY, safe=""), quote(KEY))
 
 
-READERS = ("responses", "bodies", "workflow")
+READERS = ("responses", "bodies", "workflow", "deployment_responses")
 
 
 def assert_clean(text: str, where: str) -> None:
@@ -216,3 +217,47 @@ async def test_a_key_of_a_few_letters_does_not_garble_messages(server: Server) -
     async with RoboflowClient("a", api_url=server.url) as client:
         with pytest.raises(RoboflowError, match="an image is bad"):
             await client.workflow("ws", "wf").run(picture(0))
+
+
+async def test_the_key_is_in_no_error_about_deployments(
+    server: Server,
+    transport: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the key is sent in the query, and where a client for a deployment is not made."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(service, "REQUESTS_PER_SECOND", 1000.0)
+    options: dict[str, Any] = {"platform_url": server.url, "transport": transport, "timeout": 0.15}
+    policy = RetryPolicy(max_attempts=2, base=0.001, max_elapsed=0.3)
+    errors: list[BaseException] = []
+    for reply in REPLIES.values():
+        is_first = True
+
+        def handler(_: Any, reply: Any = reply) -> Any:
+            nonlocal is_first
+            refused, is_first = is_first, False
+            return Reply(401, ECHO) if refused else reply
+
+        server.handler = handler
+        async with RoboflowClient(KEY, retry=policy, **options) as client:
+            for call in (client.deployments.list(), client.deployments.delete("my-gpu")):
+                try:
+                    await call
+                except Exception as error:  # noqa: BLE001 - all are searched
+                    errors.append(error)
+    found = {"deployment_name": "my-gpu", "status": "ready", "domain": "my-gpu.roboflow.cloud"}
+    server.handler = lambda _: Reply(200, json.dumps(found).encode())
+    async with RoboflowClient(KEY, retry=policy, **options) as client:
+        deployment = await client.deployments.get("my-gpu")
+        for bad in bad_constructions():
+            bad.pop("api_url", None)
+            with pytest.raises(RoboflowError) as raised:
+                deployment.client(**(bad if len(bad) > 1 else {"timeout": -1}))
+            errors.append(raised.value)
+        assert_clean(repr(client.deployments) + repr(deployment), "repr")
+    assert len(errors) > 20
+    for error in errors:
+        search(error, type(error).__name__)
+    for record in caplog.records:
+        assert_clean(record.getMessage() + repr(record.args), record.name)

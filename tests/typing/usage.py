@@ -40,6 +40,7 @@ from roboflow_async.fastapi import (
     error_answer,
     lifespan,
 )
+from roboflow_async.types import Deployment, DeploymentLogEntry, MachineType
 from roboflow_async.types.predictions import InstanceSegmentation, ObjectDetection, Prediction
 
 
@@ -156,3 +157,17 @@ async def in_a_handler(image: UploadFile, client: RoboflowDep, streams: StreamsD
         if result.error is not None:
             return error_answer(result.error).detail
     return ""
+
+
+async def deployments(client: RoboflowClient) -> None:
+    made = await client.deployments.create("my-gpu", machine="dev-gpu", hours=2)
+    assert_type(made, Deployment)
+    assert_type(await client.deployments.list(show_expired=True), list[Deployment])
+    assert_type(await client.deployments.machine_types(), list[MachineType])
+    assert_type((await client.deployments.usage("my-gpu")).records, list[dict[str, Any]])
+    async for entry in client.deployments.logs("my-gpu", follow=True):
+        assert_type(entry, DeploymentLogEntry)
+    async with client.deployments.rented("my-gpu", machine="dev-gpu", hours=1) as deployment:
+        assert_type(deployment, Deployment)
+        async with deployment.client(timeout=30) as gpu:
+            assert_type(gpu, RoboflowClient)
