@@ -153,6 +153,8 @@ def test_any_error_body_makes_a_short_typed_error(content: bytes, status: int) -
         ({"message": "bad", "inner_error_message": "None"}, "bad"),
         ({"status": 401, "message": "who?"}, "who?"),
         ({"error": "no", "hint": "try this"}, "no - try this"),
+        ({"error": {"message": "no", "hint": "try this"}}, "no - try this"),
+        ({"error": {"code": 7}}, '{"code": 7}'),
         ({"detail": [{"loc": ["body"]}]}, '[{"loc": ["body"]}]'),
         ({"other": 1}, "no message"),
         (["a"], '["a"]'),
