@@ -92,13 +92,16 @@ class PlatformService:
         Raises:
             APIError: as any call does.
         """
+        place = self._place
         try:
-            return await self._call(self._place, build, parse, retry=retry)
+            return await self._call(place, build, parse, retry=retry)
         except APIStatusError as error:
-            if self._is_settled or not _may_be_the_place(error):
+            # While this call was under way, another one may have found the place.
+            is_settled = self._is_settled and place == self._place
+            if is_settled or not _may_be_the_place(error):
                 raise _explained(error, self._tried, scope) from None
         # Sent outside of the handler, so that the first error is not behind each later one.
-        other = self._other_place
+        other = self._place if self._is_settled else self._other_place
         self._tried.add(other)
         try:
             output = await self._call(other, build, parse, retry=retry)

@@ -1,5 +1,6 @@
 """The key's place at each service of the platform, and what errors say of its scopes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -64,6 +65,17 @@ async def test_staging_gets_the_key_in_the_query_after_one_401(
     for _ in range(3):
         assert (await calls.call(get(STAGING), parse_json))["batches"] == []
     assert platform.meter.key_places == {"header": 1, "query": 3}
+
+
+async def test_calls_at_the_same_time_all_find_the_place(
+    platform: StandInPlatform, calls: PlatformService
+) -> None:
+    """Calls that are under way while another one finds the key's place follow it."""
+    found = await asyncio.gather(*(calls.call(get(STAGING), parse_json) for _ in range(12)))
+    assert [one["batches"] for one in found] == [[]] * 12
+    platform.knobs.api_key = "another"
+    with pytest.raises(AuthenticationError, match="header and then in the query"):
+        await calls.call(get(STAGING), parse_json)
 
 
 async def test_jobs_get_the_key_in_the_header(

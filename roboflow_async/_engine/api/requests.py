@@ -5,7 +5,7 @@ The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/su
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -35,14 +35,18 @@ class PreparedRequest:
     Attributes:
         path: the part after the API's base URL, with the query.
         body: pieces of the body, so that a large image is never copied.
-        method: GET or POST.
-        content_type: the type of the body.
+        method: GET, POST or PUT.
+        content_type: the type of the body; empty: no such header.
+        size: bytes of the body, where to add up its pieces would read a file; None: add them up.
+        more_headers: other headers of this request alone.
     """
 
     path: str
-    body: tuple[bytes, ...] = ()
-    method: Literal["GET", "POST"] = "POST"
+    body: Sequence[bytes] = ()
+    method: Literal["GET", "POST", "PUT"] = "POST"
     content_type: bytes = b"application/json"
+    size: int | None = None
+    more_headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __repr__(self) -> str:
         # Both may hold the key, and the body megabytes.
@@ -51,13 +55,14 @@ class PreparedRequest:
     @property
     def length(self) -> int:
         """Bytes of the body."""
-        return sum(map(len, self.body))
+        return sum(map(len, self.body)) if self.size is None else self.size
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers of this request, besides those of all requests."""
         if self.method == "GET" and not self.body:
-            return []
-        return [(b"Content-Type", self.content_type), (b"Content-Length", b"%d" % self.length)]
+            return list(self.more_headers)
+        kind = [(b"Content-Type", self.content_type)] if self.content_type else []
+        return [*kind, (b"Content-Length", b"%d" % self.length), *self.more_headers]
 
 
 def common_headers(key: KeyPlacement, *, user_agent: str, host: str) -> dict[str, str]:

@@ -99,6 +99,8 @@ class AiohttpConnection(AiohttpTransport):
                 connector=self._connector,
                 # Set on the session, since httpx's headers are slow to copy into each request.
                 headers=headers,
+                # Each request has its own, or none: what is sent to a signed URL.
+                skip_auto_headers=("Content-Type",),
                 # aiohttp's own cookie jar would send a server's cookies back.
                 cookie_jar=aiohttp.DummyCookieJar(),
             )

@@ -1,0 +1,1 @@
+"""Data Staging: uploads images for jobs, one by one or in archives."""
