@@ -65,8 +65,8 @@ class DeploymentOperations:
 
         It is deleted whatever happens in the block, also when that is cancelled or interrupted with
         Ctrl-C. If it cannot be deleted, an error is logged, and the exception that leaves the block
-        has a note; if there is none, `DeploymentError` is raised. Its API ends it after `hours`
-        also if this process is killed.
+        has a note; if there is none, `DeploymentError` is raised. If this process is killed, a
+        machine for development ends by itself after `hours`; others have to be deleted.
 
         Args:
             name: a name that is free: 5 to 15 of a-z, 0-9 and `-`, a letter first.

@@ -105,8 +105,8 @@ class RentedDeployment:
         problem = _problem_of(deleting)
         if problem is not None:
             message = (
-                f"the deployment {self._name!r} could not be deleted ({problem}). It costs until "
-                f"its time is over: delete it with client.deployments.delete({self._name!r})."
+                f"the deployment {self._name!r} could not be deleted ({problem}). It may go on "
+                f"costing: delete it with client.deployments.delete({self._name!r})."
             )
             _log.error("%s", message)
             if leaving is not None:

@@ -527,8 +527,9 @@ async def test_notifications_carry_the_publishable_key(
 
     key = await asyncio.to_thread(all_of_it)
     async with asyncio.timeout(10):
-        while len(server.arrivals) < 3:  # noqa: ASYNC110
+        while len(platform.meter.notifications) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    assert [one.status_code for one in platform.meter.notifications] == [500, 200, 200]
     assert {one.headers["authorization"] for one in server.arrivals} == {key}
     ingest, again, job = (one.json for one in server.arrivals)
     assert ingest["type"] == "roboflow-data-staging-notification-v1"
@@ -580,6 +581,12 @@ def test_deployments_that_break_the_rules_are_refused(caller: Caller) -> None:
         status, text = caller.refused("POST", "/add", {**added, **fields})
         assert status == 400
         assert not text.startswith("{")  # plain text
+    lasting = caller.post(
+        "/add", {**added, "deployment_name": "lasting", "machine_type": "gpu-small", "duration": 8}
+    )
+    assert lasting["subdomain"].startswith("lasting-")
+    caller.platform.advance(9 * 3600)
+    assert caller.get("/get", deployment_name="lasting")["status"] == "ready"
     caller.platform.knobs.members = ["me@example.com"]
     assert "creator_email" in caller.refused("POST", "/add", added)[1]
     caller.post("/add", {**added, "creator_email": "me@example.com"})

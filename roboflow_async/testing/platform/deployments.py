@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
@@ -126,7 +127,10 @@ class Deployments:
         if machine not in self._core.knobs.machine_types:
             raise Refusal(400, f"unknown machine_type: {str(machine)[:60]}")
         hours, email = body.get("duration", 3), body.get("creator_email")
-        if not isinstance(hours, (int, float)) or not 0.1 <= hours <= _LONGEST:
+        # Machines for production live until they are deleted.
+        is_for_development = str(machine).startswith("dev-")
+        longest = _LONGEST if is_for_development else inf
+        if not isinstance(hours, (int, float)) or not 0.1 <= hours <= longest:
             raise Refusal(400, f"duration must be between 0.1 and {_LONGEST:g} hours")
         members = self._core.knobs.members
         if members is not None and email not in members:
@@ -151,7 +155,8 @@ class Deployments:
             if not one.is_over:
                 await self._stop(one, "deleted" if one.delete_on_expiration else "expired", when)
 
-        self._core.schedule.at(now + hours * _HOUR, expire)
+        if is_for_development:
+            self._core.schedule.at(now + hours * _HOUR, expire)
         return JSONResponse(self._described(one))
 
     async def _get(self, request: Request) -> Response:
@@ -253,7 +258,8 @@ class Deployments:
             "machine_type": one.machine_type,
             "creator_email": one.email,
             "creator_id": "creator",
-            "subdomain": one.name,
+            # Not the name, so that clients take the domain.
+            "subdomain": f"{one.name}-{one.deployment_id[:4]}",
             "domain": one.domain,
             "duration": one.hours,
             "inference_version": one.version,
