@@ -72,7 +72,7 @@ async def test_a_stall_shows_in_every_request_that_was_due_meanwhile(
     assert len(late) == 18
     for sample in late:
         assert sample.due + sample.latency >= 0.99
-    assert report.samples[-1].latency < 0.3
+    assert report.samples[-1].latency < 0.9
 
 
 @pytest.mark.anyio

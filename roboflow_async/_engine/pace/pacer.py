@@ -223,14 +223,15 @@ class Pacer:
     async def _take(self, demand: int) -> object:
         asked = self._clock()
         pace = self._law.pace(asked)
-        ceiling = self._ceiling
+        # They may change while this waits, see `restore`.
+        ceiling, bucket = self._ceiling, self._bucket
         if self.requests_per_second is None and ceiling is not None and pace > 0.999 * ceiling:
             self._keep_to(None)  # the limit that was found is gone
             ceiling = None
-        if self._bucket is None or ceiling is None:
+        if bucket is None or ceiling is None:
             return await self._take_shared(demand)
         followed_idleness = self._follows_idleness
-        await self._pass_bucket(self._bucket, ceiling, pace)
+        await self._pass_bucket(bucket, ceiling, pace)
         if self._told is not None:
             # The shared limiter keeps the distance itself, and its turns must not be used late.
             await self._keep_distance(ceiling, 0.0)
@@ -240,7 +241,7 @@ class Pacer:
         # first requests, which have to connect.
         if 1 / pace >= _LONG_DISTANCE or followed_idleness:
             held = await self._keep_distance(ceiling, 1 / pace, asked)
-            await self._forfeit(self._bucket, ceiling, held)
+            await self._forfeit(bucket, ceiling, held)
         else:
             await self._keep_distance(ceiling, 0.0)
         return booked
