@@ -128,8 +128,8 @@ async def outcomes(
         async for result in results:
             outcome: dict[str, Any] = {"index": result.index, "name": result.input.filename}
             if result.error is not None:
-                answer = error_answer(result.error)
-                outcome |= {"error": answer.detail, "status": answer.status_code}
+                told = error_answer(result.error)
+                outcome |= {"error": told.detail, "status": told.status_code}
             else:
                 outcome["prediction"] = result.output.model_dump(mode="json", by_alias=True)
             yield outcome

@@ -4,8 +4,9 @@ import { draw, element, linesOf, sizeOf, summaryOf } from "./drawing.mjs";
 const byId = (id) => document.getElementById(id);
 const PORTION = 100;  // pictures in one request; the app takes at most 200
 const PATIENCE = 20_000;  // ms without a result, until the page says so
-// Browsers turn these by their EXIF data. The API does not, and its boxes would be elsewhere.
-const NEVER_TURNED = ["image/webp"];
+// Browsers turn these upright. The API does not, and its boxes would be elsewhere.
+const NEVER_TURNED = "image/webp";
+const ALWAYS_TURNED = "image/avif";  // whatever the page asks for
 const ABOUT_THE_IMAGE = [413, 422];  // all others are about the service
 
 let cards = [];
@@ -46,7 +47,7 @@ function addPicture(card, frame) {
   const picture = element("span", "picture");
   const image = element("img");
   image.alt = card.file.name;
-  if (NEVER_TURNED.includes(card.file.type)) image.style.imageOrientation = "none";
+  if (card.file.type === NEVER_TURNED) image.style.imageOrientation = "none";
   setSize(picture, (card.outcome?.prediction && sizeOf(card.outcome.prediction)) ?? { width: 4, height: 3 });
   image.onload = () => {
     URL.revokeObjectURL(image.src);
@@ -70,7 +71,9 @@ function setSize(picture, { width, height }) {
 }
 
 function load(card, image) {
-  if (card.shown && !image.src) image.src = URL.createObjectURL(card.shown);
+  if (!card.shown || image.src) return;
+  if (card.shown === card.file && card.file.type === ALWAYS_TURNED) image.onerror();
+  else image.src = URL.createObjectURL(card.shown);
 }
 
 function unload(image) {
@@ -218,8 +221,10 @@ async function predict(some) {
   byId("again").textContent = left === cards.length ? "Try again" : `Try ${left} again`;
   byId("again").hidden = left === 0;
   byId("cancel").hidden = true;
-  if (ended === "cancelled") byId("summary").textContent += ", cancelled";
-  say(`${cards.length - left} of ${cards.length} pictures done${ended ? `, then: ${ended}` : ""}`);
+  progress.value = cards.length - left;
+  byId("summary").textContent = `${progress.value} of ${cards.length}${ended === "cancelled" ? ", cancelled" : ""}`;
+  byId("download").hidden = false;
+  say(`${progress.value} of ${cards.length} pictures done${ended ? `, then: ${ended}` : ""}`);
   document.body.dataset.finished = ended ?? "all";
 }
 

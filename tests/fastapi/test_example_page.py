@@ -17,7 +17,7 @@ import PIL.Image
 import PIL.ImageDraw
 import pytest
 from support.example_app import example_app
-from support.loopback import Arrival, Reply, Server, Wire
+from support.loopback import Arrival, Reply, Server, Wire, hang
 
 from roboflow_async.testing import draw_scene
 from roboflow_async.types import Classification, MultiLabelClassification, SemanticSegmentation
@@ -212,7 +212,7 @@ def test_the_page_draws_boxes_as_they_arrive(page: Page, api: FakeAPI) -> None:
 def test_a_run_can_be_cancelled_and_done_later(page: Page, api: FakeAPI) -> None:
     left = 0
 
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def hang_until_left(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal left
         await reader.read()
         left += 1
@@ -220,7 +220,7 @@ def test_a_run_can_be_cancelled_and_done_later(page: Page, api: FakeAPI) -> None
 
     quick, slow = encoded(street()), encoded(street(light=False))
     api.give(quick, response([]))
-    api.otherwise = hang
+    api.otherwise = hang_until_left
     page.start(*((f"{n}.jpg", quick if n < 3 else slow) for n in range(30)))
     page.until("document.querySelector('#progress').value === 3")
     assert page.all("figure", "one.dataset.state") == ["done"] * 3 + ["waiting"] * 27
@@ -240,6 +240,24 @@ def test_a_run_can_be_cancelled_and_done_later(page: Page, api: FakeAPI) -> None
     assert page.all("figure", "one.dataset.state") == ["done"] * 30
     assert api.images == sent + 27
     assert page.window.is_hidden("#again")
+
+
+def test_a_long_silence_is_told(page: Page, app_url: str, api: FakeAPI) -> None:
+    api.otherwise = hang
+    window = page.window.context.browser.new_page()
+    window.clock.install()
+    window.goto(app_url)
+    silent = Page(window)
+    silent.start(("1.jpg", encoded(street())))
+    window.clock.fast_forward(19_000)
+    assert window.is_hidden("#problem")
+    window.clock.fast_forward(2000)
+    told = "No result for 20 s. It is tried again until you cancel."
+    assert window.inner_text("#problem") == told
+    window.click("#cancel")
+    silent.finish("cancelled")
+    assert window.is_hidden("#problem")
+    window.close()
 
 
 def rectangle(page: Page, selector: str) -> Any:
@@ -496,13 +514,13 @@ def test_a_tiff_shows_as_a_picture(page: Page, api: FakeAPI) -> None:
     assert abs(drawn[2] - picture[0] - 1200 * scale) < 5
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
 def test_boxes_fit_a_picture_on_its_side(page: Page, api: FakeAPI, kind: str) -> None:
-    """A picture is turned where the API turns it: by EXIF in a JPEG or PNG, else not at all."""
+    """A picture is turned where the API turns it: not a WebP and an AVIF."""
     turned = PIL.Image.Exif()
     turned[0x0112] = 6
     data = encoded(street(), kind, exif=turned)
-    size = (480, 640) if kind in ("JPEG", "PNG") else (640, 480)
+    size = (640, 480) if kind in ("WEBP", "AVIF") else (480, 640)
     api.give(data, response([box(10, 10, 20, 20)], *size))
     page.choose(("phone", data), kind=f"image/{kind.lower()}")
     page.until("document.querySelector('figure img').naturalWidth")
@@ -572,6 +590,7 @@ def test_what_is_wrong_with_the_service_is_told_once(page: Page, api: FakeAPI) -
     assert page.all("figure", "one.dataset.state") == states
     told = "The vision service is not available (3 pictures)."
     assert window.inner_text("#problem") == told
+    assert window.inner_text("#summary") == "4 of 7"
     assert window.get_attribute("#problem", "role") == "alert"
     assert "vision service" not in window.inner_text("#pictures")
     page.keep("problem")
@@ -635,6 +654,27 @@ def test_names_run_no_script(page: Page, api: FakeAPI) -> None:
     page.until("document.querySelector('dialog img').naturalWidth")
     assert page.all("img[src=x], main script, dialog script", "1") == []
     assert hostile[:40] in page.window.inner_text("#full-list")
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_another_page_cannot_send_images(
+    page: Page, app_url: str, running_api: tuple[FakeAPI, str], name: str
+) -> None:
+    """Another page cannot send images: its browser tells where they come from."""
+    fake, url = running_api
+    page.window.goto(url.replace("127.0.0.1", name))
+    page.window.evaluate(
+        """async ([url, bytes]) => {
+            const body = new FormData();
+            const picture = Uint8Array.from(atob(bytes), letter => letter.charCodeAt(0));
+            for (const field of ["image", "images"]) body.append(field, new File([picture], "a"));
+            for (const path of ["predict", "predict/many", "predict/events"])
+                await fetch(`${url}/${path}`, { method: "POST", mode: "no-cors", body });
+        }""",
+        [app_url, base64.b64encode(encoded(street())).decode()],
+    )
+    assert fake.images == 0
+    page.problems[:] = [one for one in page.problems if "Failed to load" not in one]
 
 
 def clipped(page: Page) -> list[str]:
