@@ -16,11 +16,18 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import pytest
+from pydantic import BaseModel
 from support.example_app import example_app
 from support.loopback import Arrival, Reply, Server, Wire, hang
 
 from roboflow_async.testing import draw_scene
-from roboflow_async.types import Classification, MultiLabelClassification, SemanticSegmentation
+from roboflow_async.types import (
+    Classification,
+    InstanceSegmentation,
+    KeypointsDetection,
+    MultiLabelClassification,
+    SemanticSegmentation,
+)
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
@@ -44,10 +51,12 @@ class FakeAPI:
 
     def __call__(self, arrival: Arrival) -> Reply | Wire:
         if arrival.method == "GET":
-            return Reply(404, b'{"detail": "Not Found"}')  # it has no registry of models
+            # A detector, whose boxes may have more than a detector's: the app's model has one task.
+            models = [{"model_id": "shapes/1", "task_type": "object-detection"}]
+            return Reply(body=json.dumps({"models": models}).encode())
         self.images += 1
         nothing = Reply(body=json.dumps(response([])).encode())
-        return self.replies.get(arrival.body.decode(), self.otherwise or nothing)
+        return self.replies.get(arrival.json["image"]["value"], self.otherwise or nothing)
 
 
 def response(predictions: Any, width: int = 640, height: int = 480, **fields: Any) -> Any:
@@ -397,11 +406,20 @@ def pose() -> tuple[bytes, Any]:
     return encoded(street(), quality=60), response([box(120, 40, 240, 420, keypoints=keypoints)])
 
 
-def test_masks_are_drawn(page: Page, api: FakeAPI) -> None:
+def respond(page: Page, *outputs: BaseModel) -> None:
+    """Let the app respond with what the library gives for models of these tasks."""
+    lines = [
+        json.dumps({"index": index, "prediction": output.model_dump(mode="json", by_alias=True)})
+        for index, output in enumerate(outputs)
+    ]
+    text = "".join(line + "\n" for line in lines)
+    page.window.route("**/predict/many", lambda route: route.fulfill(body=text))
+
+
+def test_masks_are_drawn(page: Page) -> None:
     """Masks are drawn: outlines, and run lengths in both of their forms."""
     light, outlines, dark, masked = masks()
-    api.give(light, outlines)
-    api.give(dark, masked)
+    respond(page, *map(InstanceSegmentation.model_validate, (outlines, masked)))
     page.choose(("outlines.jpg", light), ("runs.jpg", dark))
     figure = "figure:nth-child(1)"
     assert len(page.all(f"{figure} polygon:not(.halo)", "1")) == 2
@@ -415,9 +433,9 @@ def test_masks_are_drawn(page: Page, api: FakeAPI) -> None:
     page.keep("masks")
 
 
-def test_keypoints_are_drawn(page: Page, api: FakeAPI) -> None:
+def test_keypoints_are_drawn(page: Page) -> None:
     image, found = pose()
-    api.give(image, found)
+    respond(page, KeypointsDetection.model_validate(found))
     page.choose(("pose.jpg", image))
     page.until("document.querySelector('figure img').naturalWidth")
     picture = rectangle(page, "figure .picture")[0]
@@ -447,19 +465,12 @@ def test_classes_of_a_whole_picture_are_drawn(page: Page) -> None:
         "class_map": {"0": "background", "1": "road", "2": "lake"},
         "present_class_ids": [0, 2],
     }
-    outputs = (
+    respond(
+        page,
         Classification.model_validate(response(likely, top="cat", confidence=0.93)),
         MultiLabelClassification.model_validate(response(scores, predicted_classes=["sun", "sea"])),
         SemanticSegmentation.model_validate(response(classes)),
         Classification.model_validate(response([])),
-    )
-    # A model has one task, so the app's model cannot give all of these.
-    lines = [
-        json.dumps({"index": index, "prediction": output.model_dump(mode="json", by_alias=True)})
-        for index, output in enumerate(outputs)
-    ]
-    page.window.route(
-        "**/predict/many", lambda route: route.fulfill(body="".join(line + "\n" for line in lines))
     )
     page.choose(*((f"{number}.jpg", encoded(street())) for number in range(4)))
     assert page.all("figure .outcome", "one.textContent") == [
