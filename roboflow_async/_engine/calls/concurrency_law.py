@@ -68,26 +68,37 @@ class _Level:
         self.was_braked = False  # for a time, fewer were allowed
         self._latencies: deque[float] = deque(maxlen=_MOST_SAMPLES)
         self._in_flight: deque[int] = deque(maxlen=_MOST_SAMPLES)
+        # Each is computed once for each new latency at most, since every response asks for them.
+        self._mean: float | None = None
+        self._error: float | None = None
 
     def add(self, latency: float, in_flight: int) -> None:
         self.count += 1
         self._latencies.append(latency)
         self._in_flight.append(in_flight)
+        self._mean = self._error = None
 
     @property
     def latency(self) -> float:
         """The mean latency, in seconds."""
-        return sum(self._latencies) / len(self._latencies)
+        if self._mean is None:
+            self._mean = sum(self._latencies) / len(self._latencies)
+        return self._mean
 
     @property
     def error(self) -> float:
         """The standard error of the mean latency, in seconds."""
+        if self._error is None:
+            self._error = self._standard_error()
+        return self._error
+
+    def _standard_error(self) -> float:
         count = len(self._latencies)
         if count < 2:
             return inf
         # By hand: `statistics.stdev` is exact, and took a fifth of all that a response costs.
         mean = self.latency
-        squares = sum((latency - mean) ** 2 for latency in self._latencies)
+        squares = sum([(latency - mean) ** 2 for latency in self._latencies])
         return sqrt(squares / (count - 1) / count)
 
     @property
@@ -282,7 +293,9 @@ class ConcurrencyLaw:
                     self._by_itself = latency
                     self._settle(top.most, now)
                     return
-        if latency - level.error > self.longest_latency and level.most > 1:
+        longest = self.longest_latency
+        # In this order, because the error takes longest to compute and is seldom needed.
+        if latency > longest and level.most > 1 and latency - level.error > longest:
             self._cut(level, now)
             return
         self._cut_from = None

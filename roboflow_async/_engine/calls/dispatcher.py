@@ -1,8 +1,8 @@
 """Runs one call: a slot, a turn, an attempt, and again if that makes sense."""
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from math import inf
 from typing import Final, Protocol, TypeVar
@@ -132,16 +132,14 @@ class Dispatcher:
         """The flow for single calls of a priority."""
         return self._single_calls[priority]
 
-    @contextmanager
-    def preparing(self, flow: Flow) -> Generator[None]:
+    def preparing(self, flow: Flow) -> AbstractContextManager[None]:
         """Count a call as waiting while something is done for it before it queues.
 
         Raises:
             QueueTimeoutError: the call would wait in vain. Nothing was loaded for it.
         """
         self._bounds.check(flow)
-        with self._counted_as_waiting(flow, is_queued=False):
-            yield
+        return self._counted_as_waiting(flow, is_queued=False)
 
     @property
     def outage(self) -> float:
@@ -247,8 +245,8 @@ class Dispatcher:
                 # A call that was sent before keeps its deadline; others fail when their circuit
                 # opens.
                 subject = circuit if error is None else None
-                async with asyncio.timeout(limit):
-                    turn = await self._queue.enter(flow, order, subject)
+                entering = self._queue.enter(flow, order, subject)
+                turn = await (entering if limit is None else _within(limit, entering))
         except TimeoutError:
             if error is not None:
                 raise record.given_up(error, self._deadline_passed()) from None
@@ -322,7 +320,8 @@ class Dispatcher:
             self._patience.tell(circuit, error, record, sent_at, counts=counts)
             raise
         else:
-            outcome = "cold start" if response.cold_start else "response"
+            record.cold_start = response.cold_start
+            outcome = "cold start" if record.cold_start else "response"
         finally:
             now = self._clock()
             record.latency = now - sent_at
@@ -336,8 +335,7 @@ class Dispatcher:
     def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:
         self._has_been_reached = True
         record.processing_time = response.processing_time
-        record.cold_start = response.cold_start
-        self._counters.answered(record.latency, response.processing_time)
+        self._counters.answered(record.latency, record.processing_time)
         self._pacer.succeeded()
         is_early = record.failures + record.refusals <= 1
         self._refusals.succeeded(sent_at, is_early=is_early)
@@ -425,3 +423,8 @@ class Dispatcher:
 
     def _deadline_passed(self) -> str:
         return f"max_elapsed={self._policy.max_elapsed:g} s passed before the next attempt"
+
+
+async def _within(seconds: float, work: Awaitable[Output]) -> Output:
+    async with asyncio.timeout(seconds):
+        return await work
