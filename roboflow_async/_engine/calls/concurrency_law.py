@@ -192,9 +192,11 @@ class ConcurrencyLaw:
         age = now - sent_at
         if age <= _ABOVE_ORDINARY * self._lowest:
             return self._most
+        seconds = max(_IN_TIME * self._timeout, _LATER * self._lowest)
+        in_time = seconds * (self._responses - responses) / age
         # Responses come in bursts, and the first ones late, so the better of two rates counts.
-        rate = max((self._responses - responses) / age, self.throughput(now))
-        in_time = rate * max(_IN_TIME * self._timeout, _LATER * self._lowest)
+        if in_time < self._most:
+            in_time = max(in_time, seconds * self.throughput(now))
         return max(int(min(in_time, self._most)) + 1, _LEAST_IN_FLIGHT)
 
     def _is_busy_in_vain(self, now: float) -> bool:
