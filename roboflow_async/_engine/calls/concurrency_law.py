@@ -38,6 +38,9 @@ _NOISY: Final = 0.04
 _NOISY_STEP: Final = 0.4
 _REACHED: Final = 0.8  # a level counts as tried from this share of it on
 _QUEUEING: Final = 1.5  # times the lowest mean latency
+# Seconds. Where most responses take no longer, that is mostly this client's own time, and requests
+# that leave together share it. Nobody notices such a short queue.
+_NEGLIGIBLE: Final = 0.005
 _HOLD: Final = (1.0, 8.0)  # seconds at a number before others are tried; longer if it has held
 _CHANGED: Final = (0.7, 1.4)  # if latency leaves these bounds, the server has changed
 # A new client has one request in flight for a few latencies or some seconds, and then doubles.
@@ -342,7 +345,8 @@ class ConcurrencyLaw:
         if abs(difference) < error and level.count < most:
             return
         if level.most > before.most:
-            if difference > error:  # if in doubt, more: that does no harm yet
+            # If in doubt, more: that does no harm yet.
+            if difference > error and level.quartile > _NEGLIGIBLE:
                 self._go_back(before, now)
                 return
             self._hold = _HOLD[0]
@@ -381,7 +385,8 @@ class ConcurrencyLaw:
 
     def _may_shrink(self, level: _Level) -> bool:
         # Two requests in flight are needed to hide the network's latency.
-        return level.most > 2 and level.latency > _QUEUEING * self._calm
+        is_queueing = level.latency > _QUEUEING * self._calm
+        return level.most > 2 and is_queueing and level.quartile > _NEGLIGIBLE
 
     def _try_more(self, level: _Level, now: float) -> None:
         if level.most >= self._most:
