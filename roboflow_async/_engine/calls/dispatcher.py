@@ -1,15 +1,16 @@
 """Runs one call: a slot, a turn, an attempt, and again if that makes sense."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from math import inf
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
+from roboflow_async._engine.asyncio_tools import within
 from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async._engine.calls.chance import Chance
 from roboflow_async._engine.calls.circuit import Circuit, Circuits
@@ -31,6 +32,7 @@ from roboflow_async._engine.calls.retry import (
     may_be_its_own,
 )
 from roboflow_async._engine.calls.stats import Counters, LimitedBy
+from roboflow_async._engine.http.transport import Transport
 from roboflow_async._engine.pace.pacer import Pacer, Turn
 from roboflow_async._engine.settings import Settings
 from roboflow_async.errors import (
@@ -43,36 +45,7 @@ from roboflow_async.errors import (
     RoboflowError,
 )
 
-__all__ = ["Dispatcher", "Transport"]
-
-
-class Transport(Protocol):
-    """Sends attempts."""
-
-    async def attempt(
-        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
-    ) -> Response:
-        """Send the request and return its whole response.
-
-        Args:
-            request: what to send.
-            seconds: the deadline for everything: connect, send, wait, read.
-            on_sent: called when the request goes out, after connecting.
-            fresh: whether to use a new connection, because a kept-alive one has just failed.
-
-        Raises:
-            APIError: there was no response with a status below 300.
-        """
-        ...
-
-    def close_free(self) -> None:
-        """Close all idle connections."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close every connection; attempts in flight fail with `APIConnectionError`."""
-        ...
-
+__all__ = ["Dispatcher"]
 
 Output = TypeVar("Output")
 
@@ -246,7 +219,7 @@ class Dispatcher:
                 # opens.
                 subject = circuit if error is None else None
                 entering = self._queue.enter(flow, order, subject)
-                turn = await (entering if limit is None else _within(limit, entering))
+                turn = await (entering if limit is None else within(limit, entering))
         except TimeoutError:
             if error is not None:
                 raise record.given_up(error, self._deadline_passed()) from None
@@ -423,8 +396,3 @@ class Dispatcher:
 
     def _deadline_passed(self) -> str:
         return f"max_elapsed={self._policy.max_elapsed:g} s passed before the next attempt"
-
-
-async def _within(seconds: float, work: Awaitable[Output]) -> Output:
-    async with asyncio.timeout(seconds):
-        return await work

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 
@@ -37,7 +37,7 @@ from roboflow_async.errors import (
     plain_text,
 )
 
-__all__ = ["HTTPTransport"]
+__all__ = ["HTTPTransport", "Transport"]
 
 _REQUEST_ID_LIMIT: Final = 200  # characters
 _ERROR_BODY: Final = 1.0  # seconds to wait for the body of an error
@@ -45,6 +45,34 @@ _ERROR_BODY: Final = 1.0  # seconds to wait for the body of an error
 # the next request (RFC 9112, section 9.6). Other statuses come after the request was read, or close
 # the connection by themselves.
 _BEFORE_THE_BODY: Final = frozenset({400, 408, 411, 413, 414, 417, 431, 501, 505})
+
+
+class Transport(Protocol):
+    """Sends attempts."""
+
+    async def attempt(
+        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
+    ) -> Response:
+        """Send the request and return its whole response.
+
+        Args:
+            request: what to send.
+            seconds: the deadline for everything: connect, send, wait, read.
+            on_sent: called when the request goes out, after connecting.
+            fresh: whether to use a new connection, because a kept-alive one has just failed.
+
+        Raises:
+            APIError: there was no response with a status below 300.
+        """
+        ...
+
+    def close_free(self) -> None:
+        """Close all idle connections."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection; attempts in flight fail with `APIConnectionError`."""
+        ...
 
 
 class _Attempt:
