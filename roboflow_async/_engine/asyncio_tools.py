@@ -1,4 +1,4 @@
-"""Additions to asyncio: bind to one event loop, close with it, and cancel as anyio does."""
+"""Additions to asyncio: bind to one event loop, close with it, cancel as anyio does, time out."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -9,7 +9,7 @@ import anyio
 
 from roboflow_async.errors import ConfigurationError
 
-__all__ = ["BoundToLoop", "as_child", "close_with_loop"]
+__all__ = ["BoundToLoop", "as_child", "close_with_loop", "within"]
 
 
 class BoundToLoop:
@@ -105,3 +105,9 @@ async def as_child(work: Callable[[], Awaitable[Output]]) -> Output:
         finally:
             errors.clear()
     return outputs[0]
+
+
+async def within(seconds: float, work: Awaitable[Output]) -> Output:
+    """Await `work`, without a task of its own; raise `TimeoutError` if that takes longer."""
+    async with asyncio.timeout(seconds):
+        return await work

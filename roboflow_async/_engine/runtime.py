@@ -17,12 +17,12 @@ from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest, common_headers
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.asyncio_tools import BoundToLoop, close_with_loop
-from roboflow_async._engine.calls.dispatcher import Dispatcher, Transport
+from roboflow_async._engine.calls.dispatcher import Dispatcher
 from roboflow_async._engine.calls.retry import RetryQuota, full_jitter_wait
 from roboflow_async._engine.calls.stats import Counters, Stats
 from roboflow_async._engine.http.connections import connection_factory
 from roboflow_async._engine.http.proxy_and_tls import make_ssl_context, resolve_proxy
-from roboflow_async._engine.http.transport import HTTPTransport
+from roboflow_async._engine.http.transport import HTTPTransport, Transport
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._engine.pace.pacer import Pacer

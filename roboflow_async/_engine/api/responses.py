@@ -207,12 +207,15 @@ def _check_finite(value: Any) -> None:
     containers: list[Any] = [[value]]
     while containers:
         container = containers.pop()
-        items: Any = container.values() if is_object(container) else container
+        # A parsed value has exactly these types, and each response has hundreds of them: calls of
+        # `is_object` and so on would take longer than the parser.
+        items: Any = container.values() if type(container) is dict else container
         for item in items:
-            if isinstance(item, float):
+            kind = type(item)
+            if kind is float:
                 if not -inf < item < inf:
                     raise ValueError("a number that is too large")
-            elif is_container(item):
+            elif kind is dict or kind is list:
                 containers.append(item)
 
 
@@ -376,7 +379,9 @@ def _http_date(text: str) -> datetime:
 
 
 def _seconds(text: str | None) -> float | None:
+    if not text:
+        return None
     # float() alone would also accept "1_0", "infinity" and digits of all scripts. And it refuses
     # some characters that strip() removes, so it only gets what was matched.
-    found = re.fullmatch(r"[ \t]*([+-]?[0-9]{1,40}(?:\.[0-9]{0,20})?)[ \t]*", text or "")
+    found = re.fullmatch(r"[ \t]*([+-]?[0-9]{1,40}(?:\.[0-9]{0,20})?)[ \t]*", text)
     return float(found[1]) if found is not None else None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 
@@ -13,13 +13,19 @@ from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response, status_error
 from roboflow_async._engine.asyncio_tools import as_child
-from roboflow_async._engine.http.bodies import Body, read_content, read_error_content
+from roboflow_async._engine.http.bodies import (
+    Body,
+    Incoming,
+    RawHeaders,
+    read_content,
+    read_error_content,
+)
 from roboflow_async._engine.http.connection_errors import (
     connection_error,
     is_connection_error,
     proxy_asks_for_login,
 )
-from roboflow_async._engine.http.connections import Connection, FreeConnections, RawHeaders
+from roboflow_async._engine.http.connections import Connection, FreeConnections
 from roboflow_async._engine.http.leftovers import end_if_more_came
 from roboflow_async._engine.settings import Settings
 from roboflow_async.errors import (
@@ -31,7 +37,7 @@ from roboflow_async.errors import (
     plain_text,
 )
 
-__all__ = ["HTTPTransport"]
+__all__ = ["HTTPTransport", "Transport"]
 
 _REQUEST_ID_LIMIT: Final = 200  # characters
 _ERROR_BODY: Final = 1.0  # seconds to wait for the body of an error
@@ -41,6 +47,34 @@ _ERROR_BODY: Final = 1.0  # seconds to wait for the body of an error
 _BEFORE_THE_BODY: Final = frozenset({400, 408, 411, 413, 414, 417, 431, 501, 505})
 
 
+class Transport(Protocol):
+    """Sends attempts."""
+
+    async def attempt(
+        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
+    ) -> Response:
+        """Send the request and return its whole response.
+
+        Args:
+            request: what to send.
+            seconds: the deadline for everything: connect, send, wait, read.
+            on_sent: called when the request goes out, after connecting.
+            fresh: whether to use a new connection, because a kept-alive one has just failed.
+
+        Raises:
+            APIError: there was no response with a status below 300.
+        """
+        ...
+
+    def close_free(self) -> None:
+        """Close all idle connections."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection; attempts in flight fail with `APIConnectionError`."""
+        ...
+
+
 class _Attempt:
     """The state of one attempt while it runs."""
 
@@ -48,7 +82,7 @@ class _Attempt:
 
     def __init__(self, deadline: asyncio.Timeout) -> None:
         self.deadline = deadline
-        self.failed: httpx.Response | None = None  # an error response, whose status is final
+        self.failed: Incoming | None = None  # an error response, whose status is final
         self.error_content: bytearray
         # Whether the connection was used before, and has no response yet this time.
         self.kept_alive = False
@@ -156,7 +190,7 @@ class HTTPTransport:
                     )
                 response, whole = await self._read(incoming, attempt)
             finally:
-                await incoming.aclose()
+                await incoming.stream.aclose()
             reusable = whole and connection.is_clean()
         finally:
             if reusable:
@@ -180,22 +214,23 @@ class HTTPTransport:
         if not prepared.body:
             on_sent()
         try:
-            incoming = await client.send(request, stream=True, follow_redirects=False)
+            given = await client.send(request, stream=True, follow_redirects=False)
         except RuntimeError:  # from httpx if it is closed, from asyncio if its loop is
             raise ConfigurationError(
                 "the http_client cannot be used any more: it was closed, or belongs to an event "
                 "loop that has ended. Make it where the client is used."
             ) from None
         whole = False
+        incoming = Incoming(given.status_code, given.headers.raw, given.stream)
         try:
             response, whole = await self._read(incoming, attempt)
         finally:
             # httpx itself closes connections whose response was not read to its end.
-            if whole or incoming.status_code in _BEFORE_THE_BODY:
+            if whole or given.status_code in _BEFORE_THE_BODY:
                 await end_if_more_came(
-                    incoming.stream, incoming.extensions.get("network_stream"), reusable=whole
+                    given.stream, given.extensions.get("network_stream"), reusable=whole
                 )
-            await incoming.aclose()
+            await given.aclose()
         return response
 
     def _url(self, path: str) -> httpx.URL:
@@ -206,7 +241,7 @@ class HTTPTransport:
             url = self._urls[path] = httpx.URL(self._settings.api_url + path)
         return url
 
-    async def _read(self, incoming: httpx.Response, attempt: _Attempt) -> tuple[Response, bool]:
+    async def _read(self, incoming: Incoming, attempt: _Attempt) -> tuple[Response, bool]:
         """The response, and whether its connection may carry another request."""
         attempt.kept_alive = False
         if incoming.status_code >= 300:
@@ -229,7 +264,7 @@ class HTTPTransport:
             self._settings.max_response_bytes,
         ), True
 
-    def _error_response(self, attempt: _Attempt, incoming: httpx.Response) -> Response:
+    def _error_response(self, attempt: _Attempt, incoming: Incoming) -> Response:
         headers = self._headers_of(incoming, self._request_id_of(incoming))
         return Response(incoming.status_code, headers, bytes(attempt.error_content))
 
@@ -249,19 +284,19 @@ class HTTPTransport:
             return connection_error(error, self._host, own=self._client is None)
         return APITimeoutError(f"no complete response within {seconds:.4g} s.")
 
-    def _headers_of(self, incoming: httpx.Response, request_id: str | None) -> dict[str, str]:
-        # A plain dict, because httpx's looks through all its headers each time.
+    @staticmethod
+    def _headers_of(incoming: Incoming, request_id: str | None) -> dict[str, str]:
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in incoming.headers.raw
+            for name, value in incoming.headers
         }
         if request_id is not None:
             headers["x-request-id"] = request_id
         return headers
 
-    def _request_id_of(self, incoming: httpx.Response) -> str | None:
+    def _request_id_of(self, incoming: Incoming) -> str | None:
         """Text for an error, without the key and without control characters."""
-        text = incoming.headers.get("x-request-id")
+        text = incoming.header(b"x-request-id")
         return text and self._key.without_key(plain_text(text))[:_REQUEST_ID_LIMIT]
 
     def close_free(self) -> None:
