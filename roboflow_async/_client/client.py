@@ -40,6 +40,7 @@ from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.model import Model
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.workflow import Workflow
+from roboflow_async._targets.workflow_interface import InterfaceLookup
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 from roboflow_async.endpoints.base import Endpoint, EndpointRequest
 from roboflow_async.types.base import ServerResponse
@@ -166,7 +167,7 @@ class RoboflowClient:
             forget_locals(error)
             raise
         self._engine = engine
-        self._context = TargetContext(engine, TaskLookup(engine))
+        self._context = TargetContext(engine, TaskLookup(engine), InterfaceLookup(engine))
         self._server = ServerOperations(engine)
         self._pipelines = PipelineOperations(self._context)
         self._inference_sdk = InferenceSDKCalls(self._context)
