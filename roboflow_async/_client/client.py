@@ -264,7 +264,8 @@ class RoboflowClient:
         """A Workflow to run. Nothing is sent yet.
 
         Args:
-            workspace_name: the workspace, as in the app's URL.
+            workspace_name: the workspace, as in the app's URL; or the whole URL, such as
+                "https://app.roboflow.com/my-workspace/workflows/edit/my-workflow".
             workflow_id: the Workflow, as in the app's URL.
             specification: an inline Workflow, instead of the two names.
             image_input: what the Workflow calls its image.

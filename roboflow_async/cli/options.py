@@ -16,6 +16,7 @@ from roboflow_async import (
 )
 from roboflow_async._engine.jsonvalues import read_json_text
 from roboflow_async._engine.settings import Settings
+from roboflow_async._targets.workflow_requests import is_workflow_url, names_in_url
 from roboflow_async.cli.keys import APIKey, APIKeyFile, stderr
 from roboflow_async.errors import plain_text
 
@@ -36,6 +37,7 @@ __all__ = [
     "parameters",
     "read_json",
     "stderr",
+    "workflow_names",
 ]
 
 # The exit codes of Roboflow's own command line, and two more: 4 and 130.
@@ -110,6 +112,19 @@ def parameters(given: list[str], name: str = "--param") -> dict[str, Any]:
         except (ValueError, RecursionError):
             found[key] = text
     return found
+
+
+def workflow_names(text: str, name: str = "--workflow") -> tuple[str, str]:
+    """The workspace and the Workflow in "WORKSPACE/ID", or in a URL of the app."""
+    if is_workflow_url(text):
+        return names_in_url(text)
+    workspace, slash, workflow = text.partition("/")
+    if not slash or not workspace or not workflow:
+        raise ConfigurationError(
+            f"{name} {text!r:.80} is not valid: give it as WORKSPACE/ID, or as the app's URL "
+            "(https://app.roboflow.com/WORKSPACE/workflows/edit/ID)."
+        )
+    return workspace, workflow
 
 
 def read_json(path: Path, name: str) -> Any:

@@ -26,6 +26,7 @@ from roboflow_async.cli.options import (
     parameters,
     read_json,
     stderr,
+    workflow_names,
 )
 from roboflow_async.cli.run.drawing import Drawing
 from roboflow_async.cli.run.formats import chosen_format, destination
@@ -46,7 +47,9 @@ def run(
         ),
     ],
     *,
-    workflow: Annotated[str | None, typer.Option(help="WORKSPACE/ID of a Workflow.")] = None,
+    workflow: Annotated[
+        str | None, typer.Option(help="WORKSPACE/ID of a Workflow, or its URL in the app.")
+    ] = None,
     spec: Annotated[Path | None, typer.Option(help="A Workflow in a JSON file.")] = None,
     model: Annotated[str | None, typer.Option(help="PROJECT/VERSION of a model.")] = None,
     param: Annotated[
@@ -167,13 +170,9 @@ def _target(
             options = {"visualize_predictions": True, **options}
         # The client checks the options, whose names and values a user typed.
         return cast("Model[Prediction]", client.model(model, max_side=max_side, **options))
-    workspace, slash, name = (workflow or "").partition("/")
-    if workflow is not None and not slash:
-        raise ConfigurationError(
-            f"--workflow {workflow!r:.80} is not valid: give it as WORKSPACE/ID."
-        )
+    workspace, name = (None, None) if workflow is None else workflow_names(workflow)
     return client.workflow(
-        workspace or None, name or None, specification=specification,
+        workspace, name, specification=specification,
         image_input=image_input, parameters=options, max_side=max_side,
         excluded_fields=exclude or None,
     )  # fmt: skip
