@@ -24,6 +24,7 @@ __all__ = [
     "AUTHENTICATION",
     "DEFAULT_RPS",
     "FAILED",
+    "NOT_FOUND",
     "SOME_FAILED",
     "STOPPED",
     "APIKey",
@@ -43,7 +44,7 @@ __all__ = [
 # The exit codes of Roboflow's own command line, and two more: 4 and 130.
 FAILED: Final = 1
 AUTHENTICATION: Final = 2
-_NOT_FOUND: Final = 3
+NOT_FOUND: Final = 3
 SOME_FAILED: Final = 4
 STOPPED: Final = 130
 
@@ -91,7 +92,7 @@ def errors_told() -> Generator[None]:
         if isinstance(error, AuthenticationError):
             code = AUTHENTICATION
         elif isinstance(error, NotFoundError):
-            code = _NOT_FOUND
+            code = NOT_FOUND
         raise typer.Exit(code) from None
     except OSError as error:  # from the files that are written: a full disk, no permission
         file = f": {error.filename!r:.200}" if error.filename is not None else ""

@@ -146,7 +146,7 @@ class _Gate:
 
 def _is_question(path: str) -> bool:
     """Whether a request asks about a Workflow or a model: it runs nothing and is not billed."""
-    return path.endswith("/describe_interface") or path == "/model/add"
+    return path.endswith("/describe_interface") or path in ("/workflows/validate", "/model/add")
 
 
 def _transport(send: Send) -> asyncio.Transport:

@@ -45,6 +45,7 @@ def all_routes() -> list[Route]:
         Route("/model/registry", registry, methods=["GET"]),
         Route("/model/add", add, methods=["POST"]),
         *(Route(path, _by_task, methods=["POST"]) for path in TASK_ROUTES),
+        Route("/workflows/validate", _validate, methods=["POST"]),
         Route("/workflows/describe_interface", _describe_inline, methods=["POST"]),
         Route("/workflows/run", _inline, methods=["POST"]),
         Route("/infer/workflows", _inline, methods=["POST"]),
@@ -71,6 +72,14 @@ async def _named(request: Request) -> Response:
 
 async def _inline(request: Request) -> Response:
     return await _respond(request, lambda raw: run_workflow(_json(raw), "", inline=True))
+
+
+async def _validate(request: Request) -> Response:
+    def verdict(raw: bytes) -> JSONObject:
+        describe_workflow({"specification": _json(raw)}, inline=True)
+        return {"status": "ok"}
+
+    return await _respond(request, verdict)
 
 
 async def _describe_named(request: Request) -> Response:
