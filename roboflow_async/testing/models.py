@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any, Final
 
-from roboflow_async._engine.jsonvalues import JSONObject, is_object
+from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
 from roboflow_async.testing.detection import (
     UnreadableImageError,
     detect,
@@ -34,9 +34,18 @@ def run_by_path(raw: bytes, model_id: str, query: Mapping[str, str]) -> JSONObje
     return _found(text, task_of(model_id), confidence, visualize=visualize)
 
 
-def run_by_task(body: Any, task: Task) -> JSONObject:
-    """The response to `POST /infer/object_detection`, or to the path of another task."""
+def run_by_task(body: Any, task: Task) -> JSONObject | list[JSONObject]:
+    """The response to `POST /infer/object_detection`, or to the path of another task.
+
+    A list of images is a batch, whose response is a list, too.
+    """
     image = body.get("image") if is_object(body) else None
+    if is_array(image):
+        return [_run_on_one({**body, "image": one}, one, task) for one in image]
+    return _run_on_one(body, image, task)
+
+
+def _run_on_one(body: Any, image: Any, task: Task) -> JSONObject:
     if not is_object(image) or not isinstance(body.get("model_id"), str):
         detail = [{"type": "missing", "loc": ["body", "image"], "msg": "Field required"}]
         raise RequestRefusedError(422, {"detail": detail})

@@ -100,7 +100,7 @@ async def _by_path(request: Request) -> Response:
     return await _respond(request, lambda raw: run_by_path(raw, model_id, request.query_params))
 
 
-async def _respond(request: Request, compute: Callable[[bytes], JSONObject]) -> Response:
+async def _respond(request: Request, compute: Callable[[bytes], object]) -> Response:
     began = time.perf_counter()
     raw = await request.body()
     try:
