@@ -150,8 +150,8 @@ def _declared_outputs(specification: Any) -> dict[str, str]:
     return declared
 
 
-def _declared_inputs(specification: JSONObject) -> list[str]:
-    inputs = specification.get("inputs")
+def _declared_inputs(specification: Any) -> list[str]:
+    inputs = specification.get("inputs") if is_object(specification) else None
     named = [one for one in inputs if is_object(one)] if is_array(inputs) else []
     return [str(one.get("name")) for one in named]
 
@@ -159,8 +159,10 @@ def _declared_inputs(specification: JSONObject) -> list[str]:
 def _task_of_steps(steps: list[Any]) -> Task:
     """What the first step with a model does."""
     named = (f"{one.get('type')} {one.get('model_id')}" for one in steps if is_object(one))
-    tasks = (task_of(name) for name in named)
-    return next((task for task in tasks if task != "object-detection"), "object-detection")
+    for task in map(task_of, named):
+        if task != "object-detection":
+            return task
+    return "object-detection"
 
 
 def _refused(kind: str, message: str) -> RequestRefusedError:

@@ -52,7 +52,7 @@ def test_every_flag_of_the_peer_is_taken() -> None:
     group: Any = typer.main.get_command(app)
     parameters = group.commands["benchmark"].commands["api-speed"].params
     taken = {name for one in parameters for name in (*one.opts, *one.secondary_opts)}
-    assert len(PEERS_FLAGS) == 38
+    assert len(PEERS_FLAGS) == 39
     assert not {*PEERS_FLAGS, "--enforce_legacy_endpoints"} - taken
 
 

@@ -55,7 +55,7 @@ def test_the_two_lines_that_serve_prints_can_be_copied(
     ("fault", "says"),
     [
         ("nonsense", "is not known: give one of bad_gateway, "),
-        ("unavailabel=0.1", "did you mean 'unavailable'?"),
+        ("unavail=0.1", "did you mean 'unavailable'?"),
         ("unavailable=2", "give a number from 0 to 1, such as unavailable=0.1"),
         ("unavailable=-0.1", "from 0 to 1"),
         ("unavailable=nan", "from 0 to 1"),

@@ -40,7 +40,7 @@ def client_of(server: StandInServer) -> RoboflowClient:
         ("monkey-closeup/1", "object-detection"),
         ("keyboards/1", "object-detection"),
         ("classroom/2", "object-detection"),
-        ("segway/2", "object-detection"),
+        ("segovia/2", "object-detection"),
         ("pets-seg/3", "instance-segmentation"),
         ("yolov8n-seg-640", "instance-segmentation"),
         ("Pets Segmentation", "instance-segmentation"),

@@ -6,7 +6,7 @@ Elsewhere the library sends one image in each request, so that one that fails co
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, cast
 
 from roboflow_async import BenchmarkReport, ConfigurationError, Model, Workflow
 from roboflow_async._engine.api.responses import (
@@ -46,8 +46,7 @@ class BatchWorkflow(Workflow[Any]):
     """A Workflow whose inputs are tuples of images."""
 
     async def _load(self, loader: ImageLoader, value: object) -> Any:
-        assert isinstance(value, tuple)
-        return [await loader.load(image) for image in value]
+        return [await loader.load(image) for image in cast("tuple[object, ...]", value)]
 
     def _parse(self, prepared: Prepared, response: Response) -> Any:  # noqa: ARG002
         return parse_workflow_outputs(response)
@@ -65,13 +64,12 @@ class BatchModel(Model[Any]):
         warm_up: bool = False,
         patient: bool = False,
     ) -> Prepared:
-        assert isinstance(value, tuple)
         task = await self._find_task(patient=patient)
         if task is None:
             raise ConfigurationError(
                 "--batch_size: this host takes one image in each request to a model. Leave it out."
             )
-        images = [await loader.load(image) for image in value]
+        images = [await loader.load(image) for image in cast("tuple[object, ...]", value)]
         return Prepared(self._to_task(task, self._options, images, warm_up=warm_up), None)
 
     def _parse(self, prepared: Prepared, response: Response) -> Any:  # noqa: ARG002

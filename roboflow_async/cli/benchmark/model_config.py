@@ -46,10 +46,11 @@ def read_model_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     given = _parsed(text, name)
     if given is None:
         return {}, []
-    if not is_object(given) or not all(isinstance(field, str) for field in given):
+    if not is_object(given):
         raise ConfigurationError(f"{name} is no mapping: give lines such as confidence: 0.4.")
     options: dict[str, Any] = {}
-    for field, value in given.items():
+    for key, value in given.items():
+        field = str(key)  # in YAML a name may be a number
         option = _OPTIONS.get(field, field)
         if option in ModelOptions.__annotations__:
             options[option] = value

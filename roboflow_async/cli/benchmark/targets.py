@@ -8,7 +8,7 @@ from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 from roboflow_async.cli.benchmark.batches import BatchModel, BatchWorkflow
 from roboflow_async.cli.benchmark.model_config import read_model_config
-from roboflow_async.types.predictions import Prediction
+from roboflow_async.types.model_options import Route
 
 __all__ = ["Measured", "Wanted"]
 
@@ -48,12 +48,14 @@ class Wanted:
         """
         if self.model_id is None:
             return self._workflow(client)
-        options = read_model_config(self.model_config)[0] if self.model_config is not None else {}
-        options = {**options, "disable_active_learning": True}
+        options: dict[str, Any] = {}
+        if self.model_config is not None:
+            options, _ = read_model_config(self.model_config)
+        options["disable_active_learning"] = True
         if self.batch_size == 1:
-            route = "path" if self.legacy_endpoints else None
-            model = client.model(self.model_id, route=route, **options)
-            return cast("Model[Prediction]", model)
+            route: Route | None = "path" if self.legacy_endpoints else None
+            # The client checks the options, whose names and values a user wrote.
+            return cast("Model[Any]", client.model(self.model_id, route=route, **options))
         if self.legacy_endpoints:
             raise ConfigurationError(
                 "--legacy-endpoints take one image in each request: give them without --batch_size."

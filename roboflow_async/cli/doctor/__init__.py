@@ -130,7 +130,7 @@ def _checks(
     client: RoboflowClient, question: _Question
 ) -> dict[str, Coroutine[Any, Any, list[Finding]]]:
     """The checks to make, by the names that they have if they take too long."""
-    checks = {
+    checks: dict[str, Coroutine[Any, Any, list[Finding]]] = {
         _SERVER: check_server(client),
         _KEY_AT_HOST: check_key_at_host(client, is_given=question.source is not None),
     }

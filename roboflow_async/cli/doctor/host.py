@@ -16,6 +16,7 @@ from roboflow_async import (
     UsageLimitError,
 )
 from roboflow_async._engine.api.responses import Headers
+from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.doctor.findings import LONGEST_NAME, Finding, fine, unknown, wrong
 from roboflow_async.cli.options import AUTHENTICATION
 from roboflow_async.types.server import ServerInfo
@@ -35,7 +36,7 @@ _ADVICE: Final = {
     "proxy_authentication": "Give the proxy's login in HTTPS_PROXY, or list the host in NO_PROXY.",
 }
 # The smallest Workflow: a server says whether it could run it, and bills nothing.
-_EMPTY_WORKFLOW: Final = {"version": "1.0", "inputs": [], "steps": [], "outputs": []}
+_EMPTY_WORKFLOW: Final[JSONObject] = {"version": "1.0", "inputs": [], "steps": [], "outputs": []}
 _COPY_AGAIN: Final = (
     "Copy it again from the workspace's settings at app.roboflow.com, under API Keys."
 )
