@@ -110,7 +110,8 @@ def run(
         specification = read_json(spec, "--spec") if spec is not None else None
         options = parameters(param)
         what: dict[str, Any] = {
-            "workflow": workflow,
+            # However it was given, so that the URL goes on where the names stopped.
+            "workflow": workflow and "/".join(workflow_names(workflow)),
             "spec": _digest(specification),
             "model": model,
             "parameters": options,
@@ -134,6 +135,8 @@ def run(
             job = Job(client, target, images, journal, limit, save_images,
                       include_images=include_images)  # fmt: skip
             asyncio.run(job.run(warm_up))
+            if images.total is None and not journal.done and not job.stopped:
+                raise ConfigurationError("there are no images in '-': stdin gave no line.")
             failures = None if place.is_stdout else write_failures(journal)
             place.write(journal, is_model=model is not None, formulas=csv_formulas)
             if drawing is not None and not job.stopped:
