@@ -269,9 +269,11 @@ class RoboflowClient:
             workflow_id: the Workflow, as in the app's URL.
             specification: an inline Workflow, instead of the two names.
             image_input: what the Workflow calls its image.
-            parameters: its other inputs, the same for every call.
+            parameters: its other inputs, the same for every call. If there are any, the server is
+                asked once for the names that the Workflow has, which is not billed; one that it
+                does not have is refused. If the server cannot say, nothing is checked.
             workflow_version_id: the version to run; default: the latest.
-            excluded_fields: outputs that the server leaves out.
+            excluded_fields: outputs that the server leaves out. Their names are checked, too.
             use_cache: False makes the server fetch the definition again for every request.
             disable_sinks: True turns off the Workflow's notifications and uploads.
             output_type: a pydantic model; each output is then an instance of it.

@@ -109,7 +109,8 @@ class Workflow(Target[Output]):
         Raises:
             ImageError: the image, or a parameter that may be one (a URL that `allow_urls` refuses),
                 cannot be sent; nothing was sent.
-            ConfigurationError: a parameter cannot be sent; nothing was sent.
+            ConfigurationError: a parameter cannot be sent, or the Workflow has no input of its
+                name (which the server is asked once, if there are parameters); nothing was billed.
             QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
             APIError: the call failed for good.
         """
@@ -140,7 +141,8 @@ class Workflow(Target[Output]):
         Raises (while it is iterated):
             AuthenticationError, UsageLimitError, NotFoundError: every image would fail in the same
                 way, so the first of these errors ends the stream, and nothing more is sent.
-            ConfigurationError: `images` is not an iterable, or a parameter cannot be sent.
+            ConfigurationError: `images` is not an iterable, a parameter cannot be sent, or the
+                Workflow has no input of its name.
             Exception: the error that the iterable itself raised, after the results of what was
                 sent.
         """
@@ -166,7 +168,7 @@ class Workflow(Target[Output]):
         Raises:
             AuthenticationError, UsageLimitError, NotFoundError: every later call would fail in the
                 same way.
-            ImageError, ConfigurationError: nothing was sent.
+            ImageError, ConfigurationError: nothing was billed.
         """
         return await self._warm_up(image, requests, parameters)
 

@@ -63,6 +63,8 @@ async def test_a_misspelt_parameter_is_told_and_not_sent(
             await client.run_workflow(
                 "ws", "wf", images={"image": [picture(0)]}, parameters={"conf": 1}
             )
+        with pytest.raises(ConfigurationError, match="mean confidence"):
+            await client.start_pipeline("rtsp://camera", "ws", "wf", parameters={"conf": 1})
         assert not described.arrivals
         assert await workflow.run(picture(0), confidence=0.3) == {"count": 1}
     # Asked once, by whatever object the Workflow was run.
