@@ -147,7 +147,12 @@ def api_speed(
         requests = len(loads) * benchmark_requests + warm_up_requests
         if is_roboflow_host(httpx.URL(client.api_url).host) and not yes:
             each = f", with {batch_size} images each" if batch_size > 1 else ""
-            typer.confirm(f"{requests} requests will be billed{each}. Go on?", abort=True, err=True)
+            told = f"{requests} requests will be billed{each}, at {client.api_url}. Go on?"
+            typer.confirm(told, abort=True, err=True)
+        if clients > 1 and rps is None:
+            # Roboflow's command would send that many from each.
+            told = f"{benchmark_requests} requests in all, from {clients} clients at once."
+            stderr.print(told, soft_wrap=True)
         began = datetime.now(UTC)
         title = f"{wanted.name} at {client.api_url}, {began:%Y-%m-%d %H:%M} UTC"
         reports = asyncio.run(
