@@ -20,6 +20,7 @@ from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.results import Result, WarmUpReport
 from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.workflow_interface import InterfaceLookup
 from roboflow_async.errors import ImageError, RoboflowError, is_fatal
 
 __all__ = ["Prepared", "Target", "TargetContext", "load_all"]
@@ -35,6 +36,7 @@ class TargetContext:
 
     engine: Engine
     tasks: TaskLookup
+    interfaces: InterfaceLookup
 
     def check_parameters(
         self, parameters: Mapping[str, object], *, are_texts: bool = False

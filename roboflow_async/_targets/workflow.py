@@ -43,7 +43,8 @@ async def run_batch(
         inputs = {
             name: await load_all(runtime.loader, image) for name, image in (images or {}).items()
         }
-    request = workflow_request(options, {**inputs, **(parameters or {})}, context.engine.key)
+        request = workflow_request(options, {**inputs, **(parameters or {})}, context.engine.key)
+        await context.interfaces.check(options, parameters or {}, inputs)
     return await dispatcher.call(request, parse_workflow_outputs)
 
 
@@ -108,7 +109,8 @@ class Workflow(Target[Output]):
         Raises:
             ImageError: the image, or a parameter that may be one (a URL that `allow_urls` refuses),
                 cannot be sent; nothing was sent.
-            ConfigurationError: a parameter cannot be sent; nothing was sent.
+            ConfigurationError: a parameter cannot be sent, or the Workflow has no input of its
+                name (which the server is asked once, if there are parameters); nothing was billed.
             QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
             APIError: the call failed for good.
         """
@@ -139,7 +141,8 @@ class Workflow(Target[Output]):
         Raises (while it is iterated):
             AuthenticationError, UsageLimitError, NotFoundError: every image would fail in the same
                 way, so the first of these errors ends the stream, and nothing more is sent.
-            ConfigurationError: `images` is not an iterable, or a parameter cannot be sent.
+            ConfigurationError: `images` is not an iterable, a parameter cannot be sent, or the
+                Workflow has no input of its name.
             Exception: the error that the iterable itself raised, after the results of what was
                 sent.
         """
@@ -165,7 +168,7 @@ class Workflow(Target[Output]):
         Raises:
             AuthenticationError, UsageLimitError, NotFoundError: every later call would fail in the
                 same way.
-            ImageError, ConfigurationError: nothing was sent.
+            ImageError, ConfigurationError: nothing was billed.
         """
         return await self._warm_up(image, requests, parameters)
 
@@ -176,7 +179,7 @@ class Workflow(Target[Output]):
         parameters: Mapping[str, Any],
         *,
         warm_up: bool = False,
-        patient: bool = False,  # noqa: ARG002 - nothing is asked before it
+        patient: bool = False,  # noqa: ARG002 - if its interface cannot be had, it is not checked
     ) -> Prepared:
         options = replace(self._options, disable_sinks=True) if warm_up else self._options
         self._context.check_parameters(parameters)
@@ -186,17 +189,15 @@ class Workflow(Target[Output]):
                 images[name] = await self._load(loader, item)
         else:
             images = {self._image_input: await self._load(loader, value)}
-        _check_clash(
-            images.keys() & (self._parameters.keys() | parameters.keys()),
-            # A dict is one input of a stream, which goes on with the next one.
-            ImageError if isinstance(value, Mapping) else ConfigurationError,
-        )
-        inputs = {**images, **self._parameters, **parameters}
+        given = {**self._parameters, **parameters}
+        # A dict is one input of a stream, which goes on with the next one.
+        image_error = ImageError if isinstance(value, Mapping) else ConfigurationError
+        _check_clash(images.keys() & given.keys(), image_error)
+        request = workflow_request(options, {**images, **given}, self._context.engine.key)
         only = next(iter(images.values())) if len(images) == 1 else None
-        return Prepared(
-            workflow_request(options, inputs, self._context.engine.key),
-            only.resizing if isinstance(only, EncodedImage) else None,
-        )
+        resizing = only.resizing if isinstance(only, EncodedImage) else None
+        await self._context.interfaces.check(options, given, images, image_error)
+        return Prepared(request, resizing)
 
     async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:
         if isinstance(value, (list, tuple)) or (

@@ -26,6 +26,7 @@ from roboflow_async.cli.options import (
     parameters,
     read_json,
     stderr,
+    workflow_names,
 )
 from roboflow_async.cli.run.drawing import Drawing
 from roboflow_async.cli.run.formats import chosen_format, destination
@@ -46,7 +47,9 @@ def run(
         ),
     ],
     *,
-    workflow: Annotated[str | None, typer.Option(help="WORKSPACE/ID of a Workflow.")] = None,
+    workflow: Annotated[
+        str | None, typer.Option(help="WORKSPACE/ID of a Workflow, or its URL in the app.")
+    ] = None,
     spec: Annotated[Path | None, typer.Option(help="A Workflow in a JSON file.")] = None,
     model: Annotated[str | None, typer.Option(help="PROJECT/VERSION of a model.")] = None,
     param: Annotated[
@@ -107,7 +110,8 @@ def run(
         specification = read_json(spec, "--spec") if spec is not None else None
         options = parameters(param)
         what: dict[str, Any] = {
-            "workflow": workflow,
+            # However it was given, so that the URL goes on where the names stopped.
+            "workflow": workflow and "/".join(workflow_names(workflow)),
             "spec": _digest(specification),
             "model": model,
             "parameters": options,
@@ -131,6 +135,8 @@ def run(
             job = Job(client, target, images, journal, limit, save_images,
                       include_images=include_images)  # fmt: skip
             asyncio.run(job.run(warm_up))
+            if images.total is None and not journal.done and not job.stopped:
+                raise ConfigurationError("there are no images in '-': stdin gave no line.")
             failures = None if place.is_stdout else write_failures(journal)
             place.write(journal, is_model=model is not None, formulas=csv_formulas)
             if drawing is not None and not job.stopped:
@@ -167,13 +173,9 @@ def _target(
             options = {"visualize_predictions": True, **options}
         # The client checks the options, whose names and values a user typed.
         return cast("Model[Prediction]", client.model(model, max_side=max_side, **options))
-    workspace, slash, name = (workflow or "").partition("/")
-    if workflow is not None and not slash:
-        raise ConfigurationError(
-            f"--workflow {workflow!r:.80} is not valid: give it as WORKSPACE/ID."
-        )
+    workspace, name = (None, None) if workflow is None else workflow_names(workflow)
     return client.workflow(
-        workspace or None, name or None, specification=specification,
+        workspace, name, specification=specification,
         image_input=image_input, parameters=options, max_side=max_side,
         excluded_fields=exclude or None,
     )  # fmt: skip
