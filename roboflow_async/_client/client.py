@@ -34,6 +34,7 @@ from roboflow_async._engine.settings import (
     Settings,
     TransportName,
 )
+from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.endpoint import EndpointTarget
@@ -463,4 +464,9 @@ class RoboflowClient:
 def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOperations]:
     """Outside of the constructor, whose variables an error tracker would record."""
     settings = Settings.resolve(options)
-    return Engine(settings), WorkspaceOperations(settings)
+    reminder = Reminder(
+        f"a RoboflowClient for {settings.api_url} was used and never closed: write `async with "
+        "RoboflowClient(...) as client:`, or call `await client.aclose()` when nothing needs it "
+        "any more."
+    )
+    return Engine(settings, reminder), WorkspaceOperations(settings, reminder)
