@@ -65,8 +65,8 @@ def _draw(folder: Path, count: int) -> list[Path]:
 
 async def _process(
     pictures: list[Path], rps: float, url: str
-) -> tuple[list[Result[dict[str, Any]]], Stats]:
-    results: list[Result[dict[str, Any]]] = []
+) -> tuple[list[Result[Any, dict[str, Any]]], Stats]:
+    results: list[Result[Any, dict[str, Any]]] = []
     async with RoboflowClient("demo", api_url=url, requests_per_second=rps) as client:
         workflow = client.workflow("demo", "shapes")
         with Progress(
