@@ -167,6 +167,12 @@ class _InTerminal:
 def _new_live() -> Any:
     progress: Any = import_module("rich.progress")
     console: Any = import_module("rich.console").Console(stderr=True)
+
+    def be_quiet() -> None:
+        console.quiet = True
+
+    # By default rich raises SystemExit when stderr is a pipe that nobody reads any more.
+    console.on_broken_pipe = be_quiet
     return progress.Progress(
         progress.BarColumn(bar_width=None),
         progress.TextColumn("{task.description}", markup=False),

@@ -21,11 +21,12 @@ def test_the_public_names_are_these() -> None:
         "APIConnectionError", "APIError", "APIStatusError", "APITimeoutError",
         "AuthenticationError", "BadRequestError", "BenchmarkReport", "ClientClosedError",
         "ConfigurationError",
-        "EndpointTarget", "Image", "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
+        "EndpointTarget", "Failure",
+        "Image", "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
         "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
         "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",
         "Result", "ResultStream", "RetryPolicy", "RoboflowClient", "RoboflowError", "ServerError",
-        "Stats", "UsageLimitError", "WarmUpReport", "Workflow",
+        "Stats", "Success", "UsageLimitError", "WarmUpReport", "Workflow",
         "benchmark", "decode_image", "open_image", "to_supervision",
     ]  # fmt: skip
     assert all(hasattr(roboflow_async, name) for name in roboflow_async.__all__)

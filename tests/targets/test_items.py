@@ -170,7 +170,7 @@ async def test_the_name_of_a_failed_item_is_short_and_plain(
 ) -> None:
     async with make_client() as client:
         stream = client.workflow("ws", "wf").stream([item], image=lambda one: one.path)
-        result = [result async for result in stream][0]
+        [result] = [result async for result in stream]
     assert "image= failed for item 0, " in str(result.error)
     assert len(str(result.error)) < 600
     assert str(result.error).isprintable()
