@@ -82,7 +82,8 @@ class RoboflowClient:
     """Runs Workflows and models on images through the Roboflow API, at exactly the allowed rate.
 
     Use it as `async with RoboflowClient(...) as client:`, or call `await client.aclose()`. It may
-    be made anywhere, also at the top of a module; one client serves one event loop at a time.
+    be made anywhere, also at the top of a module; one client serves one event loop at a time. One
+    that was used and is never closed gives a `ResourceWarning`.
 
     Args:
         api_key: the Roboflow API key; default: ROBOFLOW_API_KEY. Not needed for a self-hosted

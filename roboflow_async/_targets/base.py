@@ -135,7 +135,10 @@ class Target(ABC, Generic[Output]):
 
         async def call(index: int, value: object) -> Result[Any, Output]:
             loader = self._context.engine.runtime().loader
-            preparation = self._preparation(index, value, image, loader, patient=retry)
+            if image is None:
+                preparation = self._prepare(loader, value, {}, patient=retry)
+            else:
+                preparation = self._prepare_item(loader, index, value, image, patient=retry)
             result = await self._result(index, value, flow, preparation, retry=retry)
             if bar is not None:
                 bar.count(failed=not result.ok)
@@ -151,18 +154,10 @@ class Target(ABC, Generic[Output]):
             name=f"a stream of {self!r}",
         )
 
-    async def _preparation(
-        self,
-        index: int,
-        value: object,
-        image: ImageOf | None,
-        loader: ImageLoader,
-        *,
-        patient: bool,
+    async def _prepare_item(
+        self, loader: ImageLoader, index: int, item: object, image: ImageOf, *, patient: bool
     ) -> Prepared:
-        if image is None:
-            return await self._prepare(loader, value, {}, patient=patient)
-        given = await image_of(image, index, value)
+        given = await image_of(image, index, item)
         prepared = await self._prepare(loader, given, {}, patient=patient)
         return replace(prepared, image=worth_keeping(given))
 

@@ -177,7 +177,8 @@ class Workflow(Target[Output]):
         Returns:
             An async generator with one `Result` for each input. A bad image gives a `Result` with
             an `error`, and never ends the stream. If the loop may end early, use it as `async with
-            workflow.stream(...) as results:`.
+            workflow.stream(...) as results:`; one that is dropped before its end gives a
+            `ResourceWarning`.
 
         Raises (while it is iterated):
             AuthenticationError, UsageLimitError, NotFoundError: every image would fail in the same
