@@ -260,7 +260,8 @@ class _Work(Generic[Item, Output]):
             name: the stream, as a warning calls it.
         """
         is_over = self._cancelled or self._is_taken
-        is_over = is_over or not (self._tasks or self._in_hand or self._error)
+        # Whoever took all results need not ask for the end.
+        is_over = is_over or not (self._reading or self._in_hand or self._error)
         for task in tuple(self._tasks):
             # There is a better warning below than asyncio's, which names our own functions. It does
             # the same in `gather`, and has no other way.
