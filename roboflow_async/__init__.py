@@ -12,7 +12,7 @@ from roboflow_async._engine.settings import RetryPolicy
 from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.load_test import BenchmarkReport, benchmark
 from roboflow_async._targets.model import Model
-from roboflow_async._targets.results import Result, WarmUpReport
+from roboflow_async._targets.results import Failure, Result, Success, WarmUpReport
 from roboflow_async._targets.stream import ResultStream
 from roboflow_async._targets.workflow import Workflow
 from roboflow_async.errors import (
@@ -49,6 +49,7 @@ __all__ = [
     "ClientClosedError",
     "ConfigurationError",
     "EndpointTarget",
+    "Failure",
     "Image",
     "ImageError",
     "ImageInput",
@@ -70,6 +71,7 @@ __all__ = [
     "RoboflowError",
     "ServerError",
     "Stats",
+    "Success",
     "UsageLimitError",
     "WarmUpReport",
     "Workflow",

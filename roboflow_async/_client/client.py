@@ -34,6 +34,7 @@ from roboflow_async._engine.settings import (
     Settings,
     TransportName,
 )
+from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.endpoint import EndpointTarget
@@ -83,7 +84,8 @@ class RoboflowClient:
     """Runs Workflows and models on images through the Roboflow API, at exactly the allowed rate.
 
     Use it as `async with RoboflowClient(...) as client:`, or call `await client.aclose()`. It may
-    be made anywhere, also at the top of a module; one client serves one event loop at a time.
+    be made anywhere, also at the top of a module; one client serves one event loop at a time. One
+    that was used and is never closed gives a `ResourceWarning`.
 
     Args:
         api_key: the Roboflow API key; default: ROBOFLOW_API_KEY. Not needed for a self-hosted
@@ -426,4 +428,9 @@ class RoboflowClient:
 def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOperations]:
     """Outside of the constructor, whose variables an error tracker would record."""
     settings = Settings.resolve(options)
-    return Engine(settings), WorkspaceOperations(settings)
+    reminder = Reminder(
+        f"a RoboflowClient for {settings.api_url} was used and never closed: write `async with "
+        "RoboflowClient(...) as client:`, or call `await client.aclose()` when nothing needs it "
+        "any more."
+    )
+    return Engine(settings, reminder), WorkspaceOperations(settings, reminder)

@@ -1,9 +1,9 @@
 """`Workflow`: the target that most people run."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
 from roboflow_async._engine.api.validation import adapter_of, validated_response
@@ -24,6 +24,8 @@ from roboflow_async.types.inputs import WorkflowInput
 __all__ = ["Workflow", "run_batch"]
 
 Output = TypeVar("Output")
+InputT = TypeVar("InputT", bound=WorkflowInput)
+Item = TypeVar("Item")
 
 
 async def run_batch(
@@ -116,37 +118,81 @@ class Workflow(Target[Output]):
         """
         return await self._run(image, parameters)
 
+    @overload
     def stream(
+        self,
+        images: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        image: None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[InputT, Output]]: ...
+
+    @overload
+    def stream(
+        self,
+        images: Iterable[Item] | AsyncIterable[Item],
+        *,
+        image: Callable[[Item], WorkflowInput | Awaitable[WorkflowInput]],
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[Item, Output]]: ...
+
+    # For mypy, which takes a list of several kinds for a list of objects, if nothing else is asked.
+    @overload
+    def stream(  # pyright: ignore[reportOverlappingOverload]
         self,
         images: Iterable[WorkflowInput] | AsyncIterable[WorkflowInput],
         *,
+        image: None = None,
         ordered: bool = False,
         priority: Priority | None = None,
-    ) -> ResultStream[Result[Output]]:
+        progress: bool = False,
+    ) -> ResultStream[Result[WorkflowInput, Output]]: ...
+
+    def stream(
+        self,
+        images: Iterable[Any] | AsyncIterable[Any],
+        *,
+        image: Callable[[Any], Any] | None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[Any, Output]]:
         """Run the Workflow on many images, in parallel, at the pace that the API allows.
 
         Args:
             images: any iterable or async iterable of images, or of dicts of them. It may be
                 endless: it is read only as fast as requests are sent, at most `max_concurrency`
-                inputs ahead.
+                inputs ahead. With `image=`, any items.
+            image: a function that gives the image of an item (or a dict of images), such as
+                `lambda row: row.path`; `result.input` is the item. It may be `async`, for a
+                download. A plain one runs on the event loop, so it should be quick. If it raises,
+                that is an `ImageError` of this item.
             ordered: True gives results in the order of the inputs; False, as they complete.
             priority: "interactive" calls go before "bulk" calls. Default: the Workflow's, else
                 "bulk".
+            progress: True shows a bar on stderr (extra `cli`), or in a notebook.
 
         Returns:
             An async generator with one `Result` for each input. A bad image gives a `Result` with
             an `error`, and never ends the stream. If the loop may end early, use it as `async with
-            workflow.stream(...) as results:`.
+            workflow.stream(...) as results:`; one that is dropped before its end gives a
+            `ResourceWarning`.
 
         Raises (while it is iterated):
             AuthenticationError, UsageLimitError, NotFoundError: every image would fail in the same
                 way, so the first of these errors ends the stream, and nothing more is sent.
-            ConfigurationError: `images` is not an iterable, a parameter cannot be sent, or the
-                Workflow has no input of its name.
+            ConfigurationError: `images` is not an iterable, a parameter cannot be sent, the
+                Workflow has no input of its name, or the bar needs an extra.
             Exception: the error that the iterable itself raised, after the results of what was
                 sent.
         """
-        return self._stream(images, ordered=ordered, priority=priority)
+        return self._stream(
+            images, image=image, ordered=ordered, priority=priority, progress=progress
+        )
 
     async def warm_up(
         self, image: WorkflowInput, requests: int = 24, **parameters: Any
@@ -163,11 +209,12 @@ class Workflow(Target[Output]):
                 `client.workflow(parameters=)`.
 
         Returns:
-            What happened. Failures are in its `errors`, and are not raised.
+            What happened, with the errors of the requests that failed.
 
         Raises:
             AuthenticationError, UsageLimitError, NotFoundError: every later call would fail in the
                 same way.
+            APIError: all requests failed; the first one's error.
             ImageError, ConfigurationError: nothing was billed.
         """
         return await self._warm_up(image, requests, parameters)

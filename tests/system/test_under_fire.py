@@ -711,6 +711,7 @@ async def test_an_early_refusal_of_a_large_upload_is_a_typed_error(
 # The end of a loop
 
 
+@pytest.mark.filterwarnings("ignore:a stream of:ResourceWarning")
 async def test_a_key_error_in_the_loop_body_is_that_key_error(
     server: Server, make_client: MakeClient
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from roboflow_async._engine.calls.priority import BULK_SHARE, PRIORITIES, Priority
+from roboflow_async._engine.html import fields_table
 from roboflow_async._engine.pace.pacer import Pacer
 
 __all__ = ["Counters", "LimitedBy", "Stats", "percentile"]
@@ -73,6 +74,10 @@ class Stats:
     latency_p90: float | None
     latency_p99: float | None
     processing_time: float
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table."""
+        return fields_table("Stats", self, self.__slots__)
 
 
 _LATENCIES_KEPT: Final = 4096

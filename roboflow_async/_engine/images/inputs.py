@@ -149,7 +149,13 @@ def check_many(images: Any) -> None:
             f"images is of type {kind}, which is one image: give a list of them, or call run()"
             f"{'' if is_pillow(images) or hasattr(images, 'read') else whole}."
         )
-    one = isinstance(images, (str, bytes, bytearray, memoryview, Mapping))
+    if isinstance(images, Mapping):
+        raise ConfigurationError(
+            f"images is of type {kind}, which is not a list of images: give [images] if it is one "
+            "input (images by the names of a Workflow's inputs), or images.items(), image=lambda "
+            "pair: pair[1] if each value is an input of its own."
+        )
+    one = isinstance(images, (str, bytes, bytearray, memoryview))
     if one or not isinstance(images, (Iterable, AsyncIterable)):
         raise ConfigurationError(
             f"images is of type {kind}, which is not a list of images: "

@@ -42,7 +42,9 @@ class _Run:
     done: int
     seconds: float
     meter: "Meter"
-    results: list[Result[dict[str, Any]]] = field(default_factory=list[Result[dict[str, Any]]])
+    results: list[Result[Path, dict[str, Any]]] = field(
+        default_factory=list[Result[Path, dict[str, Any]]]
+    )
 
 
 def demo(
@@ -109,8 +111,8 @@ def _with_this_library(pictures: Sequence[Path], rps: float, latency: float) -> 
 
 async def _stream(
     pictures: Sequence[Path], rps: float, url: str, advance: Advance
-) -> list[Result[dict[str, Any]]]:
-    results: list[Result[dict[str, Any]]] = []
+) -> list[Result[Path, dict[str, Any]]]:
+    results: list[Result[Path, dict[str, Any]]] = []
     async with (
         RoboflowClient("demo", api_url=url, requests_per_second=rps) as client,
         client.workflow("demo", "shapes").stream(pictures) as stream,

@@ -102,7 +102,7 @@ class Job:
                         self.too_many_failures = True
                         stopping.set()
 
-    def _write(self, result: Result[Any]) -> None:
+    def _write(self, result: Result[str, Any]) -> None:
         line: dict[str, Any] = {"image": result.input}
         if result.error is None:
             output = result.output
