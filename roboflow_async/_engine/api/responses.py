@@ -7,12 +7,12 @@ headers and the forms of error bodies come from its source.
 import codecs
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import inf
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import pydantic_core
 
@@ -60,6 +60,7 @@ _LARGE: Final = 128 * 1024
 # Seconds. A server may mean "never again" with it, which then fails a call; the pause of all
 # sending has its own limit.
 _LONGEST_WAIT: Final = 1e36
+_CONTAINERS: Final = (dict, list)
 _LONGEST_WORK: Final = 86_400.0  # seconds; no server works on one request for longer than a day
 # The fields of errors from the Inference Server, the hosted API, the platform and FastAPI.
 _FIELDS_OF_ERRORS: Final = {
@@ -207,15 +208,14 @@ def _check_finite(value: Any) -> None:
     containers: list[Any] = [[value]]
     while containers:
         container = containers.pop()
-        # A parsed value has exactly these types, and each response has hundreds of them: calls of
-        # `is_object` and so on would take longer than the parser.
-        items: Any = container.values() if type(container) is dict else container
-        for item in items:
-            kind = type(item)
-            if kind is float:
+        items = container.values() if is_object(container) else container
+        # A parsed value has exactly one of a few types. A response has hundreds of values, so that
+        # `isinstance` and `is_container` would take longer than the parser.
+        for item in cast("Iterable[object]", items):
+            if type(item) is float:
                 if not -inf < item < inf:
                     raise ValueError("a number that is too large")
-            elif kind is dict or kind is list:
+            elif type(item) in _CONTAINERS:
                 containers.append(item)
 
 

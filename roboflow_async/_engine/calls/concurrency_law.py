@@ -74,12 +74,14 @@ class _Level:
         # Each is computed once for each new latency at most, since every response asks for them.
         self._mean: float | None = None
         self._error: float | None = None
+        self._shortest = -inf  # of those since its quartile was last compared
 
     def add(self, latency: float, in_flight: int) -> None:
         self.count += 1
         self._latencies.append(latency)
         self._in_flight.append(in_flight)
         self._mean = self._error = None
+        self._shortest = min(self._shortest, latency)
 
     @property
     def latency(self) -> float:
@@ -108,6 +110,14 @@ class _Level:
     def quartile(self) -> float:
         """The lower quartile of the latencies."""
         return sorted(self._latencies)[len(self._latencies) // 4]
+
+    def lowest(self, lowest: float) -> float:
+        """The smaller of its quartile and a number that only falls."""
+        # A quartile that was not below the number stays so with each latency that is not.
+        if self._shortest >= lowest:
+            return lowest
+        self._shortest = inf
+        return min(lowest, self.quartile)
 
     @property
     def in_flight(self) -> float:
@@ -320,7 +330,7 @@ class ConcurrencyLaw:
         if latency < self._calm:
             # Only half way, because the lowest of many means is lower than the true one.
             self._calm = latency if self._calm == inf else (self._calm + latency) / 2
-        self._lowest = min(self._lowest, level.quartile)
+        self._lowest = level.lowest(self._lowest)
         self._by_itself = min(self._by_itself, latency)
 
     def _cut(self, level: _Level, now: float) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Protocol
@@ -12,7 +11,7 @@ import httpx
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response, status_error
-from roboflow_async._engine.asyncio_tools import as_child
+from roboflow_async._engine.asyncio_tools import Deadline, as_child
 from roboflow_async._engine.http.bodies import (
     Body,
     Incoming,
@@ -80,7 +79,7 @@ class _Attempt:
 
     __slots__ = ("deadline", "error_content", "failed", "kept_alive")
 
-    def __init__(self, deadline: asyncio.Timeout) -> None:
+    def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
         self.failed: Incoming | None = None  # an error response, whose status is final
         self.error_content: bytearray
@@ -115,7 +114,7 @@ class HTTPTransport:
         self._headers = headers
         self._urls: dict[str, httpx.URL] = {}
         self._host = httpx.URL(settings.api_url).host
-        self._running: set[asyncio.Timeout] = set()
+        self._running: set[Deadline] = set()
         self._closed = False
 
     async def attempt(
@@ -124,11 +123,11 @@ class HTTPTransport:
         """Send the request and return its whole response."""
         if self._closed:
             raise ClientClosedError
-        deadline = asyncio.timeout(seconds)
+        deadline = Deadline(seconds)
         attempt = _Attempt(deadline)
         failure: APIError | ConfigurationError
         try:
-            async with deadline:
+            with deadline:
                 self._running.add(deadline)
                 if self._client is None:
                     response = await self._send(request, on_sent, attempt, fresh=fresh)
@@ -246,10 +245,8 @@ class HTTPTransport:
         attempt.kept_alive = False
         if incoming.status_code >= 300:
             attempt.failed, attempt.error_content = incoming, bytearray()
-            deadline = attempt.deadline.when()
             soon = asyncio.get_running_loop().time() + _ERROR_BODY
-            if deadline is not None and soon < deadline:
-                attempt.deadline.reschedule(soon)
+            attempt.deadline.move(min(soon, attempt.deadline.moment))
             whole = await read_error_content(incoming, attempt.error_content)
             return self._error_response(attempt, incoming), (
                 whole and incoming.status_code not in _BEFORE_THE_BODY
@@ -280,7 +277,7 @@ class HTTPTransport:
             return ClientClosedError("the client was closed before the response came.", attempts=1)
         if attempt.failed is not None:
             return self._failure(self._error_response(attempt, attempt.failed))
-        if not attempt.deadline.expired():  # a timeout of the operating system: ETIMEDOUT
+        if not attempt.deadline.has_passed:  # a timeout of the operating system: ETIMEDOUT
             return connection_error(error, self._host, own=self._client is None)
         return APITimeoutError(f"no complete response within {seconds:.4g} s.")
 
@@ -308,7 +305,6 @@ class HTTPTransport:
         self._closed = True
         try:
             for deadline in tuple(self._running):
-                with suppress(RuntimeError):  # it has just expired
-                    deadline.reschedule(0)  # a time in the past
+                deadline.move(0)  # a time in the past
         finally:
             await self._connections.aclose()
