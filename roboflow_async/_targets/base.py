@@ -122,11 +122,33 @@ class Target(ABC, Generic[Output]):
         check_many(images)
         check_priority(priority)
         flow = self._new_flow(priority)
+        finished = RoboflowError("the stream was finished before this was sent.")
+        preparing: set[asyncio.Task[Any] | None] = set()
+
+        async def prepare(value: object) -> Prepared:
+            if flow.error is not None:
+                raise flow.error
+            task = asyncio.current_task()
+            preparing.add(task)
+            try:
+                loader = self._context.engine.runtime().loader
+                return await self._prepare(loader, value, {}, patient=retry)
+            finally:
+                preparing.discard(task)
 
         async def call(index: int, value: object) -> Result[Output]:
-            loader = self._context.engine.runtime().loader
-            preparation = self._prepare(loader, value, {}, patient=retry)
-            return await self._result(index, value, flow, preparation, retry=retry)
+            try:
+                return await self._result(index, value, flow, prepare(value), retry=retry)
+            except RoboflowError as error:
+                if error is finished:
+                    raise asyncio.CancelledError from None
+                raise
+
+        def finish() -> None:
+            flow.close(finished)
+            for task in preparing:
+                if task is not None:
+                    task.cancel()
 
         return ResultStream(
             call,
@@ -134,6 +156,7 @@ class Target(ABC, Generic[Output]):
             limit=self._context.engine.settings.max_concurrency,
             ordered=ordered,
             on_full=self._context.engine.counters.count_full_streams,
+            on_finish=finish,
         )
 
     def _new_flow(self, priority: Priority | None = None) -> Flow:
@@ -160,7 +183,7 @@ class Target(ABC, Generic[Output]):
                 prepared.request, parse, flow, record=record, retry=retry
             )
         except RoboflowError as error:
-            if (retry and is_fatal(error)) or flow.error is not None:
+            if (retry and is_fatal(error)) or error is flow.error:
                 # Calls of this stream that still wait for a turn are not sent, and not billed.
                 flow.close(error)
                 raise
