@@ -175,7 +175,11 @@ def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
                 ) from None
             os.close(parent)
             parent = child
-        _write_in(parent, name, data)
+        try:
+            _write_in(parent, name, data)
+        except OSError as error:
+            error.filename = str(path)
+            raise
     finally:
         os.close(parent)
     return path

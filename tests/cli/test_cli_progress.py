@@ -93,6 +93,7 @@ def test_progress_names_the_pace_and_why_it_is_lower(
 ) -> None:
     seconds, file = 0.0, StringIO()
     with RunProgress(Console(file=file), 120, 0, ceiling=20, clock=lambda: seconds) as progress:
+        progress.tick(replace(stats, **RUNNING | changes))
         progress.advance(failed=False)
         seconds += 6
         progress.tick(replace(stats, **RUNNING | changes))

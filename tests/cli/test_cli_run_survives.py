@@ -9,6 +9,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,29 @@ def test_what_goes_wrong_with_one_picture_is_its_line(run: RunCommand) -> None:
 # What cannot be written
 
 
-def limit() -> None:
+def limit_files(size: int) -> None:
+    """In bytes, for this process: a disk that is full, for whoever writes more."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_picture_that_is_too_large_is_its_line(run: RunCommand) -> None:
+    put(run.folder / "data", *(f"{number}.jpg" for number in range(9)))
+
+    # Too large for the limit alone, which is told in the line of its image.
+    run.in_a_process(
+        "data", "--save-images", "pictures", preexec_fn=partial(limit_files, 20_000), code=4
+    )
+    assert len(run.lines()) == 9
+    assert all("File too large" in line["error"]["message"] for line in run.lines())
+    assert not list((run.folder / "pictures").rglob("*.jpg"))
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on(run: RunCommand) -> None:
     put(run.folder / "data", *(f"{number}.jpg" for number in range(30)))
-    full = run.in_a_process("data", "--include-images", preexec_fn=limit, code=1)
+    full = run.in_a_process(
+        "data", "--include-images", preexec_fn=partial(limit_files, 200_000), code=1
+    )
     kept = len(run.lines())
     assert 0 < kept < 30
     (told,) = full.stderr.splitlines()

@@ -14,11 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from roboflow_async import Stats
+from roboflow_async._engine.calls.stats import LimitedBy
 
 __all__ = ["RunProgress"]
 
 _PLAIN_EVERY: Final = 5.0  # seconds
 _SILENT: Final = 10.0  # seconds without a result that are worth a word
+_LASTING: Final = 5.0  # seconds that something holds up the run before it is named
 _SHORTEST_BAR: Final = 10  # columns
 _BELOW: Final = 0.95  # share of the pace or the ceiling that is clearly below it
 
@@ -54,7 +56,8 @@ class RunProgress:
         self._done = already
         self._failed = 0
         self._is_warming_up = False
-        self._began = self._said = self._newest = clock()
+        self._limited_by: LimitedBy | None = None
+        self._began = self._said = self._newest = self._limited_since = clock()
         self.finishing = False
         self._text = self._counted()
         self._live: Live | None = None
@@ -109,6 +112,8 @@ class RunProgress:
 
     def tick(self, stats: Stats) -> None:
         """Show how it is now."""
+        if stats.limited_by != self._limited_by:
+            self._limited_by, self._limited_since = stats.limited_by, self._clock()
         self._text = self._told(stats)
         if self._live is None and self._clock() - self._said >= _PLAIN_EVERY:
             self._said = self._clock()
@@ -157,7 +162,8 @@ class RunProgress:
         speed = f"{achieved} of {stats.pace:.3g} requests/s"
         if self._ceiling is not None and stats.pace < self._ceiling * _BELOW:
             return f"{speed} (not {self._ceiling:.3g}: {stats.rejected} were rejected with 429)"
-        if stats.achieved_rps < stats.pace * _BELOW:
+        has_lasted = self._clock() - self._limited_since >= _LASTING
+        if has_lasted and stats.achieved_rps < stats.pace * _BELOW:
             if stats.limited_by == "consumer":
                 return f"{speed} (writing the results takes longer)"
             if stats.limited_by == "input" and self._is_reading(stats):

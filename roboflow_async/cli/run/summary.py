@@ -87,12 +87,12 @@ def trouble_told(place: Destination, journal: Journal, job: Job) -> Generator[No
         RoboflowError: it could not be written to a file. It says all of that in one line.
         OSError: it could not be written to stdout.
     """
-    trouble, name = job.trouble, journal.path.name
+    trouble, name = job.trouble, str(journal.path)
     try:
         yield
     except OSError as error:
         if trouble is None:
-            trouble, name = error, place.path.name
+            trouble, name = error, str(place.path)
     if trouble is None:
         return
     done = len(journal.done)
@@ -104,7 +104,7 @@ def trouble_told(place: Destination, journal: Journal, job: Job) -> Generator[No
         )
         raise trouble
     if isinstance(trouble.filename, str):
-        name = Path(trouble.filename).name
+        name = trouble.filename
     reason = plain_text(trouble.strerror or type(trouble).__name__)
     lost = f" {job.unkept} more came and could not be kept." if job.unkept else ""
     todo = "Make room" if trouble.errno in _FULL else "Mend that"
