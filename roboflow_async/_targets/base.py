@@ -16,6 +16,7 @@ from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.runtime import Engine
+from roboflow_async._targets.finishing import Finishing
 from roboflow_async._targets.items import ImageOf, check_items, image_of, worth_keeping
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.progress import ProgressBar
@@ -134,14 +135,14 @@ class Target(ABC, Generic[Output]):
         if progress:
             total = len(images) if isinstance(images, Sized) else None
             bar = ProgressBar(total, self._context.engine.stats)
+        finishing = Finishing(flow)
 
         async def call(index: int, value: object) -> Result[Any, Output]:
-            loader = self._context.engine.runtime().loader
-            if image is None:
-                preparation = self._prepare(loader, value, {}, patient=retry)
-            else:
-                preparation = self._prepare_item(loader, index, value, image, patient=retry)
-            result = await self._result(index, value, flow, preparation, retry=retry)
+            prepare = partial(self._prepare_item, index, value, image, patient=retry)
+            preparation = finishing.prepared(prepare)
+            result = await finishing.sent(
+                self._result(index, value, flow, preparation, retry=retry)
+            )
             if bar is not None:
                 bar.count(failed=not result.ok)
             return result
@@ -154,11 +155,15 @@ class Target(ABC, Generic[Output]):
             on_full=self._context.engine.counters.count_full_streams,
             progress=bar,
             name=f"a stream of {self!r}",
+            on_finish=finishing.finish,
         )
 
     async def _prepare_item(
-        self, loader: ImageLoader, index: int, item: object, image: ImageOf, *, patient: bool
+        self, index: int, item: object, image: ImageOf | None, *, patient: bool
     ) -> Prepared:
+        loader = self._context.engine.runtime().loader
+        if image is None:
+            return await self._prepare(loader, item, {}, patient=patient)
         given = await image_of(image, index, item)
         prepared = await self._prepare(loader, given, {}, patient=patient)
         return replace(prepared, image=worth_keeping(given))
@@ -185,7 +190,7 @@ class Target(ABC, Generic[Output]):
                 prepared.request, parse, flow, record=record, retry=retry
             )
         except RoboflowError as error:
-            if (retry and is_fatal(error)) or flow.error is not None:
+            if (retry and is_fatal(error)) or error is flow.error:
                 # Calls of this stream that still wait for a turn are not sent, and not billed.
                 flow.close(error)
                 raise

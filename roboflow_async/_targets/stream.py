@@ -92,10 +92,12 @@ class _Work(Generic[Item, Output]):
         limit: int,
         ordered: bool,
         on_full: Callable[[int], None] | None,
+        on_finish: Callable[[], None] | None,
         progress: Progress | None,
     ) -> None:
         self._call = call
         self._on_full = on_full
+        self._on_finish = on_finish
         self._progress = progress
         self._items = items
         self._limit = limit
@@ -107,6 +109,7 @@ class _Work(Generic[Item, Output]):
         self._next_index = 0
         self._error: BaseException | None = None
         self._reading = True  # False once the stream ends
+        self._finishing = False
         self._cancelled = False
         self._is_taken = False  # to its end
         self.loop = asyncio.get_running_loop()
@@ -214,16 +217,26 @@ class _Work(Generic[Item, Output]):
     def _is_stopped_by(self, error: BaseException) -> bool:
         """Whether this error only means that its task was told to end."""
         if isinstance(error, asyncio.CancelledError):
-            return self._cancelled
+            return self._cancelled or self._finishing
         return isinstance(error, GeneratorExit)  # the loop is closed, and so are its tasks
 
     def _end_with(self, error: BaseException) -> None:
         """Read no more inputs; raise the error after the results of those that were read."""
         self._error = self._error or error
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
         if self._reading:
             self._reading = False
             if self._reader is not None:
                 self._reader.cancel()  # it may be waiting for an input that never comes
+
+    def finish(self) -> None:
+        """Read no more inputs; calls that have sent nothing have no result."""
+        self._finishing = True
+        self._stop_reading()
+        if self._on_finish is not None:
+            self._on_finish()
 
     def cancel(self) -> None:
         """Stop everything now; callers that wait for a result get the end of the stream."""
@@ -299,6 +312,7 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         ordered: whether results come in the order of the inputs. Those that complete before their
             turn do not count for the limit; there may be eight times as many of them.
         on_full: called with 1 when the limit is reached, and with -1 when reading goes on.
+        on_finish: called by `finish`: calls that have sent nothing then raise `CancelledError`.
         progress: shows how far it is.
         name: what warnings call it.
     """
@@ -311,12 +325,13 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         limit: int,
         ordered: bool = False,
         on_full: Callable[[int], None] | None = None,
+        on_finish: Callable[[], None] | None = None,
         progress: Progress | None = None,
         name: str = "a ResultStream",
     ) -> None:
         self._name = name
         self._start: Callable[[], _Work[Any, Output]] | None = lambda: _Work(
-            call, items, limit, ordered, on_full, progress
+            call, items, limit, ordered, on_full, on_finish, progress
         )
         self._work: _Work[Any, Output] | None = None
 
@@ -356,6 +371,16 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         if isinstance(typ, BaseException):
             raise typ.with_traceback(tb)
         raise (val if isinstance(val, BaseException) else typ()).with_traceback(tb)
+
+    def finish(self) -> None:
+        """Read no more inputs and send nothing more; results of what was sent come, then the end.
+
+        Inputs that were read ahead, or wait to be sent again, have no result. Call it on the
+        stream's event loop, from any task; `aclose` stops what is in flight, too.
+        """
+        self._start = None
+        if self._work is not None:
+            self._work.finish()
 
     async def aclose(self) -> None:
         """Cancel the calls in flight, and return when no task is left. Any task may call it."""

@@ -4,6 +4,7 @@ import getpass
 import os
 import stat
 import sys
+from contextlib import suppress
 from typing import Annotated, Any, BinaryIO, Final
 
 import typer
@@ -13,7 +14,20 @@ from roboflow_async import ConfigurationError
 
 __all__ = ["APIKey", "APIKeyFile", "api_key_option", "read_key", "stderr"]
 
-stderr = Console(stderr=True, highlight=False)
+
+class _Messages(Console):
+    """If nobody can read what a command says, its work goes on."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with suppress(OSError):  # a full disk, where stderr goes to a file
+            super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> None:
+        # Rich would end the program.
+        self.quiet = True
+
+
+stderr = _Messages(stderr=True, highlight=False)
 
 _LARGEST: Final = 4096  # bytes; a key has 512 at most
 

@@ -28,6 +28,7 @@ from roboflow_async._engine.calls.retry import (
     Wait,
     cooldown_wait,
     decide,
+    is_transient,
     may_be_a_refusal,
     may_be_its_own,
 )
@@ -350,8 +351,8 @@ class Dispatcher:
         """Wait until the next attempt may queue, or raise the error for good."""
         if self._is_closed:
             raise record.given_up(error, "")
-        if flow.error is not None:
-            raise flow.error
+        if flow.error is not None and (record.was_rejected or is_transient(error)):
+            raise flow.error  # else it would not be sent again in any case
         is_patient = self._patience.has(flow)
         cooldown, now = self._pacer.cooldown, self._clock()
         if is_patient and record.was_rejected and isinstance(error, APIStatusError):
