@@ -226,7 +226,7 @@ class Workflow(Target[Output]):
         parameters: Mapping[str, Any],
         *,
         warm_up: bool = False,
-        patient: bool = False,  # noqa: ARG002 - if its interface cannot be had, it is not checked
+        patient: bool = False,
     ) -> Prepared:
         options = replace(self._options, disable_sinks=True) if warm_up else self._options
         self._context.check_parameters(parameters)
@@ -243,7 +243,7 @@ class Workflow(Target[Output]):
         request = workflow_request(options, {**images, **given}, self._context.engine.key)
         only = next(iter(images.values())) if len(images) == 1 else None
         resizing = only.resizing if isinstance(only, EncodedImage) else None
-        await self._context.interfaces.check(options, given, images, image_error)
+        await self._context.interfaces.check(options, given, images, image_error, patient=patient)
         return Prepared(request, resizing)
 
     async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:

@@ -28,6 +28,11 @@ _log: Final = logging.getLogger("roboflow_async.workflow_interface")
 # Seconds after which names that are not known are looked for again: somebody may have edited the
 # Workflow since.
 _FRESH: Final = 60.0
+# Seconds until the server is asked again after a failure that may have passed.
+_AGAIN: Final = 15.0
+_WAITS: Final = 2  # after a 429
+_WAIT: Final = 0.5  # seconds, if the 429 does not say how long
+_LONGEST_WAIT: Final = 2.0  # seconds
 _MOST_WORKFLOWS: Final = 1000  # that are remembered
 _MOST_SHOWN: Final = 20  # names in an error
 
@@ -83,6 +88,8 @@ class InterfaceLookup:
         parameters: Collection[str],
         images: Collection[str],
         image_error: type[RoboflowError] = ConfigurationError,
+        *,
+        patient: bool = False,
     ) -> None:
         """Check the names that a call gives.
 
@@ -92,6 +99,7 @@ class InterfaceLookup:
             images: the names of the images. They are checked only if the interface is known
                 anyway, because most calls give nothing but an image under its usual name.
             image_error: what to raise for a wrong name of an image.
+            patient: whether the call waits for its turn as long as it takes, as a stream does.
 
         Raises:
             ConfigurationError: the Workflow has no input, or no output, with such a name.
@@ -99,20 +107,20 @@ class InterfaceLookup:
         outputs = options.excluded_fields or ()
         if not parameters and not outputs:
             return
-        interface = await self._interface(options)
+        interface = await self._interface(options, patient=patient)
         missing = interface.missing(parameters, images, outputs)
         is_stale = asyncio.get_running_loop().time() >= interface.stale_at
         if is_stale and (missing is not None or interface.inputs is None):
             if self._known.get(_key_of(options)) is interface:  # nobody else has asked again
                 del self._known[_key_of(options)]
-            interface = await self._interface(options)
+            interface = await self._interface(options, patient=patient)
             missing = interface.missing(parameters, images, outputs)
         if missing is not None:
             kind, name, known = missing
             is_image = kind == "input" and name not in parameters
             raise (image_error if is_image else ConfigurationError)(_told(kind, name, known))
 
-    async def _interface(self, options: WorkflowOptions) -> _Interface:
+    async def _interface(self, options: WorkflowOptions, *, patient: bool) -> _Interface:
         """The interface; several calls that need it at the same time ask once."""
         given = options.specification
         if given is not None:
@@ -125,7 +133,7 @@ class InterfaceLookup:
                 continue
             asked = self._asking[key] = asyncio.Event()
             try:
-                found = await self._ask(options)
+                found = await self._ask(options, patient=patient)
                 while len(self._known) >= _MOST_WORKFLOWS:
                     del self._known[next(iter(self._known))]
                 self._known[key] = found
@@ -134,25 +142,38 @@ class InterfaceLookup:
                 asked.set()
         return self._known[key]
 
-    async def _ask(self, options: WorkflowOptions) -> _Interface:
+    async def _ask(self, options: WorkflowOptions, *, patient: bool) -> _Interface:
         """Ask the server; whatever goes wrong, the call itself must not suffer from it."""
         clock = asyncio.get_running_loop().time
+        settings = self._engine.settings
+        limit: float | None = None
+        if settings.queue_timeout is not None and not patient:
+            limit = settings.queue_timeout + settings.timeout
+        try:
+            async with asyncio.timeout(limit):
+                found = await self._describe(options)
+        except (RoboflowError, TimeoutError) as error:
+            _log.info("the names of a Workflow's inputs are not checked: %s", error or "no turn")
+            passing = isinstance(error, (RateLimitError, APIConnectionError, TimeoutError))
+            return _Interface(None, None, clock() + _AGAIN if passing else inf)
+        return _Interface(found.inputs, found.outputs, clock() + _FRESH)
+
+    async def _describe(self, options: WorkflowOptions) -> _Interface:
         request = describe_request(options, self._engine.key)
         dispatcher = self._engine.runtime().dispatcher
         # In a separate flow, because `queue_timeout` is for single calls.
         flow = Flow("interactive", outlives_outages=False)
-        try:
+        for waits in range(_WAITS, -1, -1):
             try:
-                # Sent once: a server without this path may respond with a 500, which would be
-                # retried and look like an outage.
-                found = await dispatcher.call(request, _parse, flow, retry=False)
-            except RateLimitError:
-                found = await dispatcher.call(request, _parse, flow)
-        except RoboflowError as error:
-            _log.info("the names of a Workflow's inputs are not checked: %s", error)
-            passing = isinstance(error, (RateLimitError, APIConnectionError))
-            return _Interface(None, None, clock() + _FRESH if passing else inf)
-        return _Interface(found.inputs, found.outputs, clock() + _FRESH)
+                # Not as a call with retries: a server without this path may respond with a 500,
+                # which would look like an outage, and a 429 to a question must slow down nothing.
+                return await dispatcher.call(request, _parse, flow, retry=False)
+            except RateLimitError as error:
+                if not waits:
+                    raise
+                asked_for = error.retry_after if error.retry_after is not None else _WAIT
+            await asyncio.sleep(min(asked_for, _LONGEST_WAIT))
+        raise AssertionError("the last attempt returns or raises")
 
 
 def _key_of(options: WorkflowOptions) -> _Key:

@@ -206,6 +206,20 @@ async def test_a_queue_timeout_does_not_count_for_the_question(
         assert await workflow.run(picture(0), confidence=0.3) == {"count": 1}
 
 
+async def test_a_question_that_is_always_refused_ends(
+    described: Server, make_client: MakeClient
+) -> None:
+    """A question that always gets a 429 fails no call, and pauses none."""
+    described.interface = lambda _: Reply(429, b"{}", {"Retry-After": "0.1"})
+    async with make_client(queue_timeout=2) as client:
+        workflow = client.workflow("ws", "wf")
+        calls = [workflow.run(picture(index), conf=0.3) for index in range(3)]
+        assert await asyncio.gather(*calls) == [{"count": 1}] * 3
+        assert client.stats.cooldown == 0
+    assert len(described.questions) == 3
+    assert len(described.arrivals) == 3
+
+
 async def test_a_workflow_that_was_edited_is_asked_for_again(
     described: Server, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
