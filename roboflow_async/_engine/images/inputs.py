@@ -149,16 +149,14 @@ def check_many(images: Any) -> None:
             f"images is of type {kind}, which is one image: give a list of them, or call run()"
             f"{'' if is_pillow(images) or hasattr(images, 'read') else whole}."
         )
-    if isinstance(images, Mapping):
-        raise ConfigurationError(
-            f"images is of type {kind}, which is not a list of images: give [images] if it is one "
-            "input (images by the names of a Workflow's inputs), or images.items(), image=lambda "
-            "pair: pair[1] if each value is an input of its own."
-        )
-    one = isinstance(images, (str, bytes, bytearray, memoryview))
+    one = isinstance(images, (str, bytes, bytearray, memoryview, Mapping))
     if one or not isinstance(images, (Iterable, AsyncIterable)):
+        named = (
+            " For one input with several images, give [images]; for images by their ids, "
+            "images.items(), image=lambda pair: pair[1]."
+        )
         raise ConfigurationError(
             f"images is of type {kind}, which is not a list of images: "
             "give a list, a generator or an async generator of them; for a folder, "
-            "Path(folder).glob('*.jpg')."
+            f"Path(folder).glob('*.jpg').{named if isinstance(images, Mapping) else ''}"
         )
