@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping, Sequence, Sized
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
@@ -138,11 +138,9 @@ class Target(ABC, Generic[Output]):
         finishing = Finishing(flow)
 
         async def call(index: int, value: object) -> Result[Any, Output]:
-            prepare = partial(self._prepare_item, index, value, image, patient=retry)
-            preparation = finishing.prepared(prepare)
-            result = await finishing.sent(
-                self._result(index, value, flow, preparation, retry=retry)
-            )
+            prepare_item = partial(self._prepare_item, index, value, image, patient=retry)
+            prepare = partial(finishing.prepared, prepare_item)
+            result = await finishing.sent(self._result(index, value, flow, prepare, retry=retry))
             if bar is not None:
                 bar.count(failed=not result.ok)
             return result
@@ -176,7 +174,7 @@ class Target(ABC, Generic[Output]):
         index: int,
         value: object,
         flow: Flow,
-        preparation: Awaitable[Prepared],
+        prepare: Callable[[], Awaitable[Prepared]],
         *,
         retry: bool = True,
     ) -> Result[Any, Output]:
@@ -184,7 +182,7 @@ class Target(ABC, Generic[Output]):
         dispatcher = self._context.engine.runtime().dispatcher
         record = dispatcher.new_record()
         try:
-            prepared = await preparation
+            prepared = await prepare()
             parse = partial(self._parse, prepared)
             output = await dispatcher.call(
                 prepared.request, parse, flow, record=record, retry=retry
@@ -233,8 +231,11 @@ class Target(ABC, Generic[Output]):
         )
         flow = self._new_flow()
 
+        async def ready() -> Prepared:
+            return prepared
+
         async def call(index: int, _: int) -> Result[Any, Output]:
-            return await self._result(index, value, flow, _ready(prepared))
+            return await self._result(index, value, flow, ready)
 
         async with ResultStream(
             call, range(requests), limit=self._context.engine.settings.max_concurrency, ordered=True
@@ -268,10 +269,6 @@ def _all_failed(errors: Sequence[RoboflowError]) -> RoboflowError:
     )
     first.reword(f"{what}: {first.message}")
     return first
-
-
-async def _ready(prepared: Prepared) -> Prepared:
-    return prepared
 
 
 async def load_all(
