@@ -329,3 +329,27 @@ def test_what_failed_for_a_passing_reason_is_tried_again(run: RunCommand) -> Non
     run("data", "--retry-failed", code=4)
     assert run.billed == 9
     assert failures(run).keys() == {"data/000.jpg"}
+    # To begin anew, one removes these two, as it says: the failures are its own.
+    path.unlink()
+    path.with_name("results.jsonl.run.json").unlink()
+    run("data", code=4)
+
+
+def test_an_error_that_ends_a_run_keeps_what_is_done(run: RunCommand) -> None:
+    names(run.folder, 40)
+    run.server.knobs.latency = 0.1
+    arguments = ("data", "--concurrency", "2", "-o", "all.csv")
+    with run.started(*arguments) as process:
+        while run.billed < 6:
+            time.sleep(0.01)
+        run.server.fail("payment_required")
+        said = process.communicate()[1].splitlines()
+    assert process.returncode == 1
+    done = len(run.lines("all.csv.jsonl"))
+    assert 0 < done < 40
+    assert any(line.startswith(f"{done} images: {done} succeeded, 0 failed") for line in said)
+    assert said[-1].startswith("error: HTTP 402")
+    assert (run.folder / "all.csv").read_text().count("data/") == done
+    run.server.knobs.faults.clear()
+    run(*arguments)
+    assert len(run.images("all.csv.jsonl")) == 40
