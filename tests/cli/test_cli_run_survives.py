@@ -63,6 +63,19 @@ def test_odd_names_are_done_once_in_every_locale(run: RunCommand) -> None:
     assert r"data/\xe9t\xe9.jpg" in (run.folder / "odd.csv").read_text("utf-8")
 
 
+def test_folders_and_outputs_may_have_any_name(run: RunCommand) -> None:
+    put(run.folder / os.fsdecode(b"d\xe9"), "ü.jpg")
+    odd = [os.fsdecode(name) for name in (b"d\xe9", b"p\xe9", b"r\xe9.jsonl")]
+    arguments = [odd[0], "--save-images", odd[1], "-o", odd[2], "--json"]
+    for locale in (ASCII, {"LC_ALL": "C.UTF-8"}):
+        done = run.in_a_process(*arguments, env=ENVIRONMENT | locale)
+        assert "done before" not in done.stderr
+        assert json.loads(done.stdout)["output"] == r"r\xe9.jsonl"
+    assert run.billed == 1
+    (line,) = run.lines(odd[2])
+    assert line["output"]["visualization"] == r"p\xe9/d_/ü.jpg.visualization.jpg"
+
+
 def test_a_list_in_an_ascii_locale_names_any_file(run: RunCommand) -> None:
     put(run.folder, "ü.jpg", b"\xe9t\xe9.jpg")
     (run.folder / "list.txt").write_bytes("ü.jpg\n".encode() + b"\xe9t\xe9.jpg\n")

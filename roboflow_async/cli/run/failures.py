@@ -122,8 +122,9 @@ class Reasons:
     def _count(self, line: JSONObject) -> None:
         self.temporary += is_temporary(line)
         message: str = line["error"]["message"]
-        for name in (repr(line["image"]), repr(readable(line["image"])), line["image"]):
-            message = message.replace(name, "the image")
+        for name in (repr(line["image"]), repr(readable(line["image"]))):
+            message = message.replace(name, "'...'")
+        message = message.replace(line["image"], "...")
         reason = f"{line['error']['type']}: {message}"[:300]
         kind = _NUMBERS.sub("#", reason)
         if kind not in self._counts and len(self._counts) >= _MOST_KINDS:
