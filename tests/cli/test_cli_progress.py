@@ -113,3 +113,15 @@ def test_progress_of_stdin_has_no_end(stats: Stats) -> None:
         "0, waiting for stdin",
         "0, finishing what is in flight: 3",
     ]
+
+
+def test_progress_leaves_the_end_in_the_terminal(stats: Stats) -> None:
+    file = StringIO()
+    console = Console(file=file, width=100, force_terminal=True)
+    with RunProgress(console, 2, 0, ceiling=20) as progress:
+        progress.tick(replace(stats, **SENT))
+        progress.advance(failed=False)
+        progress.advance(failed=True)
+        progress.end(replace(stats, **RUNNING | {"achieved_rps": 19.9}))
+    last, _ = file.getvalue().splitlines()[-2:]  # the cursor is shown again after it
+    assert "2/2 done, 1 failed, 19.9 of 20 requests/s" in last

@@ -63,6 +63,19 @@ def test_odd_names_are_done_once_in_every_locale(run: RunCommand) -> None:
     assert r"data/\xe9t\xe9.jpg" in (run.folder / "odd.csv").read_text("utf-8")
 
 
+def test_folders_and_outputs_may_have_any_name(run: RunCommand) -> None:
+    put(run.folder / os.fsdecode(b"d\xe9"), "ü.jpg")
+    odd = [os.fsdecode(name) for name in (b"d\xe9", b"p\xe9", b"r\xe9.jsonl")]
+    arguments = [odd[0], "--save-images", odd[1], "-o", odd[2], "--json"]
+    for locale in (ASCII, {"LC_ALL": "C.UTF-8"}):
+        done = run.in_a_process(*arguments, env=ENVIRONMENT | locale)
+        assert "done before" not in done.stderr
+        assert json.loads(done.stdout)["output"] == r"r\xe9.jsonl"
+    assert run.billed == 1
+    (line,) = run.lines(odd[2])
+    assert line["output"]["visualization"] == r"p\xe9/d_/ü.jpg.visualization.jpg"
+
+
 def test_a_list_in_an_ascii_locale_names_any_file(run: RunCommand) -> None:
     put(run.folder, "ü.jpg", b"\xe9t\xe9.jpg")
     (run.folder / "list.txt").write_bytes("ü.jpg\n".encode() + b"\xe9t\xe9.jpg\n")
@@ -329,3 +342,27 @@ def test_what_failed_for_a_passing_reason_is_tried_again(run: RunCommand) -> Non
     run("data", "--retry-failed", code=4)
     assert run.billed == 9
     assert failures(run).keys() == {"data/000.jpg"}
+    # To begin anew, one removes these two, as it says: the failures are its own.
+    path.unlink()
+    path.with_name("results.jsonl.run.json").unlink()
+    run("data", code=4)
+
+
+def test_an_error_that_ends_a_run_keeps_what_is_done(run: RunCommand) -> None:
+    names(run.folder, 40)
+    run.server.knobs.latency = 0.1
+    arguments = ("data", "--concurrency", "2", "-o", "all.csv")
+    with run.started(*arguments) as process:
+        while run.billed < 6:
+            time.sleep(0.01)
+        run.server.fail("payment_required")
+        said = process.communicate()[1].splitlines()
+    assert process.returncode == 1
+    done = len(run.lines("all.csv.jsonl"))
+    assert 0 < done < 40
+    assert any(line.startswith(f"{done} images: {done} succeeded, 0 failed") for line in said)
+    assert said[-1].startswith("error: HTTP 402")
+    assert (run.folder / "all.csv").read_text().count("data/") == done
+    run.server.knobs.faults.clear()
+    run(*arguments)
+    assert len(run.images("all.csv.jsonl")) == 40

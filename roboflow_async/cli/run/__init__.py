@@ -36,7 +36,7 @@ from roboflow_async.cli.options import (
 )
 from roboflow_async.cli.run.drawing import Drawing
 from roboflow_async.cli.run.failures import FailureLimit, Reasons, is_temporary, write_failures
-from roboflow_async.cli.run.file_names import as_path, is_url, on_record
+from roboflow_async.cli.run.file_names import as_path, is_url, on_record, readable
 from roboflow_async.cli.run.fingerprints import is_another
 from roboflow_async.cli.run.formats import Destination, chosen_format, destination, journal_path
 from roboflow_async.cli.run.job import Job
@@ -193,8 +193,8 @@ def run(
                 "skipped": images.skipped,
                 "reasons": reasons.most_frequent(),
                 "failed_temporarily": reasons.temporary,
-                "output": str(output),
-                "failures": str(failures) if failures is not None else None,
+                "output": readable(on_record(str(output))),
+                "failures": None if failures is None else readable(on_record(str(failures))),
                 **(drawing.summary() if drawing is not None else {}),
             }
         if json_summary:

@@ -18,18 +18,27 @@ from roboflow_async import (
 from roboflow_async._engine.calls.retry import is_transient
 from roboflow_async._engine.images.file_objects import is_shortage
 from roboflow_async._engine.images.loader import SHORTAGE
-from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._engine.jsonvalues import JSONObject, is_object, read_json_text
 from roboflow_async.cli.files import written_whole
 from roboflow_async.cli.run.file_names import readable
 from roboflow_async.cli.run.journal import Journal, json_line
 from roboflow_async.errors import plain_text
 
-__all__ = ["FailureLimit", "Reasons", "as_error", "failures_path", "is_temporary", "write_failures"]
+__all__ = [
+    "FailureLimit",
+    "Reasons",
+    "as_error",
+    "failures_path",
+    "is_failures_file",
+    "is_temporary",
+    "write_failures",
+]
 
 # Those of lines that an earlier version wrote, which tell only the type.
 _TEMPORARY: Final = frozenset(
     ["APIConnectionError", "APITimeoutError", "QueueTimeoutError", "RateLimitError", "ServerError"]
 )
+_LONGEST_FAILURE: Final = 1024 * 1024  # bytes
 _MOST_REASONS: Final = 3
 _MOST_KINDS: Final = 1000  # of reasons that are counted
 # What differs between failures for the same reason: numbers, and ids of requests.
@@ -113,8 +122,9 @@ class Reasons:
     def _count(self, line: JSONObject) -> None:
         self.temporary += is_temporary(line)
         message: str = line["error"]["message"]
-        for name in (repr(line["image"]), repr(readable(line["image"])), line["image"]):
-            message = message.replace(name, "the image")
+        for name in (repr(line["image"]), repr(readable(line["image"]))):
+            message = message.replace(name, "'...'")
+        message = message.replace(line["image"], "...")
         reason = f"{line['error']['type']}: {message}"[:300]
         kind = _NUMBERS.sub("#", reason)
         if kind not in self._counts and len(self._counts) >= _MOST_KINDS:
@@ -131,6 +141,18 @@ class Reasons:
 def failures_path(journal: Path) -> Path:
     """Where the failures of a journal go."""
     return journal.with_name(f"{journal.name.removesuffix('.jsonl')}.failures.jsonl")
+
+
+def is_failures_file(path: Path) -> bool:
+    """Whether a file was written by `write_failures`, as its first line tells."""
+    if not path.is_file():  # opening a pipe would wait for its other end
+        return False
+    try:
+        with path.open("rb") as file:
+            line: object = read_json_text(file.readline(_LONGEST_FAILURE))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return is_object(line) and {"image", "type", "message"} <= line.keys()
 
 
 def write_failures(journal: Journal) -> Path | None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 from roboflow_async import ConfigurationError
 from roboflow_async.cli.run.annotations import write_coco, write_yolo
 from roboflow_async.cli.run.drawing import load_supervision
-from roboflow_async.cli.run.failures import failures_path
+from roboflow_async.cli.run.failures import failures_path, is_failures_file
 from roboflow_async.cli.run.journal import Journal, json_line
 from roboflow_async.cli.run.tables import check_parquet, write_table
 
@@ -78,7 +78,9 @@ class Destination:
         kind = _PrintedJournal if self.is_stdout and self.name == "jsonl" else Journal
         beside: list[Path] = []
         if not self.is_stdout:
-            beside.append(failures_path(self.journal))
+            failures = failures_path(self.journal)
+            if failures.is_symlink() or not is_failures_file(failures):
+                beside.append(failures)
             if self.name not in ("jsonl", "yolo"):
                 beside.append(self.path)
         return kind(self.journal, run, beside=beside, **options)

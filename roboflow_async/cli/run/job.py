@@ -103,6 +103,7 @@ class Job:
                         raise
                 finally:
                     telling.cancel()
+                    progress.end(self._client.stats)
 
     async def _tell(self, progress: RunProgress) -> None:
         """Say how it goes also while no result comes."""
@@ -151,7 +152,8 @@ class Job:
 
     def _write(self, result: Result[str, Any]) -> None:
         """Write a result. If something goes wrong with it alone, its line says so."""
-        line = {"image": on_record(result.input), **self._how(result)}
+        image = {"image": on_record(result.input)}
+        how = self._how(result)
         try:
             try:
                 outcome = self._outcome(result)
@@ -160,11 +162,11 @@ class Job:
                     raise
                 outcome = {"error": as_error(error)}
             try:
-                self._journal.write({**line, **outcome})
+                self._journal.write(image | outcome | how)
             except OSError:
                 raise
             except Exception as error:  # noqa: BLE001 - nothing of it has been written yet
-                self._journal.write({**line, "error": as_error(error)})
+                self._journal.write(image | {"error": as_error(error)} | how)
         except OSError as error:
             self.trouble = self.trouble or error
             self.unkept += 1

@@ -52,7 +52,7 @@ def json_line(line: dict[str, Any]) -> bytes:
     text = json.dumps(line, ensure_ascii=False, allow_nan=False)
     if not text.isprintable():
         # These characters are only in strings, where the escape means the same.
-        text = _LONE_SURROGATES.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
+        text = _LONE_SURROGATES.sub(lambda found: json.dumps(readable(found[0]))[1:-1], text)
         text = _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return text.encode() + b"\n"
 

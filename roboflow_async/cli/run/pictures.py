@@ -13,7 +13,15 @@ from roboflow_async import RoboflowError, decode_image
 from roboflow_async._engine.images.formats import suffix_of
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
 from roboflow_async.cli.files import write_below
-from roboflow_async.cli.run.file_names import as_path, cut_name, is_url, on_record, safe_name, tag
+from roboflow_async.cli.run.file_names import (
+    as_path,
+    cut_name,
+    is_url,
+    on_record,
+    readable,
+    safe_name,
+    tag,
+)
 
 __all__ = [
     "DRAWN_SUFFIXES",
@@ -194,6 +202,7 @@ def add_pictures(
         none that could be made.
     """
     made = missing = 0
+    here = readable(on_record(str(folder))) + os.sep
     for line in lines:
         if "error" in line:
             continue
@@ -203,7 +212,10 @@ def add_pictures(
         if line.get("left_out") or (is_model and not paths and not without_pictures(output)[1]):
             missing += 1
         elif paths:
-            missing += not all(path.is_relative_to(folder) and path.is_file() for path in paths)
+            missing += not all(
+                path.startswith(here) and Path(folder, as_path(path.removeprefix(here))).is_file()
+                for path in paths
+            )
         else:
             saving.of(output, "")
             made += saving.written > 0
@@ -251,7 +263,7 @@ class _Saving:
         self._used: set[str] = set()
         self.written = 0
 
-    def paths_in(self, output: Any) -> Iterator[Path]:
+    def paths_in(self, output: Any) -> Iterator[str]:
         """The paths in an output whose pictures were saved, in this or in another folder."""
         if is_object(output):
             output = list(output.values())
@@ -262,7 +274,7 @@ class _Saving:
             name = self._parts[-1]
             beginning = f"{name}." if len(name) < _NEVER_CUT else name[:_NEVER_CUT]
             if "/".join([*self._parts[:-1], beginning]) in output.replace(os.sep, "/"):
-                yield Path(as_path(output))
+                yield output
 
     def of(self, output: Any, name: str) -> Any:
         if is_object(output):
@@ -282,11 +294,11 @@ class _Saving:
             beginning = cut_name(self._parts[-1], f"{ending[:60]}-{tag(name)}")
         self._used.add(f"{beginning}{suffix}".casefold())
         parts = [*self._parts[:-1], beginning + suffix]
-        path = self._folder.joinpath(*parts)
-        if self._replaces or not path.is_file():
-            path = write_below(self._folder, parts, picture)
+        name = os.path.join(*parts)  # noqa: PTH118 - a text, which need not be a path here
+        if self._replaces or not Path(self._folder, as_path(name)).is_file():
+            write_below(self._folder, parts, picture)
             self.written += 1
-        return str(path)
+        return str(Path(readable(on_record(str(self._folder))), name))
 
 
 def _picture(value: Any) -> tuple[bytes, str] | None:

@@ -119,13 +119,16 @@ class RunProgress:
             self._said = self._clock()
             self._console.print(self._text, soft_wrap=True, markup=False)
 
+    def end(self, stats: Stats) -> None:
+        """Leave in the terminal how it was at the end."""
+        self._text = ", ".join([self._counted(), self._speed(stats)])
+
     def _counted(self) -> str:
-        return f"{self._done}/{self._total}" if self._total is not None else str(self._done)
+        counted = f"{self._done}/{self._total}" if self._total is not None else str(self._done)
+        return f"{counted} done, {self._failed} failed" if self._done > self._already else counted
 
     def _told(self, stats: Stats) -> str:
         counted = self._counted()
-        if self._done > self._already:
-            counted = f"{counted} done, {self._failed} failed"
         waiting = self._waiting(stats)
         if waiting:
             return ", ".join([counted, *waiting])

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from roboflow_async import RoboflowError
 from roboflow_async.cli.options import stderr
+from roboflow_async.cli.run.file_names import on_record, readable
 from roboflow_async.cli.run.formats import Destination
 from roboflow_async.cli.run.job import Job
 from roboflow_async.cli.run.journal import Journal
@@ -115,4 +116,4 @@ def trouble_told(place: Destination, journal: Journal, job: Job) -> Generator[No
 
 
 def _say(text: str, style: str | None = None) -> None:
-    stderr.print(plain_text(text), soft_wrap=True, markup=False, style=style)
+    stderr.print(plain_text(readable(on_record(text))), soft_wrap=True, markup=False, style=style)
