@@ -74,8 +74,7 @@ def bare() -> Way:
             response = await connection.send("POST", url, request.headers(), body)
             content = await read_content(response, 1_000_000, None)
             await response.stream.aclose()
-            headers = {name.decode().lower(): value.decode() for name, value in response.headers}
-            parse_workflow_outputs(Response(200, headers, content))
+            parse_workflow_outputs(Response(200, response.fields, content))
 
     return send
 

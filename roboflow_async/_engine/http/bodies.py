@@ -46,21 +46,27 @@ class Incoming:
         status_code: its HTTP status.
         headers: as they came, with names in any case.
         stream: gives the pieces of the body, and has an `aclose`.
+
+    Attributes:
+        fields: the headers with names in lower case; of several with one name, the last.
     """
 
-    __slots__ = ("headers", "status_code", "stream")
+    __slots__ = ("fields", "headers", "status_code", "stream")
 
     def __init__(self, status_code: int, headers: RawHeaders, stream: Any) -> None:
         self.status_code = status_code
         self.headers = headers
         self.stream = stream
+        self.fields = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers
+        }
 
-    def header(self, name: bytes) -> str | None:
+    def header(self, name: str) -> str | None:
         """The header with this name (in lower case), or None; several are joined with commas."""
-        values = [value for key, value in self.headers if key.lower() == name]
-        if not values:
+        if name not in self.fields:
             return None
-        joined = b", ".join(values)
+        key = name.encode()
+        joined = b", ".join(value for other, value in self.headers if other.lower() == key)
         try:
             return joined.decode()
         except UnicodeDecodeError:
@@ -176,7 +182,7 @@ async def read_error_content(response: Incoming, content: bytearray) -> bool:
 
 def _encoding_of(response: Incoming) -> str:
     """The `Content-Encoding` in lower case, or ""."""
-    encoding = (response.header(b"content-encoding") or "").strip().lower()
+    encoding = (response.header("content-encoding") or "").strip().lower()
     return "" if encoding == "identity" else encoding
 
 

@@ -283,17 +283,13 @@ class HTTPTransport:
 
     @staticmethod
     def _headers_of(incoming: Incoming, request_id: str | None) -> dict[str, str]:
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in incoming.headers
-        }
         if request_id is not None:
-            headers["x-request-id"] = request_id
-        return headers
+            incoming.fields["x-request-id"] = request_id
+        return incoming.fields
 
     def _request_id_of(self, incoming: Incoming) -> str | None:
         """Text for an error, without the key and without control characters."""
-        text = incoming.header(b"x-request-id")
+        text = incoming.header("x-request-id")
         return text and self._key.without_key(plain_text(text))[:_REQUEST_ID_LIMIT]
 
     def close_free(self) -> None:
