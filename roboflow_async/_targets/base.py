@@ -16,12 +16,12 @@ from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.runtime import Engine
-from roboflow_async._targets.finishing import Finishing
-from roboflow_async._targets.items import ImageOf, check_items, image_of, worth_keeping
 from roboflow_async._targets.model_tasks import TaskLookup
-from roboflow_async._targets.progress import ProgressBar
-from roboflow_async._targets.results import Failure, Result, Success, WarmUpReport
-from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.streams.finishing import Finishing
+from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
+from roboflow_async._targets.streams.progress import ProgressBar
+from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
+from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_interface import InterfaceLookup
 from roboflow_async.errors import ImageError, RoboflowError, is_fatal
 

@@ -17,8 +17,8 @@ from roboflow_async._engine.images.inputs import ImageInput
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
-from roboflow_async._targets.results import Result, WarmUpReport
-from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.streams.results import Result, WarmUpReport
+from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.endpoints.base import Endpoint, EndpointRequest
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.types.base import ServerResponse

@@ -18,7 +18,7 @@ from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.html import fields_table
 from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.model import Model
-from roboflow_async._targets.results import Result
+from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.workflow import Workflow
 from roboflow_async.errors import APIStatusError, ConfigurationError
 

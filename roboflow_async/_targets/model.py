@@ -31,8 +31,8 @@ from roboflow_async._targets.model_options import (
     path_parameters,
     task_fields,
 )
-from roboflow_async._targets.results import Result, WarmUpReport
-from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.streams.results import Result, WarmUpReport
+from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.types.model_options import ModelOptions, Route
 from roboflow_async.types.predictions import Stub, Task, prediction_type, task_told_by

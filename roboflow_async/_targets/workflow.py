@@ -15,8 +15,8 @@ from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
-from roboflow_async._targets.results import Result, WarmUpReport
-from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.streams.results import Result, WarmUpReport
+from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError, RoboflowError
 from roboflow_async.types.inputs import WorkflowInput

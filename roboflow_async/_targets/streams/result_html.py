@@ -11,7 +11,7 @@ from roboflow_async._engine.images.decode import decode_image
 from roboflow_async._engine.images.file_objects import is_bytes_like
 from roboflow_async._engine.images.thumbnails import Thumbnail, thumbnail_of
 from roboflow_async._engine.jsonvalues import is_object
-from roboflow_async._targets.results import Result
+from roboflow_async._targets.streams.results import Result
 from roboflow_async.endpoints.base import EndpointRequest
 from roboflow_async.types.html import Found, found_in, prediction_html
 

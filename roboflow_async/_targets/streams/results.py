@@ -116,7 +116,7 @@ class _Result(Generic[Input_co, Output_co]):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the picture with what was found, and a table."""
-        from roboflow_async._targets.result_html import result_html  # noqa: PLC0415 - for notebooks
+        from roboflow_async._targets.streams.result_html import result_html  # noqa: PLC0415 - for notebooks
 
         return result_html(cast("Result[Any, Any]", self), self._image)
 
