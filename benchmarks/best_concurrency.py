@@ -32,7 +32,7 @@ class Row:
     lost: int = 0
     requests: int = 0
 
-    def add(self, results: list[Result[Any]], seconds: float) -> None:
+    def add(self, results: list[Result[Any, Any]], seconds: float) -> None:
         good = sorted(result.latency for result in results if result.ok)
         self.lost += len(results) - len(good)
         self.requests += sum(result.attempts for result in results)

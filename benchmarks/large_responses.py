@@ -17,7 +17,7 @@ import resource
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -211,15 +211,18 @@ BODIES: Final[dict[str, tuple[str, Callable[[int], bytes]]]] = {
 
 
 @asynccontextmanager
-async def serving(status: int, body: bytes) -> AsyncIterator[str]:
-    head = f"HTTP/1.1 {status} Status\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+async def serving(status: int, *bodies: bytes) -> AsyncIterator[str]:
+    """One body for each request, and the last one for all others."""
+    left = list(bodies)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 request = (await reader.readuntil(b"\r\n\r\n")).lower()
                 await reader.readexactly(int(request.split(b"content-length: ")[1].split()[0]))
-                writer.write(head + body)
+                body = left.pop(0) if len(left) > 1 else left[0]
+                head = f"HTTP/1.1 {status} Status\r\nContent-Length: {len(body)}\r\n\r\n"
+                writer.write(head.encode() + body)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -231,7 +234,7 @@ async def serving(status: int, body: bytes) -> AsyncIterator[str]:
 
 def serve_for_ever(status: int, kind: str, size: int, link: Connection) -> None:
     async def run() -> None:
-        async with serving(status, BODIES[kind][1](size)) as url:
+        async with serving(status, BODIES[kind][1](2000), BODIES[kind][1](size)) as url:
             link.send(url)
             await asyncio.Event().wait()
 
@@ -262,6 +265,8 @@ async def call(url: str, task: str) -> dict[str, Any]:
             if task in ("workflow", "error")
             else client.model("any/1", task=task)
         )
+        with suppress(RoboflowError):  # a small one first, because much is made only once
+            await target.run(JPEG)
         gc.collect()
         before, longest = peak(), [0.0]
         ticker = asyncio.create_task(ticking(longest))

@@ -22,8 +22,7 @@ from harness.nginx import nginx
 from roboflow_async import RoboflowClient
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
-from roboflow_async._engine.http.bodies import Body, read_content
-from roboflow_async._engine.http.connections import RawHeaders
+from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders, read_content
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
 
@@ -38,13 +37,10 @@ Way = Callable[[int], Awaitable[None]]
 class AnswersAtOnce:
     """A lane that leads nowhere."""
 
-    async def send(
-        self, method: str, url: httpx.URL, headers: RawHeaders, body: Body
-    ) -> httpx.Response:
+    async def send(self, method: str, url: httpx.URL, headers: RawHeaders, body: Body) -> Incoming:
         async for _ in body:
             pass
-        answer = httpx.ByteStream(ANSWER)
-        return httpx.Response(200, headers={"Content-Type": "application/json"}, stream=answer)
+        return Incoming(200, [(b"Content-Type", b"application/json")], httpx.ByteStream(ANSWER))
 
     def is_new(self) -> bool:
         return False
@@ -77,8 +73,8 @@ def bare() -> Way:
             body = Body(request.body, lambda: None)
             response = await connection.send("POST", url, request.headers(), body)
             content = await read_content(response, 1_000_000, None)
-            await response.aclose()
-            parse_workflow_outputs(Response(200, response.headers, content))
+            await response.stream.aclose()
+            parse_workflow_outputs(Response(200, response.fields, content))
 
     return send
 

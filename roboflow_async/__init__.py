@@ -12,8 +12,8 @@ from roboflow_async._engine.settings import RetryPolicy
 from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.load_test import BenchmarkReport, benchmark
 from roboflow_async._targets.model import Model
-from roboflow_async._targets.results import Result, WarmUpReport
-from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
+from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow import Workflow
 from roboflow_async.errors import (
     APIConnectionError,
@@ -51,6 +51,7 @@ __all__ = [
     "ConfigurationError",
     "DeploymentError",
     "EndpointTarget",
+    "Failure",
     "Image",
     "ImageError",
     "ImageInput",
@@ -72,6 +73,7 @@ __all__ = [
     "RoboflowError",
     "ServerError",
     "Stats",
+    "Success",
     "UsageLimitError",
     "WarmUpReport",
     "Workflow",

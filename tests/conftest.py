@@ -152,6 +152,7 @@ if os.name != "posix":
     # They try what POSIX alone has: signals, links, modes of files, limits of a process.
     collect_ignore = [
         "cli/test_cli_keys.py",
+        "cli/test_cli_run_survives.py",
         "cli/test_hostile_files.py",
         "engine/images/test_shortages.py",
     ]

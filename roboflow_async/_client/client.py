@@ -34,6 +34,7 @@ from roboflow_async._engine.settings import (
     Settings,
     TransportName,
 )
+from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.deployments import DeploymentOperations
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
@@ -41,6 +42,7 @@ from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.model import Model
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.workflow import Workflow
+from roboflow_async._targets.workflow_interface import InterfaceLookup
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 from roboflow_async.endpoints.base import Endpoint, EndpointRequest
 from roboflow_async.types.arguments import ModelArguments, WorkflowArguments
@@ -83,7 +85,8 @@ class RoboflowClient:
     """Runs Workflows and models on images through the Roboflow API, at exactly the allowed rate.
 
     Use it as `async with RoboflowClient(...) as client:`, or call `await client.aclose()`. It may
-    be made anywhere, also at the top of a module; one client serves one event loop at a time.
+    be made anywhere, also at the top of a module; one client serves one event loop at a time. One
+    that was used and is never closed gives a `ResourceWarning`.
 
     Args:
         api_key: the Roboflow API key; default: ROBOFLOW_API_KEY. Not needed for a self-hosted
@@ -168,7 +171,7 @@ class RoboflowClient:
             forget_locals(error)
             raise
         self._engine = engine
-        self._context = TargetContext(engine, TaskLookup(engine))
+        self._context = TargetContext(engine, TaskLookup(engine), InterfaceLookup(engine))
         self._server = ServerOperations(engine)
         self._pipelines = PipelineOperations(self._context)
         self._inference_sdk = InferenceSDKCalls(self._context)
@@ -258,13 +261,16 @@ class RoboflowClient:
         """A Workflow to run. Nothing is sent yet.
 
         Args:
-            workspace_name: the workspace, as in the app's URL.
+            workspace_name: the workspace, as in the app's URL; or the whole URL, such as
+                "https://app.roboflow.com/my-workspace/workflows/edit/my-workflow".
             workflow_id: the Workflow, as in the app's URL.
             specification: an inline Workflow, instead of the two names.
             image_input: what the Workflow calls its image.
-            parameters: its other inputs, the same for every call.
+            parameters: its other inputs, the same for every call. If there are any, the server is
+                asked once for the names that the Workflow has, which is not billed; one that it
+                does not have is refused. If the server cannot say, nothing is checked.
             workflow_version_id: the version to run; default: the latest.
-            excluded_fields: outputs that the server leaves out.
+            excluded_fields: outputs that the server leaves out. Their names are checked, too.
             use_cache: False makes the server fetch the definition again for every request.
             disable_sinks: True turns off the Workflow's notifications and uploads.
             output_type: a pydantic model; each output is then an instance of it.
@@ -432,7 +438,12 @@ class RoboflowClient:
 def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOperations]:
     """Outside of the constructor, whose variables an error tracker would record."""
     settings = Settings.resolve(options)
-    return Engine(settings), WorkspaceOperations(settings)
+    reminder = Reminder(
+        f"a RoboflowClient for {settings.api_url} was used and never closed: write `async with "
+        "RoboflowClient(...) as client:`, or call `await client.aclose()` when nothing needs it "
+        "any more."
+    )
+    return Engine(settings, reminder), WorkspaceOperations(settings, reminder)
 
 
 def _unpaced_client(engine: Engine, url: str, options: ClientOptions) -> RoboflowClient:

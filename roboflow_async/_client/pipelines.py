@@ -73,6 +73,7 @@ class PipelineOperations:
             workspace_name=workspace_name, workflow_id=workflow_id, specification=specification
         )
         self._context.check_parameters(parameters or {})
+        await self._context.interfaces.check(workflow, parameters or {}, ())
         fields: JSONObject = {
             "video_configuration": {
                 "type": "VideoConfiguration",

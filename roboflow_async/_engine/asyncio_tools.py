@@ -1,4 +1,4 @@
-"""Additions to asyncio: bind to one event loop, close with it, and cancel as anyio does."""
+"""Additions to asyncio: bind to one event loop, close with it, cancel as anyio does, time out."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -9,7 +9,7 @@ import anyio
 
 from roboflow_async.errors import ConfigurationError
 
-__all__ = ["BoundToLoop", "as_child", "close_with_loop"]
+__all__ = ["BoundToLoop", "Deadline", "as_child", "close_with_loop", "within"]
 
 
 class BoundToLoop:
@@ -53,6 +53,54 @@ class BoundToLoop:
     def is_current(self) -> bool:
         """Whether the running loop is the one that used it last."""
         return self.loop is asyncio.get_running_loop()
+
+
+class Deadline:
+    """Ends the work inside of `with` with `TimeoutError`, as `asyncio.timeout` does.
+
+    It takes half as long as that, which counts for what every request needs.
+
+    Args:
+        seconds: from when `with` begins.
+
+    Attributes:
+        moment: when it ends (the loop's clock).
+        has_passed: whether it has ended the work.
+    """
+
+    __slots__ = ("_cancellations", "_loop", "_seconds", "_task", "_timer", "has_passed", "moment")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.has_passed = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._loop = task, asyncio.get_running_loop()
+        # Cancellations that the task had before, such as one that it cleans up after.
+        self._cancellations = task.cancelling()
+        self.moment = self._loop.time() + self._seconds
+        self._timer = self._loop.call_at(self.moment, self._pass)
+
+    def move(self, moment: float) -> None:
+        """Let it end at another moment; one in the past is as soon as possible."""
+        if not self.has_passed:
+            self._timer.cancel()
+            self.moment = moment
+            self._timer = self._loop.call_at(moment, self._pass)
+
+    def _pass(self) -> None:
+        self.has_passed = True
+        self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        self._timer.cancel()
+        is_its_own = self.has_passed and self._task.uncancel() <= self._cancellations
+        if is_its_own and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
 
 def close_with_loop(close: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
@@ -105,3 +153,9 @@ async def as_child(work: Callable[[], Awaitable[Output]]) -> Output:
         finally:
             errors.clear()
     return outputs[0]
+
+
+async def within(seconds: float, work: Awaitable[Output]) -> Output:
+    """Await `work`, without a task of its own; raise `TimeoutError` if that takes longer."""
+    async with asyncio.timeout(seconds):
+        return await work

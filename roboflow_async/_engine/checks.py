@@ -1,7 +1,8 @@
 """Checks of arguments. The errors name the argument, its value, and what is allowed."""
 
+import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from traceback import clear_frames
 from typing import NoReturn, cast
 
@@ -13,6 +14,7 @@ __all__ = [
     "check_mapping",
     "check_number",
     "forget_locals",
+    "nearest",
     "refuse_copy",
     "shown",
 ]
@@ -48,6 +50,15 @@ def check_number(
         raise ConfigurationError(
             f"{name}={shown(value)} {problem}: give {noun} {' and '.join(bounds)}."
         )
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant: one that begins like `name`, or is spelt nearly so."""
+    known = sorted(names)
+    given = name[:80].lower()
+    begins = [one for one in known if len(given) > 2 and one.lower().startswith(given)]
+    near = begins or difflib.get_close_matches(given, known, n=1, cutoff=0.7)
+    return near[0] if near else None
 
 
 def check_flag(name: str, value: object) -> None:

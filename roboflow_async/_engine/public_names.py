@@ -1,6 +1,7 @@
 """Public names show where they are imported from, not where they are written."""
 
 from collections.abc import Mapping, Sequence
+from types import UnionType
 from typing import Any
 
 __all__ = ["show_as_public"]
@@ -14,6 +15,7 @@ def show_as_public(namespace: Mapping[str, Any]) -> None:
     """
     names: Sequence[str] = namespace["__all__"]
     for value in map(namespace.__getitem__, names):
-        # An alias of several types, and a constant, have no name to show.
-        if hasattr(value, "__qualname__"):
+        # An alias of several types, and a constant, have no name to show. (From Python 3.14 on, an
+        # alias has the attribute `__qualname__`, but none that can be set.)
+        if hasattr(value, "__qualname__") and not isinstance(value, UnionType):
             value.__module__ = namespace["__name__"]

@@ -8,6 +8,7 @@ the first use there, not with the client. If a second event loop follows after t
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -17,17 +18,18 @@ from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest, common_headers
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.asyncio_tools import BoundToLoop, close_with_loop
-from roboflow_async._engine.calls.dispatcher import Dispatcher, Transport
+from roboflow_async._engine.calls.dispatcher import Dispatcher
 from roboflow_async._engine.calls.retry import RetryQuota, full_jitter_wait
 from roboflow_async._engine.calls.stats import Counters, Stats
 from roboflow_async._engine.http.connections import connection_factory
 from roboflow_async._engine.http.proxy_and_tls import make_ssl_context, resolve_proxy
-from roboflow_async._engine.http.transport import HTTPTransport
+from roboflow_async._engine.http.transport import HTTPTransport, Transport
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async._engine.pace.protocols import ScopedRateLimiter
-from roboflow_async._engine.settings import Settings
+from roboflow_async._engine.settings import RetryPolicy, Settings
+from roboflow_async._engine.unclosed import Reminder
 from roboflow_async.errors import ClientClosedError, ConfigurationError
 
 __all__ = ["Engine", "Runtime"]
@@ -54,6 +56,7 @@ class Engine:
 
     Args:
         settings: the client's.
+        reminder: warns if what is opened here is never closed; None: nobody does.
 
     Attributes:
         settings: the client's.
@@ -66,8 +69,9 @@ class Engine:
             is missing.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reminder: Reminder | None = None) -> None:
         self.settings = settings
+        self._reminder = reminder
         self.key = KeyPlacement(settings.api_key, settings.api_key_transport)
         keep_out_of_logs(self.key.forms())
         headers = common_headers(
@@ -112,6 +116,8 @@ class Engine:
         if self._loop.check() or self._runtime is None:
             self._runtime = self._new_runtime()
             self._life = close_with_loop(self._runtime.aclose)
+            if self._reminder is not None:
+                self._reminder.opened()
         return self._runtime
 
     async def call(
@@ -148,6 +154,8 @@ class Engine:
         Later calls wait for the same end. If this call is cancelled, the closing goes on.
         """
         self._is_closed = True
+        if self._reminder is not None:
+            self._reminder.closed()
         # Connections of another loop are closed with it, or still in use there.
         if self._life is None or not self._loop.is_current:
             return
@@ -172,15 +180,16 @@ class Engine:
             allow_urls=settings.allow_urls,
             max_bytes=settings.max_image_bytes,
             max_pixels=settings.max_image_pixels,
-            retry_wait=self._retry_wait,
+            # Not a method: the engine would hold itself, and end long after its client.
+            retry_wait=partial(_retry_wait, settings.retry),
             free_descriptors=transport.close_free,
         )
         return Runtime(loader, transport, dispatcher)
 
-    def _retry_wait(self, failures: int) -> float | None:
-        """Seconds until an input is read again, or None after too many attempts."""
-        policy = self.settings.retry
-        return full_jitter_wait(failures, policy) if failures < policy.max_attempts else None
+
+def _retry_wait(policy: RetryPolicy, failures: int) -> float | None:
+    """Seconds until an input is read again, or None after too many attempts."""
+    return full_jitter_wait(failures, policy) if failures < policy.max_attempts else None
 
 
 def _pacer(settings: Settings, key: KeyPlacement) -> Pacer:

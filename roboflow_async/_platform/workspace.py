@@ -16,6 +16,7 @@ from roboflow_async._engine.checks import forget_locals
 from roboflow_async._engine.jsonvalues import is_array, is_object
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import Settings
+from roboflow_async._engine.unclosed import Reminder
 from roboflow_async.errors import ClientClosedError, ConfigurationError, ResponseError, plain_text
 from roboflow_async.types.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
 
@@ -39,13 +40,15 @@ class WorkspaceOperations:
 
     Args:
         settings: the client's.
+        reminder: warns if the client is never closed.
 
     Raises:
         ConfigurationError: `platform_url` or an environment variable is wrong.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reminder: Reminder | None = None) -> None:
         self._settings = settings
+        self._reminder = reminder
         self._platform = settings.for_platform()
         self._engine: Engine | None = None
         self._is_closed = False
@@ -132,7 +135,7 @@ class WorkspaceOperations:
         if self._engine is None:
             # Made only when needed, because reading the certificates takes 20 ms.
             try:
-                self._engine = Engine(self._platform)
+                self._engine = Engine(self._platform, self._reminder)
             except BaseException as error:
                 forget_locals(error)
                 raise

@@ -2,8 +2,8 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 
@@ -11,15 +11,18 @@ from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.priority import Priority, check_priority
-from roboflow_async._engine.checks import check_number, refuse_copy
+from roboflow_async._engine.checks import check_flag, check_number, refuse_copy
 from roboflow_async._engine.images.encoded import Resizing
-from roboflow_async._engine.images.inputs import check_many
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.model_tasks import TaskLookup
-from roboflow_async._targets.results import Result, WarmUpReport
-from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.streams.finishing import Finishing
+from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
+from roboflow_async._targets.streams.progress import ProgressBar
+from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
+from roboflow_async._targets.streams.stream import ResultStream
+from roboflow_async._targets.workflow_interface import InterfaceLookup
 from roboflow_async.errors import ImageError, RoboflowError, is_fatal
 
 __all__ = ["Prepared", "Target", "TargetContext", "load_all"]
@@ -35,6 +38,7 @@ class TargetContext:
 
     engine: Engine
     tasks: TaskLookup
+    interfaces: InterfaceLookup
 
     def check_parameters(
         self, parameters: Mapping[str, object], *, are_texts: bool = False
@@ -55,7 +59,7 @@ class TargetContext:
 class Prepared:
     """A request, and how its image was made smaller, which its coordinates depend on.
 
-    It does not hold the image itself: the body has its base64 already, and a second copy would be
+    It does not hold the image's bytes: the body has its base64 already, and a second copy would be
     large.
     """
 
@@ -63,6 +67,8 @@ class Prepared:
     resizing: Resizing | None
     given_size: tuple[int, int] | None = None
     """Width and height in pixels of the image that was given, or None if they are not known."""
+    image: object = None
+    """A path or URL that `image=` gave for an item."""
 
 
 class Target(ABC, Generic[Output]):
@@ -115,18 +121,29 @@ class Target(ABC, Generic[Output]):
         self,
         images: Iterable[Any] | AsyncIterable[Any],
         *,
+        image: ImageOf | None = None,
         ordered: bool,
         priority: Priority | None,
+        progress: bool = False,
         retry: bool = True,
-    ) -> ResultStream[Result[Output]]:
-        check_many(images)
+    ) -> ResultStream[Result[Any, Output]]:
+        check_items(images, image)
         check_priority(priority)
+        check_flag("progress", progress)
         flow = self._new_flow(priority)
+        bar: ProgressBar | None = None
+        if progress:
+            total = len(images) if isinstance(images, Sized) else None
+            bar = ProgressBar(total, self._context.engine.stats)
+        finishing = Finishing(flow)
 
-        async def call(index: int, value: object) -> Result[Output]:
-            loader = self._context.engine.runtime().loader
-            preparation = self._prepare(loader, value, {}, patient=retry)
-            return await self._result(index, value, flow, preparation, retry=retry)
+        async def call(index: int, value: object) -> Result[Any, Output]:
+            prepare_item = partial(self._prepare_item, index, value, image, patient=retry)
+            prepare = partial(finishing.prepared, prepare_item)
+            result = await finishing.sent(self._result(index, value, flow, prepare, retry=retry))
+            if bar is not None:
+                bar.count(failed=not result.ok)
+            return result
 
         return ResultStream(
             call,
@@ -134,7 +151,20 @@ class Target(ABC, Generic[Output]):
             limit=self._context.engine.settings.max_concurrency,
             ordered=ordered,
             on_full=self._context.engine.counters.count_full_streams,
+            progress=bar,
+            name=f"a stream of {self!r}",
+            on_finish=finishing.finish,
         )
+
+    async def _prepare_item(
+        self, index: int, item: object, image: ImageOf | None, *, patient: bool
+    ) -> Prepared:
+        loader = self._context.engine.runtime().loader
+        if image is None:
+            return await self._prepare(loader, item, {}, patient=patient)
+        given = await image_of(image, index, item)
+        prepared = await self._prepare(loader, given, {}, patient=patient)
+        return replace(prepared, image=worth_keeping(given))
 
     def _new_flow(self, priority: Priority | None = None) -> Flow:
         return Flow(priority or self._priority or "bulk")
@@ -144,44 +174,48 @@ class Target(ABC, Generic[Output]):
         index: int,
         value: object,
         flow: Flow,
-        preparation: Awaitable[Prepared],
+        prepare: Callable[[], Awaitable[Prepared]],
         *,
         retry: bool = True,
-    ) -> Result[Output]:
+    ) -> Result[Any, Output]:
         """Run one input of a stream. A failure is a `Result`, too, unless it ends the stream."""
         dispatcher = self._context.engine.runtime().dispatcher
         record = dispatcher.new_record()
-        output: Output | None = None
-        failure: RoboflowError | None = None
         try:
-            prepared = await preparation
+            prepared = await prepare()
             parse = partial(self._parse, prepared)
             output = await dispatcher.call(
                 prepared.request, parse, flow, record=record, retry=retry
             )
         except RoboflowError as error:
-            if (retry and is_fatal(error)) or flow.error is not None:
+            if (retry and is_fatal(error)) or error is flow.error:
                 # Calls of this stream that still wait for a turn are not sent, and not billed.
                 flow.close(error)
                 raise
-            failure = error
-        try:
-            return Result(
+            return Failure(
                 input=value,
                 index=index,
-                output=output,
-                error=failure,
+                error=error,
                 # Attempts of a failed preparation (to ask for a model's task) count, too.
-                attempts=record.attempts or getattr(failure, "attempts", 0),
+                attempts=record.attempts or getattr(error, "attempts", 0),
                 latency=record.latency,
                 waited=record.waited,
                 processing_time=record.processing_time,
                 cold_start=record.cold_start,
             )
-        finally:
-            del failure  # its traceback holds this frame
+        return Success(
+            input=value,
+            index=index,
+            output=output,
+            image=prepared.image,
+            attempts=record.attempts,
+            latency=record.latency,
+            waited=record.waited,
+            processing_time=record.processing_time,
+            cold_start=record.cold_start,
+        )
 
-    def _once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Output]]:
+    def _once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Any, Output]]:
         """Like `stream`, but each request is sent once, and no error ends it: for measurements."""
         return self._stream(images, ordered=False, priority=None, retry=False)
 
@@ -197,13 +231,22 @@ class Target(ABC, Generic[Output]):
         )
         flow = self._new_flow()
 
-        async def call(index: int, _: int) -> Result[Output]:
-            return await self._result(index, value, flow, _ready(prepared))
+        async def ready() -> Prepared:
+            return prepared
+
+        async def call(index: int, _: int) -> Result[Any, Output]:
+            return await self._result(index, value, flow, ready)
 
         async with ResultStream(
             call, range(requests), limit=self._context.engine.settings.max_concurrency, ordered=True
         ) as results:
             seen = [result async for result in results]
+        errors = [result.error for result in seen if result.error is not None]
+        if len(errors) == requests:
+            try:
+                raise _all_failed(errors)
+            finally:
+                del errors, seen  # the error's traceback holds this frame
         latencies = [result.latency for result in seen if result.ok]
         return WarmUpReport(
             requests=requests,
@@ -212,13 +255,20 @@ class Target(ABC, Generic[Output]):
             first_latency=latencies[0] if latencies else None,
             last_latency=latencies[-1] if latencies else None,
             cold_starts=sum(result.cold_start is True for result in seen),
-            errors=tuple(result.error for result in seen if result.error is not None),
+            errors=tuple(errors),
             elapsed=clock() - began,
         )
 
 
-async def _ready(prepared: Prepared) -> Prepared:
-    return prepared
+def _all_failed(errors: Sequence[RoboflowError]) -> RoboflowError:
+    first = errors[0]
+    what = (
+        "the warm-up's request failed"
+        if len(errors) == 1
+        else f"all {len(errors)} requests of the warm-up failed, the first with"
+    )
+    first.reword(f"{what}: {first.message}")
+    return first
 
 
 async def load_all(

@@ -1,7 +1,7 @@
 """`EndpointTarget`: one of the server's other endpoints to run."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 import pydantic
 
@@ -17,8 +17,8 @@ from roboflow_async._engine.images.inputs import ImageInput
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
-from roboflow_async._targets.results import Result, WarmUpReport
-from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.streams.results import Result, WarmUpReport
+from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.endpoints.base import Endpoint, EndpointRequest
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.types.base import ServerResponse
@@ -27,6 +27,13 @@ __all__ = ["EndpointTarget"]
 
 RequestT = TypeVar("RequestT", bound=EndpointRequest)
 ResponseT = TypeVar("ResponseT", bound=ServerResponse)
+Item = TypeVar("Item")
+
+Value: TypeAlias = RequestT | ImageInput | str | list[str]
+"""A request, or only its main field: an image, a text or texts."""
+
+# Whichever request it is, since the bound of a parameter cannot depend on another one.
+ValueT = TypeVar("ValueT", bound=EndpointRequest | ImageInput | str | list[str])
 
 
 class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
@@ -60,9 +67,7 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
     def __repr__(self) -> str:
         return f"<Endpoint {self._endpoint.path}>"
 
-    async def run(
-        self, value: RequestT | ImageInput | str | list[str], **fields: object
-    ) -> ResponseT:
+    async def run(self, value: Value[RequestT], **fields: object) -> ResponseT:
         """Send one request.
 
         Args:
@@ -80,33 +85,73 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         """
         return await self._run(value, fields)
 
+    @overload
     def stream(
         self,
-        values: Iterable[RequestT | ImageInput | str | list[str]]
-        | AsyncIterable[RequestT | ImageInput | str | list[str]],
+        values: Iterable[ValueT] | AsyncIterable[ValueT],
         *,
+        image: None = None,
         ordered: bool = False,
         priority: Priority | None = None,
-    ) -> ResultStream[Result[ResponseT]]:
+        progress: bool = False,
+    ) -> ResultStream[Result[ValueT, ResponseT]]: ...
+
+    @overload
+    def stream(
+        self,
+        values: Iterable[Item] | AsyncIterable[Item],
+        *,
+        image: Callable[[Item], Value[RequestT] | Awaitable[Value[RequestT]]],
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[Item, ResponseT]]: ...
+
+    # For mypy, which takes a list of several kinds for a list of objects, if nothing else is asked.
+    @overload
+    def stream(  # pyright: ignore[reportOverlappingOverload]
+        self,
+        values: Iterable[Value[RequestT]] | AsyncIterable[Value[RequestT]],
+        *,
+        image: None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[Value[RequestT], ResponseT]]: ...
+
+    def stream(
+        self,
+        values: Iterable[Any] | AsyncIterable[Any],
+        *,
+        image: Callable[[Any], Any] | None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[Any, ResponseT]]:
         """Send many requests, in parallel, at the pace that the API allows.
 
         It works like `Workflow.stream`.
 
         Args:
             values: requests, or their main fields (images, texts); any iterable or async iterable,
-                even an endless one.
+                even an endless one. With `image=`, any items.
+            image: a function (plain or `async`) that gives the request of an item, or its main
+                field, be that an image or a text; `result.input` is the item.
             ordered: True gives results in the order of the inputs; False, as they complete.
             priority: "interactive" calls go before "bulk" calls. Default: the target's, else
                 "bulk".
+            progress: True shows a bar on stderr (extra `cli`), or in a notebook.
 
         Returns:
             An async generator with one `Result` for each input.
         """
-        return self._stream(values, ordered=ordered, priority=priority)
+        return self._stream(
+            values, image=image, ordered=ordered, priority=priority, progress=progress
+        )
 
     async def warm_up(
         self,
-        value: RequestT | ImageInput | str | list[str],
+        value: Value[RequestT],
         requests: int = 24,
         **fields: object,
     ) -> WarmUpReport:
@@ -118,7 +163,10 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
             **fields: its other fields; they override those of `client.endpoint`.
 
         Returns:
-            What happened. Failures are in its `errors`, and are not raised.
+            What happened, with the errors of the requests that failed.
+
+        Raises:
+            RoboflowError: as `run`, if nothing could be sent, or all requests failed.
         """
         return await self._warm_up(value, requests, fields)
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from roboflow_async._engine.calls.stats import percentile
 from roboflow_async._engine.checks import check_number
+from roboflow_async._engine.html import fields_table
 from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.model import Model
-from roboflow_async._targets.results import Result
+from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.workflow import Workflow
 from roboflow_async.errors import APIStatusError, ConfigurationError
 
@@ -99,6 +100,11 @@ class BenchmarkReport:
     credits: float | None
     samples: tuple[Sample, ...]
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table, without the samples."""
+        names = [name for name in self.__slots__ if name != "samples"]
+        return fields_table("Benchmark", self, names)
+
 
 async def benchmark(
     target: Workflow[Any] | Model[Any] | EndpointTarget[Any, Any],
@@ -128,6 +134,7 @@ async def benchmark(
     Raises:
         ConfigurationError: an argument is out of range.
         AuthenticationError, UsageLimitError, NotFoundError: the warm-up failed.
+        RoboflowError: all requests of the warm-up failed; the first one's error.
     """
     if not images:
         raise ConfigurationError("images is empty: give at least one image.")
@@ -190,7 +197,7 @@ class _Run:
             self._taken.append(time.perf_counter() - began)
             yield image
 
-    def _sample(self, result: Result[Any], ended: float) -> Sample:
+    def _sample(self, result: Result[Any, Any], ended: float) -> Sample:
         error = None
         if isinstance(result.error, APIStatusError):
             error = str(result.error.status_code)

@@ -1,8 +1,8 @@
 """`Model`: a trained model to run, without a Workflow around it."""
 
 import binascii
-from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import Any, Final, TypeVar, Unpack, cast
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar, Unpack, cast, overload
 
 import pydantic
 
@@ -31,8 +31,8 @@ from roboflow_async._targets.model_options import (
     path_parameters,
     task_fields,
 )
-from roboflow_async._targets.results import Result, WarmUpReport
-from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.streams.results import Result, WarmUpReport
+from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.types.model_options import ModelOptions, Route
 from roboflow_async.types.predictions import Stub, Task, prediction_type, task_told_by
@@ -41,6 +41,8 @@ from roboflow_async.types.to_supervision import remember_given_size
 __all__ = ["Model", "infer"]
 
 Output = TypeVar("Output")
+InputT = TypeVar("InputT", bound=ImageInput)
+Item = TypeVar("Item")
 
 
 _ADAPTERS: Final[dict[type[Any], pydantic.TypeAdapter[Any]]] = {}
@@ -113,26 +115,68 @@ class Model(Target[Output]):
         """
         return await self._run(image, options)
 
+    @overload
     def stream(
+        self,
+        images: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        image: None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[InputT, Output]]: ...
+
+    @overload
+    def stream(
+        self,
+        images: Iterable[Item] | AsyncIterable[Item],
+        *,
+        image: Callable[[Item], ImageInput | Awaitable[ImageInput]],
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[Item, Output]]: ...
+
+    # For mypy, which takes a list of several kinds for a list of objects, if nothing else is asked.
+    @overload
+    def stream(  # pyright: ignore[reportOverlappingOverload]
         self,
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
+        image: None = None,
         ordered: bool = False,
         priority: Priority | None = None,
-    ) -> ResultStream[Result[Output]]:
+        progress: bool = False,
+    ) -> ResultStream[Result[ImageInput, Output]]: ...
+
+    def stream(
+        self,
+        images: Iterable[Any] | AsyncIterable[Any],
+        *,
+        image: Callable[[Any], Any] | None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[Any, Output]]:
         """Run the model on many images, in parallel, at the pace that the API allows.
 
         It works like `Workflow.stream`.
 
         Args:
-            images: any iterable or async iterable of images, even an endless one.
+            images: any iterable or async iterable of images, even an endless one; with `image=`, of
+                any items.
+            image: a function (plain or `async`) that gives the image of an item; `result.input` is
+                the item.
             ordered: True gives results in the order of the inputs; False, as they complete.
             priority: "interactive" calls go before "bulk" calls. Default: the model's, else "bulk".
+            progress: True shows a bar on stderr (extra `cli`), or in a notebook.
 
         Returns:
             An async generator with one `Result` for each input.
         """
-        return self._stream(images, ordered=ordered, priority=priority)
+        return self._stream(
+            images, image=image, ordered=ordered, priority=priority, progress=progress
+        )
 
     async def warm_up(
         self, image: ImageInput, requests: int = 24, **options: Unpack[ModelOptions]
@@ -147,7 +191,10 @@ class Model(Target[Output]):
             **options: settings of the model; they override those of `client.model`.
 
         Returns:
-            What happened. Failures are in its `errors`, and are not raised.
+            What happened, with the errors of the requests that failed.
+
+        Raises:
+            RoboflowError: as `run`, if nothing could be sent, or all requests failed.
         """
         return await self._warm_up(image, requests, options)
 

@@ -1,12 +1,12 @@
 """The options of a model, and where each goes in a request."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
 import pydantic
 
 from roboflow_async._engine.api.validation import validated_arguments
+from roboflow_async._engine.checks import nearest
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.types.model_options import ModelOptions
 from roboflow_async.types.predictions import Task
@@ -94,13 +94,10 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _meant(name: str) -> str:
-    """A guess at an option from a name that is none: its beginning, or spelt nearly so."""
-    names = sorted(ModelOptions.__annotations__)
-    begins = [one for one in names if len(name) > 2 and one.startswith(name.lower())]
-    near = begins or difflib.get_close_matches(name[:80].lower(), names, n=1, cutoff=0.7)
-    if near:
-        return f": did you mean {near[0]!r}?"
-    return f"; it has {', '.join(names)}."
+    near = nearest(name, ModelOptions.__annotations__)
+    if near is not None:
+        return f": did you mean {near!r}?"
+    return f"; it has {', '.join(sorted(ModelOptions.__annotations__))}."
 
 
 def path_parameters(options: Mapping[str, Any]) -> dict[str, str] | None:

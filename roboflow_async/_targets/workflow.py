@@ -1,9 +1,9 @@
 """`Workflow`: the target that most people run."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
 from roboflow_async._engine.api.validation import adapter_of, validated_response
@@ -15,8 +15,8 @@ from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
-from roboflow_async._targets.results import Result, WarmUpReport
-from roboflow_async._targets.stream import ResultStream
+from roboflow_async._targets.streams.results import Result, WarmUpReport
+from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError, RoboflowError
 from roboflow_async.types.inputs import WorkflowInput
@@ -24,6 +24,8 @@ from roboflow_async.types.inputs import WorkflowInput
 __all__ = ["Workflow", "run_batch"]
 
 Output = TypeVar("Output")
+InputT = TypeVar("InputT", bound=WorkflowInput)
+Item = TypeVar("Item")
 
 
 async def run_batch(
@@ -43,7 +45,8 @@ async def run_batch(
         inputs = {
             name: await load_all(runtime.loader, image) for name, image in (images or {}).items()
         }
-    request = workflow_request(options, {**inputs, **(parameters or {})}, context.engine.key)
+        request = workflow_request(options, {**inputs, **(parameters or {})}, context.engine.key)
+        await context.interfaces.check(options, parameters or {}, inputs)
     return await dispatcher.call(request, parse_workflow_outputs)
 
 
@@ -108,42 +111,88 @@ class Workflow(Target[Output]):
         Raises:
             ImageError: the image, or a parameter that may be one (a URL that `allow_urls` refuses),
                 cannot be sent; nothing was sent.
-            ConfigurationError: a parameter cannot be sent; nothing was sent.
+            ConfigurationError: a parameter cannot be sent, or the Workflow has no input of its
+                name (which the server is asked once, if there are parameters); nothing was billed.
             QueueTimeoutError: no turn within `queue_timeout`; nothing was sent.
             APIError: the call failed for good.
         """
         return await self._run(image, parameters)
 
+    @overload
     def stream(
+        self,
+        images: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        image: None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[InputT, Output]]: ...
+
+    @overload
+    def stream(
+        self,
+        images: Iterable[Item] | AsyncIterable[Item],
+        *,
+        image: Callable[[Item], WorkflowInput | Awaitable[WorkflowInput]],
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[Item, Output]]: ...
+
+    # For mypy, which takes a list of several kinds for a list of objects, if nothing else is asked.
+    @overload
+    def stream(  # pyright: ignore[reportOverlappingOverload]
         self,
         images: Iterable[WorkflowInput] | AsyncIterable[WorkflowInput],
         *,
+        image: None = None,
         ordered: bool = False,
         priority: Priority | None = None,
-    ) -> ResultStream[Result[Output]]:
+        progress: bool = False,
+    ) -> ResultStream[Result[WorkflowInput, Output]]: ...
+
+    def stream(
+        self,
+        images: Iterable[Any] | AsyncIterable[Any],
+        *,
+        image: Callable[[Any], Any] | None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+    ) -> ResultStream[Result[Any, Output]]:
         """Run the Workflow on many images, in parallel, at the pace that the API allows.
 
         Args:
             images: any iterable or async iterable of images, or of dicts of them. It may be
                 endless: it is read only as fast as requests are sent, at most `max_concurrency`
-                inputs ahead.
+                inputs ahead. With `image=`, any items.
+            image: a function that gives the image of an item (or a dict of images), such as
+                `lambda row: row.path`; `result.input` is the item. It may be `async`, for a
+                download. A plain one runs on the event loop, so it should be quick. If it raises,
+                that is an `ImageError` of this item.
             ordered: True gives results in the order of the inputs; False, as they complete.
             priority: "interactive" calls go before "bulk" calls. Default: the Workflow's, else
                 "bulk".
+            progress: True shows a bar on stderr (extra `cli`), or in a notebook.
 
         Returns:
             An async generator with one `Result` for each input. A bad image gives a `Result` with
             an `error`, and never ends the stream. If the loop may end early, use it as `async with
-            workflow.stream(...) as results:`.
+            workflow.stream(...) as results:`; one that is dropped before its end gives a
+            `ResourceWarning`.
 
         Raises (while it is iterated):
             AuthenticationError, UsageLimitError, NotFoundError: every image would fail in the same
                 way, so the first of these errors ends the stream, and nothing more is sent.
-            ConfigurationError: `images` is not an iterable, or a parameter cannot be sent.
+            ConfigurationError: `images` is not an iterable, a parameter cannot be sent, the
+                Workflow has no input of its name, or the bar needs an extra.
             Exception: the error that the iterable itself raised, after the results of what was
                 sent.
         """
-        return self._stream(images, ordered=ordered, priority=priority)
+        return self._stream(
+            images, image=image, ordered=ordered, priority=priority, progress=progress
+        )
 
     async def warm_up(
         self, image: WorkflowInput, requests: int = 24, **parameters: Any
@@ -160,12 +209,13 @@ class Workflow(Target[Output]):
                 `client.workflow(parameters=)`.
 
         Returns:
-            What happened. Failures are in its `errors`, and are not raised.
+            What happened, with the errors of the requests that failed.
 
         Raises:
             AuthenticationError, UsageLimitError, NotFoundError: every later call would fail in the
                 same way.
-            ImageError, ConfigurationError: nothing was sent.
+            APIError: all requests failed; the first one's error.
+            ImageError, ConfigurationError: nothing was billed.
         """
         return await self._warm_up(image, requests, parameters)
 
@@ -176,7 +226,7 @@ class Workflow(Target[Output]):
         parameters: Mapping[str, Any],
         *,
         warm_up: bool = False,
-        patient: bool = False,  # noqa: ARG002 - nothing is asked before it
+        patient: bool = False,
     ) -> Prepared:
         options = replace(self._options, disable_sinks=True) if warm_up else self._options
         self._context.check_parameters(parameters)
@@ -186,17 +236,15 @@ class Workflow(Target[Output]):
                 images[name] = await self._load(loader, item)
         else:
             images = {self._image_input: await self._load(loader, value)}
-        _check_clash(
-            images.keys() & (self._parameters.keys() | parameters.keys()),
-            # A dict is one input of a stream, which goes on with the next one.
-            ImageError if isinstance(value, Mapping) else ConfigurationError,
-        )
-        inputs = {**images, **self._parameters, **parameters}
+        given = {**self._parameters, **parameters}
+        # A dict is one input of a stream, which goes on with the next one.
+        image_error = ImageError if isinstance(value, Mapping) else ConfigurationError
+        _check_clash(images.keys() & given.keys(), image_error)
+        request = workflow_request(options, {**images, **given}, self._context.engine.key)
         only = next(iter(images.values())) if len(images) == 1 else None
-        return Prepared(
-            workflow_request(options, inputs, self._context.engine.key),
-            only.resizing if isinstance(only, EncodedImage) else None,
-        )
+        resizing = only.resizing if isinstance(only, EncodedImage) else None
+        await self._context.interfaces.check(options, given, images, image_error, patient=patient)
+        return Prepared(request, resizing)
 
     async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:
         if isinstance(value, (list, tuple)) or (

@@ -1,19 +1,79 @@
 """Which Workflow to run and how, and the request for it. Pure: no I/O."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, TypeGuard
+from urllib.parse import unquote, urlsplit
 
 from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.regions import is_roboflow_host
 from roboflow_async._engine.api.requests import PreparedRequest, check_segment, json_request
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.errors import ConfigurationError
 
-__all__ = ["WorkflowOptions", "describe_request", "workflow_request"]
+__all__ = [
+    "WorkflowOptions",
+    "describe_request",
+    "is_workflow_url",
+    "names_in_url",
+    "workflow_request",
+]
+
+_URL: Final = re.compile(r"https?://|app\.roboflow\.", re.IGNORECASE)
+# The pages of the app for a Workflow, and the paths of the API to run it.
+_PATHS: Final = (
+    re.compile(
+        r"/(?P<workspace>[^/]+)/workflows/(?:(?:edit|view|deploy)/)?(?P<id>[^/]+)(?:/edit)?"
+    ),
+    re.compile(r"/infer/workflows/(?P<workspace>[^/]+)/(?P<id>[^/]+)"),
+)
+_FORM: Final = "https://app.roboflow.com/WORKSPACE/workflows/edit/ID"
+
+
+def is_workflow_url(text: object) -> TypeGuard[str]:
+    """Whether a text is meant as a URL, and not as the name of a workspace."""
+    return isinstance(text, str) and _URL.match(text.strip()) is not None
+
+
+def names_in_url(url: str) -> tuple[str, str]:
+    """The workspace and the Workflow that a URL of the app, or of the API, names.
+
+    Args:
+        url: such as "https://app.roboflow.com/my-workspace/workflows/edit/my-workflow". What
+            follows "?" or "#" does not count.
+
+    Raises:
+        ConfigurationError: it does not name a Workflow. The message has no query and no token.
+    """
+    text = url.strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        host, path = parts.hostname or "", unquote(parts.path).rstrip("/")
+    except ValueError:
+        host, path = "", ""
+    if is_roboflow_host(host):
+        if re.match(r"/(?:[^/]+/)?workflows/embed/", path):
+            raise ConfigurationError(
+                "this URL is a link for sharing, which does not name a Workflow that can be run: "
+                f"open yours in the editor, and give the URL from there: {_FORM}."
+            )
+        for form in _PATHS:
+            found = form.fullmatch(path)
+            if found is not None and found["id"] not in ("edit", "view", "deploy"):
+                return found["workspace"], found["id"]
+    raise ConfigurationError(
+        f"{f'{host}{path}'!r:.120} is not the URL of a Workflow: give it as the app shows it: "
+        f"{_FORM}, or give the two names."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowOptions:
-    """The name of a Workflow, or its specification, and how the server should run it."""
+    """The name of a Workflow, or its specification, and how the server should run it.
+
+    A URL of the app in place of one of the two names gives both.
+    """
 
     workspace_name: str | None
     workflow_id: str | None
@@ -58,6 +118,12 @@ class WorkflowOptions:
         )
 
     def __post_init__(self) -> None:
+        names = (self.workspace_name, self.workflow_id)
+        url = next((name for name in names if is_workflow_url(name)), None)
+        if url is not None and None in names:
+            workspace_name, workflow_id = names_in_url(url)
+            object.__setattr__(self, "workspace_name", workspace_name)
+            object.__setattr__(self, "workflow_id", workflow_id)
         named = self.workspace_name is not None and self.workflow_id is not None
         half_named = (self.workspace_name is None) != (self.workflow_id is None)
         if half_named or named == (self.specification is not None):

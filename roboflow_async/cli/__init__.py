@@ -1,5 +1,8 @@
 """The terminal commands (extra `cli`). They use only the public surface."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from roboflow_async.cli.benchmark import benchmark_app
@@ -16,6 +19,30 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"roboflow-async {version('roboflow-async')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(  # pyright: ignore[reportUnusedFunction] - typer calls it
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            "-V",
+            callback=_tell_version,
+            is_eager=True,
+            help="Show the version, and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Roboflow inference at the API's rate, without lost images."""
+
+
 for _command in (run, serve, doctor, demo):
     app.command()(_command)
 app.add_typer(benchmark_app, name="benchmark")

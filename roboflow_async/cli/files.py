@@ -16,13 +16,41 @@ from typing import BinaryIO, Final
 
 from roboflow_async import ConfigurationError
 
-__all__ = ["open_journal", "read_small", "write_below", "written_whole"]
+__all__ = [
+    "check_folder",
+    "open_journal",
+    "read_small",
+    "write_below",
+    "written_whole",
+]
 
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 # Otherwise to open a pipe would wait for a process at its other end.
 _NO_WAITING: Final = getattr(os, "O_NONBLOCK", 0)
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY
+
+
+def check_folder(folder: Path, shown: str) -> None:
+    """Check that files can be written in a folder; it need not be there yet. Nothing is made.
+
+    Args:
+        folder: the folder.
+        shown: what errors call it.
+
+    Raises:
+        ConfigurationError: they cannot.
+    """
+    nearest = folder
+    while not (nearest.exists() or nearest.is_symlink()) and nearest != nearest.parent:
+        nearest = nearest.parent
+    reason = ""
+    if not nearest.is_dir():
+        reason = f"{str(nearest)!r:.200} is not a folder"
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        reason = f"nothing may be written in {str(nearest)!r:.200}"
+    if reason:
+        raise ConfigurationError(f"{shown} cannot be written: {reason}. Give another path.")
 
 
 @contextmanager
@@ -32,14 +60,18 @@ def written_whole(path: Path) -> Generator[BinaryIO]:
     Until then it has a random name in the same folder, so that nobody can put anything there first.
     """
     fresh = path.with_name(_random_name(path.name))
-    descriptor = os.open(fresh, _NEW, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        fresh.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            fresh.unlink()
+        descriptor = os.open(fresh, _NEW, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+            fresh.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                fresh.unlink()
+            raise
+    except OSError as error:
+        error.filename = str(path)  # the name that a person knows
         raise
 
 
@@ -91,7 +123,9 @@ def _opened(path: Path, flags: int) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:  # also for a link that was just made (ELOOP), a socket, a folder
-        raise ConfigurationError(f"{path} cannot be used: {error.strerror}.") from None
+        raise ConfigurationError(
+            f"{path} cannot be used: {error.strerror}. Give another path."
+        ) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise ConfigurationError(f"{path} is not a file: give another path.")
@@ -126,26 +160,33 @@ def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
     # From folder to folder, each kept open, so that nobody can put a link in its place.
     parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        for part in parts[:-1]:
+        # In UTF-8, also where the locale has no bytes for a letter.
+        *folders, name = [part.encode("utf-8", "surrogateescape") for part in parts]
+        for part in folders:
             with suppress(FileExistsError):
                 os.mkdir(part, 0o700, dir_fd=parent)
             try:
                 child = os.open(part, os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW, dir_fd=parent)
             except OSError as error:
+                shown = part.decode(errors="replace")
                 raise ConfigurationError(
-                    f"{str(path)!r:.200} cannot be written: {part!r:.80} is not a folder, or is a "
+                    f"{str(path)!r:.200} cannot be written: {shown!r:.80} is not a folder, or is a "
                     f"symbolic link, which is not followed ({error.strerror})."
                 ) from None
             os.close(parent)
             parent = child
-        _write_in(parent, parts[-1], data)
+        try:
+            _write_in(parent, name, data)
+        except OSError as error:
+            error.filename = str(path)
+            raise
     finally:
         os.close(parent)
     return path
 
 
-def _write_in(parent: int, name: str, data: bytes) -> None:
-    fresh = _random_name(name)
+def _write_in(parent: int, name: bytes, data: bytes) -> None:
+    fresh = _random_name(name.decode("utf-8", "replace")).encode()
     try:
         with os.fdopen(os.open(fresh, _NEW, 0o600, dir_fd=parent), "wb") as file:
             file.write(data)

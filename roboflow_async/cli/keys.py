@@ -4,28 +4,45 @@ import getpass
 import os
 import stat
 import sys
-from typing import Annotated, BinaryIO, Final
+from contextlib import suppress
+from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 from rich.console import Console
 
 from roboflow_async import ConfigurationError
 
-__all__ = ["APIKey", "APIKeyFile", "read_key", "stderr"]
+__all__ = ["APIKey", "APIKeyFile", "api_key_option", "read_key", "stderr"]
 
-stderr = Console(stderr=True, highlight=False)
+
+class _Messages(Console):
+    """If nobody can read what a command says, its work goes on."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with suppress(OSError):  # a full disk, where stderr goes to a file
+            super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> None:
+        # Rich would end the program.
+        self.quiet = True
+
+
+stderr = _Messages(stderr=True, highlight=False)
 
 _LARGEST: Final = 4096  # bytes; a key has 512 at most
 
-APIKey = Annotated[
-    str | None,
-    typer.Option(
-        "--api-key",
+
+def api_key_option(*names: str) -> Any:
+    """The option for the key, by these names."""
+    return typer.Option(
+        *names,
         help="Default: ROBOFLOW_API_KEY. Not safe: all users of this machine see it in the list "
         "of processes. Safe: --api-key-file, the variable, or '-' for stdin.",
         show_default=False,
-    ),
-]
+    )
+
+
+APIKey = Annotated[str | None, api_key_option("--api-key")]
 APIKeyFile = Annotated[
     str | None,
     typer.Option(

@@ -16,6 +16,7 @@ from roboflow_async import (
 )
 from roboflow_async._engine.jsonvalues import read_json_text
 from roboflow_async._engine.settings import Settings
+from roboflow_async._targets.workflow_requests import is_workflow_url, names_in_url
 from roboflow_async.cli.keys import APIKey, APIKeyFile, stderr
 from roboflow_async.errors import plain_text
 
@@ -23,6 +24,7 @@ __all__ = [
     "AUTHENTICATION",
     "DEFAULT_RPS",
     "FAILED",
+    "NOT_FOUND",
     "SOME_FAILED",
     "STOPPED",
     "APIKey",
@@ -36,12 +38,13 @@ __all__ = [
     "parameters",
     "read_json",
     "stderr",
+    "workflow_names",
 ]
 
 # The exit codes of Roboflow's own command line, and two more: 4 and 130.
 FAILED: Final = 1
 AUTHENTICATION: Final = 2
-_NOT_FOUND: Final = 3
+NOT_FOUND: Final = 3
 SOME_FAILED: Final = 4
 STOPPED: Final = 130
 
@@ -89,7 +92,7 @@ def errors_told() -> Generator[None]:
         if isinstance(error, AuthenticationError):
             code = AUTHENTICATION
         elif isinstance(error, NotFoundError):
-            code = _NOT_FOUND
+            code = NOT_FOUND
         raise typer.Exit(code) from None
     except OSError as error:  # from the files that are written: a full disk, no permission
         file = f": {error.filename!r:.200}" if error.filename is not None else ""
@@ -110,6 +113,19 @@ def parameters(given: list[str], name: str = "--param") -> dict[str, Any]:
         except (ValueError, RecursionError):
             found[key] = text
     return found
+
+
+def workflow_names(text: str, name: str = "--workflow") -> tuple[str, str]:
+    """The workspace and the Workflow in "WORKSPACE/ID", or in a URL of the app."""
+    if is_workflow_url(text):
+        return names_in_url(text)
+    workspace, slash, workflow = text.partition("/")
+    if not slash or not workspace or not workflow:
+        raise ConfigurationError(
+            f"{name} {text!r:.80} is not valid: give it as WORKSPACE/ID, or as the app's URL "
+            "(https://app.roboflow.com/WORKSPACE/workflows/edit/ID)."
+        )
+    return workspace, workflow
 
 
 def read_json(path: Path, name: str) -> Any:

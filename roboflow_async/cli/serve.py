@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from roboflow_async import ConfigurationError
+from roboflow_async._engine.checks import nearest
 from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import errors_told, stderr
 from roboflow_async.cli.serve_platform import serve_platform
@@ -73,6 +74,7 @@ def serve(
                 "serve needs an extra: pip install 'roboflow-async[cli,testing]'."
             )
         api_key = read_key(api_key, api_key_file)
+        faults = [_fault(text) for text in fail]
         from roboflow_async.testing import StandInServer  # noqa: PLC0415 - an extra
 
         try:
@@ -84,14 +86,13 @@ def serve(
                     latency=latency, latency_jitter=latency_jitter, cold_start=cold_start,
                     api_key=api_key, seed=seed,
                 )  # fmt: skip
-            for text in fail:
-                name, _, share = text.partition("=")
-                server.fail(name, share=float(share or 1))
+            for name, share in faults:
+                server.fail(name, share=share)
         except OSError as error:
             what = f"port {port}" if host == "127.0.0.1" else f"port {port} of {host!r}"
-            raise ConfigurationError(f"{what} cannot be used: {error.strerror}.") from None
-        except ValueError as error:
-            raise ConfigurationError(f"--fail: {error}.") from None
+            raise ConfigurationError(
+                f"{what} cannot be used: {error.strerror}. Give another --port; 0: a free one."
+            ) from None
     stopped = threading.Event()
 
     def stop(*_: object) -> None:
@@ -102,10 +103,48 @@ def serve(
     for one in warned:
         stderr.print(f"Warning: {one.message}", style="yellow", markup=False, soft_wrap=True)
     with server:
-        stderr.print(f"Serving on {server.url}; Ctrl-C stops.", soft_wrap=True)
+        _say(_how_to_use(server.url, "any" if api_key is None else "THE-KEY"))
         stopped.wait()
     meter = server.meter
-    stderr.print(
+    _say(
         f"{meter.billed} requests billed, {meter.statuses[429]} rejected, "
         f"{meter.busiest_second()} in the busiest second."
     )
+
+
+def _say(text: str) -> None:
+    # Lines to copy stay whole, however narrow the terminal is.
+    stderr.print(text, soft_wrap=True, markup=False)
+
+
+def _how_to_use(url: str, key: str) -> str:
+    return f"""\
+Serving on {url}; Ctrl-C stops. In another terminal, copy these two lines:
+
+    export ROBOFLOW_API_URL={url} ROBOFLOW_API_KEY={key}
+    roboflow-async run FOLDER --workflow any/shapes -o found.jsonl
+
+It finds bright shapes on a dark ground, by any id. Ids with a word for it do something else:
+any/shapes-segmentation or --model shapes-seg/1 give polygons, any/keypoints and
+any/classification what they say."""
+
+
+def _fault(text: str) -> tuple[str, float]:
+    """The name and the share of a `--fail`."""
+    from roboflow_async.testing import FAULTS  # noqa: PLC0415 - an extra
+
+    name, equals, given = text.partition("=")
+    if name not in FAULTS:
+        near = nearest(name, FAULTS)
+        meant = f"did you mean {near!r}?" if near else f"give one of {', '.join(sorted(FAULTS))}."
+        raise ConfigurationError(f"--fail {name!r:.40} is not known: {meant}")
+    try:
+        share = float(given) if equals else 1.0
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:  # also for NaN
+        raise ConfigurationError(
+            f"--fail {text!r:.80}: {given!r:.40} is no share of the requests: give a number from 0 "
+            f"to 1, such as {name}=0.1."
+        )
+    return name, share

@@ -5,6 +5,10 @@ limit, latency, cold starts and faults, whose detections are computed from the p
 receives (bright shapes on a dark ground). `pytest` finds its fixture `roboflow_stand_in` by
 itself. `StandInPlatform` stands in for what lies beside inference: Data Staging, Batch Processing,
 Dedicated Deployments and the workspace.
+
+Every id works, and words in it choose what is found: "pets-seg/1" gives polygons,
+"pets-keypoints/1" keypoints, "pets-classification/1" a class, any other boxes. The ids of Workflows
+do the same.
 """
 
 from roboflow_async._engine.public_names import show_as_public

@@ -6,25 +6,16 @@ import random
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.testing.knobs import STATUS_FAULTS, Fault, Knobs
 from roboflow_async.testing.meter import Meter
-from roboflow_async.testing.models import run_by_path, run_by_task
-from roboflow_async.testing.workflows import RequestRefusedError, run_workflow
+from roboflow_async.testing.routes import all_routes
 
 __all__ = ["make_app"]
-
-SERVER_VERSION: Final = "1.8.3"  # the Inference Server whose contract this follows
 
 
 def make_app(knobs: Knobs, meter: Meter) -> ASGIApp:
@@ -34,71 +25,7 @@ def make_app(knobs: Knobs, meter: Meter) -> ASGIApp:
         knobs: its settings, read again for every request.
         meter: counts the requests.
     """
-    loaded: dict[str, JSONObject] = {}
-
-    async def named(request: Request) -> Response:
-        return await _answer(request, lambda raw: run_workflow(_json(raw), inline=False))
-
-    async def inline(request: Request) -> Response:
-        return await _answer(request, lambda raw: run_workflow(_json(raw), inline=True))
-
-    async def by_task(request: Request) -> Response:
-        return await _answer(request, lambda raw: run_by_task(_json(raw)))
-
-    async def by_path(request: Request) -> Response:
-        return await _answer(request, lambda raw: run_by_path(raw, request.query_params))
-
-    async def registry(_: Request) -> Response:
-        return JSONResponse({"models": list(loaded.values())})
-
-    async def add(request: Request) -> Response:
-        # Any id is accepted; all are the same detector.
-        name = str((await request.json())["model_id"])
-        loaded[name] = {"model_id": name, "task_type": "object-detection"}
-        return await registry(request)
-
-    async def info(_: Request) -> Response:
-        name = "Roboflow stand-in API"
-        return JSONResponse({"name": name, "version": SERVER_VERSION, "uuid": str(uuid.uuid4())})
-
-    async def healthy(_: Request) -> Response:
-        return JSONResponse({"status": "healthy"})
-
-    application = Starlette(
-        routes=[
-            Route("/info", info, methods=["GET"]),
-            Route("/healthz", healthy, methods=["GET"]),
-            Route("/model/registry", registry, methods=["GET"]),
-            Route("/model/add", add, methods=["POST"]),
-            Route("/infer/object_detection", by_task, methods=["POST"]),
-            Route("/workflows/run", inline, methods=["POST"]),
-            Route("/infer/workflows", inline, methods=["POST"]),
-            Route("/infer/workflows/{workspace_name}/{workflow_id}", named, methods=["POST"]),
-            Route("/{workspace_name}/workflows/{workflow_id}", named, methods=["POST"]),
-            Route("/{project}/{version}", by_path, methods=["POST"]),
-        ]
-    )
-    return _Gate(application, knobs, meter)
-
-
-async def _answer(request: Request, compute: Callable[[bytes], JSONObject]) -> Response:
-    began = time.perf_counter()
-    raw = await request.body()
-    try:
-        # Pixels are processed in a thread, so that the server accepts requests in time.
-        response = await run_in_threadpool(lambda: json.dumps(compute(raw)).encode())
-    except RequestRefusedError as refusal:
-        return JSONResponse(refusal.body, refusal.status_code)
-    took = time.perf_counter() - began
-    return Response(response, 200, {"X-Processing-Time": f"{took:.6f}"}, "application/json")
-
-
-def _json(raw: bytes) -> Any:
-    try:
-        return json.loads(raw)
-    except ValueError:
-        detail = [{"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error"}]
-        raise RequestRefusedError(422, {"detail": detail}) from None
+    return _Gate(Starlette(routes=all_routes()), knobs, meter)
 
 
 class _Gate:
@@ -152,6 +79,13 @@ class _Gate:
         if knobs.api_key is not None and not _has_key(scope, headers, body, knobs.api_key):
             await _refuse(401, "Unauthorized access: wrong API key")(scope, receive, send)
             return
+
+        async def replay() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        if _is_question(scope["path"]):
+            await self._application(scope, replay, send)
+            return
         self._meter.billed += 1
         fault = next((one for one in knobs.faults if one.strikes(self._chance)), None)
         if fault is not None:
@@ -159,9 +93,6 @@ class _Gate:
             return
         cold = self._cold_for(arrived)
         due = arrived + knobs.latency + self._chance.uniform(0, knobs.latency_jitter) + cold
-
-        async def replay() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
 
         async def when_due(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -211,6 +142,11 @@ class _Gate:
             _transport(raw_send).close()
         else:  # reset: closed with data unread, or aborted: the peer sees ECONNRESET
             _transport(raw_send).abort()
+
+
+def _is_question(path: str) -> bool:
+    """Whether a request asks about a Workflow or a model: it runs nothing and is not billed."""
+    return path.endswith("/describe_interface") or path in ("/workflows/validate", "/model/add")
 
 
 def _transport(send: Send) -> asyncio.Transport:

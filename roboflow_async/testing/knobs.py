@@ -52,6 +52,8 @@ class Fault:
             raise ValueError(
                 f"name={self.name!r} is not known: give one of {', '.join(sorted(FAULTS))}"
             )
+        if not 0 <= self.share <= 1:  # also for NaN
+            raise ValueError(f"share={self.share!r} is out of range: give a number from 0 to 1")
 
     def strikes(self, chance: random.Random) -> bool:
         """Whether this request has the fault; counts it."""

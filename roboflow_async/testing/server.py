@@ -147,7 +147,9 @@ def _listener(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    listener = socket.socket(family, kind, protocol)
+    # With its protocol named (TCP, not 0), asyncio sets TCP_NODELAY on each connection. Without
+    # that, the second piece of a small response would wait some 40 ms for the client's ACK.
+    listener = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -8,13 +8,16 @@ from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
 from roboflow_async.testing.detection import (
     UnreadableImageError,
     detect,
-    draw_boxes,
+    draw_found,
     open_base64,
 )
+from roboflow_async.testing.tasks import task_of
+from roboflow_async.types.predictions import Task
 
-__all__ = ["RequestRefusedError", "run_workflow"]
+__all__ = ["RequestRefusedError", "describe_workflow", "run_workflow"]
 
 # The outputs of a named Workflow: those of the detector in every getting-started guide.
+_NAMED_INPUTS = {"image": ("image",), "confidence": ("float_zero_to_one",)}
 _NAMED_OUTPUTS = {
     "predictions": "$steps.detector.predictions",
     "count": "$steps.count.output",
@@ -32,12 +35,36 @@ class RequestRefusedError(Exception):
         self.body = body
 
 
-def run_workflow(body: Any, *, inline: bool) -> JSONObject:
-    """The response to a Workflow request.
+def describe_workflow(body: Any, *, inline: bool) -> JSONObject:
+    """The response to a question for a Workflow's inputs and outputs.
 
     Args:
         body: the request's JSON.
         inline: whether the request has its own specification.
+
+    Raises:
+        RequestRefusedError: the response is 400, with an error in the server's form.
+    """
+    inputs, outputs = list(_NAMED_INPUTS), list(_NAMED_OUTPUTS)
+    if inline:
+        specification = body.get("specification") if is_object(body) else None
+        outputs = list(_declared_outputs(specification))
+        inputs = _declared_inputs(specification)
+    return {
+        "inputs": {name: list(_NAMED_INPUTS.get(name, ("*",))) for name in inputs},
+        "outputs": {name: ["*"] for name in outputs},
+        "typing_hints": {"*": "Any", "image": "dict", "float_zero_to_one": "float"},
+        "kinds_schemas": {},
+    }
+
+
+def run_workflow(body: Any, workflow_id: str, *, inline: bool) -> JSONObject:
+    """The response to a Workflow request.
+
+    Args:
+        body: the request's JSON.
+        workflow_id: the Workflow, whose name says what it finds.
+        inline: whether the request has its own specification, whose steps say that.
 
     Raises:
         RequestRefusedError: the response is 400 or 422, with an error in the server's form.
@@ -46,8 +73,10 @@ def run_workflow(body: Any, *, inline: bool) -> JSONObject:
     if not is_object(inputs):
         raise _invalid("inputs", "Input should be a valid dictionary")
     outputs = _NAMED_OUTPUTS
+    task = task_of(workflow_id)
     if inline:
         outputs = _declared_outputs(body.get("specification"))
+        task = _task_of_steps(body["specification"]["steps"])
     excluded: list[str] = body.get("excluded_fields") or []
     wanted = {name: what for name, what in outputs.items() if name not in excluded}
     images = {name: value for name, value in inputs.items() if _is_image_input(value)}
@@ -62,7 +91,7 @@ def run_workflow(body: Any, *, inline: bool) -> JSONObject:
     for batch in batches[1:]:
         for image in batch:
             _open(image, name)
-    outputs = [_outputs(image, name, confidence, wanted) for image in batches[0]]
+    outputs = [_outputs(image, name, confidence, wanted, task) for image in batches[0]]
     return {"outputs": outputs, "profiler_trace": []}
 
 
@@ -85,20 +114,24 @@ def _open(image: Any, name: str) -> Any:
         ) from None
 
 
-def _outputs(image: Any, name: str, confidence: float, wanted: Mapping[str, str]) -> JSONObject:
+def _outputs(
+    image: Any, name: str, confidence: float, wanted: Mapping[str, str], task: Task
+) -> JSONObject:
     picture = _open(image, name)
-    found = detect(picture, confidence, name)
+    found = detect(picture, confidence, name, task)
     outputs: JSONObject = {}
     for output, selector in wanted.items():
         if selector.endswith(".predictions"):
             outputs[output] = found
         elif selector.endswith(".image"):
-            jpeg = draw_boxes(picture, found["predictions"])
+            jpeg = draw_found(picture, found)
             outputs[output] = {
                 "type": "base64",
                 "value": base64.b64encode(jpeg).decode("ascii"),
                 "video_metadata": None,
             }
+        elif task == "classification":
+            outputs[output] = len(detect(picture, confidence, name)["predictions"])
         else:
             outputs[output] = len(found["predictions"])
     return outputs
@@ -115,6 +148,21 @@ def _declared_outputs(specification: Any) -> dict[str, str]:
             raise _refused("WorkflowSyntaxError", "Could not parse workflow definition.")
         declared[str(output.get("name"))] = output["selector"]
     return declared
+
+
+def _declared_inputs(specification: Any) -> list[str]:
+    inputs = specification.get("inputs") if is_object(specification) else None
+    named = [one for one in inputs if is_object(one)] if is_array(inputs) else []
+    return [str(one.get("name")) for one in named]
+
+
+def _task_of_steps(steps: list[Any]) -> Task:
+    """What the first step with a model does."""
+    named = (f"{one.get('type')} {one.get('model_id')}" for one in steps if is_object(one))
+    for task in map(task_of, named):
+        if task != "object-detection":
+            return task
+    return "object-detection"
 
 
 def _refused(kind: str, message: str) -> RequestRefusedError:

@@ -83,6 +83,12 @@ class ServerResponse(ServerModel):
     time: float | None = None
     resolved_model: ResolvedModel | None = None
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was found, in a table."""
+        from roboflow_async.types.html import prediction_html  # noqa: PLC0415 - for notebooks
+
+        return prediction_html(self)
+
 
 class Inference(ServerResponse):
     """What every response of a model has.

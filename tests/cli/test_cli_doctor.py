@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 from support.command_line import CommandLine
+
+from roboflow_async.testing import StandInServer
 
 KEY = "rf_SECRETkey0123456789"
 
@@ -175,6 +178,8 @@ def hostile() -> Iterator[Callable[[Any], str]]:
                 with suppress(OSError):
                     respond(self)
 
+            do_CONNECT = do_GET  # noqa: N815 - its name in http.server
+
             def log_message(self, *_: object) -> None: ...
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -242,3 +247,182 @@ def test_a_workspace_of_many_letters_fills_no_terminal(
     assert code == 0
     assert said.replace("\n", "").isprintable()
     assert max(map(len, said.splitlines())) < 500
+
+
+# A Workflow and a model, and the key at a server of one's own
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandInServer]:
+    with StandInServer(latency=0, api_key=KEY) as server:
+        yield server
+
+
+def test_a_workflow_and_a_model_are_found_without_a_bill(
+    examine: Examine, stand_in: StandInServer
+) -> None:
+    names = ("--workflow", "https://app.roboflow.com/any/workflows/edit/shapes", "--model", "a/1")
+    code, said = examine("--host", stand_in.url, *names)
+    assert code == 0, said
+    assert "ok   key at the host: accepted" in said
+    assert "ok   Workflow any/shapes: takes image, confidence; gives predictions, count" in said
+    assert "ok   model a/1: was not loaded, and is now: object-detection" in said
+    assert said.count("Nothing was billed.") == 2
+    assert stand_in.meter.billed == 0
+
+
+def test_the_key_is_tried_at_any_host(examine: Examine, stand_in: StandInServer) -> None:
+    code, said = examine("--host", stand_in.url, key="a-wrong-key")
+    assert (code, "FAIL key at the host: it is refused" in said) == (2, True), said
+    code, said = examine("--host", stand_in.url, key=None)
+    assert (code, "this host wants one, and none is given" in said) == (2, True), said
+    assert "this host needs none" not in said
+    stand_in.knobs.api_key = None
+    code, said = examine("--host", stand_in.url, key=None)
+    assert (code, "this host responds without one" in said) == (0, True), said
+
+
+@pytest.fixture
+def told() -> Iterator[tuple[str, dict[str, tuple[int, Any]], list[str]]]:
+    """A server with what it responds to each path, and the paths that were asked for."""
+    responses: dict[str, tuple[int, Any]] = {"/info": (200, INFO)}
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            asked.append(path)
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, body = responses.get(path, (404, {"detail": "Not Found"}))
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET  # noqa: N815 - its name in http.server
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", responses, asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+Told = tuple[str, dict[str, tuple[int, Any]], list[str]]
+
+
+def test_a_host_that_cannot_tell_gets_one_request(examine: Examine, told: Told) -> None:
+    """Where nothing else tells, one request is sent for each, and that it is billed is said."""
+    url, responses, asked = told
+    responses["/any/workflows/shapes"] = (200, {"outputs": [{"count": 1}]})
+    image = {"width": 64, "height": 64}
+    responses["/pets/1"] = (200, {"image": image, "predictions": []})
+    code, said = examine("--host", url, "--workflow", "any/shapes", "--model", "pets/1")
+    assert code == 0, said
+    assert "--   key at the host: this host cannot say" in said
+    assert "ok   Workflow any/shapes: works" in said
+    assert "ok   model pets/1: works" in said
+    assert said.count("one request was sent, which is billed") == 2
+    assert (asked.count("/any/workflows/shapes"), asked.count("/pets/1")) == (1, 1)
+
+
+def test_a_workflow_or_model_that_is_not_there_is_told(examine: Examine, told: Told) -> None:
+    url, responses, asked = told
+    gone = (404, {"message": "Requested Roboflow resource not found."})
+    responses["/any/workflows/shapes/describe_interface"] = gone
+    responses["/model/registry"] = (200, {"models": []})
+    responses["/model/add"] = gone
+    code, said = examine("--host", url, "--workflow", "any/shapes", "--model", "pets/1")
+    assert code == 3
+    assert "FAIL Workflow any/shapes: HTTP 404: Requested Roboflow resource not found" in said
+    assert "FAIL model pets/1: HTTP 404" in said
+    assert said.count("Nothing was billed.") == 2
+    assert not {"/any/workflows/shapes", "/pets/1"} & set(asked)
+
+
+def test_a_model_of_the_workspace_is_found_at_the_platform(examine: Examine, told: Told) -> None:
+    url, responses, asked = told
+    responses["/"] = (200, {"workspace": "my-ws"})
+    responses["/serverless/usage-check"] = (200, {"workspace": "my-ws", "underCap": True})
+    responses["/my-ws/pets/models"] = (200, {"models": [{"id": "my-ws/pets/3"}]})
+    code, said = examine("--host", url, "--platform-url", url, "--model", "pets/3")
+    assert (code, "one of your workspace's models" in said) == (0, True), said
+    assert "Nothing was billed." in said
+    assert "/pets/3" not in asked
+
+
+def test_names_that_cannot_be_are_told_and_nothing_is_asked(examine: Examine, told: Told) -> None:
+    url, _, asked = told
+    for names in (["--workflow", "shapes"], ["--model", "../../admin"], ["--workflow", "a/b/c"]):
+        code, said = examine("--host", url, *names)
+        assert (code, "FAIL settings" in said) == (1, True), said
+    assert not asked
+
+
+# Proxies
+
+
+def examine_with(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> tuple[str, float]:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    began = time.monotonic()
+    code, said = examine()
+    assert code == 1
+    return said, time.monotonic() - began
+
+
+def closing(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
+
+
+def no_way(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response_only(403)
+    handler.end_headers()
+
+
+def test_a_dead_proxy_is_named(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = "http://somebody:a-password@127.0.0.1:1"
+    said, _ = examine_with(examine, monkeypatch, proxy)
+    assert "FAIL proxy: http://127.0.0.1:1, from HTTPS_PROXY: it cannot be reached" in said
+    assert "Connection refused" in said
+    assert "Correct HTTPS_PROXY" in said
+    assert "a-password" not in said
+    # What fails because of it is not told besides.
+    assert said.count("FAIL") == 1
+
+
+@pytest.mark.parametrize(
+    ("respond", "says"),
+    [(closing, "it closes the connection"), (no_way, "it does not connect to serverless.robo")],
+)
+def test_a_proxy_that_leads_nowhere_is_named(
+    examine: Examine,
+    hostile: Callable[[Any], str],
+    monkeypatch: pytest.MonkeyPatch,
+    respond: Any,
+    says: str,
+) -> None:
+    said, _ = examine_with(examine, monkeypatch, hostile(respond))
+    assert says in said
+    assert "FAIL proxy: http://127.0.0.1:" in said
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="the listener that is full is Linux's")
+def test_a_silent_proxy_takes_less_than_five_seconds(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch, full_listener: str
+) -> None:
+    """Neither one that accepts nothing nor one that says nothing holds the doctor up."""
+    said, took = examine_with(examine, monkeypatch, full_listener)
+    assert "it does not respond within 2 s" in said
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        said, again = examine_with(examine, monkeypatch, proxy)
+    assert "it does not respond within 2 s" in said
+    # Two seconds each, and a wide margin for a busy machine.
+    assert max(took, again) < 12

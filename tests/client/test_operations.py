@@ -93,7 +93,7 @@ async def test_workflows_are_described_and_validated(
     openapi: Any, server: Server, make_client: MakeClient
 ) -> None:
     interface = {"inputs": {}, "outputs": {}, "typing_hints": {}, "kinds_schemas": {}}
-    server.handler = answering(
+    server.interface = server.handler = answering(
         ws_workflows_wf_describe_interface=interface,
         workflows_describe_interface=interface,
         workflows_validate={"status": "ok"},
@@ -106,7 +106,8 @@ async def test_workflows_are_described_and_validated(
         assert len((await client.list_blocks("1.3.0")).blocks) == 1
         with pytest.raises(ConfigurationError, match="workspace_name"):
             await client.describe_workflow("ws")
-    named, inline, validated, blocks = (arrival.json for arrival in server.arrivals)
+    named, inline = (question.json for question in server.questions)
+    validated, blocks = (arrival.json for arrival in server.arrivals)
     path = "/{workspace_name}/workflows/{workflow_id}/describe_interface"
     jsonschema.validate(named, schema_of(openapi, path))
     assert named == {"use_cache": True, "workflow_version_id": "7"}

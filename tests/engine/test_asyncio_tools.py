@@ -1,11 +1,13 @@
-"""Binding to one event loop."""
+"""Binding to one event loop, and deadlines."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
+from support.event_loops import run_on_fake_clock
 
 from roboflow_async import ConfigurationError
-from roboflow_async._engine.asyncio_tools import BoundToLoop
+from roboflow_async._engine.asyncio_tools import BoundToLoop, Deadline
 
 
 async def check(bound: BoundToLoop) -> tuple[bool, bool]:
@@ -35,3 +37,63 @@ def test_bound_to_loop_raises_while_another_loop_is_open() -> None:
         assert str(caught.value) == "this thing is in use on another event loop: make another."
         assert not second.run(is_current())
         assert first.run(check(bound)) == (False, True)
+
+
+class Deadlines:
+    """What `asyncio.timeout` and ours do with the same work, on a fake clock."""
+
+    @staticmethod
+    async def asyncios(seconds: float, moved: float | None, work: Awaitable[object]) -> object:
+        async with asyncio.timeout(seconds) as deadline:
+            if moved is not None:
+                deadline.reschedule(moved)
+            return await work
+
+    @staticmethod
+    async def ours(seconds: float, moved: float | None, work: Awaitable[object]) -> object:
+        deadline = Deadline(seconds)
+        with deadline:
+            if moved is not None:
+                deadline.move(moved)
+            return await work
+
+
+@pytest.mark.parametrize("kind", [Deadlines.asyncios, Deadlines.ours])
+@pytest.mark.parametrize(
+    ("moved", "cancelled", "ended"),
+    [
+        (None, None, ("TimeoutError", 2)),
+        (0.0, None, ("TimeoutError", 0)),  # in the past
+        (1003.0, None, ("TimeoutError", 3)),
+        (1009.0, None, ("done", 5)),
+        (None, 1.0, ("CancelledError", 1)),
+        (None, 2.0, ("CancelledError", 2)),  # both at once: the caller's own is heard
+    ],
+)
+def test_deadlines_end_work_as_those_of_asyncio_do(
+    kind: Callable[..., Awaitable[object]],
+    moved: float | None,
+    cancelled: float | None,
+    ended: tuple[str, int],
+) -> None:
+    async def main() -> tuple[str, int]:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(kind(2, moved, asyncio.sleep(5, "done")))
+        if cancelled is not None:
+            loop.call_later(cancelled, task.cancel)
+        result = (await asyncio.gather(task, return_exceptions=True))[0]
+        how = type(result).__name__ if isinstance(result, BaseException) else str(result)
+        return how, round(loop.time() - 1000)
+
+    assert run_on_fake_clock(main()) == ended
+
+
+def test_a_deadline_that_has_passed_leaves_no_cancellation() -> None:
+    async def main() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        with pytest.raises(TimeoutError), Deadline(1):
+            await asyncio.sleep(2)
+        return task.cancelling()
+
+    assert run_on_fake_clock(main()) == 0

@@ -1,26 +1,20 @@
-"""The example app, as its docstring says to run it; its page in headless Chromium."""
+"""The example app, as its docstring says to run it."""
 
 import asyncio
+import io
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import PIL.Image
 import pytest
-from support.redis_server import free_port
+from support.example_app import example_app
 
 from roboflow_async.testing import StandInServer, draw_scene
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 pytestmark = pytest.mark.anyio
 
@@ -45,23 +39,8 @@ def url(running_url: str, api: StandInServer) -> str:
 
 @pytest.fixture(scope="module")
 def running_url(running_api: StandInServer) -> Iterator[str]:
-    port = free_port()
-    command = [sys.executable, "-W", "error", "-m", "uvicorn", "--app-dir", str(EXAMPLES)]
-    environment = os.environ | {"ROBOFLOW_API_URL": running_api.url, "ROBOFLOW_API_KEY": "any"}
-    with subprocess.Popen(
-        [*command, "app:app", "--port", str(port), "--log-level", "warning"], env=environment
-    ) as process:
-        deadline = time.monotonic() + 20
-        while True:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
-        process.terminate()
+    with example_app(running_api.url) as url:
+        yield url
 
 
 def uploads(count: int, *broken: int) -> list[tuple[str, tuple[str, bytes, str]]]:
@@ -115,6 +94,7 @@ def check_outcomes(outcomes: list[dict[str, Any]]) -> None:
         assert outcome["name"] == f"{seed}.jpg"
         if seed in (3, 7):
             assert "the image cannot be used" in outcome["error"]
+            assert outcome["status"] == 422
         else:
             assert are_close(corners(outcome["prediction"]), expected(seed))
 
@@ -180,80 +160,89 @@ async def test_a_stream_that_is_left_sends_no_more(url: str, api: StandInServer,
     assert api.meter.requests == sent < 40
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-def test_the_page_draws_boxes_as_they_arrive(url: str, api: StandInServer, tmp_path: Path) -> None:
-    """The page draws the boxes over each picture as they arrive."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
-    names = ["0.jpg", "1.jpg", "<img src=x onerror=alert(1)>.jpg", "3.jpg"]
-    for seed, name in enumerate(names):
-        content = b"no image" if seed == 3 else draw_scene(seed, width=640 - seed * 100).jpeg
-        (tmp_path / name).write_bytes(content)
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ],
-        )
-        page = browser.new_page(viewport={"width": 1000, "height": 900})
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("dialog", lambda dialog: problems.append(dialog.message))
-        page.goto(url)
-        page.set_input_files("#files", [tmp_path / name for name in names])
-        page.wait_for_selector("body[data-finished]", timeout=15_000)
-        states = page.eval_on_selector_all("figure", "all => all.map(one => one.dataset.state)")
-        assert states == ["done", "done", "done", "failed"]
-        assert page.inner_text("#summary") == "4 of 4"
-        assert page.get_attribute("#progress", "value") == "4"
-        assert "the image cannot be used" in page.inner_text("figure:nth-child(4) figcaption")
-        assert names[2] in page.inner_text("figure:nth-child(3) figcaption")
-        for seed in range(3):
-            figure = f"figure:nth-child({seed + 1})"
-            # Where the boxes are on the screen, in pixels of the picture.
-            drawn = page.evaluate(
-                """selector => {
-                    const picture = document.querySelector(selector + " img");
-                    const at = picture.getBoundingClientRect();
-                    const scale = picture.naturalWidth / at.width;
-                    return [...document.querySelectorAll(selector + " rect")].map(rect => {
-                        const box = rect.getBoundingClientRect();
-                        return [(box.left - at.left) * scale, (box.top - at.top) * scale];
-                    });
-                }""",
-                figure,
-            )
-            scene = draw_scene(seed, width=640 - seed * 100)
-            right = sorted((left, top) for left, top, _, _ in scene.boxes)
-            assert len(drawn) == len(right)
-            for (x, y), (left, top) in zip(sorted(drawn), right, strict=True):
-                assert abs(x - left) < 8
-                assert abs(y - top) < 8
-        if "SCREENSHOTS" in os.environ:  # to be looked at
-            page.screenshot(path=str(Path(os.environ["SCREENSHOTS"]) / "page.png"), full_page=True)
+async def test_other_sites_may_not_send_images(url: str, api: StandInServer) -> None:
+    """A form on another site's page can send images here: they are refused, and none is billed."""
+    async with httpx.AsyncClient(base_url=url) as http:
+        for path, name in (
+            ("/predict", "image"),
+            ("/predict/many", "images"),
+            ("/predict/events", "images"),
+            ("/preview", "image"),
+        ):
+            files = {name: ("a.jpg", draw_scene(1).jpeg, "image/jpeg")}
+            for site in ("cross-site", "same-site"):
+                headers = {"Sec-Fetch-Site": site}
+                refused = await http.post(path, files=files, headers=headers)
+                assert refused.status_code == 403, path
+        assert api.meter.requests == 0
+        # A link on another site's page opens the page.
+        assert (await http.get("/", headers={"Sec-Fetch-Site": "cross-site"})).status_code == 200
 
-        # Progress, and leaving in the middle.
-        many = [tmp_path / f"many-{index}.jpg" for index in range(60)]
-        for file in many:
-            file.write_bytes(draw_scene(1).jpeg)
-        page.evaluate("delete document.body.dataset.finished")
-        page.set_input_files("#files", many)
-        page.wait_for_function("document.querySelector('#progress').value >= 3", timeout=15_000)
-        seen = page.eval_on_selector_all(
-            "figure", "all => all.filter(one => one.dataset.state == 'done').length"
-        )
-        assert 3 <= seen < 60
-        if "SCREENSHOTS" in os.environ:
-            page.screenshot(path=str(Path(os.environ["SCREENSHOTS"]) / "progress.png"))
-        page.click("#cancel")
-        page.wait_for_selector("body[data-finished=cancelled]", timeout=5000)
-        assert page.is_hidden("#cancel")
-        browser.close()
-    assert problems == []
-    time.sleep(0.5)
-    sent = api.meter.requests
-    time.sleep(0.5)
-    assert api.meter.requests == sent < 64
+
+def saved(picture: PIL.Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def grey(kind: str, *values: float) -> PIL.Image.Image:
+    """A picture with eight rows for each value."""
+    return PIL.Image.fromarray(np.repeat(np.array(values, kind), 8 * 40).reshape(-1, 40))
+
+
+async def test_a_preview_is_a_small_jpeg_of_any_picture(url: str) -> None:
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 6  # its orientation: to be turned by 90 degrees
+    pictures = {
+        "colours": (saved(PIL.Image.new("RGB", (3000, 1500), "red"), "TIFF"), (1280, 640)),
+        "pages": (
+            saved(grey("uint8", 0, 255), "TIFF", save_all=True, append_images=[grey("uint8", 9)]),
+            (40, 16),
+        ),
+        "CMYK": (saved(PIL.Image.new("CMYK", (40, 20)), "TIFF"), (40, 20)),
+        "on its side": (saved(PIL.Image.new("RGB", (40, 20)), "TIFF", exif=turned), (20, 40)),
+        "JPEG 2000": (saved(PIL.Image.new("RGB", (40, 20)), "JPEG2000"), (40, 20)),
+        "PPM": (saved(PIL.Image.new("RGB", (40, 20)), "PPM"), (40, 20)),
+        "12 bits": (saved(grey("uint16", 100, 2000, 4000), "TIFF"), (40, 24)),
+        "32 bits": (saved(grey("int32", -5, 35_000, 70_000), "TIFF"), (40, 24)),
+        "numbers": (saved(grey("float32", 0.0, 0.5, 1.0), "TIFF"), (40, 24)),
+        "all the same": (saved(grey("float32", 0.5), "TIFF"), (40, 8)),
+    }
+    async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+        for name, (data, size) in pictures.items():
+            given = await http.post("/preview", files={"image": ("a.tif", data, "image/tiff")})
+            assert (given.status_code, given.headers["content-type"]) == (200, "image/jpeg"), name
+            jpeg = PIL.Image.open(io.BytesIO(given.content))
+            assert (jpeg.format, jpeg.size) == ("JPEG", size), name
+            if "bits" in name or name == "numbers":
+                # From black to white, and not all of it white.
+                darkest, middle, brightest = (jpeg.getpixel((20, y))[0] for y in (4, 12, 20))
+                assert darkest < 10 < middle < 245 < brightest, name
+        for data in (b"", b"no image", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"II*\0\x08\0\0\0"):
+            refused = await http.post("/preview", files={"image": ("a.tif", data, "image/tiff")})
+            assert refused.status_code == 422
+
+
+async def test_a_preview_of_too_many_pixels_is_refused(url: str) -> None:
+    bomb = saved(PIL.Image.new("1", (10_000, 10_000)), "TIFF", compression="group4")
+    assert len(bomb) < 50_000
+    async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+        refused = await http.post("/preview", files={"image": ("a.tif", bomb, "image/tiff")})
+        assert refused.status_code == 422
+
+
+async def test_the_page_lets_no_foreign_script_run(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url) as http:
+        page = await http.get("/")
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+        assert "unsafe" not in policy
+        for piece in ("page/page.mjs", "page/drawing.mjs", "page/style.css"):
+            found = await http.get(piece)
+            assert found.status_code == 200
+            assert "://" not in found.text.replace("http://www.w3.org/2000/svg", "")
+            assert "innerHTML" not in found.text
+        assert "javascript" in (await http.get("page/page.mjs")).headers["content-type"]
+        assert "://" not in page.text
+        assert "<style" not in page.text
+        assert page.text.count("<script") == page.text.count('src="page/page.mjs"></script>') == 1

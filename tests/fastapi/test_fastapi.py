@@ -177,7 +177,12 @@ async def test_a_missing_key_is_told_when_the_app_starts() -> None:
 
 async def test_a_client_can_be_put_in_its_place_in_tests(server: Server) -> None:
     app = make_app(server)
-    app.dependency_overrides[get_client] = lambda: RoboflowClient(KEY, api_url=server.url)
+
+    async def in_its_place() -> AsyncIterator[RoboflowClient]:
+        async with RoboflowClient(KEY, api_url=server.url) as client:
+            yield client
+
+    app.dependency_overrides[get_client] = in_its_place
     # TestClient runs the app in another thread and event loop: only its overhead is tested here.
     answer = await asyncio.to_thread(
         lambda: TestClient(app).post("/cancelled", files=file(picture(1)))

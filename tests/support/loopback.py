@@ -143,7 +143,11 @@ def drip(head: bytes, piece: bytes, *, every: float) -> Wire:
 
 
 class Server:
-    """Serves on a free port while it is entered; over TLS if there is a context for it."""
+    """Serves on a free port while it is entered; over TLS if there is a context for it.
+
+    It cannot say what inputs a Workflow has unless there is an `interface`. What it is asked about
+    that is kept in `questions`, and not in `arrivals`.
+    """
 
     def __init__(self, handler: Handler = echo, tls: ssl.SSLContext | None = None) -> None:
         self.handler = handler
@@ -152,6 +156,8 @@ class Server:
         self.early: Reply | None = None  # answered before the body is read
         self._body_released = asyncio.Event()
         self.arrivals: list[Arrival] = []
+        self.interface: Handler | None = None
+        self.questions: list[Arrival] = []
         self.statuses: Counter[int] = Counter()
         self.connections = 0
         self.open_connections = 0
@@ -176,6 +182,11 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+
+    def _interface(self, arrival: Arrival) -> Reply | Wire:
+        if self.interface is None:
+            return Reply(404, b'{"detail": "Not Found"}')
+        return self.interface(arrival)
 
     def release(self) -> None:
         """End the uploads that stall."""
@@ -213,7 +224,8 @@ class Server:
             arrival = Arrival(
                 time.monotonic(), len(self.arrivals), method, target, headers, connection
             )
-            self.arrivals.append(arrival)
+            is_question = target.endswith("/describe_interface")
+            (self.questions if is_question else self.arrivals).append(arrival)
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
             try:
@@ -226,7 +238,7 @@ class Server:
                     await self._body_released.wait()
                     return
                 arrival.body = await reader.readexactly(int(headers.get("content-length", 0)))
-                reply = self.handler(arrival)
+                reply = (self._interface if is_question else self.handler)(arrival)
                 if not isinstance(reply, Reply):
                     self.statuses[0] += 1
                     await reply(reader, writer)

@@ -23,6 +23,7 @@ from support.serving import serving
 from roboflow_async import (
     APIStatusError,
     BadRequestError,
+    ConfigurationError,
     Image,
     ImageError,
     RedisRateLimiter,
@@ -461,3 +462,23 @@ async def test_the_server_turns_the_same_kinds_of_files_as_max_side(
     assert len(first) == len(second) == 2
     for box, right in zip(second, first, strict=True):
         assert box == pytest.approx(right, abs=4)
+
+
+async def test_a_name_that_the_workflow_does_not_have_is_refused(
+    client: RoboflowClient,
+) -> None:
+    """The real server's description has all names, and no others."""
+    scene = draw_scene(5)
+    workflow = client.workflow("local", "shapes")
+    with pytest.raises(ConfigurationError) as caught:
+        await workflow.run(scene.jpeg, conf=0.5)
+    assert str(caught.value) == (
+        "this Workflow has no input conf: it has image, confidence. Did you mean confidence?"
+    )
+    with pytest.raises(ConfigurationError, match="Did you mean visualization"):
+        await client.workflow("local", "shapes", excluded_fields=["visualisation"]).run(scene.jpeg)
+    assert client.stats.attempts == 1
+    # Without a key this server describes nothing, and so nothing is checked.
+    async with RoboflowClient(api_url=client.api_url) as other:
+        output = await other.workflow(specification=SPECIFICATION).run(scene.jpeg)
+        assert output

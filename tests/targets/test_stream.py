@@ -5,6 +5,7 @@ import gc
 import random
 import time
 import tracemalloc
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from itertools import count
 from typing import Any
@@ -209,7 +210,13 @@ def test_an_early_end_leaves_no_task_behind(end: Any, closed_by: str) -> None:
                 await end(stream)
             assert work.running == 0
         else:
-            await end(ResultStream(work, count(), limit=5))
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                await end(ResultStream(work, count(), limit=5))
+                await settle()
+                gc.collect()  # a traceback may hold the stream, and itself
+            assert [one.category for one in warned] == [ResourceWarning]
+            assert "never closed: write `async with" in str(warned[0].message)
             await settle()
         started = len(work.started)
         await asyncio.sleep(1)
@@ -231,15 +238,16 @@ def test_a_stream_dropped_in_another_thread_is_cancelled_too() -> None:
         first.cancel()
         await asyncio.wait({first})
         del first
-        await asyncio.to_thread(holder.clear)
+        with pytest.warns(ResourceWarning, match="never closed"):
+            await asyncio.to_thread(holder.clear)
         await asyncio.sleep(0.05)
         assert work.running == 0
 
     asyncio.run(main())
 
 
-def test_a_stream_that_outlives_its_loop_is_dropped_silently() -> None:
-    """A stream that outlives its event loop is dropped without a sound."""
+def test_a_stream_that_outlives_its_loop_warns_and_no_more() -> None:
+    """A stream that outlives its event loop gives its warning, and makes no other sound."""
 
     async def main() -> ResultStream[Any]:
         stream = ResultStream(Work(), count(), limit=3)
@@ -247,8 +255,57 @@ def test_a_stream_that_outlives_its_loop_is_dropped_silently() -> None:
         return stream
 
     stream = run_on_fake_clock(main())
-    del stream
-    gc.collect()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        del stream
+        gc.collect()
+    assert [one.category for one in warned] == [ResourceWarning]
+
+
+async def take_all(stream: ResultStream[Any]) -> None:
+    assert len([result async for result in stream]) == 3
+
+
+async def take_all_but_the_end(stream: ResultStream[Any]) -> None:
+    for _ in range(3):
+        await anext(stream)
+
+
+async def see_it_fail(stream: ResultStream[Any]) -> None:
+    with pytest.raises(PermissionError):
+        await take_all(stream)
+
+
+async def see_nothing_of_it(stream: ResultStream[Any]) -> None:
+    await settle()
+
+
+async def close_it(stream: ResultStream[Any]) -> None:
+    await anext(stream)
+    await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    "use", [take_all, take_all_but_the_end, see_it_fail, see_nothing_of_it, close_it]
+)
+def test_a_stream_in_which_nothing_runs_is_dropped_silently(use: Any) -> None:
+    """A stream in which nothing runs any more, or yet, is dropped without a warning."""
+
+    async def main() -> None:
+        async def call(index: int, _: object) -> int:
+            await asyncio.sleep(0.1 * index)
+            if use is see_it_fail:
+                raise PermissionError
+            return index
+
+        await use(ResultStream(call, range(3), limit=2))
+        await settle()
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        run_on_fake_clock(main())
+        gc.collect()
+    assert [str(one.message) for one in warned] == []
 
 
 def test_a_stream_is_an_async_generator() -> None:
@@ -522,17 +579,22 @@ def test_a_loop_that_is_cut_leaves_nothing_behind(how: str) -> None:
             async for _ in ResultStream(work, count(), limit=5):
                 pass
 
+        async def cut(task: asyncio.Task[None]) -> BaseException:
+            with pytest.raises((asyncio.CancelledError, TimeoutError)) as kept:
+                if how == "deadline":
+                    await asyncio.wait_for(task, 1)
+                else:
+                    asyncio.get_running_loop().call_later(1, task.cancel)
+                    await task
+            return kept.value
+
         task = asyncio.create_task(consume())
-        with pytest.raises((asyncio.CancelledError, TimeoutError)) as kept:
-            if how == "deadline":
-                await asyncio.wait_for(task, 1)
-            else:
-                asyncio.get_running_loop().call_later(1, task.cancel)
-                await task
+        with pytest.warns(ResourceWarning, match="never closed"):
+            kept = await cut(task)
         await settle()
         assert len(work.cancelled) == 5
         assert not other_tasks() - {task}
-        assert kept.value
+        assert kept
 
     run_on_fake_clock(main())
 

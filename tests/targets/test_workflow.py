@@ -129,7 +129,7 @@ async def test_outputs_that_do_not_fit_are_a_response_error(
         for shapes, message in [
             ([{"class": 3}], "does not fit .*Shapes.*: count: Input .*shapes.0.class: Input"),
             ([{"class": 3}] * 9, "and 5 more"),
-            ([{"class": 3}] * 60_000, "60001 problems"),
+            ([{"class": 3}] * 40_000, "40001 problems"),
         ]:
             server.handler = lambda _, shapes=shapes: Reply(
                 body=outputs(count="SECRET", shapes=shapes)
@@ -210,7 +210,7 @@ async def test_each_failure_is_tried_as_often_as_the_table_says(
     """Each failure is tried exactly as often as the table says."""
     server.handler = lambda _: reply
     policy = RetryPolicy(max_attempts=3, base=0.005, max_wait=0.01)
-    async with make_client(retry=policy, timeout=0.2) as client:
+    async with make_client(retry=policy, timeout=0.2 if reply is hang else 10) as client:
         with pytest.raises(error) as caught:
             await client.workflow("ws", "wf").run(picture(1))
         assert caught.value.attempts == len(server.arrivals) == attempts
@@ -585,10 +585,16 @@ async def test_breaking_out_of_a_stream_leaves_nothing_behind(
     )
     async with make_client(max_concurrency=8, adaptive_concurrency=False) as client:
         taken = 0
-        async for _ in client.workflow("ws", "wf").stream(map(picture, count())):
-            taken += 1
-            if taken == 10:
-                break
+
+        async def take() -> None:
+            nonlocal taken
+            async for _ in client.workflow("ws", "wf").stream(map(picture, count())):
+                taken += 1
+                if taken == 10:
+                    break
+
+        with pytest.warns(ResourceWarning, match="a stream of <Workflow ws/wf> was dropped"):
+            await take()
         await asyncio.sleep(0.3)
         sent = len(server.arrivals)
         await asyncio.sleep(0.1)
@@ -635,10 +641,29 @@ async def test_failures_of_a_warm_up_are_told_and_not_raised(
         report = await client.workflow("ws", "wf").warm_up(picture(1), requests=6)
     assert report.succeeded == 3
     assert [type(error) for error in report.errors] == [ServerError] * 3
+
+
+@pytest.mark.parametrize(
+    ("requests", "message"),
+    [
+        (2, "all 2 requests of the warm-up failed, the first with: "),
+        (1, "the warm-up's request failed: "),
+    ],
+)
+async def test_a_warm_up_that_failed_wholly_raises(
+    server: Server, make_client: MakeClient, requests: int, message: str
+) -> None:
     server.handler = lambda _: Reply(500)
     async with make_client(retry=RetryPolicy(max_attempts=1)) as client:
-        report = await client.workflow("ws", "wf").warm_up(picture(1), requests=2)
-    assert report.first_latency is report.last_latency is None
+        for target in (
+            client.workflow("ws", "wf"),
+            client.model("pets/3", task="object-detection"),
+            client.endpoint(endpoints.OCR_DOCTR),
+        ):
+            with pytest.raises(ServerError) as caught:
+                await target.warm_up(picture(1), requests=requests)
+            assert str(caught.value).startswith(message + "HTTP 500")
+            assert caught.value.status_code == 500
 
 
 async def test_a_warm_up_that_can_never_succeed_raises(

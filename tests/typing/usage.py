@@ -1,6 +1,7 @@
 """How the public names are used, for the type checker alone: checked, and never run."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -14,7 +15,9 @@ from pydantic import BaseModel
 
 from roboflow_async import (
     EndpointTarget,
+    Failure,
     Image,
+    ImageError,
     ImageInput,
     Model,
     Pacer,
@@ -26,6 +29,7 @@ from roboflow_async import (
     RoboflowClient,
     RoboflowError,
     Stats,
+    Success,
     WarmUpReport,
     Workflow,
     decode_image,
@@ -72,18 +76,103 @@ async def typed_output(client: RoboflowClient) -> None:
     assert_type(workflow, Workflow[Count])
     assert_type(await workflow.run({"left": b"", "right": Path("b.jpg")}), Count)
     async for result in workflow.stream([b""], ordered=True):
-        assert_type(result, Result[Count])
+        assert_type(result, Result[bytes, Count])
         assert_type(result.output.count, int)
         assert_type(result.error, RoboflowError | None)
 
 
 async def streams(client: RoboflowClient, camera: AsyncIterator[ImageInput]) -> None:
     workflow = client.workflow("ws", "wf")
-    assert_type(workflow.stream(camera), ResultStream[Result[dict[str, Any]]])
+    assert_type(workflow.stream(camera), ResultStream[Result[ImageInput, dict[str, Any]]])
     async with workflow.stream(Path("data").glob("*.jpg")) as results:
         async for result in results:
+            assert_type(result.input, Path)
             assert_type(result.output, dict[str, Any])
             break
+    mixed: list[str | bytes | Path] = ["a.jpg", b"", Path("b.jpg")]
+    async for one in workflow.stream(mixed, progress=True):
+        assert_type(one.input, str | bytes | Path)
+    async for pair in workflow.stream([{"left": b"", "right": b""}]):
+        assert_type(pair.input, dict[str, bytes])
+    workflow.stream(["a.jpg", b""])
+    workflow.stream([{"left": "a.jpg", "right": b""}])
+    workflow.stream(iter([np.zeros((4, 4, 3), np.uint8)]))
+
+
+@dataclass
+class Row:
+    id: int
+    path: Path
+
+
+async def download(row: Row) -> bytes:
+    return row.path.read_bytes()
+
+
+def both_sides(row: Row) -> dict[str, ImageInput]:
+    return {"left": row.path, "right": b""}
+
+
+async def an_id_for_each_image(client: RoboflowClient, rows: list[Row]) -> None:
+    workflow = client.workflow("ws", "wf")
+    async with workflow.stream(rows, image=lambda row: row.path, ordered=True) as results:
+        assert_type(results, ResultStream[Result[Row, dict[str, Any]]])
+        async for result in results:
+            assert_type(result.input.id, int)
+    async for result in workflow.stream(iter(rows), image=download):
+        assert_type(result, Result[Row, dict[str, Any]])
+    async for result in workflow.stream(rows, image=both_sides):
+        assert_type(result, Result[Row, dict[str, Any]])
+    paths = {"a": Path("a.jpg"), "b": Path("b.jpg")}
+    async for named in workflow.stream(paths.items(), image=lambda item: item[1]):
+        assert_type(named.input, tuple[str, Path])
+    async for by_key in workflow.stream(paths, image=paths.__getitem__):
+        assert_type(by_key.input, str)
+    model = client.model("pets/3", task="object-detection")
+    async for found in model.stream(rows, image=lambda row: row.path, progress=True):
+        assert_type(found, Result[Row, ObjectDetection])
+    embed = client.endpoint(endpoints.CLIP_EMBED_TEXT)
+    async for embedded in embed.stream(rows, image=lambda row: f"number {row.id}"):
+        assert_type(embedded, Result[Row, endpoints.Embeddings])
+
+
+def told_apart(result: Result[Row, Count]) -> str:
+    if result.error is None:
+        assert_type(result, Success[Row, Count])
+        assert_type(result.output, Count)
+    else:
+        assert_type(result, Failure[Row])
+        assert_type(result.error, RoboflowError)
+        return result.error.message
+    if result.ok is True:
+        assert_type(result.error, None)
+    match result:
+        case Success():
+            assert_type(result.output, Count)
+    return str(result.input.id)
+
+
+def matched(result: Result[Row, Count]) -> str:
+    match result:
+        case Success():
+            return str(result.output.count)
+        case Failure():
+            return result.error.message
+
+
+def is_true(result: Result[Row, Count]) -> RoboflowError | Count:
+    if result.ok is True:
+        assert_type(result.error, None)
+        return result.output
+    assert_type(result, Failure[Row])
+    return result.error
+
+
+def made_for_a_test() -> list[Result[str, Count]]:
+    return [
+        Success(input="a.jpg", index=0, output=Count(count=1), attempts=2),
+        Failure(input="b.jpg", index=1, error=ImageError("broken"), waited=0.5),
+    ]
 
 
 async def models(client: RoboflowClient) -> None:
@@ -92,7 +181,7 @@ async def models(client: RoboflowClient) -> None:
     found = await detector.run("a.jpg", iou_threshold=0.5)
     assert_type(found.predictions[0].xyxy, tuple[float, float, float, float])
     async for result in detector.stream([b""]):
-        assert_type(result, Result[ObjectDetection])
+        assert_type(result, Result[bytes, ObjectDetection])
     segmenter = client.model("pets/3", task="instance-segmentation")
     assert_type(segmenter, Model[InstanceSegmentation])
     assert_type(client.model("pets/3"), Model[Prediction])
@@ -142,7 +231,7 @@ async def one_ceiling_for_many_processes() -> None:
     limiter = RedisRateLimiter("redis+sentinel://a:1,b:2/main", fallback_share=0.25)
     async with limiter, RoboflowClient(limiter=limiter, max_waiting=10) as client:
         stream = client.workflow("ws", "wf").stream(["a.jpg"], priority="interactive")
-        assert_type(stream, ResultStream[Result[dict[str, Any]]])
+        assert_type(stream, ResultStream[Result[str, dict[str, Any]]])
         assert_type(client.stats.expected_wait, float)
 
 

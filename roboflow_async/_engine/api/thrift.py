@@ -15,8 +15,8 @@ __all__ = ["Thrift", "TooMuchMemoryError", "memory_allowed"]
 
 # Ten times its size in total, because the text itself, losses of the heap and a thread are added.
 _TIMES_ITS_SIZE: Final = 8
-_BESIDE: Final = 5 << 19  # bytes
-_ALWAYS: Final = 11 << 19  # bytes
+_BESIDE: Final = 3 << 20  # bytes
+_ALWAYS: Final = 5 << 20  # bytes
 
 _MOST_NAMES: Final = 20  # in a dict that shares its names; CPython's limit is 30
 _MOST_KINDS: Final = 50  # shared sets of names; each takes a kilobyte

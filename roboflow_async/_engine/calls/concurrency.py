@@ -1,8 +1,4 @@
-"""Applies concurrency_law.py on an event loop: limits the number of requests in flight.
-
-The fair queue's semaphore sets the largest number ever; this says how many of its slots to use at
-present.
-"""
+"""Slots: gives out at most so many, and at present as many as concurrency_law.py says."""
 
 import asyncio
 import logging
@@ -19,13 +15,13 @@ Outcome = Literal["response", "cold start", "timeout", "nothing"]
 
 _log: Final = logging.getLogger("roboflow_async.concurrency")
 
-# While a call waits for room, the limit may also change with time, without any response.
+# While a call waits for a slot, the limit may also change with time, without any response.
 _LOOK_AGAIN: Final = 0.25  # seconds
 _TOLD_AT: Final = 2.0  # the limit is logged when it grows or falls by this factor
 
 
 class Concurrency:
-    """Gives room to one caller after another, and tells the law how each request ended.
+    """Gives slots to one caller after another, and tells the law how each request ended.
 
     Args:
         most: slots: the largest number of requests ever in flight.
@@ -36,7 +32,7 @@ class Concurrency:
         self._most = most
         self._law = law
         self._taken = 0  # slots
-        self._free: asyncio.Future[None] | None = None  # the caller that waits for room
+        self._free: asyncio.Future[None] | None = None  # the caller that waits for a slot
         self._told: int | None = None
 
     @property
@@ -52,35 +48,39 @@ class Concurrency:
         """Whether no more requests may be in flight."""
         return self._taken >= self.limit
 
-    def enter(self) -> None:
-        """Note that a slot was taken."""
-        self._taken += 1
-
-    async def room(self) -> int:
-        """Return when the request that entered last may be in flight; for one caller at a time.
+    async def enter(self) -> int:
+        """Take a slot, as soon as one may be used; for one caller at a time.
 
         Returns:
-            How many more could follow at once.
+            How many more could be taken at once.
         """
-        law = self._law
-        if law is None:
-            return self._most - self._taken
-        loop = asyncio.get_running_loop()
-        while (limit := law.limit(loop.time())) < self._taken:
-            law.held()
-            self._free = loop.create_future()
-            timer = loop.call_later(_LOOK_AGAIN, _finish, self._free)
-            try:
-                await self._free
-            finally:
-                timer.cancel()
-                self._free = None
-        if self._taken == self._most:
+        while self._taken >= self._most:
+            await self._change()
+        limit, law = self._most, self._law
+        if law is not None:
+            clock = asyncio.get_running_loop().time
+            while (limit := law.limit(clock())) <= self._taken:
+                law.held()
+                await self._change(within=_LOOK_AGAIN)
+        self._taken += 1
+        if law is not None and self._taken == self._most:
             law.held()  # the next one waits for a slot
         return limit - self._taken
 
+    async def _change(self, within: float | None = None) -> None:
+        """Wait until a slot is given back, or for some seconds."""
+        loop = asyncio.get_running_loop()
+        self._free = loop.create_future()
+        timer = None if within is None else loop.call_later(within, _finish, self._free)
+        try:
+            await self._free
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._free = None
+
     def leave(self) -> None:
-        """Note that a slot was given back."""
+        """Give the slot back."""
         self._taken -= 1
         if self._free is not None:
             _finish(self._free)

@@ -38,6 +38,9 @@ _NOISY: Final = 0.04
 _NOISY_STEP: Final = 0.4
 _REACHED: Final = 0.8  # a level counts as tried from this share of it on
 _QUEUEING: Final = 1.5  # times the lowest mean latency
+# Seconds. Where most responses take no longer, that is mostly this client's own time, and requests
+# that leave together share it. Nobody notices such a short queue.
+_NEGLIGIBLE: Final = 0.005
 _HOLD: Final = (1.0, 8.0)  # seconds at a number before others are tried; longer if it has held
 _CHANGED: Final = (0.7, 1.4)  # if latency leaves these bounds, the server has changed
 # A new client has one request in flight for a few latencies or some seconds, and then doubles.
@@ -68,32 +71,53 @@ class _Level:
         self.was_braked = False  # for a time, fewer were allowed
         self._latencies: deque[float] = deque(maxlen=_MOST_SAMPLES)
         self._in_flight: deque[int] = deque(maxlen=_MOST_SAMPLES)
+        # Each is computed once for each new latency at most, since every response asks for them.
+        self._mean: float | None = None
+        self._error: float | None = None
+        self._shortest = -inf  # of those since its quartile was last compared
 
     def add(self, latency: float, in_flight: int) -> None:
         self.count += 1
         self._latencies.append(latency)
         self._in_flight.append(in_flight)
+        self._mean = self._error = None
+        self._shortest = min(self._shortest, latency)
 
     @property
     def latency(self) -> float:
         """The mean latency, in seconds."""
-        return sum(self._latencies) / len(self._latencies)
+        if self._mean is None:
+            self._mean = sum(self._latencies) / len(self._latencies)
+        return self._mean
 
     @property
     def error(self) -> float:
         """The standard error of the mean latency, in seconds."""
+        if self._error is None:
+            self._error = self._standard_error()
+        return self._error
+
+    def _standard_error(self) -> float:
         count = len(self._latencies)
         if count < 2:
             return inf
         # By hand: `statistics.stdev` is exact, and took a fifth of all that a response costs.
         mean = self.latency
-        squares = sum((latency - mean) ** 2 for latency in self._latencies)
+        squares = sum([(latency - mean) ** 2 for latency in self._latencies])
         return sqrt(squares / (count - 1) / count)
 
     @property
     def quartile(self) -> float:
         """The lower quartile of the latencies."""
         return sorted(self._latencies)[len(self._latencies) // 4]
+
+    def lowest(self, lowest: float) -> float:
+        """The smaller of its quartile and a number that only falls."""
+        # A quartile that was not below the number stays so with each latency that is not.
+        if self._shortest >= lowest:
+            return lowest
+        self._shortest = inf
+        return min(lowest, self.quartile)
 
     @property
     def in_flight(self) -> float:
@@ -181,9 +205,11 @@ class ConcurrencyLaw:
         age = now - sent_at
         if age <= _ABOVE_ORDINARY * self._lowest:
             return self._most
+        seconds = max(_IN_TIME * self._timeout, _LATER * self._lowest)
+        in_time = seconds * (self._responses - responses) / age
         # Responses come in bursts, and the first ones late, so the better of two rates counts.
-        rate = max((self._responses - responses) / age, self.throughput(now))
-        in_time = rate * max(_IN_TIME * self._timeout, _LATER * self._lowest)
+        if in_time < self._most:
+            in_time = max(in_time, seconds * self.throughput(now))
         return max(int(min(in_time, self._most)) + 1, _LEAST_IN_FLIGHT)
 
     def _is_busy_in_vain(self, now: float) -> bool:
@@ -282,7 +308,9 @@ class ConcurrencyLaw:
                     self._by_itself = latency
                     self._settle(top.most, now)
                     return
-        if latency - level.error > self.longest_latency and level.most > 1:
+        longest = self.longest_latency
+        # In this order, because the error takes longest to compute and is seldom needed.
+        if latency > longest and level.most > 1 and latency - level.error > longest:
             self._cut(level, now)
             return
         self._cut_from = None
@@ -302,7 +330,7 @@ class ConcurrencyLaw:
         if latency < self._calm:
             # Only half way, because the lowest of many means is lower than the true one.
             self._calm = latency if self._calm == inf else (self._calm + latency) / 2
-        self._lowest = min(self._lowest, level.quartile)
+        self._lowest = level.lowest(self._lowest)
         self._by_itself = min(self._by_itself, latency)
 
     def _cut(self, level: _Level, now: float) -> None:
@@ -327,7 +355,8 @@ class ConcurrencyLaw:
         if abs(difference) < error and level.count < most:
             return
         if level.most > before.most:
-            if difference > error:  # if in doubt, more: that does no harm yet
+            # If in doubt, more: that does no harm yet.
+            if difference > error and level.quartile > _NEGLIGIBLE:
                 self._go_back(before, now)
                 return
             self._hold = _HOLD[0]
@@ -366,7 +395,8 @@ class ConcurrencyLaw:
 
     def _may_shrink(self, level: _Level) -> bool:
         # Two requests in flight are needed to hide the network's latency.
-        return level.most > 2 and level.latency > _QUEUEING * self._calm
+        is_queueing = level.latency > _QUEUEING * self._calm
+        return level.most > 2 and is_queueing and level.quartile > _NEGLIGIBLE
 
     def _try_more(self, level: _Level, now: float) -> None:
         if level.most >= self._most:

@@ -1,15 +1,16 @@
 """Runs one call: a slot, a turn, an attempt, and again if that makes sense."""
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from math import inf
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
+from roboflow_async._engine.asyncio_tools import within
 from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async._engine.calls.chance import Chance
 from roboflow_async._engine.calls.circuit import Circuit, Circuits
@@ -27,10 +28,12 @@ from roboflow_async._engine.calls.retry import (
     Wait,
     cooldown_wait,
     decide,
+    is_transient,
     may_be_a_refusal,
     may_be_its_own,
 )
 from roboflow_async._engine.calls.stats import Counters, LimitedBy
+from roboflow_async._engine.http.transport import Transport
 from roboflow_async._engine.pace.pacer import Pacer, Turn
 from roboflow_async._engine.settings import Settings
 from roboflow_async.errors import (
@@ -43,36 +46,7 @@ from roboflow_async.errors import (
     RoboflowError,
 )
 
-__all__ = ["Dispatcher", "Transport"]
-
-
-class Transport(Protocol):
-    """Sends attempts."""
-
-    async def attempt(
-        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
-    ) -> Response:
-        """Send the request and return its whole response.
-
-        Args:
-            request: what to send.
-            seconds: the deadline for everything: connect, send, wait, read.
-            on_sent: called when the request goes out, after connecting.
-            fresh: whether to use a new connection, because a kept-alive one has just failed.
-
-        Raises:
-            APIError: there was no response with a status below 300.
-        """
-        ...
-
-    def close_free(self) -> None:
-        """Close all idle connections."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close every connection; attempts in flight fail with `APIConnectionError`."""
-        ...
-
+__all__ = ["Dispatcher"]
 
 Output = TypeVar("Output")
 
@@ -132,16 +106,14 @@ class Dispatcher:
         """The flow for single calls of a priority."""
         return self._single_calls[priority]
 
-    @contextmanager
-    def preparing(self, flow: Flow) -> Generator[None]:
+    def preparing(self, flow: Flow) -> AbstractContextManager[None]:
         """Count a call as waiting while something is done for it before it queues.
 
         Raises:
             QueueTimeoutError: the call would wait in vain. Nothing was loaded for it.
         """
         self._bounds.check(flow)
-        with self._counted_as_waiting(flow, is_queued=False):
-            yield
+        return self._counted_as_waiting(flow, is_queued=False)
 
     @property
     def outage(self) -> float:
@@ -247,8 +219,8 @@ class Dispatcher:
                 # A call that was sent before keeps its deadline; others fail when their circuit
                 # opens.
                 subject = circuit if error is None else None
-                async with asyncio.timeout(limit):
-                    turn = await self._queue.enter(flow, order, subject)
+                entering = self._queue.enter(flow, order, subject)
+                turn = await (entering if limit is None else within(limit, entering))
         except TimeoutError:
             if error is not None:
                 raise record.given_up(error, self._deadline_passed()) from None
@@ -322,7 +294,8 @@ class Dispatcher:
             self._patience.tell(circuit, error, record, sent_at, counts=counts)
             raise
         else:
-            outcome = "cold start" if response.cold_start else "response"
+            record.cold_start = response.cold_start
+            outcome = "cold start" if record.cold_start else "response"
         finally:
             now = self._clock()
             record.latency = now - sent_at
@@ -336,8 +309,7 @@ class Dispatcher:
     def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:
         self._has_been_reached = True
         record.processing_time = response.processing_time
-        record.cold_start = response.cold_start
-        self._counters.answered(record.latency, response.processing_time)
+        self._counters.answered(record.latency, record.processing_time)
         self._pacer.succeeded()
         is_early = record.failures + record.refusals <= 1
         self._refusals.succeeded(sent_at, is_early=is_early)
@@ -379,8 +351,8 @@ class Dispatcher:
         """Wait until the next attempt may queue, or raise the error for good."""
         if self._is_closed:
             raise record.given_up(error, "")
-        if flow.error is not None:
-            raise flow.error
+        if flow.error is not None and (record.was_rejected or is_transient(error)):
+            raise flow.error  # else it would not be sent again in any case
         is_patient = self._patience.has(flow)
         cooldown, now = self._pacer.cooldown, self._clock()
         if is_patient and record.was_rejected and isinstance(error, APIStatusError):

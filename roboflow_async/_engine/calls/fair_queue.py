@@ -79,9 +79,9 @@ class Flow:
         """Whether one of its calls waits to be chosen."""
         return any(not entry[2].done() for entry in self._waiting)
 
-    def begin_head(self, subject: object) -> None:
+    def begin_head(self, task: asyncio.Task[object] | None, subject: object) -> None:
         """Note that the running task is the head; raise an error that came meanwhile."""
-        self._head = (asyncio.current_task(), subject)
+        self._head = (task, subject)
         if self._interruption is not None:
             raise self._interruption
 
@@ -140,13 +140,12 @@ class FairQueue:
     Args:
         max_concurrency: slots.
         pacer: gives the turns.
-        concurrency: says how many of the slots may be used now. None: always all.
+        concurrency: gives the slots. None: always as many as there are.
     """
 
     def __init__(
         self, max_concurrency: int, pacer: Pacer, concurrency: Concurrency | None = None
     ) -> None:
-        self._slots = asyncio.Semaphore(max_concurrency)
         self._pacer = pacer
         self._concurrency = concurrency or Concurrency(max_concurrency)
         self._has_head = False
@@ -201,12 +200,10 @@ class FairQueue:
         interruption: RoboflowError | None = None
         try:
             try:
-                flow.begin_head(subject)
+                flow.begin_head(task, subject)
                 self._check(flow)  # it may have been closed since this call was chosen
-                await self._slots.acquire()
-                self._concurrency.enter()
+                free = await self._concurrency.enter()
                 try:
-                    free = await self._concurrency.room()
                     # Without a slot a call cannot use a turn yet, and a turn that is booked too
                     # early expires.
                     self._waits_for_turn = True
@@ -244,7 +241,6 @@ class FairQueue:
     def leave(self) -> None:
         """Give the slot back."""
         self._concurrency.leave()
-        self._slots.release()
 
     async def rest(self, flow: Flow, seconds: float) -> None:
         """Wait for these seconds outside of the queue; raises the same errors as `enter`."""

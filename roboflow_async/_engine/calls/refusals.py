@@ -8,7 +8,7 @@ ignored for a while.
 
 from collections import deque
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import groupby, pairwise
 from math import inf
 from typing import Final
 
@@ -18,11 +18,16 @@ __all__ = ["Refusals"]
 # chance, that happens once in some thousand requests. A client that is refused less often than that
 # loses little.
 _EVIDENCE: Final = ((7, 20), (12, 60))
-_REMEMBERED: Final = 60
 # A server that restarts refuses everything for a time, and then nothing.
-_LEAST_CHANGES: Final = 2  # from refusals to successes
+_LEAST_CHANGES: Final = 2  # from refusals to successes, among the last 60
+# At a high rate, a limiter accepts hundreds of requests, and then none until the second is over.
+# So many refusals in a row are not chance, and if it happens again, it was no restart.
+_WAVE: Final = 5
+_LEAST_WAVES: Final = 2
+_REMEMBERED: Final = 500
 # Whether a lower pace helps: it must more than halve the share of refusals, and keep it low.
 _TRIAL: Final = 40  # requests
+_WATCHED: Final = 60  # requests after that
 _HELPED: Final = 0.4  # times the share before the pace was lowered
 _MOST_AFTERWARDS: Final = 0.16
 _LEFT_ALONE: Final = (60.0, 600.0)  # seconds after a mistake; doubled each time, up to the second
@@ -49,7 +54,7 @@ class Refusals:
         self._share: float | None = None  # the share of refusals before the pace was lowered
         self._wave_began = -inf
         # Whether each request that was sent since then, and after the last refusals, was refused.
-        self._tried: deque[bool] = deque(maxlen=_REMEMBERED)
+        self._tried: deque[bool] = deque(maxlen=_WATCHED)
         self._has_helped = False
 
     @property
@@ -107,19 +112,19 @@ class Refusals:
                 self._tried.clear()
 
     def _share_of_a_limiter(self) -> float | None:
+        """The share of requests that a limiter refuses; None if they do not look like one's."""
         outcomes = [refused for _, refused in sorted(self._recent)]
-        changes = sum(before and not after for before, after in pairwise(outcomes))
-        if changes < _LEAST_CHANGES:
-            return None
-        for least, among in _EVIDENCE:
-            refused = sum(outcomes[-among:])
-            if refused >= least and refused < among:
-                return refused / min(len(outcomes), among)
-        return None
+        changes = sum(before and not after for before, after in pairwise(outcomes[-60:]))
+        for least, among in _EVIDENCE if changes >= _LEAST_CHANGES else ():
+            latest = outcomes[-among:]
+            if least <= sum(latest) < among:
+                return sum(latest) / len(latest)
+        waves = [len(list(run)) >= _WAVE for refused, run in groupby(outcomes) if refused]
+        return sum(outcomes) / len(outcomes) if sum(waves) >= _LEAST_WAVES else None
 
     def _is_mistaken(self) -> bool:
         assert self._share is not None
         refused = sum(self._tried)
         if self._has_helped:
-            return refused > _MOST_AFTERWARDS * _REMEMBERED
+            return refused > _MOST_AFTERWARDS * _WATCHED
         return refused > self._share * _HELPED * _TRIAL

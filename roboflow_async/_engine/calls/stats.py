@@ -2,12 +2,12 @@
 
 import math
 from collections import deque
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from roboflow_async._engine.calls.priority import BULK_SHARE, PRIORITIES, Priority
+from roboflow_async._engine.html import fields_table
 from roboflow_async._engine.pace.pacer import Pacer
 
 __all__ = ["Counters", "LimitedBy", "Stats", "percentile"]
@@ -75,6 +75,10 @@ class Stats:
     latency_p99: float | None
     processing_time: float
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table."""
+        return fields_table("Stats", self, self.__slots__)
+
 
 _LATENCIES_KEPT: Final = 4096
 _RATE_WINDOW: Final = 10.0  # seconds
@@ -90,6 +94,24 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
     if not ordered:
         return None
     return ordered[max(math.ceil(share * len(ordered)), 1) - 1]
+
+
+class _Wait:
+    """Counts a call inside of `with`. It remembers nothing of the call, so all calls share it."""
+
+    __slots__ = ("_counts", "_priority")
+
+    def __init__(self, priority: Priority, counts: Sequence[dict[Priority, int]]) -> None:
+        self._priority: Priority = priority
+        self._counts = counts
+
+    def __enter__(self) -> None:
+        for calls in self._counts:
+            calls[self._priority] += 1
+
+    def __exit__(self, *_: object) -> None:
+        for calls in self._counts:
+            calls[self._priority] -= 1
 
 
 class Counters:
@@ -111,28 +133,29 @@ class Counters:
         # Those of them that may have the next slot and turn. The others do not hold up anybody yet:
         # they load their image, or wait for their next attempt.
         self.single_calls_queued: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
+        self._waits = {
+            (name, single_call, is_queued): self._wait(name, single_call, is_queued)
+            for name in PRIORITIES
+            for single_call in (False, True)
+            for is_queued in (False, True)
+        }
         self.processing_time = 0.0
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._first_sent: float | None = None
         # Sends are counted in bins of a tenth of a second: memory stays flat at any rate.
         self._bins: deque[tuple[int, int]] = deque(maxlen=round(_RATE_WINDOW / _BIN) + 1)
 
-    @contextmanager
-    def count_waiting(
-        self, priority: Priority, *, single_call: bool, is_queued: bool
-    ) -> Generator[None]:
+    def count_waiting(self, priority: Priority, *, single_call: bool, is_queued: bool) -> _Wait:
         """Count a wait: for a slot and a turn (`is_queued`), or for something else."""
+        return self._waits[priority, single_call, is_queued]
 
-        def add(one: int) -> None:
-            self.waiting[priority] += one
-            self.single_calls_waiting[priority] += one * single_call
-            self.single_calls_queued[priority] += one * (single_call and is_queued)
-
-        add(1)
-        try:
-            yield
-        finally:
-            add(-1)
+    def _wait(self, priority: Priority, single_call: bool, is_queued: bool) -> _Wait:
+        counts = [self.waiting]
+        if single_call:
+            counts.append(self.single_calls_waiting)
+            if is_queued:
+                counts.append(self.single_calls_queued)
+        return _Wait(priority, counts)
 
     def count_full_streams(self, change: int) -> None:
         """Add to the number of streams that wait for their results to be taken."""

@@ -3,13 +3,15 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Final, cast
+from typing import Any, Final
 
 import httpx
 
 from roboflow_async.errors import ResponseError
 
-__all__ = ["Body", "Content", "read_content", "read_error_content"]
+__all__ = ["Body", "Content", "Incoming", "RawHeaders", "read_content", "read_error_content"]
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
 class Body(httpx.AsyncByteStream):
@@ -35,6 +37,42 @@ class Body(httpx.AsyncByteStream):
         self.is_whole = True
 
 
+class Incoming:
+    """A response whose body has not been read yet.
+
+    httpx's own class takes more time to make and to close than it takes to read a small body.
+
+    Args:
+        status_code: its HTTP status.
+        headers: as they came, with names in any case.
+        stream: gives the pieces of the body, and has an `aclose`.
+
+    Attributes:
+        fields: the headers with names in lower case; of several with one name, the last.
+    """
+
+    __slots__ = ("fields", "headers", "status_code", "stream")
+
+    def __init__(self, status_code: int, headers: RawHeaders, stream: Any) -> None:
+        self.status_code = status_code
+        self.headers = headers
+        self.stream = stream
+        self.fields = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers
+        }
+
+    def header(self, name: str) -> str | None:
+        """The header with this name (in lower case), or None; several are joined with commas."""
+        if name not in self.fields:
+            return None
+        key = name.encode()
+        joined = b", ".join(value for other, value in self.headers if other.lower() == key)
+        try:
+            return joined.decode()
+        except UnicodeDecodeError:
+            return joined.decode("latin-1")
+
+
 Content = bytes | bytearray
 
 
@@ -50,38 +88,40 @@ _ERROR_LIMIT: Final = 64 * 1024  # bytes
 _ENCODINGS: Final = ("gzip", "x-gzip", "deflate")
 
 
-async def read_content(response: httpx.Response, limit: int, request_id: str | None) -> Content:
+async def read_content(response: Incoming, limit: int, request_id: str | None) -> Content:
     """The decompressed body, with never more than `limit` bytes in memory."""
-
-    def refusal(what: str) -> ResponseError:
-        return ResponseError(
-            f"the response (HTTP {response.status_code}) {what}.",
-            status_code=response.status_code,
-            request_id=request_id,
-        )
-
     encoding = _encoding_of(response)
     if encoding and encoding not in _ENCODINGS:
-        raise refusal("is compressed in a way that was not requested")
+        what = "is compressed in a way that was not requested"
+        raise _refusal(response, what, request_id)
     inflate = _decompressor() if encoding else None
     content = _Content()
-    # Read the raw stream: httpx's iterators cost more than reading a small response.
-    async for raw in cast("httpx.AsyncByteStream", response.stream):
+    async for raw in response.stream:
         try:
             for piece in (raw,) if inflate is None else _inflated(inflate, raw):
                 if content.size + len(piece) > limit:
-                    raise refusal(
+                    what = (
                         f"is larger than max_response_bytes={limit}: leave image outputs out "
                         "(excluded_fields=), or raise the limit"
                     )
+                    raise _refusal(response, what, request_id)
                 content.add(piece)
                 if len(piece) == _INFLATE_STEP:  # 32 KB may decompress to the whole limit
                     await asyncio.sleep(0)
         except zlib.error:
-            raise refusal(f"is not valid {encoding}, as its header says") from None
+            what = f"is not valid {encoding}, as its header says"
+            raise _refusal(response, what, request_id) from None
     if inflate is not None and not inflate.eof:
-        raise refusal(f"is {encoding}, but cut off")
+        raise _refusal(response, f"is {encoding}, but cut off", request_id)
     return content.whole()
+
+
+def _refusal(response: Incoming, what: str, request_id: str | None) -> ResponseError:
+    return ResponseError(
+        f"the response (HTTP {response.status_code}) {what}.",
+        status_code=response.status_code,
+        request_id=request_id,
+    )
 
 
 class _Content:
@@ -108,7 +148,7 @@ class _Content:
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
 
-async def read_error_content(response: httpx.Response, content: bytearray) -> bool:
+async def read_error_content(response: Incoming, content: bytearray) -> bool:
     """Read the body of an error, as far as possible; its status is useful without it.
 
     Args:
@@ -124,7 +164,7 @@ async def read_error_content(response: httpx.Response, content: bytearray) -> bo
     readable = not encoding or inflate is not None
     size = 0
     try:
-        async for raw in cast("httpx.AsyncByteStream", response.stream):
+        async for raw in response.stream:
             size += len(raw)
             if readable and len(content) < _ERROR_LIMIT:
                 try:
@@ -140,9 +180,9 @@ async def read_error_content(response: httpx.Response, content: bytearray) -> bo
     return True
 
 
-def _encoding_of(response: httpx.Response) -> str:
+def _encoding_of(response: Incoming) -> str:
     """The `Content-Encoding` in lower case, or ""."""
-    encoding = response.headers.get("content-encoding", "").strip().lower()
+    encoding = (response.header("content-encoding") or "").strip().lower()
     return "" if encoding == "identity" else encoding
 
 

@@ -9,17 +9,17 @@ end cleanly is thrown away with all that it holds.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
 import httpx
 
-from roboflow_async._engine.http.bodies import Body
+from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders
 from roboflow_async._engine.settings import TransportName
 from roboflow_async.errors import ConfigurationError
 
-__all__ = ["Connection", "FreeConnections", "RawHeaders", "connection_factory"]
+__all__ = ["Connection", "FreeConnections", "connection_factory"]
 
 # Less than the 5 s after which uvicorn, and so a self-hosted Inference Server, closes an idle
 # connection: a request that leaves at that moment is lost.
@@ -27,15 +27,10 @@ _KEEP_ALIVE: Final = 4.0
 _CLOSING: Final = 5.0  # the longest wait of `aclose`, in seconds
 
 
-RawHeaders = Sequence[tuple[bytes, bytes]]
-
-
 class Connection(Protocol):
     """One connection, opened when it is needed."""
 
-    async def send(
-        self, method: str, url: httpx.URL, headers: RawHeaders, body: Body
-    ) -> httpx.Response:
+    async def send(self, method: str, url: httpx.URL, headers: RawHeaders, body: Body) -> Incoming:
         """Send a request.
 
         Args:

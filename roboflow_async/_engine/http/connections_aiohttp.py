@@ -1,10 +1,10 @@
-"""A connection over aiohttp (extra `aiohttp`): httpx's interface, and aiohttp's parser in C."""
+"""A connection over aiohttp (extra `aiohttp`), whose parser is written in C."""
 
 import asyncio
 import base64
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -13,9 +13,9 @@ import aiohttp
 import httpx
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
-from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream, map_aiohttp_exceptions
 
-from roboflow_async._engine.http.bodies import Body
+from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders
 from roboflow_async._engine.http.network import is_readable
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["AiohttpConnection"]
 
 _CLOSING: Final = 1.0  # seconds until a closed socket is gone, at most
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)  # ours is around the attempt
 
 
 class _Protocol(ResponseHandler):
@@ -63,7 +64,7 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
-class AiohttpConnection(AiohttpTransport):
+class AiohttpConnection:
     """One connection of aiohttp.
 
     Args:
@@ -81,56 +82,58 @@ class AiohttpConnection(AiohttpTransport):
         *,
         keep_alive: float,
     ) -> None:
+        self._ssl_context = ssl_context
+        self._headers = headers
+        self._keep_alive = keep_alive
+        self._through = _through(proxy)
         self._sockets: list[socket.socket] = []
         self._connector: _Connector | None = None
+        self._session: aiohttp.ClientSession | None = None
         self._payload: _Payload | None = None
 
-        def session() -> aiohttp.ClientSession:
-            self._connector = _Connector(
-                limit=1,
-                ssl=ssl_context,
-                keepalive_timeout=keep_alive,
-                socket_factory=self._open_socket,
-                # Not aiodns, even if it is installed: its errors do not tell an unknown host from a
-                # resolver that does not respond.
-                resolver=aiohttp.ThreadedResolver(),
-            )
-            made = aiohttp.ClientSession(
-                connector=self._connector,
-                # Set on the session, since httpx's headers are slow to copy into each request.
-                headers=headers,
-                # Each request has its own, or none: what is sent to a signed URL.
-                skip_auto_headers=("Content-Type",),
-                # aiohttp's own cookie jar would send a server's cookies back.
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-            # Otherwise aiohttp 3.14 repeats a GET by itself when a connection is closed before a
-            # response, without a turn or a count, and some GETs take away what they read. There is
-            # no public switch for that; if this one is removed, its test fails.
-            made._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            return made
+    def _open_session(self) -> aiohttp.ClientSession:
+        self._connector = _Connector(
+            limit=1,
+            ssl=self._ssl_context,
+            keepalive_timeout=self._keep_alive,
+            socket_factory=self._open_socket,
+            # Not aiodns, even if it is installed: its errors do not tell an unknown host from a
+            # resolver that does not respond.
+            resolver=aiohttp.ThreadedResolver(),
+        )
+        session = aiohttp.ClientSession(
+            connector=self._connector,
+            # Set on the session, so that they are not converted for each request.
+            headers=self._headers,
+            # Each request has its own, or none: what is sent to a signed URL.
+            skip_auto_headers=("Content-Type",),
+            # aiohttp's own cookie jar would send a server's cookies back.
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        # Otherwise aiohttp 3.14 repeats a GET by itself when a connection is closed before a
+        # response, without a turn or a count, and some GETs take away what they read. There is
+        # no public switch for that; if this one is removed, its test fails.
+        session._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return session
 
-        # A factory, because a session belongs to the running loop.
-        if proxy is not None and proxy.auth is not None:
-            # httpx-aiohttp 0.2.0 would use aiohttp's BasicAuth, which is deprecated and warns.
-            # aiohttp turns this header into "Proxy-Authorization", for tunnels and for plain HTTP.
-            login = base64.b64encode(":".join(proxy.auth).encode()).decode()
-            proxy = httpx.Proxy(proxy.url, headers={"Authorization": f"Basic {login}"})
-        super().__init__(verify=ssl_context, proxy=proxy, client=session)
-
-    async def send(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Sequence[tuple[bytes, bytes]],
-        body: Body,
-    ) -> httpx.Response:
+    async def send(self, method: str, url: httpx.URL, headers: RawHeaders, body: Body) -> Incoming:
         """Send a request; see `Connection`."""
+        if self._session is None:  # it belongs to the running loop
+            self._session = self._open_session()
         payload = self._payload = _Payload(body)
         try:
-            return await self.handle_async_request(
-                httpx.Request(method, url, headers=headers, stream=payload)
-            )
+            with map_aiohttp_exceptions():
+                response = await self._session.request(
+                    method,
+                    str(url),
+                    headers={name.decode(): value.decode() for name, value in headers},
+                    data=payload,
+                    allow_redirects=False,
+                    auto_decompress=False,
+                    compress=False,
+                    timeout=_NO_TIMEOUT,
+                    **self._through,
+                )
         except httpx.ConnectTimeout as error:
             # httpx-aiohttp 0.2.0 makes this error from every ClientConnectionError: for a refused
             # connection, and for one that was closed before a response.
@@ -144,6 +147,7 @@ class AiohttpConnection(AiohttpTransport):
         except aiohttp.ClientError:
             # httpx-aiohttp passes this one through: the response is not HTTP.
             raise httpx.RemoteProtocolError("") from None
+        return Incoming(response.status, response.raw_headers, AiohttpResponseStream(response))
 
     def is_clean(self) -> bool:
         """See `Connection`."""
@@ -183,7 +187,8 @@ class AiohttpConnection(AiohttpTransport):
 
     async def wait_closed(self) -> None:
         """See `Connection`."""
-        await self.aclose()
+        if self._session is not None:
+            await self._session.close()
         loop = asyncio.get_running_loop()
         until = loop.time() + _CLOSING
         # (A socket does not report that it was closed.)
@@ -191,7 +196,7 @@ class AiohttpConnection(AiohttpTransport):
             await asyncio.sleep(0.001)
 
 
-class _Payload(aiohttp.Payload, httpx.AsyncByteStream):
+class _Payload(aiohttp.Payload):
     """A body in the form that aiohttp takes fastest; for others it tries all its kinds."""
 
     def __init__(self, body: Body) -> None:
@@ -207,3 +212,16 @@ class _Payload(aiohttp.Payload, httpx.AsyncByteStream):
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return b"".join(self.body.pieces).decode(encoding, errors)
+
+
+def _through(proxy: httpx.Proxy | None) -> dict[str, Any]:
+    """How aiohttp is told about a proxy."""
+    if proxy is None:
+        return {}
+    headers = dict(proxy.headers)
+    if proxy.auth is not None:
+        # aiohttp's BasicAuth is deprecated and warns. It turns this header into
+        # "Proxy-Authorization", for tunnels and for plain HTTP.
+        login = base64.b64encode(":".join(proxy.auth).encode()).decode()
+        headers = {"Authorization": f"Basic {login}"}
+    return {"proxy": str(proxy.url), "proxy_headers": headers}

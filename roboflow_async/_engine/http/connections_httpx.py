@@ -1,17 +1,32 @@
 """A connection over httpcore, which httpx itself sends with."""
 
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import httpcore
 import httpx
 
-from roboflow_async._engine.http.bodies import Body
+from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders
 from roboflow_async._engine.http.leftovers import nothing_follows
 from roboflow_async._engine.http.network import Network
 
 __all__ = ["HttpxConnection"]
+
+
+class _NoLock:
+    """In place of httpcore's locks: here, a connection has one request at a time.
+
+    httpcore 1.0.9 takes three for each request, and anyio's lock lets the event loop go round each
+    time.
+    """
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+_NO_LOCK: Final = _NoLock()
+_LOCKS: Final = ("_request_lock", "_connect_lock", "_state_lock")
 
 
 class HttpxConnection:
@@ -30,7 +45,7 @@ class HttpxConnection:
         self,
         ssl_context: ssl.SSLContext,
         proxy: httpx.Proxy | None,
-        headers: Sequence[tuple[bytes, bytes]],
+        headers: RawHeaders,
     ) -> None:
         self._headers = headers
         self._network = Network()
@@ -41,32 +56,45 @@ class HttpxConnection:
             network_backend=self._network,
         )
         self._connection: httpcore.AsyncConnectionInterface | None = None
-        self._content: _Content | None = None
+        self._target: tuple[httpx.URL, httpcore.URL] | None = None  # the last one, in both forms
+        # The stream of the last response. (httpcore's annotation allows one that cannot be closed.)
+        self._stream: Any = None
 
-    async def send(
-        self, method: str, url: httpx.URL, headers: Sequence[tuple[bytes, bytes]], body: Body
-    ) -> httpx.Response:
+    async def send(self, method: str, url: httpx.URL, headers: RawHeaders, body: Body) -> Incoming:
         """Send a request; see `Connection`."""
-        target = httpcore.URL(
-            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-        )
+        target = self._converted(url)
         if self._connection is None:
             self._connection = self._pool.create_connection(target.origin)
         response = await self._connection.handle_async_request(
             httpcore.Request(method, target, headers=[*self._headers, *headers], content=body)
         )
-        self._content = _Content(response)
-        return httpx.Response(response.status, headers=response.headers, stream=self._content)
+        if self._stream is None:
+            self._remove_locks()
+        self._stream = response.stream
+        return Incoming(response.status, response.headers, self._stream)
+
+    def _converted(self, url: httpx.URL) -> httpcore.URL:
+        if self._target is None or self._target[0] is not url:
+            self._target = url, _raw_url(url)
+        return self._target[1]
+
+    def _remove_locks(self) -> None:
+        part: Any = self._connection
+        while part is not None:
+            for name in _LOCKS:
+                if hasattr(part, name):
+                    setattr(part, name, _NO_LOCK)
+            part = getattr(part, "_connection", None)
 
     def is_new(self) -> bool:
         """See `Connection`."""
-        return self._content is None
+        return self._stream is None
 
     def is_clean(self) -> bool:
         """See `Connection`."""
-        if self._connection is None or self._content is None:
+        if self._connection is None or self._stream is None:
             return self._connection is None
-        return self._connection.is_idle() and bool(nothing_follows(self._content))
+        return self._connection.is_idle() and bool(nothing_follows(self._stream))
 
     def is_quiet(self) -> bool:
         """See `Connection`."""
@@ -82,22 +110,15 @@ class HttpxConnection:
         await self._network.wait_closed()
 
 
-class _Content(httpx.AsyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        # httpcore's annotation allows a stream that cannot be closed.
-        self._stream: Any = response.stream
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._stream.__aiter__()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+def _raw_url(url: httpx.URL) -> httpcore.URL:
+    return httpcore.URL(
+        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+    )
 
 
 def _raw_proxy(proxy: httpx.Proxy) -> httpcore.Proxy:
-    url = proxy.url
     return httpcore.Proxy(
-        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        _raw_url(proxy.url),
         auth=proxy.raw_auth,
         headers=proxy.headers.raw,
         ssl_context=proxy.ssl_context,

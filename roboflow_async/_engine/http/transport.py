@@ -2,24 +2,29 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response, status_error
-from roboflow_async._engine.asyncio_tools import as_child
-from roboflow_async._engine.http.bodies import Body, read_content, read_error_content
+from roboflow_async._engine.asyncio_tools import Deadline, as_child
+from roboflow_async._engine.http.bodies import (
+    Body,
+    Incoming,
+    RawHeaders,
+    read_content,
+    read_error_content,
+)
 from roboflow_async._engine.http.connection_errors import (
     connection_error,
     is_connection_error,
     proxy_asks_for_login,
 )
-from roboflow_async._engine.http.connections import Connection, FreeConnections, RawHeaders
+from roboflow_async._engine.http.connections import Connection, FreeConnections
 from roboflow_async._engine.http.leftovers import end_if_more_came
 from roboflow_async._engine.settings import Settings
 from roboflow_async.errors import (
@@ -31,7 +36,7 @@ from roboflow_async.errors import (
     plain_text,
 )
 
-__all__ = ["HTTPTransport"]
+__all__ = ["HTTPTransport", "Transport"]
 
 _REQUEST_ID_LIMIT: Final = 200  # characters
 _ERROR_BODY: Final = 1.0  # seconds to wait for the body of an error
@@ -41,14 +46,42 @@ _ERROR_BODY: Final = 1.0  # seconds to wait for the body of an error
 _BEFORE_THE_BODY: Final = frozenset({400, 408, 411, 413, 414, 417, 431, 501, 505})
 
 
+class Transport(Protocol):
+    """Sends attempts."""
+
+    async def attempt(
+        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
+    ) -> Response:
+        """Send the request and return its whole response.
+
+        Args:
+            request: what to send.
+            seconds: the deadline for everything: connect, send, wait, read.
+            on_sent: called when the request goes out, after connecting.
+            fresh: whether to use a new connection, because a kept-alive one has just failed.
+
+        Raises:
+            APIError: there was no response with a status below 300.
+        """
+        ...
+
+    def close_free(self) -> None:
+        """Close all idle connections."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection; attempts in flight fail with `APIConnectionError`."""
+        ...
+
+
 class _Attempt:
     """The state of one attempt while it runs."""
 
     __slots__ = ("deadline", "error_content", "failed", "kept_alive")
 
-    def __init__(self, deadline: asyncio.Timeout) -> None:
+    def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
-        self.failed: httpx.Response | None = None  # an error response, whose status is final
+        self.failed: Incoming | None = None  # an error response, whose status is final
         self.error_content: bytearray
         # Whether the connection was used before, and has no response yet this time.
         self.kept_alive = False
@@ -81,7 +114,7 @@ class HTTPTransport:
         self._headers = headers
         self._urls: dict[str, httpx.URL] = {}
         self._host = httpx.URL(settings.api_url).host
-        self._running: set[asyncio.Timeout] = set()
+        self._running: set[Deadline] = set()
         self._closed = False
 
     async def attempt(
@@ -90,11 +123,11 @@ class HTTPTransport:
         """Send the request and return its whole response."""
         if self._closed:
             raise ClientClosedError
-        deadline = asyncio.timeout(seconds)
+        deadline = Deadline(seconds)
         attempt = _Attempt(deadline)
         failure: APIError | ConfigurationError
         try:
-            async with deadline:
+            with deadline:
                 self._running.add(deadline)
                 if self._client is None:
                     response = await self._send(request, on_sent, attempt, fresh=fresh)
@@ -156,7 +189,7 @@ class HTTPTransport:
                     )
                 response, whole = await self._read(incoming, attempt)
             finally:
-                await incoming.aclose()
+                await incoming.stream.aclose()
             reusable = whole and connection.is_clean()
         finally:
             if reusable:
@@ -180,22 +213,23 @@ class HTTPTransport:
         if not prepared.body:
             on_sent()
         try:
-            incoming = await client.send(request, stream=True, follow_redirects=False)
+            given = await client.send(request, stream=True, follow_redirects=False)
         except RuntimeError:  # from httpx if it is closed, from asyncio if its loop is
             raise ConfigurationError(
                 "the http_client cannot be used any more: it was closed, or belongs to an event "
                 "loop that has ended. Make it where the client is used."
             ) from None
         whole = False
+        incoming = Incoming(given.status_code, given.headers.raw, given.stream)
         try:
             response, whole = await self._read(incoming, attempt)
         finally:
             # httpx itself closes connections whose response was not read to its end.
-            if whole or incoming.status_code in _BEFORE_THE_BODY:
+            if whole or given.status_code in _BEFORE_THE_BODY:
                 await end_if_more_came(
-                    incoming.stream, incoming.extensions.get("network_stream"), reusable=whole
+                    given.stream, given.extensions.get("network_stream"), reusable=whole
                 )
-            await incoming.aclose()
+            await given.aclose()
         return response
 
     def _url(self, path: str) -> httpx.URL:
@@ -206,15 +240,13 @@ class HTTPTransport:
             url = self._urls[path] = httpx.URL(self._settings.api_url + path)
         return url
 
-    async def _read(self, incoming: httpx.Response, attempt: _Attempt) -> tuple[Response, bool]:
+    async def _read(self, incoming: Incoming, attempt: _Attempt) -> tuple[Response, bool]:
         """The response, and whether its connection may carry another request."""
         attempt.kept_alive = False
         if incoming.status_code >= 300:
             attempt.failed, attempt.error_content = incoming, bytearray()
-            deadline = attempt.deadline.when()
             soon = asyncio.get_running_loop().time() + _ERROR_BODY
-            if deadline is not None and soon < deadline:
-                attempt.deadline.reschedule(soon)
+            attempt.deadline.move(min(soon, attempt.deadline.moment))
             whole = await read_error_content(incoming, attempt.error_content)
             return self._error_response(attempt, incoming), (
                 whole and incoming.status_code not in _BEFORE_THE_BODY
@@ -229,7 +261,7 @@ class HTTPTransport:
             self._settings.max_response_bytes,
         ), True
 
-    def _error_response(self, attempt: _Attempt, incoming: httpx.Response) -> Response:
+    def _error_response(self, attempt: _Attempt, incoming: Incoming) -> Response:
         headers = self._headers_of(incoming, self._request_id_of(incoming))
         return Response(incoming.status_code, headers, bytes(attempt.error_content))
 
@@ -245,23 +277,19 @@ class HTTPTransport:
             return ClientClosedError("the client was closed before the response came.", attempts=1)
         if attempt.failed is not None:
             return self._failure(self._error_response(attempt, attempt.failed))
-        if not attempt.deadline.expired():  # a timeout of the operating system: ETIMEDOUT
+        if not attempt.deadline.has_passed:  # a timeout of the operating system: ETIMEDOUT
             return connection_error(error, self._host, own=self._client is None)
         return APITimeoutError(f"no complete response within {seconds:.4g} s.")
 
-    def _headers_of(self, incoming: httpx.Response, request_id: str | None) -> dict[str, str]:
-        # A plain dict, because httpx's looks through all its headers each time.
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in incoming.headers.raw
-        }
+    @staticmethod
+    def _headers_of(incoming: Incoming, request_id: str | None) -> dict[str, str]:
         if request_id is not None:
-            headers["x-request-id"] = request_id
-        return headers
+            incoming.fields["x-request-id"] = request_id
+        return incoming.fields
 
-    def _request_id_of(self, incoming: httpx.Response) -> str | None:
+    def _request_id_of(self, incoming: Incoming) -> str | None:
         """Text for an error, without the key and without control characters."""
-        text = incoming.headers.get("x-request-id")
+        text = incoming.header("x-request-id")
         return text and self._key.without_key(plain_text(text))[:_REQUEST_ID_LIMIT]
 
     def close_free(self) -> None:
@@ -273,7 +301,6 @@ class HTTPTransport:
         self._closed = True
         try:
             for deadline in tuple(self._running):
-                with suppress(RuntimeError):  # it has just expired
-                    deadline.reschedule(0)  # a time in the past
+                deadline.move(0)  # a time in the past
         finally:
             await self._connections.aclose()

@@ -151,8 +151,12 @@ def check_many(images: Any) -> None:
         )
     one = isinstance(images, (str, bytes, bytearray, memoryview, Mapping))
     if one or not isinstance(images, (Iterable, AsyncIterable)):
+        named = (
+            " For one input with several images, give [images]; for images by their ids, "
+            "images.items(), image=lambda pair: pair[1]."
+        )
         raise ConfigurationError(
             f"images is of type {kind}, which is not a list of images: "
             "give a list, a generator or an async generator of them; for a folder, "
-            "Path(folder).glob('*.jpg')."
+            f"Path(folder).glob('*.jpg').{named if isinstance(images, Mapping) else ''}"
         )

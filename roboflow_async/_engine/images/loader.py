@@ -38,7 +38,10 @@ from roboflow_async._engine.images.pillow import encode_array, encode_pillow, is
 from roboflow_async._engine.images.url_policy import AllowURLs, check_image_url, is_url
 from roboflow_async.errors import ImageError, RoboflowError
 
-__all__ = ["ImageLoader", "SupportsRead"]
+__all__ = ["SHORTAGE", "ImageLoader", "SupportsRead"]
+
+SHORTAGE: Final = "This machine has been short of resources"
+"""What errors say that come of a lack that may pass, such as too many open files."""
 
 _MAX_PIXELS: Final = 178_956_970  # also Pillow's default limit
 _LARGEST_FILE: Final = 256 * 1024 * 1024  # bytes, for an image that is made smaller here
@@ -113,9 +116,8 @@ class ImageLoader:
             wait = self._retry_wait(shortages)
             if wait is None:
                 raise ImageError(
-                    f"{unreadable} This machine has been short of resources for "
-                    f"{shortages} attempts: keep fewer files and connections open "
-                    "(max_concurrency=), or raise the limit (ulimit -n)."
+                    f"{unreadable} {SHORTAGE} for {shortages} attempts: keep fewer files and "
+                    "connections open (max_concurrency=), or raise the limit (ulimit -n)."
                 )
             await asyncio.sleep(wait)
 

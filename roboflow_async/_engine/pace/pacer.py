@@ -205,7 +205,9 @@ class Pacer:
             demand: turns that are wanted now, with this one. A limiter that is shared with other
                 processes may book that many.
         """
-        self._clock()
+        now = self._clock()
+        if self._is_open and now >= self._cooldown.until and not self._turnstile.locked():
+            return self._give(None)
         # One caller at a time, because each wait below depends on the turns before.
         async with self._turnstile:
             while True:
@@ -215,22 +217,31 @@ class Pacer:
                 booked = await self._take(demand)
                 if until == self._cooldown.until:  # otherwise a 429 came in during the wait
                     break
-            turn = Turn(asyncio.get_running_loop().time, booked, self._note_sent)
-            self._turns.append(turn)
-            self._departed = max(self._departed, turn.given)
-            return turn
+            return self._give(booked)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether nothing but a cooldown limits the rate at present."""
+        return self._ceiling is None and self._shared is None
+
+    def _give(self, booked: object) -> Turn:
+        turn = Turn(asyncio.get_running_loop().time, booked, self._note_sent)
+        self._turns.append(turn)
+        self._departed = max(self._departed, turn.given)
+        return turn
 
     async def _take(self, demand: int) -> object:
         asked = self._clock()
         pace = self._law.pace(asked)
-        ceiling = self._ceiling
+        # They may change while this waits, see `restore`.
+        ceiling, bucket = self._ceiling, self._bucket
         if self.requests_per_second is None and ceiling is not None and pace > 0.999 * ceiling:
             self._keep_to(None)  # the limit that was found is gone
             ceiling = None
-        if self._bucket is None or ceiling is None:
+        if bucket is None or ceiling is None:
             return await self._take_shared(demand)
         followed_idleness = self._follows_idleness
-        await self._pass_bucket(self._bucket, ceiling, pace)
+        await self._pass_bucket(bucket, ceiling, pace)
         if self._told is not None:
             # The shared limiter keeps the distance itself, and its turns must not be used late.
             await self._keep_distance(ceiling, 0.0)
@@ -240,7 +251,7 @@ class Pacer:
         # first requests, which have to connect.
         if 1 / pace >= _LONG_DISTANCE or followed_idleness:
             held = await self._keep_distance(ceiling, 1 / pace, asked)
-            await self._forfeit(self._bucket, ceiling, held)
+            await self._forfeit(bucket, ceiling, held)
         else:
             await self._keep_distance(ceiling, 0.0)
         return booked
@@ -322,7 +333,8 @@ class Pacer:
 
     def _note_sent(self, turn: Turn) -> None:
         self._delays.append(turn.at - turn.given)
-        self._departed = max(self._departed, turn.at - min(*self._delays, _LONGEST_USUAL))
+        usual = min(self._delays)
+        self._departed = max(self._departed, turn.at - min(usual, _LONGEST_USUAL))
 
     def _sent_between(self, start: float, end: float) -> float:
         turns = self._turns

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,19 @@ def check_plot(path: Path | None) -> None:
         ) from None
 
 
-def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
-    """Draw each report in a different colour."""
+def draw_plot(reports: list[BenchmarkReport], path: Path, title: str) -> None:
+    """Draw each report in a different colour.
+
+    Args:
+        reports: what was measured.
+        path: where the plot goes.
+        title: what was measured, where and when.
+    """
     figures: Any = importlib.import_module("matplotlib.figure")
     rates = sum(report.requests_per_second_asked is not None for report in reports)
     figure = figures.Figure(figsize=(10, 7 if rates < 2 else 10), layout="constrained")
+    # Not as mathematics, which a dollar sign would begin.
+    figure.suptitle(title, parse_math=False, wrap=True)
     over_time, distribution, *curve = figure.subplots(2 if rates < 2 else 3)
     for number, report in enumerate(reports):
         asked = report.requests_per_second_asked
@@ -62,11 +71,11 @@ def draw_plot(reports: list[BenchmarkReport], path: Path) -> None:
         figure.savefig(picture, format="svg")
         drawing = picture.getvalue()
         drawing = drawing[drawing.index("<svg") :]
-        page = f"<!doctype html><meta charset=utf-8><title>Benchmark</title>{drawing}"
+        page = f"<!doctype html><meta charset=utf-8><title>{escape(title)}</title>{drawing}"
         content = page.encode()
     else:
         drawn = io.BytesIO()
-        figure.savefig(drawn, dpi=150, format=path.suffix[1:])
+        figure.savefig(drawn, dpi=150, format=path.suffix[1:], metadata={"Title": title})
         content = drawn.getvalue()
     with written_whole(path) as file:
         file.write(content)

@@ -3,13 +3,19 @@
 import asyncio
 import hashlib
 import json
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
 from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
+from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.settings import Settings
+from roboflow_async.cli.files import check_folder
 from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import (
     DEFAULT_RPS,
@@ -26,12 +32,25 @@ from roboflow_async.cli.options import (
     parameters,
     read_json,
     stderr,
+    workflow_names,
 )
 from roboflow_async.cli.run.drawing import Drawing
-from roboflow_async.cli.run.formats import chosen_format, destination
-from roboflow_async.cli.run.job import FailureLimit, Job, write_failures
+from roboflow_async.cli.run.failures import FailureLimit, Reasons, is_temporary, write_failures
+from roboflow_async.cli.run.file_names import as_path, is_url, on_record, readable
+from roboflow_async.cli.run.fingerprints import is_another
+from roboflow_async.cli.run.formats import Destination, chosen_format, destination, journal_path
+from roboflow_async.cli.run.job import Job
+from roboflow_async.cli.run.journal import Journal
+from roboflow_async.cli.run.pictures import ItemNames, add_pictures
+from roboflow_async.cli.run.run_file import picture_folders
 from roboflow_async.cli.run.sources import Source
-from roboflow_async.errors import plain_text
+from roboflow_async.cli.run.summary import (
+    tell,
+    tell_again,
+    tell_pictures,
+    tell_skipped,
+    trouble_told,
+)
 from roboflow_async.types.predictions import Prediction
 
 __all__ = ["run"]
@@ -39,14 +58,16 @@ __all__ = ["run"]
 
 def run(
     source: Annotated[
-        str,
+        list[str],
         typer.Argument(
-            help="A folder, a glob in quotes, a file with a path or URL in each line, "
+            help="Folders, images, globs in quotes, files with a path or URL in each line, "
             "or '-' for such lines from stdin."
         ),
     ],
     *,
-    workflow: Annotated[str | None, typer.Option(help="WORKSPACE/ID of a Workflow.")] = None,
+    workflow: Annotated[
+        str | None, typer.Option(help="WORKSPACE/ID of a Workflow, or its URL in the app.")
+    ] = None,
     spec: Annotated[Path | None, typer.Option(help="A Workflow in a JSON file.")] = None,
     model: Annotated[str | None, typer.Option(help="PROJECT/VERSION of a model.")] = None,
     param: Annotated[
@@ -79,7 +100,20 @@ def run(
         Path | None, typer.Option(help="A folder for the images with what was found drawn on them.")
     ] = None,
     max_failures: Annotated[str | None, typer.Option(help="Stop after N, or N%, failed.")] = None,
-    retry_failed: Annotated[bool, typer.Option(help="Try failed images again.")] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            help="Try all failed images again. Those that failed for a reason that may be gone "
+            "(the network, the server, this machine) are tried again without it."
+        ),
+    ] = False,
+    check_content: Annotated[
+        bool,
+        typer.Option(
+            "--check-content",
+            help="Find images that changed also where their size and time are the same.",
+        ),
+    ] = False,
     warm_up: Annotated[int, typer.Option(min=0, help="Requests to warm up with.")] = 0,
     rps: Rps = DEFAULT_RPS,
     concurrency: Annotated[int | None, typer.Option(help="Requests in flight at most.")] = None,
@@ -94,56 +128,135 @@ def run(
 ) -> None:
     """Run a Workflow or a model on many images, at the API's rate, without losing any.
 
-    If it was stopped at any moment, the same command goes on where it was. Ctrl-C finishes what is
-    in flight; a second one stops at once.
+    If it was stopped at any moment, the same command goes on where it was. Images that changed
+    since are done again. Ctrl-C finishes what is in flight; a second one stops at once.
     """
-    with errors_told():
-        api_key = read_key(api_key, api_key_file, stdin="the images" if source == "-" else "")
+    with errors_told(), _interrupts_told():
+        api_key = read_key(api_key, api_key_file, stdin="the images" if "-" in source else "")
         name = chosen_format(output, format)
         if json_summary and str(output) == "-":
             raise ConfigurationError("--json and --output - both write to stdout: give one.")
         limit = FailureLimit(max_failures)
-        images = Source(source)
+        saved, drawn = _picture_folders(output, name, save_images, annotate)
+        images = Source(source, saved=saved, drawn=drawn)
         specification = read_json(spec, "--spec") if spec is not None else None
         options = parameters(param)
-        what: dict[str, Any] = {
-            "workflow": workflow,
-            "spec": _digest(specification),
-            "model": model,
-            "parameters": options,
-            "image_input": image_input,
-            "max_side": max_side,
-        }
-        if exclude:
-            what["excluded_fields"] = sorted(set(exclude))
         client = connect(
             api_key, host,
             rps=rps, concurrency=concurrency, timeout=timeout, transport=transport,
         )  # fmt: skip
         target = _target(client, workflow, specification, model, options, image_input, max_side,
                          exclude, visualize=save_images is not None)  # fmt: skip
+        what: dict[str, Any] = {
+            # However it was given, so that the URL goes on where the names stopped.
+            "workflow": workflow and "/".join(workflow_names(workflow)),
+            "spec": _digest(specification),
+            "model": model,
+            "parameters": options,
+            "image_input": image_input,
+            "max_side": max_side,
+            "excluded_fields": sorted(set(exclude)),
+            "host": client.api_url,
+            "folders": [on_record(folder) for folder in images.folders],
+            "saved_to": saved,
+            "drawn_to": drawn,
+        }
         drawing = Drawing(annotate, images.listed) if annotate is not None else None
         with (
             destination(output, name) as place,
-            place.open(what, retry_failed=retry_failed) as journal,
-        ):
-            before = journal.done.copy()
+            place.open(what, retry_failed=retry_failed, known=images.listed,
+                       again=partial(_why_again, check_content=check_content)) as journal,
+        ):  # fmt: skip
+            tell_again(journal)
+            names = ItemNames()
+            if save_images is not None:
+                names = ItemNames({*map(on_record, images.listed), *journal.done})
+                made = add_pictures(journal.lines(), save_images, names, is_model=model is not None)
+                tell_pictures(*made, save_images)
+            before = journal.done.copy() if drawing is not None else set[str]()
             job = Job(client, target, images, journal, limit, save_images,
-                      include_images=include_images)  # fmt: skip
+                      names=names, include_images=include_images)  # fmt: skip
             asyncio.run(job.run(warm_up))
-            failures = None if place.is_stdout else write_failures(journal)
-            place.write(journal, is_model=model is not None, formulas=csv_formulas)
-            if drawing is not None and not job.stopped:
-                drawing.draw(journal.lines(), journal.done, before)
-            summary = job.summary(output, failures)
-            summary |= drawing.summary() if drawing is not None else {}
-    if json_summary:
-        print(json.dumps(summary, allow_nan=False))
-    _tell(summary)
+            tell_skipped(images.skipped_told())
+            if job.ended is not None and not journal.done:
+                raise job.ended
+            if images.total is None and not journal.done and not job.stopped:
+                raise ConfigurationError("there are no images in '-': stdin gave no line.")
+            with trouble_told(place, journal, job):
+                journal.tidy()
+                failures = None if place.is_stdout else write_failures(journal)
+                _write(place, journal, job, is_model=model is not None, formulas=csv_formulas)
+                if drawing is not None and not job.stopped:
+                    drawing.draw(journal.lines(), journal.done, before - journal.redone)
+            reasons = Reasons(journal.lines() if journal.failed else ())
+            summary = job.summary() | {
+                "skipped": images.skipped,
+                "reasons": reasons.most_frequent(),
+                "failed_temporarily": reasons.temporary,
+                "output": readable(on_record(str(output))),
+                "failures": None if failures is None else readable(on_record(str(failures))),
+                **(drawing.summary() if drawing is not None else {}),
+            }
+        if json_summary:
+            print(json.dumps(summary, allow_nan=False))
+        tell(summary)
+        _end(job, summary)
+
+
+def _end(job: Job, summary: dict[str, Any]) -> None:
+    """Give the exit code."""
+    if job.ended is not None:
+        raise job.ended
     if job.stopped:
         raise typer.Exit(STOPPED)
     if summary["failed"]:
         raise typer.Exit(SOME_FAILED)
+
+
+def _picture_folders(
+    output: Path, name: str, save_images: Path | None, annotate: Path | None
+) -> tuple[list[str], list[str]]:
+    """The folders of `--save-images` and `--annotate`, of this start and of earlier ones."""
+    is_stdout = str(output) == "-"
+    saved, drawn = ([], []) if is_stdout else picture_folders(journal_path(output, name))
+    for folder, option, folders in (
+        (save_images, "--save-images", saved),
+        (annotate, "--annotate", drawn),
+    ):
+        if folder is not None:
+            check_folder(folder, f"{option} {str(folder)!r:.200}")
+            folders.append(on_record(os.path.realpath(folder)))
+    return sorted({*saved}), sorted({*drawn})
+
+
+@contextmanager
+def _interrupts_told() -> Generator[None]:
+    """Ctrl-C outside of the work itself, such as while a large folder is searched."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stderr.print("Interrupted: the same command goes on from here.")
+        raise typer.Exit(STOPPED) from None
+
+
+def _why_again(line: JSONObject, *, check_content: bool) -> str | None:
+    """Why the image of an earlier result is done again without being asked for, or None."""
+    image = line["image"]
+    is_file = "file" in line and not is_url(image)  # an earlier version wrote no "file"
+    if is_file and is_another(as_path(image), line["file"], content=check_content):
+        return "changed"
+    return "temporary" if is_temporary(line) else None
+
+
+def _write(
+    place: Destination, journal: Journal, job: Job, *, is_model: bool, formulas: bool
+) -> None:
+    """Make the other formats."""
+    try:
+        place.write(journal, is_model=is_model, formulas=formulas)
+    except ConfigurationError:
+        if job.ended is None:  # else that is what is to be said
+            raise
 
 
 def _target(
@@ -167,13 +280,9 @@ def _target(
             options = {"visualize_predictions": True, **options}
         # The client checks the options, whose names and values a user typed.
         return cast("Model[Prediction]", client.model(model, max_side=max_side, **options))
-    workspace, slash, name = (workflow or "").partition("/")
-    if workflow is not None and not slash:
-        raise ConfigurationError(
-            f"--workflow {workflow!r:.80} is not valid: give it as WORKSPACE/ID."
-        )
+    workspace, name = (None, None) if workflow is None else workflow_names(workflow)
     return client.workflow(
-        workspace or None, name or None, specification=specification,
+        workspace, name, specification=specification,
         image_input=image_input, parameters=options, max_side=max_side,
         excluded_fields=exclude or None,
     )  # fmt: skip
@@ -183,29 +292,3 @@ def _digest(specification: Any) -> str | None:
     if specification is None:
         return None
     return hashlib.sha256(json.dumps(specification, sort_keys=True).encode()).hexdigest()
-
-
-def _tell(summary: dict[str, Any]) -> None:
-    before = f" ({summary['done_before']} of them before)" if summary["done_before"] else ""
-    stderr.print(
-        f"{summary['images']} images{before}: {summary['succeeded']} succeeded, "
-        f"{summary['failed']} failed. {summary['attempts']} requests in "
-        f"{summary['seconds']:.1f} s, {summary['rejected']} rejected with 429.",
-        soft_wrap=True,
-    )
-    kept = summary["output"] != "-"
-    if kept:
-        stderr.print(f"Results: {plain_text(summary['output'])}", soft_wrap=True, markup=False)
-    if summary["failures"]:
-        told = f"Failures, with the reason for each: {plain_text(summary['failures'])}"
-        stderr.print(told, soft_wrap=True, markup=False)
-    if "annotated" in summary:
-        stderr.print(f"Pictures annotated: {summary['annotated']}.", soft_wrap=True)
-    for reason, count in summary.get("not_annotated", {}).items():
-        told = f"Not annotated: {count} ({plain_text(reason)})."
-        stderr.print(told, soft_wrap=True, markup=False)
-    if summary["too_many_failures"]:
-        stderr.print("Stopped early: --max-failures was reached.", style="red")
-    if summary["interrupted"]:
-        goes_on = "the same command goes on from here" if kept else "the rest was not sent"
-        stderr.print(f"Interrupted: {goes_on}.")

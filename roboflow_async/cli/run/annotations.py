@@ -12,9 +12,9 @@ from roboflow_async._engine.images.pillow import open_picture
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.files import write_below, written_whole
 from roboflow_async.cli.run.drawing import load_supervision
+from roboflow_async.cli.run.file_names import as_path, is_url, readable
 from roboflow_async.cli.run.found import Size, objects_in, size_of
 from roboflow_async.cli.run.pictures import ItemNames
-from roboflow_async.cli.run.sources import is_url
 from roboflow_async.errors import plain_text
 
 __all__ = ["write_coco", "write_yolo"]
@@ -51,7 +51,7 @@ def write_coco(lines: Lines, items: Collection[str], path: Path) -> None:
 
 def _coco_images(lines: Iterable[JSONObject], folder: str) -> Iterator[JSONObject]:
     for image_id, (item, size, _) in enumerate(_images(lines), 1):
-        name = item if is_url(item) else Path(_below(item, folder)).as_posix()
+        name = readable(item if is_url(item) else Path(_below(item, folder)).as_posix())
         yield {"id": image_id, "file_name": name, "width": size.width, "height": size.height}
 
 
@@ -186,7 +186,7 @@ def _images(lines: Iterable[JSONObject]) -> Iterator[tuple[str, Size, list[JSONO
 def _size_of_file(item: str) -> Size | None:
     """Where the server told none, as the first hosted API."""
     try:
-        picture = None if is_url(item) else open_picture(Path(item).read_bytes())
+        picture = None if is_url(item) else open_picture(Path(as_path(item)).read_bytes())
         return None if picture is None else Size(*picture.size)
     except Exception:  # noqa: BLE001 - each format has errors of its own; it is gone, or broken
         return None

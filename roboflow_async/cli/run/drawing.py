@@ -15,14 +15,13 @@ from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.pillow import decoding, open_picture
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.files import write_below
-from roboflow_async.cli.run.file_names import cut_name, tag
+from roboflow_async.cli.run.file_names import as_path, is_url, on_record, readable, tag
 from roboflow_async.cli.run.found import Size, classes_in, objects_in, size_of
-from roboflow_async.cli.run.pictures import ItemNames
-from roboflow_async.cli.run.sources import is_url
+from roboflow_async.cli.run.pictures import DRAWN_SUFFIXES, ItemNames, drawn_parts
 
 __all__ = ["Drawing", "load_supervision"]
 
-_FORMATS: Final = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+_FORMATS: Final[dict[str, str]] = dict(zip(DRAWN_SUFFIXES, ("JPEG", "JPEG", "PNG"), strict=True))
 _QUALITY: Final = 90
 _MOST_SPREAD: Final = 50  # labels that are moved off each other: each with each is looked at
 # All light, so that black letters can be read on them.
@@ -67,7 +66,7 @@ class Drawing:
         self._folder = folder
         self._drawn = 0
         self._failures: Counter[str] = Counter()
-        self._know(items)
+        self._know([on_record(item) for item in items])
 
     def draw(self, lines: Iterable[JSONObject], items: Collection[str], before: set[str]) -> None:
         """Draw what is on the images.
@@ -83,12 +82,12 @@ class Drawing:
                 continue
             item = line["image"]
             parts = self._path_of(item)
-            if item in before and self._folder.joinpath(*parts).is_file():
+            if item in before and os.path.isfile(as_path(str(self._folder.joinpath(*parts)))):  # noqa: PTH113
                 continue
             try:
                 self._draw(line, item, parts)
             except RoboflowError as error:
-                self._failures[str(error).replace(item, "the image")[:200]] += 1
+                self._failures[str(error).replace(readable(item), "the image")[:200]] += 1
             except OSError as error:
                 self._failures[error.strerror or type(error).__name__] += 1
             else:
@@ -100,16 +99,13 @@ class Drawing:
 
     def _know(self, items: Collection[str]) -> None:
         self._names = ItemNames(items)
-        self._images = {os.path.realpath(item) for item in items if not is_url(item)}
+        self._images = {os.path.realpath(as_path(item)) for item in items if not is_url(item)}
         for item in items:
             self._path_of(item)
 
     def _path_of(self, item: str) -> list[str]:
-        parts = self._names.parts(item)
-        suffix = Path(parts[-1]).suffix.lower()
-        if suffix not in _FORMATS:
-            parts[-1] = cut_name(parts[-1], f"-{tag(item)}.jpg")
-        if os.path.realpath(self._folder.joinpath(*parts)) in self._images:
+        parts = drawn_parts(self._names, item)
+        if os.path.realpath(as_path(str(self._folder.joinpath(*parts)))) in self._images:
             raise ConfigurationError(
                 f"--annotate {str(self._folder)!r:.200} would write over the images themselves: "
                 "give another folder."
@@ -122,7 +118,7 @@ class Drawing:
             raise ConfigurationError("the output holds no predictions")
         if is_url(item):
             raise ConfigurationError("it is a URL, whose picture the server alone has seen")
-        picture = _read(Path(item))
+        picture = _read(Path(as_path(item)))
         numpy: Any = importlib.import_module("numpy")
         image: Any = importlib.import_module("PIL.Image")
         scene = numpy.ascontiguousarray(numpy.asarray(picture.convert("RGB"))[:, :, ::-1])

@@ -13,10 +13,11 @@ from typing import Any, BinaryIO, Final
 from roboflow_async import ConfigurationError
 from roboflow_async.cli.run.annotations import write_coco, write_yolo
 from roboflow_async.cli.run.drawing import load_supervision
+from roboflow_async.cli.run.failures import failures_path, is_failures_file
 from roboflow_async.cli.run.journal import Journal, json_line
 from roboflow_async.cli.run.tables import check_parquet, write_table
 
-__all__ = ["Destination", "chosen_format", "destination"]
+__all__ = ["Destination", "chosen_format", "destination", "journal_path"]
 
 _FORMATS: Final = ("jsonl", "csv", "parquet", "coco", "yolo")
 _LISTED: Final = "jsonl, csv or parquet, or a dataset: coco or yolo"
@@ -75,7 +76,14 @@ class Destination:
     def open(self, run: dict[str, Any], **options: Any) -> Journal:
         """The journal, to be entered; its options are those of `Journal`."""
         kind = _PrintedJournal if self.is_stdout and self.name == "jsonl" else Journal
-        return kind(self.journal, run, **options)
+        beside: list[Path] = []
+        if not self.is_stdout:
+            failures = failures_path(self.journal)
+            if failures.is_symlink() or not is_failures_file(failures):
+                beside.append(failures)
+            if self.name not in ("jsonl", "yolo"):
+                beside.append(self.path)
+        return kind(self.journal, run, beside=beside, **options)
 
     def write(self, journal: Journal, *, is_model: bool, formulas: bool) -> None:
         """Make the other formats of the journal.
@@ -122,7 +130,9 @@ def destination(output: Path, name: str) -> Generator[Destination]:
         with TemporaryDirectory(prefix="roboflow-async-") as folder:
             yield Destination(name, True, Path(folder, "results.jsonl"), Path(folder, "results"))  # noqa: FBT003 - is_stdout
         return
-    journal = output if name == "jsonl" else output.with_name(output.name + ".jsonl")
+    journal = journal_path(output, name)
+    if name not in ("jsonl", "yolo") and output.is_dir():
+        raise ConfigurationError(f"--output {str(output)!r:.200} is a folder: give another path.")
     is_new = not output.exists() or (output.is_dir() and not any(output.iterdir()))
     if name == "yolo" and not is_new and not journal.exists():
         # Labels have the names of images: those that people drew would be written over.
@@ -132,13 +142,26 @@ def destination(output: Path, name: str) -> Generator[Destination]:
     yield Destination(name, False, journal, output)  # noqa: FBT003 - is_stdout
 
 
+def journal_path(output: Path, name: str) -> Path:
+    """The file with a line for each image."""
+    return output if name == "jsonl" else output.with_name(output.name + ".jsonl")
+
+
 class _PrintedJournal(Journal):
     """It gives each line to stdout, too."""
 
+    _trouble: OSError | None = None
+
     def write(self, line: dict[str, Any]) -> None:
         super().write(line)
-        with _stdout() as stdout:
-            stdout.write(json_line(line))
+        if self._trouble is not None:
+            raise self._trouble
+        try:
+            with _stdout() as stdout:
+                stdout.write(json_line(line))
+        except OSError as error:
+            self._trouble = error
+            raise
 
 
 @contextmanager
@@ -146,10 +169,12 @@ def _stdout() -> Generator[BinaryIO]:
     try:
         yield sys.stdout.buffer
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # Else Python would try again at its end, and tell of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise BrokenPipeError(0, "stdout was closed by its reader") from None
+        if isinstance(error, BrokenPipeError):
+            raise BrokenPipeError(0, "stdout was closed by its reader") from None
+        raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def _is_stdout(output: Path) -> bool:

@@ -1,17 +1,21 @@
 """The work of `run`: reads images and writes lines, and handles interruptions."""
 
 import asyncio
+import errno
+import os
 import signal
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from roboflow_async import ConfigurationError, Model, Result, RoboflowClient, Workflow
-from roboflow_async.cli.files import written_whole
+from roboflow_async import Model, Result, ResultStream, RoboflowClient, RoboflowError, Workflow
 from roboflow_async.cli.options import stderr
-from roboflow_async.cli.run.journal import Journal, json_line
+from roboflow_async.cli.run.failures import FailureLimit, as_error, write_failures
+from roboflow_async.cli.run.file_names import is_url, on_record
+from roboflow_async.cli.run.fingerprints import fingerprint
+from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.pictures import ItemNames, save_pictures, without_pictures
 from roboflow_async.cli.run.progress import RunProgress
 from roboflow_async.cli.run.sources import Source
@@ -20,34 +24,31 @@ from roboflow_async.types.predictions import Prediction
 
 __all__ = ["FailureLimit", "Job", "write_failures"]
 
-
-class FailureLimit:
-    """`--max-failures`: a number, or a share of the finished images (of at least 20)."""
-
-    def __init__(self, text: str | None) -> None:
-        self._most = self._share = float("inf")
-        if text is None:
-            return
-        try:
-            number = float(text.removesuffix("%"))
-        except ValueError:
-            number = -1.0
-        if number < 0:
-            raise ConfigurationError(
-                f"--max-failures {text!r:.40} is not valid: give a number, or one with %."
-            )
-        if text.endswith("%"):
-            self._share = number / 100
-        else:
-            self._most = number
-
-    def reached(self, failed: int, done: int) -> bool:
-        """Whether there are too many failures."""
-        return failed > self._most or (done >= 20 and failed > self._share * done)
+# If a file cannot be written for such a reason, neither can the next one.
+_OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO)
+_TICK: Final = 0.5  # seconds
 
 
 class Job:
-    """One run of the command."""
+    """One run of the command.
+
+    Args:
+        client: the client.
+        target: what runs.
+        images: the images.
+        journal: where the results go.
+        limit: how many may fail.
+        save_images: the folder for image outputs, or None.
+        names: the names for the pictures of all images.
+        include_images: whether lines keep image outputs.
+
+    Attributes:
+        stopped: whether Ctrl-C was pressed.
+        too_many_failures: whether the limit was reached.
+        trouble: why nothing more could be written, or None.
+        unkept: how many results came and could not be written.
+        ended: the error that ended the run early, or None.
+    """
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Job:
         limit: FailureLimit,
         save_images: Path | None,
         *,
+        names: ItemNames,
         include_images: bool = False,
     ) -> None:
         self._client = client
@@ -68,67 +70,140 @@ class Job:
         self._save_images = save_images
         self._include_images = include_images
         self._left_out = 0
-        self._names = ItemNames({*images.listed, *journal.done} if save_images is not None else ())
+        self._names = names
+        self._files: dict[str, dict[str, Any] | None] = {}  # of the images that are being done
+        self._results: ResultStream[Result[str, Any]] | None = None
+        self._warming_up: asyncio.Task[Any] | None = None
         self._skipped = len(journal.done)
         self._began = time.monotonic()
+        self._stopping = asyncio.Event()
         self.stopped = False
         self.too_many_failures = False
+        self.trouble: OSError | None = None
+        self.unkept = 0
+        self.ended: RoboflowError | None = None
 
     async def run(self, warm_up: int) -> None:
         """Do the work, after this many warm-up requests."""
-        stopping = asyncio.Event()
+        ceiling = self._client.stats.pace
         async with self._client:
-            with self._interruptible(stopping):
+            with (
+                RunProgress(stderr, self._images.total, self._skipped, ceiling=ceiling) as progress,
+                self._interruptible(progress),
+            ):
+                telling = asyncio.create_task(self._tell(progress))
                 try:
-                    if warm_up and self._images.first is not None:
-                        await self._target.warm_up(self._images.first, requests=warm_up)
-                    elif warm_up:
-                        stderr.print("No warm-up, because the images from stdin are not known yet.")
-                    await self._stream(stopping)
+                    if warm_up:
+                        await self._warm_up(warm_up, progress)
+                    await self._stream(progress)
+                except RoboflowError as error:
+                    self.ended = error
                 except asyncio.CancelledError:
                     if not self.stopped:
                         raise
+                finally:
+                    telling.cancel()
+                    progress.end(self._client.stats)
 
-    async def _stream(self, stopping: asyncio.Event) -> None:
-        remaining = self._images.items(self._journal.done.copy(), stopping)
-        with RunProgress(stderr, self._images.total, self._skipped) as progress:
-            async with self._target.stream(remaining) as results:
-                async for result in results:
-                    # Written in a thread, because a disk may be slow and pictures are large.
-                    await asyncio.to_thread(self._write, result)
-                    progress.advance(self._client.stats, failed=not result.ok)
-                    done = len(self._journal.done)
-                    if self._limit.reached(self._journal.failed, done) and not stopping.is_set():
-                        self.too_many_failures = True
-                        stopping.set()
+    async def _tell(self, progress: RunProgress) -> None:
+        """Say how it goes also while no result comes."""
+        while True:
+            progress.tick(self._client.stats)
+            await asyncio.sleep(_TICK)
 
-    def _write(self, result: Result[Any]) -> None:
-        line: dict[str, Any] = {"image": result.input}
-        if result.error is None:
-            output = result.output
-            if not isinstance(output, dict):
-                output = output.model_dump(mode="json", by_alias=True, exclude_none=True)
-            line["output"] = output
-            if self._save_images is not None:
-                saved = save_pictures(output, result.input, self._save_images, self._names)
-                line["output"] = output if self._include_images else saved
-            elif not self._include_images:
-                line["output"], names = without_pictures(output)
-                if names:
-                    line["left_out"] = names
-                    self._tell_left_out(names)
-        else:
-            line["error"] = {"type": type(result.error).__name__, "message": str(result.error)}
-        line["attempts"] = result.attempts
-        line["latency"] = round(result.latency, 4)
-        if result.processing_time is not None:
-            line["processing_time"] = result.processing_time
+    async def _warm_up(self, requests: int, progress: RunProgress) -> None:
+        if self._images.first is None:
+            stderr.print("No warm-up, because the images from stdin are not known yet.")
+            return
+        with progress.warming_up():
+            warming_up = self._target.warm_up(self._images.first, requests=requests)
+            self._warming_up = asyncio.ensure_future(warming_up)
+            await self._warming_up
+
+    async def _stream(self, progress: RunProgress) -> None:
+        async with self._target.stream(self._items()) as self._results:
+            async for result in self._results:
+                # Written in a thread, because a disk may be slow and pictures are large.
+                await asyncio.to_thread(self._write, result)
+                progress.advance(failed=not result.ok)
+                done = len(self._journal.done)
+                if self._stopping.is_set():
+                    continue
+                self.too_many_failures = self._limit.reached(self._journal.failed, done)
+                if self.too_many_failures or self.trouble is not None:
+                    self._finish(progress)
+
+    async def _items(self) -> AsyncGenerator[str]:
+        journal = self._journal
+        found = self._images.items(journal.done, self._stopping, journal.do_again)
+        async with aclosing(found) as items:
+            async for item in items:
+                if not is_url(item):
+                    # Before it is read to be sent: if it changes meanwhile, it is done again.
+                    self._files[item] = await asyncio.to_thread(fingerprint, item)
+                yield item
+
+    def _finish(self, progress: RunProgress) -> None:
+        """Read and send nothing more; what was sent still comes."""
+        progress.finishing = True
+        self._stopping.set()
+        if self._results is not None:
+            self._results.finish()
+
+    def _write(self, result: Result[str, Any]) -> None:
+        """Write a result. If something goes wrong with it alone, its line says so."""
+        image = {"image": on_record(result.input)}
+        how = self._how(result)
         try:
-            self._journal.write(line)
-        except ValueError:  # nothing has been written yet
-            del line["output"]
-            told = "the output holds a number that is not finite, which JSON cannot write."
-            self._journal.write({**line, "error": {"type": "ResponseError", "message": told}})
+            try:
+                outcome = self._outcome(result)
+            except Exception as error:
+                if self._is_of_the_disk(error):
+                    raise
+                outcome = {"error": as_error(error)}
+            try:
+                self._journal.write(image | outcome | how)
+            except OSError:
+                raise
+            except Exception as error:  # noqa: BLE001 - nothing of it has been written yet
+                self._journal.write(image | {"error": as_error(error)} | how)
+        except OSError as error:
+            self.trouble = self.trouble or error
+            self.unkept += 1
+        self._files.pop(result.input, None)
+
+    def _is_of_the_disk(self, error: Exception) -> bool:
+        if not isinstance(error, OSError) or self._save_images is None:
+            return False
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return not os.access(self._save_images, os.W_OK | os.X_OK)
+        return error.errno in _OF_THE_DISK
+
+    def _outcome(self, result: Result[str, Any]) -> dict[str, Any]:
+        if result.error is not None:
+            return {"error": as_error(result.error)}
+        output = result.output
+        if not isinstance(output, dict):
+            output = output.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if self._save_images is not None:
+            item = on_record(result.input)
+            saved = save_pictures(output, item, self._save_images, self._names)
+            return {"output": output if self._include_images else saved}
+        if self._include_images:
+            return {"output": output}
+        output, names = without_pictures(output)
+        if not names:
+            return {"output": output}
+        self._tell_left_out(names)
+        return {"output": output, "left_out": names}
+
+    def _how(self, result: Result[str, Any]) -> dict[str, Any]:
+        how: dict[str, Any] = {"attempts": result.attempts, "latency": round(result.latency, 4)}
+        if result.processing_time is not None:
+            how["processing_time"] = result.processing_time
+        if result.input in self._files:
+            how["file"] = self._files[result.input]
+        return how
 
     def _tell_left_out(self, names: list[str]) -> None:
         """At once: what the run costs is not spent yet."""
@@ -141,8 +216,8 @@ class Job:
         self._left_out += len(names)
 
     @contextmanager
-    def _interruptible(self, stopping: asyncio.Event) -> Generator[None]:
-        """Ctrl-C once: read no more images. Twice: stop now."""
+    def _interruptible(self, progress: RunProgress) -> Generator[None]:
+        """Ctrl-C once: send nothing more, and wait for what was sent. Twice: stop now."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
@@ -152,7 +227,9 @@ class Job:
                 task.cancel()
                 return
             self.stopped = True
-            stopping.set()
+            if self._warming_up is not None:
+                self._warming_up.cancel()
+            self._finish(progress)
             stderr.print("\nFinishing what is in flight; Ctrl-C again stops now.")
 
         try:
@@ -165,8 +242,8 @@ class Job:
         finally:
             loop.remove_signal_handler(signal.SIGINT)
 
-    def summary(self, output: Path, failures: Path | None) -> dict[str, Any]:
-        """The summary of the run."""
+    def summary(self) -> dict[str, Any]:
+        """What the run did."""
         stats = self._client.stats
         seconds = time.monotonic() - self._began
         return {
@@ -185,19 +262,4 @@ class Job:
             "images_left_out": self._left_out,
             "interrupted": self.stopped,
             "too_many_failures": self.too_many_failures,
-            "output": str(output),
-            "failures": str(failures) if failures is not None else None,
         }
-
-
-def write_failures(journal: Journal) -> Path | None:
-    """Write the failures to a separate file, always from the results, so that both agree."""
-    path = journal.path.with_name(f"{journal.path.name.removesuffix('.jsonl')}.failures.jsonl")
-    if not journal.failed:
-        path.unlink(missing_ok=True)
-        return None
-    with written_whole(path) as file:
-        for line in journal.lines():
-            if "error" in line:
-                file.write(json_line({"image": line["image"], **line["error"]}))
-    return path

@@ -1,43 +1,68 @@
-"""Shows a run's progress on stderr: a live line in a terminal, else plain lines."""
+"""Shows a run's progress on stderr: a live bar in a terminal, else plain lines."""
 
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
 from roboflow_async import Stats
+from roboflow_async._engine.calls.stats import LimitedBy
 
 __all__ = ["RunProgress"]
 
 _PLAIN_EVERY: Final = 5.0  # seconds
+_SILENT: Final = 10.0  # seconds without a result that are worth a word
+_LASTING: Final = 5.0  # seconds that something holds up the run before it is named
+_SHORTEST_BAR: Final = 10  # columns
+_BELOW: Final = 0.95  # share of the pace or the ceiling that is clearly below it
 
 
 class RunProgress:
-    """Shows how much is done.
+    """Shows how much is done, and what the run waits for.
 
     Args:
         console: the console on stderr.
-        total: the number of images; None if it is not known.
+        total: the number of images; None if it is not known, because they come from stdin.
         already: how many of them earlier runs have done.
+        ceiling: requests per second that the user allows; None if there is no limit.
+        clock: seconds.
+
+    Attributes:
+        finishing: whether only what is in flight is waited for.
     """
 
-    def __init__(self, console: Console, total: int | None, already: int) -> None:
+    def __init__(
+        self,
+        console: Console,
+        total: int | None,
+        already: int,
+        *,
+        ceiling: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console = console
         self._total = total
         self._already = already
+        self._ceiling = ceiling
+        self._clock = clock
         self._done = already
         self._failed = 0
-        self._began = time.monotonic()
-        self._said = self._began
-        self._live: Progress | None = None
+        self._is_warming_up = False
+        self._limited_by: LimitedBy | None = None
+        self._began = self._said = self._newest = self._limited_since = clock()
+        self.finishing = False
+        self._text = self._counted()
+        self._live: Live | None = None
         if console.is_terminal:
-            self._live = Progress(
-                BarColumn(bar_width=None), TextColumn("{task.description}"),
-                console=console, expand=True,
-            )  # fmt: skip
-            self._task = self._live.add_task("", total=total, completed=already)
+            self._live = Live(self, console=console, refresh_per_second=4)
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -53,28 +78,124 @@ class RunProgress:
         if self._live is not None:
             self._live.stop()
 
-    def advance(self, stats: Stats, *, failed: bool) -> None:
-        """Count one more image."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """A bar with its text beside it, or below it where there is no room."""
+        bar = ProgressBar(total=self._total, completed=self._done, pulse=self._total is None)
+        text = Text(self._text)
+        if text.cell_len + 1 + _SHORTEST_BAR > options.max_width:
+            yield bar
+            yield Segment.line()
+            yield text
+            return
+        line = Table.grid(padding=(0, 1, 0, 0), expand=True)
+        line.add_column(ratio=1)
+        line.add_column(no_wrap=True)
+        line.add_row(bar, text)
+        yield line
+
+    @contextmanager
+    def warming_up(self) -> Generator[None]:
+        """What is in flight meanwhile are requests to warm up."""
+        self._is_warming_up = True
+        try:
+            yield
+        finally:
+            self._is_warming_up = False
+
+    def advance(self, stats: Stats | None = None, *, failed: bool) -> None:
+        """Count one more image; show it at once if there are counters, else at the next tick."""
         self._done += 1
         self._failed += failed
-        if self._live is not None:
-            self._live.update(self._task, completed=self._done, description=self._text(stats))
-        elif time.monotonic() - self._said >= _PLAIN_EVERY:
-            self._said = time.monotonic()
-            self._console.print(self._text(stats), soft_wrap=True)
+        self._newest = self._clock()
+        if stats is not None:
+            self.tick(stats)
 
-    def _text(self, stats: Stats) -> str:
-        of = f"/{self._total}" if self._total is not None else ""
-        pace = f" of {stats.pace:.3g}" if stats.pace is not None else ""
-        speed = f"{stats.achieved_rps:.1f}{pace} requests/s"
+    def tick(self, stats: Stats) -> None:
+        """Show how it is now."""
+        if stats.limited_by != self._limited_by:
+            self._limited_by, self._limited_since = stats.limited_by, self._clock()
+        self._text = self._told(stats)
+        if self._live is None and self._clock() - self._said >= _PLAIN_EVERY:
+            self._said = self._clock()
+            self._console.print(self._text, soft_wrap=True, markup=False)
+
+    def end(self, stats: Stats) -> None:
+        """Leave in the terminal how it was at the end."""
+        self._text = ", ".join([self._counted(), self._speed(stats)])
+
+    def _counted(self) -> str:
+        counted = f"{self._done}/{self._total}" if self._total is not None else str(self._done)
+        return f"{counted} done, {self._failed} failed" if self._done > self._already else counted
+
+    def _told(self, stats: Stats) -> str:
+        counted = self._counted()
+        waiting = self._waiting(stats)
+        if waiting:
+            return ", ".join([counted, *waiting])
+        speed = [self._speed(stats)] if stats.attempts or self._done > self._already else []
+        return ", ".join([counted, *speed, *self._left()])
+
+    def _waiting(self, stats: Stats) -> list[str]:
+        """What the run waits for, if that is not only the next of many results."""
+        now = self._clock()
+        silence = now - self._newest
+        waiting: list[str] = ["warming up"] if self._is_warming_up else []
+        if self.finishing:
+            waiting = [f"finishing what is in flight: {stats.in_flight}"]
+        elif stats.outage:
+            waiting = [f"the API cannot be reached for {stats.outage:.0f} s, waiting"]
+        elif stats.latency_p50 is None and stats.attempts:
+            waiting.append(f"waiting for the first response ({now - self._began:.0f} s)")
+            waiting += _again(stats)
+        elif stats.cooldown >= 1:
+            waiting.append(f"pausing for {stats.cooldown:.0f} s, because the API said so (429)")
+        elif silence >= _SILENT and stats.in_flight:
+            waiting.append(f"no result for {silence:.0f} s, {stats.in_flight} in flight")
+            waiting += _again(stats)
+        elif silence >= _SILENT and self._total is None:
+            waiting.append("waiting for stdin")
+        return waiting
+
+    def _speed(self, stats: Stats) -> str:
+        achieved = f"{stats.achieved_rps:.1f}"
         if stats.limited_by == "concurrency":
-            speed = (
-                f"the server takes {stats.achieved_rps:.1f} images/s; {stats.in_flight} in flight"
-            )
-        parts = [f"{self._done}{of} done", f"{self._failed} failed", speed]
-        elapsed = time.monotonic() - self._began
-        made = self._done - self._already
-        if self._total is not None and made and elapsed > 1:
-            left = round((self._total - self._done) * elapsed / made)
-            parts.append(f"{left // 60}:{left % 60:02} left")
-        return ", ".join(parts)
+            return f"the server takes {achieved} images/s; {stats.in_flight} in flight"
+        if stats.pace is None:
+            return f"{achieved} requests/s"
+        speed = f"{achieved} of {stats.pace:.3g} requests/s"
+        if self._ceiling is not None and stats.pace < self._ceiling * _BELOW:
+            return f"{speed} (not {self._ceiling:.3g}: {stats.rejected} were rejected with 429)"
+        has_lasted = self._clock() - self._limited_since >= _LASTING
+        if has_lasted and stats.achieved_rps < stats.pace * _BELOW:
+            if stats.limited_by == "consumer":
+                return f"{speed} (writing the results takes longer)"
+            if stats.limited_by == "input" and self._is_reading(stats):
+                what = "stdin gives no more" if self._total is None else "reading takes longer"
+                return f"{speed} ({what})"
+        return speed
+
+    def _is_reading(self, stats: Stats) -> bool:
+        """Whether images are left that are not sent yet."""
+        return self._total is None or self._done + stats.in_flight < self._total
+
+    def _left(self) -> list[str]:
+        elapsed, made = self._clock() - self._began, self._done - self._already
+        if self._total is None or not made or elapsed <= 1:
+            return []
+        left = round((self._total - self._done) * elapsed / made)
+        return [f"{left // 60}:{left % 60:02} left"]
+
+
+def _again(stats: Stats) -> list[str]:
+    """What went wrong while there was no response."""
+    others = max(stats.retried - stats.timed_out - stats.rejected, 0)
+    happened = [
+        f"{count} {what}"
+        for count, what in (
+            (stats.timed_out, "timed out"),
+            (stats.rejected, "rejected with 429"),
+            (others, "failed"),
+        )
+        if count
+    ]
+    return [*happened, "trying again"] if happened else []

@@ -13,6 +13,7 @@ from typing import Any, Final
 from roboflow_async import ConfigurationError
 from roboflow_async._engine.jsonvalues import is_array, is_object
 from roboflow_async.cli.files import written_whole
+from roboflow_async.cli.run.file_names import readable
 from roboflow_async.errors import plain_text
 
 __all__ = ["check_parquet", "write_table"]
@@ -25,7 +26,7 @@ _SIGNS: Final = frozenset("=+-@\u2212|%")
 _LEADS: Final = frozenset("\t\r\n")
 _CELL: Final = 32_767  # characters, of spreadsheets; Python's own reader takes 131,072
 _LARGEST_WHOLE: Final = 2**53  # that a column of 64-bit numbers, whole or not, holds exactly
-_NOT_IN_TABLES: Final = frozenset(["output", "error", "left_out"])
+_NOT_IN_TABLES: Final = frozenset(["image", "output", "error", "left_out", "file"])
 _OF_A_CLASS: Final = ("class", "confidence")
 _OF_AN_OBJECT: Final = (
     "image", *_OF_A_CLASS, "x", "y", "width", "height", "x_min", "y_min", "x_max", "y_max",
@@ -97,7 +98,7 @@ def _prediction_rows(line: dict[str, Any]) -> list[dict[str, Any]]:
         return [_row(line)]
     rows: list[dict[str, Any]] = []
     for item in found:
-        row = {"image": line["image"], **{name: item.get(name) for name in _OF_A_CLASS}}
+        row = {"image": readable(line["image"]), **{name: item.get(name) for name in _OF_A_CLASS}}
         if "width" in item:
             x, y, half_width, half_height = (
                 item["x"], item["y"], item["width"] / 2, item["height"] / 2,
@@ -118,6 +119,7 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in line.items() if key not in _NOT_IN_TABLES}
     error = line.get("error")
     return {
+        "image": readable(line["image"]),
         **rest,
         "error": error and f"{error['type']}: {error['message']}",
         **{f"output.{key}": _flat(value) for key, value in outputs.items()},

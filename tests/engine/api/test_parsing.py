@@ -142,7 +142,7 @@ async def test_a_users_own_type_that_raises_fails_its_image_alone(
 async def test_a_200_that_says_error_shows_the_servers_words(
     server: Server, make_client: MakeClient, call: Any, body: Any
 ) -> None:
-    server.handler = lambda _: Reply(body=json.dumps(body).encode())
+    server.interface = server.handler = lambda _: Reply(body=json.dumps(body).encode())
     async with make_client(platform_url=server.url) as client:
         with pytest.raises(ResponseError, match="the model is being moved") as caught:
             await call(client)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from roboflow_async import ConfigurationError
+from roboflow_async import ConfigurationError, RoboflowClient
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import check_segment
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
@@ -197,3 +198,49 @@ def test_requests_fit_the_servers_contract(openapi: Any) -> None:
         unknown = made.keys() - openapi["components"]["schemas"][schema]["properties"].keys()
         # inference_sdk sends use_cache with an inline Workflow too; the server ignores it.
         assert unknown <= {"use_cache"}
+
+
+# The URL of a Workflow
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://app.roboflow.com/ws/workflows/edit/wf",
+        "https://app.roboflow.com/ws/workflows/view/wf",
+        "https://app.roboflow.com/ws/workflows/wf",
+        "https://app.roboflow.com/ws/workflows/edit/wf/?tab=deploy#top",
+        "app.roboflow.com/ws/workflows/edit/wf",
+        "HTTPS://APP.ROBOFLOW.COM/ws/workflows/edit/wf",
+        " https://app.roboflow.com/ws/workflows/edit/wf\n",
+        "https://app.roboflow.eu/ws/workflows/edit/wf",
+        "https://serverless.roboflow.com/ws/workflows/wf",
+        "https://serverless.roboflow.com/infer/workflows/ws/wf",
+    ],
+)
+def test_the_url_of_a_workflow_gives_both_names(url: str) -> None:
+    names = {"workspace_name": url, "workflow_id": None}
+    assert options(**names) == options(workspace_name="ws", workflow_id="wf")
+    names = {"workspace_name": None, "workflow_id": url}
+    assert options(**names) == options(workspace_name="ws", workflow_id="wf")
+    assert repr(RoboflowClient("any-key").workflow(url)) == "<Workflow ws/wf>"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("https://app.roboflow.com/workflows/embed/eyJ.secret", "a link for sharing"),
+        ("https://app.roboflow.com/ws/workflows", "is not the URL of a Workflow"),
+        ("https://app.roboflow.com/ws/workflows/edit", "is not the URL of a Workflow"),
+        ("https://app.roboflow.com/ws/pets/3", "is not the URL of a Workflow"),
+        ("https://app.roboflow.com/ws/workflows/edit/a%2fb", "is not the URL of a Workflow"),
+        ("https://app.roboflow.com/ws/workflows/edit/..", "workflow_id='..' is not valid"),
+        ("https://evilroboflow.com/ws/workflows/edit/wf", "is not the URL of a Workflow"),
+        ("https://[::1/ws/workflows/edit/wf", "is not the URL of a Workflow"),
+        ("https://app.roboflow.com/ws/x?api_key=secret", "is not the URL of a Workflow"),
+    ],
+)
+def test_a_url_of_something_else_is_told_without_secrets(url: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(says)) as caught:
+        options(workspace_name=url, workflow_id=None)
+    assert "secret" not in str(caught.value)

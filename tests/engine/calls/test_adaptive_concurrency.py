@@ -223,6 +223,24 @@ def test_a_new_client_sends_little_to_an_unknown_server() -> None:
     run_on_fake_clock(main())
 
 
+@pytest.mark.parametrize(("seconds", "least", "most"), [(0.0005, 8, 10), (0.02, 1, 5)])
+def test_a_queue_of_a_few_milliseconds_is_none(seconds: float, least: int, most: int) -> None:
+    """Requests that leave together cost this client less, which a queue of 20 ms would not."""
+
+    async def main() -> None:
+        server = Server(1, lambda: seconds)
+        client = Client(server, max_concurrency=10)
+        with running(client.stream()):
+            await asyncio.sleep(0.5)
+            limits = set[int]()
+            for _ in range(4):
+                await asyncio.sleep(0.1)
+                limits.add(client.dispatcher.concurrency_limit)
+        assert limits <= set(range(least, most + 1))
+
+    run_on_fake_clock(main())
+
+
 def test_a_server_that_gets_more_workers_gets_more_to_do() -> None:
     async def main() -> None:
         server = Server(lambda at: 2 + 30 * min(at / 60, 1), lambda: 0.5)

@@ -506,8 +506,8 @@ def test_single_calls_fail_at_once_while_the_api_is_away() -> None:
     async def main() -> None:
         server = Server(unavailable, begin=1, end=31)
         client = Client(server)
-        reading = asyncio.create_task(anext(client.stream(iter(range(10_000)))))
-        await reading
+        async with client.stream(iter(range(10_000))) as reading:
+            await anext(reading)
         stream = client.stream(range(10_000))
         consumer = asyncio.create_task(anext(stream))
         await asyncio.sleep(10)

@@ -44,6 +44,14 @@ def test_refusals_among_successes_are_a_limiter_s() -> None:
     assert not watched.mistakes
 
 
+@given(accepted=st.integers(30, 200), refused=st.integers(5, 40))
+def test_two_waves_far_apart_are_a_limiter_s(accepted: int, refused: int) -> None:
+    """A limiter of a high rate accepts many requests, and then none until the second is over."""
+    watched = Watched()
+    watched.feed(2 * (accepted + refused), lambda index: index % (accepted + refused) >= accepted)
+    assert watched.handled
+
+
 @given(before=st.integers(0, 100), away=st.integers(1, 200), after=st.integers(0, 100))
 def test_an_outage_or_a_restart_is_no_limiter(before: int, away: int, after: int) -> None:
     watched = Watched()

@@ -543,3 +543,23 @@ def test_the_fake_clock_tells_of_a_deadlock() -> None:
         asyncio.Runner(loop_factory=FakeClockLoop) as runner,
     ):
         runner.run(main())
+
+
+@given(
+    ceiling=st.sampled_from([None, 20]),
+    restored=st.floats(0, 0.5),
+    connect=st.floats(0, 0.1),
+)
+def test_a_pace_that_is_restored_meanwhile_harms_no_turn(
+    ceiling: float | None, restored: float, connect: float
+) -> None:
+    """What lowered the pace may turn out to be no limit while calls wait for their turns."""
+
+    async def run() -> int:
+        pacer = Pacer(ceiling)
+        sent = await take(pacer, 10, lambda: connect)
+        pacer.rejected(sent_at=sent[-1], retry_after=0.1, backoff=lambda _: 0.1)
+        asyncio.get_running_loop().call_later(0.1 + restored, pacer.restore)
+        return len(await take(pacer, 50, lambda: connect))
+
+    assert run_on_fake_clock(run()) == 50

@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from roboflow_async._engine.images.downsizing import read_upright
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.errors import ImageError
-from roboflow_async.testing.detection import detect, draw_boxes
+from roboflow_async.testing.detection import detect, draw_found
 from roboflow_async.testing.platform.storage import StoredFile
 
 __all__ = ["Member", "TaskOutput", "hostile_members", "process", "results_file", "tar_gz"]
@@ -80,7 +80,7 @@ def process(
             record["visualization"] = _DEDUCTED
             output.records.append(record)
             if keep_pictures:
-                drawn = draw_boxes(picture, found["predictions"])
+                drawn = draw_found(picture, found)
                 output.pictures.append((f"{PurePosixPath(file.name).stem}.jpg", drawn))
     return output
 

@@ -17,18 +17,32 @@ from collections.abc import (
     Coroutine,
     Iterable,
 )
+from inspect import CORO_CREATED, getcoroutinestate
 from itertools import count
-from types import TracebackType
-from typing import Any, Final, Generic, NoReturn, Self, SupportsIndex, TypeVar
+from types import CoroutineType, TracebackType
+from typing import Any, Final, Generic, NoReturn, Protocol, Self, SupportsIndex, TypeVar
 
 import anyio
 
 from roboflow_async._engine.checks import refuse_copy
+from roboflow_async._engine.unclosed import warn_unclosed
 
-__all__ = ["ResultStream"]
+__all__ = ["Progress", "ResultStream"]
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
+
+
+class Progress(Protocol):
+    """Shows how far a stream is."""
+
+    def start(self) -> None:
+        """The first result is asked for, on the running loop."""
+        ...
+
+    def close(self) -> None:
+        """Nothing runs any more. It may be called again, and in any thread."""
+        ...
 
 
 class _End:
@@ -78,9 +92,13 @@ class _Work(Generic[Item, Output]):
         limit: int,
         ordered: bool,
         on_full: Callable[[int], None] | None,
+        on_finish: Callable[[], None] | None,
+        progress: Progress | None,
     ) -> None:
         self._call = call
         self._on_full = on_full
+        self._on_finish = on_finish
+        self._progress = progress
         self._items = items
         self._limit = limit
         self._ordered = ordered
@@ -91,8 +109,12 @@ class _Work(Generic[Item, Output]):
         self._next_index = 0
         self._error: BaseException | None = None
         self._reading = True  # False once the stream ends
+        self._finishing = False
         self._cancelled = False
+        self._is_taken = False  # to its end
         self.loop = asyncio.get_running_loop()
+        if progress is not None:
+            progress.start()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reader: asyncio.Task[None] | None = None  # still None while an eager task starts
         self._reader = self._spawn(self._read())
@@ -111,12 +133,18 @@ class _Work(Generic[Item, Output]):
         for _, output in sorted(self._held_back.items()):
             self._done.put_nowait(output)
         self._held_back.clear()
+        self._close_progress()
         self._done.put_nowait(_END)
+
+    def _close_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
 
     async def get(self) -> Output:
         item = await self._done.get()
         if isinstance(item, _End):
             self._done.put_nowait(_END)  # for the next `anext`
+            self._is_taken = True
             error, self._error = self._error, None
             if error is None:
                 raise StopAsyncIteration
@@ -189,16 +217,26 @@ class _Work(Generic[Item, Output]):
     def _is_stopped_by(self, error: BaseException) -> bool:
         """Whether this error only means that its task was told to end."""
         if isinstance(error, asyncio.CancelledError):
-            return self._cancelled
+            return self._cancelled or self._finishing
         return isinstance(error, GeneratorExit)  # the loop is closed, and so are its tasks
 
     def _end_with(self, error: BaseException) -> None:
         """Read no more inputs; raise the error after the results of those that were read."""
         self._error = self._error or error
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
         if self._reading:
             self._reading = False
             if self._reader is not None:
                 self._reader.cancel()  # it may be waiting for an input that never comes
+
+    def finish(self) -> None:
+        """Read no more inputs; calls that have sent nothing have no result."""
+        self._finishing = True
+        self._stop_reading()
+        if self._on_finish is not None:
+            self._on_finish()
 
     def cancel(self) -> None:
         """Stop everything now; callers that wait for a result get the end of the stream."""
@@ -208,6 +246,7 @@ class _Work(Generic[Item, Output]):
         for task in self._tasks:
             task.cancel()
         self._held_back.clear()
+        self._close_progress()
         while not self._done.empty():
             self._done.get_nowait()
         self._done.put_nowait(_END)
@@ -227,21 +266,43 @@ class _Work(Generic[Item, Output]):
         if cancelled is not None:
             raise cancelled
 
-    def abandon(self) -> None:
-        """The garbage collector calls this for a stream that was not closed."""
+    def abandon(self, name: str) -> None:
+        """The garbage collector calls this for a stream that was not closed, or the program's end.
+
+        Args:
+            name: the stream, as a warning calls it.
+        """
+        is_over = self._cancelled or self._is_taken
+        # Whoever took all results need not ask for the end.
+        is_over = is_over or not (self._reading or self._in_hand or self._error)
+        for task in tuple(self._tasks):
+            # There is a better warning below than asyncio's, which names our own functions. It does
+            # the same in `gather`, and has no other way.
+            setattr(task, "_log_destroy_pending", False)  # noqa: B010
         try:
             # The collector may run in any thread.
             self.loop.call_soon_threadsafe(self.cancel)
-        except RuntimeError:
-            return  # that loop is closed, and so are its tasks
+        except RuntimeError:  # that loop is closed, and so are its tasks
+            for task in tuple(self._tasks):
+                work = task.get_coro()
+                # Python would warn that it was never awaited.
+                if isinstance(work, CoroutineType) and getcoroutinestate(work) == CORO_CREATED:
+                    work.close()
+            self._close_progress()
+        if not is_over:
+            warn_unclosed(
+                f"{name} was dropped before its end and never closed: write `async with "
+                "target.stream(...) as results:`, or call `await results.aclose()`.",
+                frames=3,
+            )
 
 
 class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
     """Results as they complete: `async for result in stream`.
 
     If the loop may end early, close the stream: with `async with stream as results:`, or `await
-    stream.aclose()`. A stream without references is cancelled when it is garbage collected. One
-    that is still referenced reads ahead, up to its limit.
+    stream.aclose()`. A stream without references is cancelled when it is garbage collected, with a
+    `ResourceWarning`. One that is still referenced reads ahead, up to its limit.
 
     Args:
         call: makes the result for an index and an input. If it raises, the stream ends after the
@@ -251,6 +312,9 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         ordered: whether results come in the order of the inputs. Those that complete before their
             turn do not count for the limit; there may be eight times as many of them.
         on_full: called with 1 when the limit is reached, and with -1 when reading goes on.
+        on_finish: called by `finish`: calls that have sent nothing then raise `CancelledError`.
+        progress: shows how far it is.
+        name: what warnings call it.
     """
 
     def __init__(
@@ -261,9 +325,13 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         limit: int,
         ordered: bool = False,
         on_full: Callable[[int], None] | None = None,
+        on_finish: Callable[[], None] | None = None,
+        progress: Progress | None = None,
+        name: str = "a ResultStream",
     ) -> None:
+        self._name = name
         self._start: Callable[[], _Work[Any, Output]] | None = lambda: _Work(
-            call, items, limit, ordered, on_full
+            call, items, limit, ordered, on_full, on_finish, progress
         )
         self._work: _Work[Any, Output] | None = None
 
@@ -279,7 +347,7 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
                 # As with any generator, nothing is read before the first result is asked for.
                 start, self._start = self._start, None
                 self._work = start()
-                weakref.finalize(self, self._work.abandon).atexit = False
+                weakref.finalize(self, self._work.abandon, self._name)
             if self._work is None:
                 raise StopAsyncIteration  # closed before it started
             return await self._work.get()
@@ -303,6 +371,16 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         if isinstance(typ, BaseException):
             raise typ.with_traceback(tb)
         raise (val if isinstance(val, BaseException) else typ()).with_traceback(tb)
+
+    def finish(self) -> None:
+        """Read no more inputs and send nothing more; results of what was sent come, then the end.
+
+        Inputs that were read ahead, or wait to be sent again, have no result. Call it on the
+        stream's event loop, from any task; `aclose` stops what is in flight, too.
+        """
+        self._start = None
+        if self._work is not None:
+            self._work.finish()
 
     async def aclose(self) -> None:
         """Cancel the calls in flight, and return when no task is left. Any task may call it."""

@@ -1,0 +1,1 @@
+"""Streams of results: many inputs through one target."""

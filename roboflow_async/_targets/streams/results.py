@@ -1,0 +1,247 @@
+"""What streams and warm-ups give back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import GenericAlias
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NoReturn,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+)
+
+from roboflow_async._engine.html import fields_table
+from roboflow_async.errors import RoboflowError
+
+__all__ = ["Failure", "Result", "Success", "WarmUpReport"]
+
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+Input_co = TypeVar("Input_co", covariant=True)
+Output_co = TypeVar("Output_co", covariant=True)
+
+
+class _HowItWent(TypedDict, total=False):
+    attempts: int
+    latency: float
+    waited: float
+    processing_time: float | None
+    cold_start: bool | None
+
+
+class _Result(Generic[Input_co, Output_co]):
+    """The result of one input of a stream: a `Success` or a `Failure`. Frozen.
+
+    `result.ok` tells which. Type checkers know what `error` and `output` are after `if result.error
+    is None:`, and in a `match` with the two classes; mypy after `if result.ok:`, too (pyright looks
+    only at `if result.ok is True:`).
+
+    Attributes:
+        input: the object that was given, unchanged; with `image=`, the item.
+        index: its position in the input, from 0.
+        ok: whether there is an output.
+        output: the output; that of a failure raises `error`.
+        error: why it failed, or None.
+        attempts: HTTP requests that were sent for it; each is metered by the API.
+        latency: seconds that the last attempt took, from its turn to its whole response; 0.0 if
+            nothing was sent.
+        waited: seconds from submission to the first send, or to the failure if nothing was sent.
+        processing_time: seconds that the server says it worked (`X-Processing-Time`), or None.
+        cold_start: whether the server says that it had to load a model (`X-Model-Cold-Start`), or
+            None if it does not say so.
+    """
+
+    __slots__ = (
+        "_image",
+        "_output",
+        "attempts",
+        "cold_start",
+        "error",
+        "index",
+        "input",
+        "latency",
+        "processing_time",
+        "waited",
+    )
+
+    input: Input_co
+    index: int
+    attempts: int
+    latency: float
+    waited: float
+    processing_time: float | None
+    cold_start: bool | None
+    _output: Any
+    _image: object
+
+    if not TYPE_CHECKING:
+        # For type checkers `Result` is a union, which has two parameters and cannot be called. A
+        # program that calls it, or has `Result[Output]` in an annotation, runs all the same.
+        __class_getitem__ = classmethod(GenericAlias)
+
+        def __init__(
+            self,
+            *,
+            input: object,  # noqa: A002 - the public name of the field
+            index: int,
+            output: object = None,
+            error: RoboflowError | None = None,
+            attempts: int = 0,
+            latency: float = 0.0,
+            waited: float = 0.0,
+            processing_time: float | None = None,
+            cold_start: bool | None = None,
+            image: object = None,
+        ) -> None:
+            setter = object.__setattr__
+            setter(self, "input", input)
+            setter(self, "index", index)
+            setter(self, "_output", output)
+            setter(self, "error", error)
+            setter(self, "attempts", attempts)
+            setter(self, "latency", latency)
+            setter(self, "waited", waited)
+            setter(self, "processing_time", processing_time)
+            setter(self, "cold_start", cold_start)
+            setter(self, "_image", image)
+            if type(self) is _Result:
+                setter(self, "__class__", Success if error is None else Failure)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the picture with what was found, and a table."""
+        from roboflow_async._targets.streams.result_html import result_html  # noqa: PLC0415 - for notebooks
+
+        return result_html(cast("Result[Any, Any]", self), self._image)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Result is frozen: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Result is frozen: {name} cannot be deleted")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _Result.__slots__}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        # By default, copy and pickle would set attributes, which are frozen.
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+
+class Success(_Result[Input_co, Output_co]):
+    """The result of an input that has an output. `Result` says what both kinds have.
+
+    Args:
+        input: the object that was given.
+        index: its position in the input, from 0.
+        output: the output.
+        image: what was sent for it, if that is another object.
+        **how: the other attributes of `Result`.
+    """
+
+    __slots__ = ()
+
+    ok: ClassVar[Literal[True]] = True
+    error: None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            input: Input_co,  # noqa: A002 - the public name of the field
+            index: int,
+            output: Output_co,
+            image: object = None,
+            **how: Unpack[_HowItWent],
+        ) -> None: ...
+
+    @property
+    def output(self) -> Output_co:
+        """The output."""
+        return self._output
+
+    def __repr__(self) -> str:
+        # It leaves out the input and the output, since both may be megabytes long.
+        return f"<Result {self.index}: ok, attempts={self.attempts}>"
+
+
+class Failure(_Result[Input_co, NoReturn]):
+    """The result of an input that failed for good. `Result` says what both kinds have.
+
+    Args:
+        input: the object that was given.
+        index: its position in the input, from 0.
+        error: why it failed.
+        **how: the other attributes of `Result`.
+    """
+
+    __slots__ = ()
+
+    ok: ClassVar[Literal[False]] = False
+    error: RoboflowError
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            input: Input_co,  # noqa: A002 - the public name of the field
+            index: int,
+            error: RoboflowError,
+            **how: Unpack[_HowItWent],
+        ) -> None: ...
+
+    @property
+    def output(self) -> NoReturn:
+        """Raises `error`: there is no output."""
+        raise self.error
+
+    def __repr__(self) -> str:
+        return f"<Result {self.index}: error={type(self.error).__name__}, attempts={self.attempts}>"
+
+
+if TYPE_CHECKING:
+    # A type checker tells the two apart only if it sees a union.
+    Result: TypeAlias = Success[Input, Output] | Failure[Input]
+else:
+    # A union with parameters is no class: `isinstance(result, Result)` and `help(Result)` need one.
+    Result = _Result
+    Result.__name__ = Result.__qualname__ = "Result"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUpReport:
+    """The results of a warm-up.
+
+    Attributes:
+        requests: calls that were made.
+        succeeded: calls that gave an output.
+        attempts: HTTP requests that were sent, each metered by the API.
+        first_latency: seconds that the first successful call took (in order of submission), or
+            None.
+        last_latency: seconds that the last successful call took, or None.
+        cold_starts: responses for which the server says that it had to load a model.
+        errors: one error for each call that failed.
+        elapsed: seconds that the whole warm-up took.
+    """
+
+    requests: int
+    succeeded: int
+    attempts: int
+    first_latency: float | None
+    last_latency: float | None
+    cold_starts: int
+    errors: tuple[RoboflowError, ...]
+    elapsed: float
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table."""
+        return fields_table("Warm-up", self, self.__slots__)

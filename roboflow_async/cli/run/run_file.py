@@ -1,0 +1,94 @@
+"""What a file of results is of (`results.jsonl.run.json`), and how another run differs."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from roboflow_async import ConfigurationError
+from roboflow_async._engine.jsonvalues import is_array, is_object, read_json_text
+from roboflow_async.cli.files import read_small
+from roboflow_async.errors import plain_text
+
+__all__ = ["LARGEST_RUN", "differences", "is_run", "merged", "picture_folders", "run_path"]
+
+LARGEST_RUN: Final = 4 * 1024 * 1024  # bytes; more than a command line can hold
+# Kept for the next start; they do not tell runs apart.
+_FOLDERS_OF_PICTURES: Final = ("saved_to", "drawn_to")
+# An earlier version did not write them.
+_NEW: Final = ("folders", "host")
+
+
+def run_path(journal: Path) -> Path:
+    """Where it is written what a journal is of."""
+    return journal.with_name(journal.name + ".run.json")
+
+
+def picture_folders(journal: Path) -> tuple[list[str], list[str]]:
+    """The folders of `--save-images` and of `--annotate` of earlier starts, which are no inputs."""
+    run: Any = None
+    # If it cannot be used, the journal says so.
+    with suppress(ConfigurationError, ValueError, RecursionError):
+        run = read_json_text(read_small(run_path(journal), LARGEST_RUN) or b"{}")
+    saved, drawn = (_texts(run, name) for name in _FOLDERS_OF_PICTURES)
+    return saved, drawn
+
+
+def _texts(run: Any, name: str) -> list[str]:
+    found: object = run.get(name) if is_object(run) else None
+    return [one for one in found if isinstance(one, str)] if is_array(found) else []
+
+
+def is_run(run: Mapping[str, Any]) -> bool:
+    """Whether an object describes a run of this command."""
+    return {"workflow", "spec", "model", "parameters"} <= run.keys()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two runs, for a person: "parameters confidence was 0.4, is 0.5"."""
+    found: list[str] = []
+    for name in dict.fromkeys([*new, *old]):
+        before, now = old.get(name), new.get(name)
+        is_unknown = name in _NEW and (name not in old or name not in new)
+        if before == now or is_unknown or name in _FOLDERS_OF_PICTURES or (not before and not now):
+            continue
+        if name == "folders" and _have_to_do(_texts(old, name), _texts(new, name)):
+            continue
+        if is_object(before) and is_object(now):
+            keys = dict.fromkeys([*before, *now])
+            parts = [(f"{name} {key}", before.get(key), now.get(key)) for key in keys]
+        else:
+            parts = [(name, before, now)]
+        found += [
+            f"{plain_text(what).replace('_', ' ')} was {_shown(was)}, is {_shown(becomes)}"
+            for what, was, becomes in parts
+            if was != becomes
+        ]
+    return found
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """What the lines of two runs are of that do not differ: with the folders of both."""
+    both = {
+        name: sorted({*_texts(old, name), *_texts(new, name)})
+        for name in ("folders", *_FOLDERS_OF_PICTURES)
+    }
+    return {**new, **{name: folders for name, folders in both.items() if folders}}
+
+
+def _have_to_do(before: list[str], now: list[str]) -> bool:
+    """Whether some folders are the same, or one is within another."""
+    if not before or not now:
+        return True  # a list or stdin, whose names alone count
+    return any(
+        Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
+        for one in before
+        for other in now
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not given"
+    return plain_text(value) if isinstance(value, str) else f"{json.dumps(value):.100}"

@@ -1,0 +1,119 @@
+"""What `run` says at its end."""
+
+import errno
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from roboflow_async import RoboflowError
+from roboflow_async.cli.options import stderr
+from roboflow_async.cli.run.file_names import on_record, readable
+from roboflow_async.cli.run.formats import Destination
+from roboflow_async.cli.run.job import Job
+from roboflow_async.cli.run.journal import Journal
+from roboflow_async.errors import plain_text
+
+__all__ = ["tell", "tell_again", "tell_pictures", "tell_skipped", "trouble_told"]
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def tell(summary: dict[str, Any]) -> None:
+    """Say how many images succeeded, why others failed, and where everything is."""
+    before = f" ({summary['done_before']} of them before)" if summary["done_before"] else ""
+    _say(
+        f"{summary['images']} images{before}: {summary['succeeded']} succeeded, "
+        f"{summary['failed']} failed. {summary['attempts']} requests in "
+        f"{summary['seconds']:.1f} s, {summary['rejected']} rejected with 429."
+    )
+    for reason, count in summary["reasons"].items():
+        _say(f"  {count} x {reason}")
+    kept = summary["output"] != "-"
+    if summary["failed"] and kept:
+        temporary = summary["failed_temporarily"]
+        tried = f"The same command tries {temporary} of them again (the reason may be gone); "
+        _say(f"{tried if temporary else ''}--retry-failed tries all {summary['failed']}.")
+    if kept:
+        _say(f"Results: {summary['output']}")
+    if summary["failures"]:
+        _say(f"Failures, with the reason for each: {summary['failures']}")
+    if "annotated" in summary:
+        _say(f"Pictures annotated: {summary['annotated']}.")
+    for reason, count in summary.get("not_annotated", {}).items():
+        _say(f"Not annotated: {count} ({reason}).")
+    if summary["too_many_failures"]:
+        _say("Stopped early: --max-failures was reached.", style="red")
+    if summary["interrupted"]:
+        goes_on = "the same command goes on from here" if kept else "the rest was not sent"
+        _say(f"Interrupted: {goes_on}.")
+
+
+def tell_again(journal: Journal) -> None:
+    """Say which images are done again, and why."""
+    words = {
+        "changed": "have changed",
+        "temporary": "failed for a reason that may be gone",
+        "failed": "failed",
+    }
+    again = [
+        f"{journal.again[reason]} {word}" for reason, word in words.items() if journal.again[reason]
+    ]
+    if again:
+        _say(f"Done again: {', '.join(again)}.")
+
+
+def tell_skipped(told: str) -> None:
+    """Say what was left out of the sources; "" for nothing."""
+    if told:
+        _say(told)
+
+
+def tell_pictures(made: int, missing: int, folder: Path) -> None:
+    """Say what became of the pictures of images that were done before."""
+    if made:
+        _say(f"Pictures saved of {made} images that were done before, without sending them again.")
+    if missing:
+        _say(
+            f"{missing} images were done before and have no picture in {folder}. None is made now, "
+            "because that would be billed again: give another --output to do all of them again."
+        )
+
+
+@contextmanager
+def trouble_told(place: Destination, journal: Journal, job: Job) -> Generator[None]:
+    """Say what could not be written, what is kept, and what to do.
+
+    Raises:
+        RoboflowError: it could not be written to a file. It says all of that in one line.
+        OSError: it could not be written to stdout.
+    """
+    trouble, name = job.trouble, str(journal.path)
+    try:
+        yield
+    except OSError as error:
+        if trouble is None:
+            trouble, name = error, str(place.path)
+    if trouble is None:
+        return
+    done = len(journal.done)
+    if place.is_stdout:
+        written = done - job.unkept if place.name == "jsonl" else 0
+        _say(
+            f"{written} results were written, {done - written} more came and were not. Nothing is "
+            "kept: with --output FILE, results are kept, and the same command goes on."
+        )
+        raise trouble
+    if isinstance(trouble.filename, str):
+        name = trouble.filename
+    reason = plain_text(trouble.strerror or type(trouble).__name__)
+    lost = f" {job.unkept} more came and could not be kept." if job.unkept else ""
+    todo = "Make room" if trouble.errno in _FULL else "Mend that"
+    raise RoboflowError(
+        f"{name:.200} cannot be written: {reason}. {done} results are kept in {journal.path}."
+        f"{lost} {todo}, and give the same command again: it goes on from there."
+    )
+
+
+def _say(text: str, style: str | None = None) -> None:
+    stderr.print(plain_text(readable(on_record(text))), soft_wrap=True, markup=False, style=style)
