@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import groupby, pairwise
 from math import inf
+from operator import itemgetter
 from typing import Final
 
 __all__ = ["Refusals"]
@@ -21,9 +22,10 @@ _EVIDENCE: Final = ((7, 20), (12, 60))
 # A server that restarts refuses everything for a time, and then nothing.
 _LEAST_CHANGES: Final = 2  # from refusals to successes, among the last 60
 # At a high rate, a limiter accepts hundreds of requests, and then none until the second is over.
-# So many refusals in a row are not chance, and if it happens again, it was no restart.
+# So many refusals in a row are not chance; so short, and again so soon, they are no outage.
 _WAVE: Final = 5
-_LEAST_WAVES: Final = 2
+_LONGEST_WAVE: Final = 2.0  # seconds
+_NEXT_WAVE: Final = 5.0  # seconds after the last one
 _REMEMBERED: Final = 500
 # Whether a lower pace helps: it must more than halve the share of refusals, and keep it low.
 _TRIAL: Final = 40  # requests
@@ -119,8 +121,17 @@ class Refusals:
             latest = outcomes[-among:]
             if least <= sum(latest) < among:
                 return sum(latest) / len(latest)
-        waves = [len(list(run)) >= _WAVE for refused, run in groupby(outcomes) if refused]
-        return sum(outcomes) / len(outcomes) if sum(waves) >= _LEAST_WAVES else None
+        return sum(outcomes) / len(outcomes) if self._comes_in_waves() else None
+
+    def _comes_in_waves(self) -> bool:
+        last_wave_ended = -inf
+        for refused, run in groupby(sorted(self._recent), itemgetter(1)):
+            sent = [sent_at for sent_at, _ in run]
+            if refused and len(sent) >= _WAVE and sent[-1] - sent[0] <= _LONGEST_WAVE:
+                if sent[0] - last_wave_ended <= _NEXT_WAVE:
+                    return True
+                last_wave_ended = sent[-1]
+        return False
 
     def _is_mistaken(self) -> bool:
         assert self._share is not None

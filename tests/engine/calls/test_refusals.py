@@ -44,12 +44,19 @@ def test_refusals_among_successes_are_a_limiter_s() -> None:
     assert not watched.mistakes
 
 
-@given(accepted=st.integers(30, 200), refused=st.integers(5, 40))
+@given(accepted=st.integers(30, 90), refused=st.integers(5, 40))
 def test_two_waves_far_apart_are_a_limiter_s(accepted: int, refused: int) -> None:
     """A limiter of a high rate accepts many requests, and then none until the second is over."""
     watched = Watched()
     watched.feed(2 * (accepted + refused), lambda index: index % (accepted + refused) >= accepted)
     assert watched.handled
+
+
+@given(away=st.integers(50, 400), between=st.integers(1, 300))
+def test_two_outages_are_no_limiter(away: int, between: int) -> None:
+    watched = Watched()
+    watched.feed(2 * (away + between), lambda index: index % (away + between) >= between)
+    assert not watched.handled
 
 
 @given(before=st.integers(0, 100), away=st.integers(1, 200), after=st.integers(0, 100))
