@@ -14,7 +14,7 @@ import pytest
 from support.redis_server import RedisServer, needs_redis
 from support.serving import serving
 
-from roboflow_async.testing import StandInServer, draw_scene
+from roboflow_async.testing import StandInPlatform, StandInServer, draw_scene
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -60,6 +60,16 @@ def test_models_and_endpoints(folder: Path, roboflow_stand_in: StandInServer) ->
     printed = run(block("python", "client.model("), folder, roboflow_stand_in).splitlines()
     assert sum("0001.jpg shape" in line for line in printed) == len(draw_scene(1).boxes)
     assert "<Endpoint /doctr/ocr> <Endpoint /clip/compare>" in printed[-1]
+
+
+def test_the_rented_machine(folder: Path, roboflow_stand_in: StandInServer) -> None:
+    with StandInPlatform(speed=600) as platform:
+        code = block("python", "rented(").replace(
+            "RoboflowClient()", f"RoboflowClient(platform_url={platform.url!r})"
+        )
+        printed = run(code, folder, roboflow_stand_in).splitlines()
+    assert sorted(printed) == [f"data/{seed:04}.jpg True" for seed in range(1, 7)]
+    assert not roboflow_stand_in.meter.billed  # all went to the machine
 
 
 @pytest.mark.anyio
