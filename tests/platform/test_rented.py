@@ -307,9 +307,12 @@ async def test_a_delete_without_a_response_ends_in_time(
     assert "could not be deleted (not within 0.2 s)" in caught.value.__notes__[0]
 
 
+# A shell that starts the tests in its background makes them, and their children, ignore it.
 PROGRAM = """
-import asyncio, sys
+import asyncio, signal, sys
 from roboflow_async import RoboflowClient
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():
     async with RoboflowClient("key", platform_url=sys.argv[1]) as client:
