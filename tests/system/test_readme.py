@@ -63,7 +63,7 @@ def test_models_and_endpoints(folder: Path, roboflow_stand_in: StandInServer) ->
 
 
 def test_the_rented_machine(folder: Path, roboflow_stand_in: StandInServer) -> None:
-    with StandInPlatform(speed=600) as platform:
+    with StandInPlatform(speed=60) as platform:
         code = block("python", "rented(").replace(
             "RoboflowClient()", f"RoboflowClient(platform_url={platform.url!r})"
         )
