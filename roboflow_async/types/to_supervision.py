@@ -175,6 +175,10 @@ def _keypoints(objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     poses: list[list[Any]] = [item.get("keypoints") or [] for item in objects]
     if not any(poses):
         return {}
+    points = [point for pose in poses for point in pose]
+    # Beyond these there is no image, and at last no number of 32 bits.
+    if not all(_is_near(point) and abs(point["confidence"]) <= _FARTHEST for point in points):
+        raise ValueError("a keypoint is outside of any image, or its confidence is no share")
     numpy: Any = importlib.import_module("numpy")
     places = [_places(pose) for pose in poses]
     width = 1 + max(place for places_of_one in places for place in places_of_one)

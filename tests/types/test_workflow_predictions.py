@@ -137,3 +137,11 @@ def test_what_cannot_be_read_is_a_configuration_error(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="supervision") as caught:
         to_supervision(wrong)
     assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("odd", [{"x": 3.5e38}, {"y": -1e300}, {"confidence": 3.5e38}])
+def test_keypoints_beyond_any_image_are_refused(odd: dict[str, float]) -> None:
+    """They would overflow the 32 bits that supervision has for each."""
+    pose = [keypoint(0, "nose", 1) | odd]
+    with pytest.raises(ConfigurationError, match="outside of any image"):
+        to_supervision(predictions(box(keypoints=pose)))
