@@ -399,6 +399,8 @@ def test_patience_of_a_stream_of_one_at_a_time_ends_too() -> None:
 
 def test_an_input_that_takes_the_server_down_is_given_up() -> None:
     """An input that takes the server down each time is given up at last."""
+    # By chance, one of 200 seeds gives up one that always came just after it, too.
+    random.seed(1)
 
     async def main() -> None:
         server = Server()
