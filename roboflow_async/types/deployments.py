@@ -23,7 +23,7 @@ _BAD: Final = frozenset({"failed", "error", "expired", "deleted", "paused"})
 
 
 class Deployment(ServerModel):
-    """A Dedicated Deployment: a machine of one's own that runs inferences.
+    """A Dedicated Deployment: a machine for you alone that runs inferences.
 
     Attributes:
         name: its name in the workspace.

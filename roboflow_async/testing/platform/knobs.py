@@ -95,7 +95,7 @@ class PlatformKnobs:
         scopes: what the key may do.
         platform_key_places: where the workspace's and Batch Processing's endpoints read the key.
         staging_key_places: where Data Staging reads it. (No source shows it in the header.)
-        deployment_key_places: where the API of Dedicated Deployments reads it. (Likewise.)
+        deployment_key_places: where the API of Dedicated Deployments reads it. (As for staging.)
         members: the email addresses that may create a deployment; None: any, or none.
         machine_types: the machines for deployments, with their descriptions.
         requests_per_second: requests that are accepted in any rolling real second; others get a
