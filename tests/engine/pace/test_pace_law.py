@@ -41,6 +41,7 @@ def test_the_pace_stays_in_its_bounds_and_comes_back(
 @given(ceiling=st.sampled_from([1, 5, 20, 100]), waves=WAVES)
 @example(ceiling=1, waves=[(1.0, 16, 0.0), (2.0, 0, 0.0)])  # more than is remembered
 @example(ceiling=1, waves=[*[(1.0, 0, 0.0)] * 4, (0.5, 2, 0.0)])  # a turn that is due much later
+@example(ceiling=1, waves=[*[(1.0, 0, 0.0)] * 4, (15.8359375, 0, 4.32421875), (1.0, 1, 0.0)])
 def test_redis_holds_the_same_law(ceiling: int, waves: list[tuple[float, int, float]]) -> None:
     constants = list(_RedisLedger(None, "", ceiling)._constants)  # type: ignore[arg-type]
     constants[3] = 0  # no room for new connections: the times are compared
@@ -75,7 +76,8 @@ def test_redis_holds_the_same_law(ceiling: int, waves: list[tuple[float, int, fl
         if sent_at > began:
             law.rejected(sent_at, sent_between)
             began = redis.moment
-        law.resume_at = max(law.resume_at, redis.moment + round(cooldown, 6))
+        # In whole microseconds, like Redis: a turn that is due at this moment counts as after it.
+        law.resume_at = max(law.resume_at, round(redis.moment + cooldown, 6))
         microseconds = (round(sent_at * 1e6), round(cooldown * 1e6))
         redis.evaluate("key", "reject", *constants, *microseconds)
         (fields,) = redis.hashes.values()
