@@ -10,6 +10,7 @@ shows medians. Ours runs with all that it does: deadline, retries, parsing, stat
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -106,7 +107,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1536)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--sdk-python", default=".venv-sdk/bin/python")
+    # Absolute, since each peer runs in the folder of this file.
+    parser.add_argument("--sdk-python", type=os.path.abspath, default=".venv-sdk/bin/python")
     parser.add_argument("--profile", action="store_true", help="of our own, at 32 at once")
     options = parser.parse_args()
     names: list[str] = options.peers
