@@ -31,8 +31,10 @@ class CallRecord:
     failing_since: float = inf  # the first failure that is not excused
     failed_from: float = inf  # when the last failed attempt was sent
     refusals: int = 0  # other errors that were handled as 429s
-    # Failures and refusals of this call while others succeeded; when the last of them was sent.
+    # Failures and refusals of this call while others succeeded; those of them that are held against
+    # it after an outage; when the last of them was sent.
     contradicted: int = 0
+    contradicted_for_sure: int = 0
     doubted_from: float = inf
     is_connection_doubtful: bool = False  # the last attempt broke it
     latency: float = 0.0
@@ -82,10 +84,19 @@ class CallRecord:
         self.counted_from = None
         return now - self.rejected_since
 
-    def excuse(self) -> None:
-        """Excuse all failures so far: the API was away, so the input is not to blame."""
+    def excuse(self, *, was_first: bool) -> None:
+        """Excuse all failures so far: the API was away, so the input is not to blame.
+
+        Args:
+            was_first: whether the outage began with a failure of this call. If not, that it failed
+                then says nothing, though others had succeeded until just before.
+        """
         self.excused = self.failures
         self.counted_from = None
+        if was_first:
+            self.contradicted_for_sure = self.contradicted
+        else:
+            self.contradicted = self.contradicted_for_sure
 
     def given_up(self, error: APIError, reason: str) -> APIError:
         """The last attempt's error, with the reason why the call was given up."""

@@ -45,6 +45,7 @@ class Circuit:
 
     Attributes:
         openings: how often the circuit has opened.
+        began_with: the call that failed first in the last row of failures.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Circuit:
         self._reject = reject
         self._loop = asyncio.get_running_loop()
         self.openings = 0
+        self.began_with: int | None = None
         self._failures = 0  # in a row
         self._calls: set[int] = set()  # the calls that failed
         self._first_failure = self._last_failure = -inf
@@ -176,7 +178,7 @@ class Circuit:
         """
         now = self._loop.time()
         if not self._failures:
-            self._first_failure = now
+            self._first_failure, self.began_with = now, call
         self._failures += 1
         self._last_failure = now
         if len(self._calls) < _CERTAIN_CALLS:

@@ -174,7 +174,7 @@ class Dispatcher:
             while True:
                 turn = await self._enter(flow, order, record, circuit, error)
                 if is_held and circuit.was_open_after(record.failed_from):
-                    record.excuse()
+                    record.excuse(was_first=circuit.began_with == id(record))
                 try:
                     response = await self._attempt(request, record, turn, circuit, retry=retry)
                     output = await self._reader.output_of(parse, response)

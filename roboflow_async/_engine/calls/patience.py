@@ -19,8 +19,10 @@ from roboflow_async.errors import (
 __all__ = ["Patience"]
 
 # Failures in an outage do not count against an input. But an input that takes the server down each
-# time is given up after this many outages.
+# time is given up after this many outages. Others may have failed just after it each time, so one
+# that did not fail first is given up after more.
 _MOST_OUTAGES: Final = 10
+_MOST_OUTAGES_BESIDE: Final = 25
 
 
 class Patience:
@@ -97,7 +99,9 @@ class Patience:
             return False
         if circuit.is_open and self._is_to_blame(error, record, flow, circuit, now):
             raise record.given_up(error, f"all {record.failures} attempts failed")
-        if record.outages > max(_MOST_OUTAGES, self._chance.attempts(record)):
+        began_it = circuit.began_with == id(record)
+        most_outages = _MOST_OUTAGES if began_it else _MOST_OUTAGES_BESIDE
+        if record.outages > max(most_outages, self._chance.attempts(record)):
             raise record.given_up(error, f"it also failed before {record.outages - 1} outages")
         return True
 

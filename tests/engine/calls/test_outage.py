@@ -397,10 +397,10 @@ def test_patience_of_a_stream_of_one_at_a_time_ends_too() -> None:
     run_on_fake_clock(main())
 
 
-def test_an_input_that_takes_the_server_down_is_given_up() -> None:
-    """An input that takes the server down each time is given up at last."""
-    # By chance, one of 200 seeds gives up one that always came just after it, too.
-    random.seed(1)
+@pytest.mark.parametrize("seed", [1, 83])  # with 83, others fail just after it many times
+def test_an_input_that_takes_the_server_down_is_given_up(seed: int) -> None:
+    """An input that takes the server down each time is given up at last, and no other one."""
+    random.seed(seed)
 
     async def main() -> None:
         server = Server()
