@@ -22,13 +22,13 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal
 
-# Needs nginx; under five minutes.
+# Needs nginx; about eight minutes.
 bench: $(READY) $(SDK)/.ready
 	$(BIN)/python $(INSTALL) requirements/bench.txt
 	$(BIN)/python benchmarks/lost_images.py
 	$(BIN)/python benchmarks/throughput.py --rounds 2 --requests 1280
 	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/memory.py --many 30000
 	$(BIN)/python benchmarks/large_responses.py
 	$(BIN)/python benchmarks/pace.py --rates 20,500 --seconds 5
 
