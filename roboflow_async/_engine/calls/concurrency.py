@@ -67,6 +67,19 @@ class Concurrency:
             law.held()  # the next one waits for a slot
         return limit - self._taken
 
+    def enter_at_once(self) -> bool:
+        """Take a slot if there are more than one; return whether it was taken.
+
+        The last one is left to `enter`, which tells the law that it was the last.
+        """
+        limit, law = self._most, self._law
+        if law is not None and self._taken + 1 < limit:
+            limit = min(limit, law.limit(asyncio.get_running_loop().time()))
+        if self._taken + 1 >= limit:
+            return False
+        self._taken += 1
+        return True
+
     async def _change(self, within: float | None = None) -> None:
         """Wait until a slot is given back, or for some seconds."""
         loop = asyncio.get_running_loop()

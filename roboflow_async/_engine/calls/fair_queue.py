@@ -21,6 +21,9 @@ from roboflow_async.errors import RoboflowError
 
 __all__ = ["FairQueue", "Flow"]
 
+Chosen = asyncio.Future[Turn | None]
+"""Is done when a call was chosen: with its turn, or with None if it is the head."""
+
 
 class Flow:
     """Calls that share one place in the rotation: a stream, or all single calls.
@@ -53,7 +56,7 @@ class Flow:
         self.error: RoboflowError | None = None
         self.permits: int | None = None
         self.joined_at: float | None = None
-        self._waiting: list[tuple[int, int, asyncio.Future[None], object]] = []
+        self._waiting: list[tuple[int, int, Chosen, object]] = []
         self._ties = count()
         self._resting: set[asyncio.Future[None]] = set()
         # The task (once it runs) and the subject of the call that was chosen, until it has its
@@ -61,11 +64,11 @@ class Flow:
         self._head: tuple[asyncio.Task[object] | None, object] | None = None
         self._interruption: RoboflowError | None = None
 
-    def add(self, order: int, future: asyncio.Future[None], subject: object) -> None:
+    def add(self, order: int, future: Chosen, subject: object) -> None:
         """Queue a waiting call."""
         heapq.heappush(self._waiting, (order, next(self._ties), future, subject))
 
-    def pop(self) -> asyncio.Future[None] | None:
+    def pop(self) -> Chosen | None:
         """Make the oldest waiting call the head; None if no call waits."""
         while self._waiting:
             _, _, future, subject = heapq.heappop(self._waiting)
@@ -185,7 +188,9 @@ class FairQueue:
         self._use(flow)
         try:
             if self._has_head or flow.permits == 0:
-                await self._wait(flow, order, subject)
+                turn = await self._wait(flow, order, subject)
+                if turn is not None:
+                    return turn
             elif flow.permits is not None:
                 flow.permits -= 1
             self._has_head = True
@@ -257,22 +262,31 @@ class FairQueue:
         for flow in tuple(self._in_use):
             flow.reject(error)
 
-    async def _wait(self, flow: Flow, order: int, subject: object) -> None:
-        future = asyncio.get_running_loop().create_future()
+    async def _wait(self, flow: Flow, order: int, subject: object) -> Turn | None:
+        """Wait to be chosen; return a turn if there was a slot and a turn at once."""
+        future: Chosen = asyncio.get_running_loop().create_future()
         flow.add(order, future, subject)
         rotation = self._rotations[flow.priority]
         if flow not in rotation:
             rotation.append(flow)
         self._waiting += 1
         try:
-            await future
+            turn = await future
         except asyncio.CancelledError:
+            # It may have been chosen and cancelled at the same moment.
             if future.done() and not future.cancelled() and future.exception() is None:
-                flow.end_head()
-                self._pass_on(flow)  # it was chosen and cancelled at the same moment
+                if future.result() is not None:
+                    self.leave()
+                else:
+                    flow.end_head()
+                    self._pass_on(flow)
             raise
         finally:
             self._waiting -= 1
+        if turn is not None and (error := flow.error or self._error) is not None:
+            self.leave()  # it was closed since this call was chosen
+            raise error
+        return turn
 
     def wake(self) -> None:
         """Choose a head if there is none, because a flow is not held any more or has a permit."""
@@ -280,20 +294,44 @@ class FairQueue:
             self._pass_on(None)
 
     def _pass_on(self, served: Flow | None) -> None:
-        """Choose the next head, from another flow than the last one if possible."""
-        bulk = self._rotations["bulk"]
-        bulk_is_due = self._bulk_passed_over >= BULK_SHARE - 1
-        for priority in reversed(PRIORITIES) if bulk_is_due else PRIORITIES:
-            if self._choose(self._rotations[priority], served):
-                passed_over = bool(bulk) and priority != "bulk"
-                self._bulk_passed_over = self._bulk_passed_over + 1 if passed_over else 0
+        """Choose the next head, from another flow than the last one if possible.
+
+        Calls that can have a slot and a turn at once get both here: if each had to be the head
+        first, one would leave in each round of the event loop, and a queue would never end.
+        """
+        while (chosen := self._next(served)) is not None:
+            served, future = chosen
+            turn = self._turn_at_once(served)
+            future.set_result(turn)  # its caller is the head now, if it has no turn
+            if turn is None:
                 self._has_head = True
                 return
         self._has_head = False
 
+    def _turn_at_once(self, flow: Flow) -> Turn | None:
+        if flow.error or self._error or not self._concurrency.enter_at_once():
+            return None
+        turn = self._pacer.acquire_at_once()
+        if turn is None:
+            self.leave()
+        else:
+            flow.end_head()
+        return turn
+
+    def _next(self, served: Flow | None) -> tuple[Flow, Chosen] | None:
+        bulk = self._rotations["bulk"]
+        bulk_is_due = self._bulk_passed_over >= BULK_SHARE - 1
+        for priority in reversed(PRIORITIES) if bulk_is_due else PRIORITIES:
+            chosen = self._choose(self._rotations[priority], served)
+            if chosen is not None:
+                passed_over = bool(bulk) and priority != "bulk"
+                self._bulk_passed_over = self._bulk_passed_over + 1 if passed_over else 0
+                return chosen
+        return None
+
     @staticmethod
-    def _choose(rotation: deque[Flow], served: Flow | None) -> bool:
-        """Make the next call of a rotation the head; False: none may be."""
+    def _choose(rotation: deque[Flow], served: Flow | None) -> tuple[Flow, Chosen] | None:
+        """The next call of a rotation; None: none may be chosen."""
         if rotation and rotation[0] is served:
             rotation.rotate(-1)
         for _ in range(len(rotation)):
@@ -306,6 +344,5 @@ class FairQueue:
                 rotation.append(flow)
                 if flow.permits is not None:
                     flow.permits -= 1
-                future.set_result(None)  # its caller is the head now
-                return True
-        return False
+                return flow, future
+        return None

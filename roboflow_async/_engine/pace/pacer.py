@@ -205,9 +205,9 @@ class Pacer:
             demand: turns that are wanted now, with this one. A limiter that is shared with other
                 processes may book that many.
         """
-        now = self._clock()
-        if self._is_open and now >= self._cooldown.until and not self._turnstile.locked():
-            return self._give(None)
+        turn = self.acquire_at_once()
+        if turn is not None:
+            return turn
         # One caller at a time, because each wait below depends on the turns before.
         async with self._turnstile:
             while True:
@@ -219,10 +219,13 @@ class Pacer:
                     break
             return self._give(booked)
 
-    @property
-    def _is_open(self) -> bool:
-        """Whether nothing but a cooldown limits the rate at present."""
-        return self._ceiling is None and self._shared is None
+    def acquire_at_once(self) -> Turn | None:
+        """A turn, if nothing limits the rate at present; else None."""
+        now = self._clock()
+        if self._ceiling is not None or self._shared is not None:
+            return None
+        is_paused = now < self._cooldown.until or self._turnstile.locked()
+        return None if is_paused else self._give(None)
 
     def _give(self, booked: object) -> Turn:
         turn = Turn(asyncio.get_running_loop().time, booked, self._note_sent)
