@@ -25,6 +25,14 @@ _LEAST_GAIN: Final = 0.25
 # as the mean. A server that is slow even when idle may take longer, see `longest_latency`.
 _LONGEST_LATENCY: Final = 0.2
 _ABOVE_ORDINARY: Final = 1.2  # times the latency without a queue
+# Clients that share a server see the same latency. The more one has in flight, as a share of its
+# most, the earlier it cuts its number: by this share of the longest latency at most.
+_EARLIER: Final = 0.25
+# From this share of the longest latency on, others may share the server. Then every client takes
+# equal steps, and after equal times (in latencies): if those with more in flight climbed faster,
+# shares would never become equal.
+_CROWDED: Final = 0.5
+_STEP: Final = 4
 _CUT: Final = 0.6
 _DEEPER_CUT: Final = 0.5  # if latency is more than twice the longest allowed
 # A cut did not help if half as many requests in flight have nearly the same latency.
@@ -167,7 +175,12 @@ class ConcurrencyLaw:
     def longest_latency(self) -> float:
         """The mean latency in seconds above which the number in flight is lowered."""
         ordinary = max(self._lowest if self._lowest < inf else 0.0, self._by_itself)
-        return max(_LONGEST_LATENCY * self._timeout, _ABOVE_ORDINARY * ordinary)
+        longest = _LONGEST_LATENCY * (1 - _EARLIER * self._level.most / self._most)
+        return max(longest * self._timeout, _ABOVE_ORDINARY * ordinary)
+
+    def _is_crowded(self, level: _Level) -> bool:
+        """Whether there is a queue that may be other clients', too."""
+        return not self._is_starting and level.latency > _CROWDED * self.longest_latency
 
     @property
     def settled(self) -> int | None:
@@ -314,6 +327,10 @@ class ConcurrencyLaw:
             self._cut(level, now)
             return
         self._cut_from = None
+        if now - level.since >= _STEP * latency or not self._is_crowded(level):
+            self._step(level, now)
+
+    def _step(self, level: _Level, now: float) -> None:
         if self._before is not None:
             self._compare(level, self._before, now)
         elif self._is_starting:
@@ -406,6 +423,8 @@ class ConcurrencyLaw:
             # If latencies vary, neighbouring numbers look the same.
             if level.error > _NOISY * level.latency and level.latency < self.longest_latency:
                 more = max(more, round(_NOISY_STEP * level.most))
+            if self._is_crowded(level):
+                more = 1
             self._set(level.most + more, now, before=level)
 
     def _try_fewer(self, level: _Level, now: float) -> None:

@@ -354,32 +354,34 @@ def test_a_latency_that_is_long_by_itself_holds_nothing_back() -> None:
     run_on_fake_clock(main())
 
 
-@pytest.mark.parametrize("starts", [(0, 0), (0, 30)])
-@pytest.mark.parametrize("workers", [1, 4, 16])
-def test_two_clients_of_one_server_get_similar_shares(
-    workers: int, starts: tuple[float, float]
+@pytest.mark.parametrize("starts", [(0, 0), (0, 30), (0, 5, 17, 40)])
+@pytest.mark.parametrize(
+    ("workers", "seconds"), [(1, 0.5), (2, 0.5), (4, 0.5), (8, 0.2), (12, 0.5), (16, 0.5)]
+)
+def test_clients_of_one_server_get_similar_shares(
+    workers: int, seconds: float, starts: tuple[float, ...]
 ) -> None:
-    """Two clients of one server get equal shares, within a factor of two."""
+    """Clients of one server get equal shares, within a factor of two."""
 
     async def main() -> None:
-        server = Server(workers)
-        clients = [Client(server), Client(server)]
+        server = Server(workers, lambda: seconds)
+        clients = [Client(server) for _ in starts]
 
         async def later(client: Client, seconds: float) -> None:
             await asyncio.sleep(seconds)
             await client.stream()
 
         with running(*map(later, clients, starts)):
-            await asyncio.sleep(90)
+            await asyncio.sleep(120)
             before = [client.counters.succeeded for client in clients]
             await asyncio.sleep(180)
-        one, other = (
+        shares = [
             client.counters.succeeded - earlier
             for client, earlier in zip(clients, before, strict=True)
-        )
-        assert 1 / 2 <= one / other <= 2
-        assert (one + other) / 180 >= 0.9 * 2 * workers
-        assert clients[0].lost == clients[1].lost == 0
+        ]
+        assert max(shares) <= 2 * min(shares)
+        assert sum(shares) / 180 >= 0.9 * workers / seconds
+        assert not any(client.lost for client in clients)
 
     run_on_fake_clock(main())
 
@@ -509,7 +511,7 @@ def test_the_limit_stays_within_its_bounds(data: st.DataObject) -> None:
             else:
                 law.answered(request, now, is_typical=event == "answered")
         assert law.settled is None or 1 <= law.settled <= most
-        assert law.longest_latency >= 2
+        assert law.longest_latency >= 1.5
         assert law.throughput(now) >= 0
     assert 1 <= law.limit(now + 31) <= most, "it never waits for longer than three timeouts"
 
