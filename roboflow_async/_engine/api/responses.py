@@ -60,7 +60,6 @@ _LARGE: Final = 128 * 1024
 # Seconds. A server may mean "never again" with it, which then fails a call; the pause of all
 # sending has its own limit.
 _LONGEST_WAIT: Final = 1e36
-_CONTAINERS: Final = (dict, list)
 _LONGEST_WORK: Final = 86_400.0  # seconds; no server works on one request for longer than a day
 # The fields of an error that say what is wrong.
 _WORDS: Final = ("message", "error", "hint", "detail", "inner_error_message")
@@ -207,17 +206,19 @@ def too_much(
 
 def _check_finite(value: Any) -> None:
     """Raise `ValueError` if a number in it is infinite, as 1e999 is for the parser."""
+    # A parsed value has exactly one of a few types. A response has hundreds of values, so that any
+    # call for each of them, such as `isinstance`, would take longer than the parser.
     containers: list[Any] = [[value]]
+    highest, lowest = inf, -inf
     while containers:
         container = containers.pop()
         items = container.values() if is_object(container) else container
-        # A parsed value has exactly one of a few types. A response has hundreds of values, so that
-        # `isinstance` and `is_container` would take longer than the parser.
         for item in cast("Iterable[object]", items):
+            kind = type(item)
             if type(item) is float:
-                if not -inf < item < inf:
+                if not lowest < item < highest:
                     raise ValueError("a number that is too large")
-            elif type(item) in _CONTAINERS:
+            elif kind is dict or kind is list:
                 containers.append(item)
 
 
