@@ -719,7 +719,7 @@ async def test_the_stats_count(server: Server, make_client: MakeClient) -> None:
     assert 5 <= stats.achieved_rps <= 40  # less than 40 when others use the machine, too
     assert stats.latency_p50 is not None
     assert stats.latency_p99 is not None
-    assert 0.5 <= stats.latency_p50 <= stats.latency_p99 < 5
+    assert 0.49 <= stats.latency_p50 <= stats.latency_p99 < 5
 
 
 def test_one_client_works_in_one_event_loop_after_another(
