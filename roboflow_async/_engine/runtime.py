@@ -48,6 +48,7 @@ class Runtime:
     async def aclose(self) -> None:
         """Stop all calls, and close every connection."""
         self.dispatcher.close()
+        self.loader.close()
         await self.transport.aclose()
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Final, TypeGuard, cast
+from typing import Final, TypeGuard
 
 import anyio
 import anyio.to_thread
@@ -32,6 +32,7 @@ from roboflow_async._engine.images.file_objects import (
     lacks_descriptors,
     read_file_object,
 )
+from roboflow_async._engine.images.file_reader import FileReader, NotRegularError
 from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.inputs import Image, is_one_file
 from roboflow_async._engine.images.pillow import encode_array, encode_pillow, is_array, is_pillow
@@ -84,6 +85,7 @@ class ImageLoader:
         # Few threads, and one large image at a time, because more would compete with the event loop
         # for the interpreter lock.
         self._threads = anyio.CapacityLimiter(4)
+        self._files = FileReader(max_bytes)
         self._large = threading.Lock()
 
     async def load(
@@ -121,6 +123,10 @@ class ImageLoader:
                 )
             await asyncio.sleep(wait)
 
+    def close(self) -> None:
+        """End the threads that read files; what is loaded now goes on."""
+        self._files.close()
+
     async def load_file(self, value: object) -> bytes | ImageURL:
         """Load an input as the bytes of an image file.
 
@@ -149,6 +155,8 @@ class ImageLoader:
         elif _is_file_object(value):
             name, most = "the given file object", self._most(max_side)
             value = _not_too_large(await read_file_object(value, most, self._threads), most, name)
+        elif _is_path(value) and max_side is None:
+            value, name = await self._content_of(value)
         if _is_small(value) and max_side is None:
             return self._encode(bytes(value), name, None, kind)
         loaded = await anyio.to_thread.run_sync(
@@ -181,8 +189,8 @@ class ImageLoader:
         return self._encode(data, name, max_side, kind)
 
     def _read(self, value: object, name: str, most: int) -> tuple[bytes, str]:
-        if isinstance(value, (str, PathLike)):
-            return self._read_file(cast("str | PathLike[str]", value), most)
+        if _is_path(value):
+            return self._read_file(value, most)
         if is_bytes_like(value):
             return bytes(value), name
         if is_array(value):
@@ -195,36 +203,46 @@ class ImageLoader:
             f"{'; of a response, give its .content' if is_one_file(value) else ''}."
         )
 
-    def _read_file(self, value: str | PathLike[str], most: int) -> tuple[bytes, str]:
+    async def _content_of(self, path: str | PathLike[str]) -> tuple[object, str]:
+        """The content of a regular file and its name; of another one the path, to be opened later.
+
+        A thread of its own reads those: it may take for ever.
+        """
+        name = self._name_of(path)
+        try:
+            data = await self._files.read(path)
+        except NotRegularError:
+            return path, name
+        except (OSError, ValueError) as error:
+            raise _unreadable_file(error, name) from None
+        return _not_too_large(data, self._max_bytes, name), name
+
+    def _name_of(self, path: str | PathLike[str]) -> str:
+        """Check a path; return its name for errors."""
         if not self._allow_paths:
             raise ImageError(
                 "an image was given as a path, and this client has allow_paths=False: "
                 "give the image's bytes."
             )
-        name = repr(str(value)[:200])
-        if isinstance(value, str):
-            if not value.strip():
+        if isinstance(path, str):
+            if not path.strip():
                 raise ImageError("an image was given as an empty string: give a path or a URL.")
-            if value[:5].lower() == "data:":
+            if path[:5].lower() == "data:":
                 raise ImageError("a data: URL is not a path: give Image.from_base64(...).")
+        return repr(str(path)[:200])
+
+    def _read_file(self, path: str | PathLike[str], most: int) -> tuple[bytes, str]:
+        name = self._name_of(path)
         try:
-            with Path(value).open("rb") as file:
+            with Path(path).open("rb") as file:
                 # One byte more than allowed shows that it is too large. Its size is not enough: a
                 # pipe has none, and a file may grow. (Python allocates all that is requested.)
                 expected = min(os.fstat(file.fileno()).st_size, most)
                 data = file.read(expected + 1)
                 if len(data) > expected:
                     data += file.read(most - expected)
-        except FileNotFoundError:
-            raise ImageError(f"there is no file {name}.") from None
-        except IsADirectoryError:
-            raise ImageError(f"{name} is a folder: give its files, one by one.") from None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "the path is not valid"
-            told = f"{name} cannot be read: {reason}."
-            if isinstance(error, OSError) and is_shortage(error):
-                raise ShortageError(error.errno, told) from None
-            raise ImageError(told) from None
+            raise _unreadable_file(error, name) from None
         return _not_too_large(data, most, name), name
 
     def _encode(self, data: bytes, name: str, max_side: int | None, kind: str) -> EncodedImage:
@@ -250,6 +268,10 @@ class ImageLoader:
         )
 
 
+def _is_path(value: object) -> TypeGuard[str | PathLike[str]]:
+    return isinstance(value, (str, PathLike))
+
+
 def _is_file_object(value: object) -> bool:
     known = (str, PathLike, bytes, bytearray, memoryview)
     return not isinstance(value, known) and hasattr(value, "read") and not is_array(value)
@@ -266,6 +288,18 @@ def _not_too_large(data: bytes, most: int, name: str) -> bytes:
             "make it smaller, for example with max_side=."
         )
     return data
+
+
+def _unreadable_file(error: OSError | ValueError, name: str) -> Exception:
+    if isinstance(error, FileNotFoundError):
+        return ImageError(f"there is no file {name}.")
+    if isinstance(error, IsADirectoryError):
+        return ImageError(f"{name} is a folder: give its files, one by one.")
+    reason = getattr(error, "strerror", None) or "the path is not valid"
+    told = f"{name} cannot be read: {reason}."
+    if isinstance(error, OSError) and is_shortage(error):
+        return ShortageError(error.errno, told)
+    return ImageError(told)
 
 
 def _unreadable(value: object, error: Exception) -> ImageError:
