@@ -5,13 +5,14 @@ The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/su
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
-from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
+from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async.errors import ConfigurationError
 
 __all__ = [
@@ -109,13 +110,7 @@ def json_request(
     Raises:
         ConfigurationError: a field cannot be written as JSON.
     """
-    pieces: list[bytes] = []
-    try:
-        _write({**fields, **key.body_fields()}, what, pieces)
-    except RecursionError:
-        raise ConfigurationError(
-            f"{what} cannot be written as JSON: they are nested too deeply, or contain themselves."
-        ) from None
+    pieces = _json_pieces({**fields, **key.body_fields()}, what)
     return PreparedRequest(path + key.query(parameters), _joined(pieces), method)
 
 
@@ -151,45 +146,49 @@ def _joined(pieces: list[bytes]) -> tuple[bytes, ...]:
     return tuple(pieces)
 
 
-def _write(value: object, name: str, pieces: list[bytes]) -> None:
-    """Append `value` as JSON. Images are inserted as they are: base64 needs no escapes."""
-    if isinstance(value, EncodedImage):
-        pieces += [b'{"type":"base64","value":"', *value.chunks, b'"}']
-    elif isinstance(value, ImageURL):
-        pieces.append(_dump({"type": "url", "value": value.url}, name))
-    elif is_object(value) and _holds_image(value.values()):
-        for position, (key, item) in enumerate(value.items()):
-            pieces += [b"," if position else b"{", _dump(str(key), name), b":"]
-            _write(item, str(key), pieces)
-        pieces.append(b"}")
-    elif is_array(value) and _holds_image(value):
-        for position, item in enumerate(value):
-            pieces.append(b"," if position else b"[")
-            _write(item, name, pieces)
-        pieces.append(b"]")
-    else:
-        pieces.append(_dump(value, name))
+# Stands for an image while everything else is written; nothing else can be the same by chance.
+_PLACE: Final = secrets.token_hex(16)
+_PLACE_AS_JSON: Final = f'"{_PLACE}"'.encode()
 
 
-def _holds_image(values: Iterable[object]) -> bool:
-    """Whether the values hold an image, also inside of batches and objects."""
-    return any(
-        isinstance(value, (EncodedImage, ImageURL))
-        or (is_object(value) and _holds_image(value.values()))
-        or (is_array(value) and _holds_image(value))
-        for value in values
-    )
+def _json_pieces(fields: JSONObject, what: str) -> list[bytes]:
+    """The fields as JSON, with images as they are: base64 needs no escapes."""
+    images: list[EncodedImage] = []
 
+    def written(value: object) -> object:
+        if isinstance(value, EncodedImage):
+            images.append(value)
+            return _PLACE
+        if isinstance(value, ImageURL):
+            return {"type": "url", "value": value.url}
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
-# Made once, because json.dumps makes a new encoder for each call with other options.
-_encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-
-
-def _dump(value: object, name: str) -> bytes:
+    # All at once, because each call of the encoder costs more than it takes to write a few fields.
+    encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=written)
     try:
-        return _encode(value).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+        text = encoder.encode(fields).encode()
+    except RecursionError:
         raise ConfigurationError(
-            f"{name} cannot be written as JSON ({str(error)[:200]}): give finite numbers, "
-            "strings, booleans, None, lists and dicts."
+            f"{what} cannot be written as JSON: they are nested too deeply, or contain themselves."
         ) from None
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{what} cannot be written as JSON ({_unwritable(fields, encoder)}: "
+            f"{str(error)[:200]}): give finite numbers, strings, booleans, None, lists and dicts."
+        ) from None
+    first, *others = text.split(_PLACE_AS_JSON)
+    pieces = [first]
+    for image, following in zip(images, others, strict=True):
+        pieces += [b'{"type":"base64","value":"', *image.chunks, b'"}', following]
+    return pieces
+
+
+def _unwritable(fields: JSONObject, encoder: json.JSONEncoder) -> str:
+    """The name of the first field, also of a field within, that cannot be written."""
+    for name, value in fields.items():
+        try:
+            encoder.encode(value)
+        except (TypeError, ValueError):
+            within = _unwritable(value, encoder) if is_object(value) else ""
+            return within or repr(name)[:80]
+    return ""  # one of the names itself
