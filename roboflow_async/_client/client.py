@@ -36,6 +36,7 @@ from roboflow_async._engine.settings import (
 )
 from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.deployments import DeploymentOperations
+from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.endpoint import EndpointTarget
@@ -176,6 +177,7 @@ class RoboflowClient:
         self._pipelines = PipelineOperations(self._context)
         self._inference_sdk = InferenceSDKCalls(self._context)
         self._deployments = DeploymentOperations(engine.settings, partial(_unpaced_client, engine))
+        self._planner = Planner(engine.settings, engine.stats, self._deployments, _moved)
 
     def __repr__(self) -> str:
         # A debugger may look at a client whose constructor failed; it has no engine.
@@ -434,6 +436,8 @@ class RoboflowClient:
     list_project_models = _by("_workspace", WorkspaceOperations.list_project_models)
     preflight = _by("_workspace", WorkspaceOperations.preflight)
 
+    plan = _by("_planner", Planner.plan)
+
 
 def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOperations]:
     """Outside of the constructor, whose variables an error tracker would record."""
@@ -444,6 +448,10 @@ def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOpera
         "any more."
     )
     return Engine(settings, reminder), WorkspaceOperations(settings, reminder)
+
+
+def _moved(workflow: Workflow[Any], client: RoboflowClient) -> Workflow[Any]:
+    return workflow.moved_to(client._context)  # noqa: SLF001 - of this module
 
 
 def _unpaced_client(engine: Engine, url: str, options: ClientOptions) -> RoboflowClient:

@@ -97,6 +97,18 @@ class Workflow(Target[Output]):
             return "inline"
         return f"{self._options.workspace_name}/{self._options.workflow_id}"
 
+    def moved_to(self, context: TargetContext) -> "Workflow[Output]":
+        """The same Workflow, run by another client. The library calls it."""
+        return Workflow(
+            context,
+            self._options,
+            image_input=self._image_input,
+            parameters=self._parameters,
+            output_type=self._output_type,
+            max_side=self._max_side,
+            priority=self._priority,
+        )
+
     async def run(self, image: WorkflowInput, **parameters: Any) -> Output:
         """Run the Workflow on one image.
 

@@ -30,6 +30,7 @@ __all__ = [
     "APIKey",
     "APIKeyFile",
     "Host",
+    "PlatformURL",
     "Rps",
     "Seconds",
     "TransportOption",
@@ -53,6 +54,10 @@ DEFAULT_RPS: Final = Settings.requests_per_second or 0.0
 Host = Annotated[
     str | None,
     typer.Option("--host", help="The API's base URL. Default: ROBOFLOW_API_URL, else Roboflow's."),
+]
+PlatformURL = Annotated[
+    str | None,
+    typer.Option(help="The platform's base URL. Default: RF_API_BASE_URL, else the region's."),
 ]
 Rps = Annotated[float, typer.Option("--rps", min=0, help="Requests per second; 0: no limit.")]
 Seconds = Annotated[float, typer.Option("--timeout", help="Seconds for each request.")]

@@ -36,6 +36,7 @@ from roboflow_async.types.deployments import (
 )
 from roboflow_async.types.inputs import WorkflowInput
 from roboflow_async.types.model_options import ModelOptions, Route
+from roboflow_async.types.plan import Plan, PlannedMachine, PlannedWay, PlannedWayName
 from roboflow_async.types.predictions import (
     AnomalyDetection,
     AnomalyMap,
@@ -96,6 +97,10 @@ __all__ = [
     "MultiLabelClassification",
     "MultiLabelScore",
     "ObjectDetection",
+    "Plan",
+    "PlannedMachine",
+    "PlannedWay",
+    "PlannedWayName",
     "Point",
     "Prediction",
     "Preflight",
