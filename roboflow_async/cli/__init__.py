@@ -7,6 +7,7 @@ import typer
 
 from roboflow_async.cli.benchmark import benchmark_app
 from roboflow_async.cli.demo import demo
+from roboflow_async.cli.deployments import deployments_app
 from roboflow_async.cli.doctor import doctor
 from roboflow_async.cli.plan import plan
 from roboflow_async.cli.run import run
@@ -47,6 +48,7 @@ def _options(  # pyright: ignore[reportUnusedFunction] - typer calls it
 for _command in (run, plan, serve, doctor, demo):
     app.command()(_command)
 app.add_typer(benchmark_app, name="benchmark")
+app.add_typer(deployments_app, name="deployments")
 
 
 def main() -> int:
