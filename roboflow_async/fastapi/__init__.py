@@ -49,8 +49,10 @@ from roboflow_async.fastapi.disconnects import (
     CancelOnDisconnect,
     cancel_on_disconnect,
 )
+from roboflow_async.fastapi.webhooks import BatchWebhook, batch_webhook
 
 __all__ = [
+    "BatchWebhook",
     "CancelOnDisconnect",
     "CheckedHost",
     "ClientOptions",
@@ -58,6 +60,7 @@ __all__ = [
     "RoboflowDep",
     "StreamsDep",
     "add_error_handlers",
+    "batch_webhook",
     "cancel_on_disconnect",
     "error_answer",
     "get_client",

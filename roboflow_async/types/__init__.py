@@ -36,6 +36,14 @@ from roboflow_async.types.deployments import (
 )
 from roboflow_async.types.inputs import WorkflowInput
 from roboflow_async.types.model_options import ModelOptions, Route
+from roboflow_async.types.notifications import (
+    BatchJobNotification,
+    BatchNotification,
+    FailedFile,
+    IngestDetails,
+    IngestError,
+    StagingNotification,
+)
 from roboflow_async.types.plan import Plan, PlannedMachine, PlannedWay, PlannedWayName
 from roboflow_async.types.predictions import (
     AnomalyDetection,
@@ -73,6 +81,8 @@ __all__ = [
     "AllowURLs",
     "AnomalyDetection",
     "AnomalyMap",
+    "BatchJobNotification",
+    "BatchNotification",
     "BoundingBox",
     "Classification",
     "ClassifiedAs",
@@ -81,10 +91,13 @@ __all__ = [
     "DeploymentLogEntry",
     "DeploymentUsage",
     "DetectedObject",
+    "FailedFile",
     "HTTPClient",
     "ImageInference",
     "ImageSize",
     "Inference",
+    "IngestDetails",
+    "IngestError",
     "InstanceSegmentation",
     "Keypoint",
     "KeypointsDetection",
@@ -119,6 +132,7 @@ __all__ = [
     "ServerModel",
     "ServerResponse",
     "SharedRateLimiter",
+    "StagingNotification",
     "Stub",
     "Task",
     "TrackedTurn",
