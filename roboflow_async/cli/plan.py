@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import re
 import shlex
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import typer
 from rich.console import Console
@@ -30,7 +31,12 @@ from roboflow_async.types import Plan, PlannedMachine
 __all__ = ["duration", "plan"]
 
 _console = Console(highlight=False)
-_NAMES = {
+# The arguments of `client.plan` that a plan names in brackets, which are options here.
+_ARGUMENT: Final = re.compile(
+    r"(?<=[( ])(image_bytes|upload_mbps|measure|deployment|deployment_rate|batch_rate"
+    r"|batch_machines|credits_per_hour)(?=\)|, or )"
+)
+_NAMES: Final = {
     "serverless": "Serverless API",
     "deployment": "Dedicated Deployment",
     "batch": "Batch Processing",
@@ -168,5 +174,6 @@ def duration(seconds: float) -> str:
 
 
 def _say(text: str) -> None:
+    text = _ARGUMENT.sub(lambda found: "--" + found[0].replace("_", "-"), text)
     # Lines to copy stay whole, however narrow the terminal is.
     _console.print(text, soft_wrap=True, markup=False)

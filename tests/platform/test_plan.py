@@ -1,7 +1,10 @@
 """`client.plan`: what it tells is what then happens, and it says what it assumed."""
 
 import asyncio
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,7 +12,7 @@ import pytest
 from conftest import KEY
 from support.event_loops import run_on_fake_clock
 
-from roboflow_async import RoboflowClient
+from roboflow_async import ConfigurationError, DeploymentError, RoboflowClient
 from roboflow_async.types import Plan
 
 URLS = ["https://example.com/1.jpg", "https://example.com/2.jpg"]
@@ -115,3 +118,87 @@ def test_a_machine_takes_what_was_measured(workers: int) -> None:
     assert "start" not in plan.deployment.steps
     assert plan.deployment.measured[0].startswith("my-gpu: ")
     assert "deployments url my-gpu" in plan.deployment.command
+
+
+def test_a_machine_that_is_not_ready_is_told() -> None:
+    async def work(client: RoboflowClient, server: Server) -> None:
+        server.status = "paused"
+        workflow = client.workflow("ws", "wf")
+        with pytest.raises(DeploymentError, match="'my-gpu' is paused"):
+            await client.plan(workflow, URLS, image_bytes=1000, deployment="my-gpu")
+        assert server.requests == 0
+
+    run(lambda: Server(0.1), work)
+
+
+def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
+    """A slow line limits all three ways, and nothing is sent."""
+    for name, size in (("1.jpg", 1_000_000), ("2.jpg", 3_000_000)):
+        (tmp_path / name).write_bytes(bytes(size))
+    images: list[Any] = [str(tmp_path / "1.jpg"), tmp_path / "2.jpg", "https://example.com/3.jpg"]
+
+    async def work() -> None:
+        async with RoboflowClient(KEY, api_url="http://127.0.0.1:1") as client:
+            workflow = client.workflow("ws", "wf")
+            plan = await client.plan(workflow, images * 100, upload_mbps=16, batch_rate=1000)
+            assert client.stats.attempts == 0
+        assert (plan.images, plan.image_bytes) == (300, 2_000_000)
+        # 2 MB are 16 megabits: one image a second; a third less as base64.
+        assert (plan.serverless.rate, plan.deployment.rate) == (0.75, 0.75)
+        assert plan.batch.steps["upload"] == 300
+        assert plan.assumed == ()
+        assert json.loads(json.dumps(plan.to_json()))["images"] == 300
+        assert "0.75" in plan._repr_html_()
+
+    asyncio.run(work())
+
+
+def test_what_is_given_is_not_assumed() -> None:
+    async def work() -> tuple[Plan, Plan]:
+        async with RoboflowClient(KEY, api_url="http://127.0.0.1:1") as client:
+            workflow = client.workflow("ws", "wf")
+            return await client.plan(workflow, 40_000), await client.plan(
+                workflow, 40_000, image_bytes=1e5, deployment_rate=10, batch_rate=10,
+                batch_machines=8, upload_mbps=1000, credits_per_hour=3.0,
+            )  # fmt: skip
+
+    assumed, given = asyncio.run(work())
+    ways = assumed.deployment, assumed.batch
+    assert all("costs 1 credit an hour" in " ".join(way.assumed) for way in ways)
+    assert all("credits_per_hour" not in " ".join(way.assumed) for way in given.ways)
+    assert "batch_rate" in " ".join(assumed.batch.assumed)
+    assert "batch_rate" not in " ".join(given.batch.assumed)
+    assert given.assumed == ()
+    assert given.deployment.steps["requests"] == 4000
+    assert given.deployment.credits == pytest.approx(3 * 4120 / 3600, rel=0.001)
+    assert given.batch.steps["processing"] == 500
+    assert given.batch.credits == pytest.approx(3 * 4000 / 3600, rel=0.001)
+    assert "--machine dev-gpu --hours 1.4 --wait" in given.deployment.command
+    assert "one for production" in " ".join(asyncio.run(_plan(2_000_000)).deployment.assumed)
+
+
+async def _plan(images: Any, **options: Any) -> Plan:
+    async with RoboflowClient(KEY, api_url="http://127.0.0.1:1") as client:
+        return await client.plan(client.workflow("ws", "wf"), images, **options)
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "said"),
+    [
+        (0, {}, "images=0"),
+        ([], {}, "images is empty"),
+        ("data", {}, "images='data'"),
+        (True, {}, "images=True"),
+        (5, {"measure": 3}, "give the images themselves"),
+        (5, {"measure": -1}, "measure=-1"),
+        (5, {"machine": "tpu"}, "machine='tpu'"),
+        (5, {"upload_mbps": 0}, "upload_mbps=0"),
+        (5, {"image_bytes": float("nan")}, "image_bytes=nan"),
+        (5, {"batch_machines": 1.5}, "batch_machines=1.5"),
+        (5, {"credits_per_hour": -1}, "credits_per_hour=-1"),
+        ([b"x"], {"deployment": "my-gpu", "deployment_rate": 3}, "not both"),
+    ],
+)
+def test_wrong_arguments_are_told(images: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        asyncio.run(_plan(images, **options))
