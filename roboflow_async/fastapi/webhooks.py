@@ -14,10 +14,11 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from roboflow_async import ConfigurationError
+from roboflow_async import ConfigurationError, RoboflowClient
 from roboflow_async._engine.checks import check_number, shown
 from roboflow_async._engine.jsonvalues import is_object, read_json_text
 from roboflow_async.errors import plain_text
+from roboflow_async.fastapi.app_client import client_of
 from roboflow_async.types.notifications import (
     BatchJobNotification,
     BatchNotification,
@@ -41,6 +42,7 @@ def batch_webhook(
     handler: Handler | None = None,
     *,
     publishable_key: str,
+    client: RoboflowClient | None = None,
     path: str = "/roboflow/batch",
     remember: int = 10_000,
 ) -> "BatchWebhook":
@@ -49,8 +51,8 @@ def batch_webhook(
         webhook = batch_webhook(tell, publishable_key=os.environ["ROBOFLOW_PUBLISHABLE_KEY"])
         app.include_router(webhook)
 
-    Give its public URL as `notifications_url=` where a job is made, and the webhook itself to
-    `job.wait(...)`, which then need not ask again and again.
+    Give its public URL as `notifications_url=` where a job is made. Then `job.wait()`, and all else
+    that waits for the job in this process, looks at it at once when it has ended.
 
     The platform does not sign what it posts: it sends the workspace's publishable key along, and
     only a request that has it is read. So an event says that it is time to look, and not what is
@@ -59,15 +61,18 @@ def batch_webhook(
     Args:
         handler: is given each event once, before the response: a function, or an `async` one. If
             it raises, the response is a 500, so that the platform delivers the event again. None:
-            only `job.wait` is woken.
+            only those are woken that wait for a job.
         publishable_key: the workspace's, as in the app's settings.
+        client: whose jobs are waited for. Default: the app's client, if it has one.
         path: the path of the route.
         remember: ids of events that are known as delivered, the newest; 1 to 1,000,000.
 
     Raises:
         ConfigurationError: an argument is wrong.
     """
-    return BatchWebhook(handler, publishable_key=publishable_key, path=path, remember=remember)
+    return BatchWebhook(
+        handler, publishable_key=publishable_key, client=client, path=path, remember=remember
+    )
 
 
 class BatchWebhook(APIRouter):
@@ -81,6 +86,7 @@ class BatchWebhook(APIRouter):
         handler: Handler | None,
         *,
         publishable_key: str,
+        client: RoboflowClient | None,
         path: str,
         remember: int,
     ) -> None:
@@ -95,12 +101,12 @@ class BatchWebhook(APIRouter):
         check_number("remember", remember, at_least=1, at_most=1_000_000, whole=True)
         super().__init__()
         self._handler = handler
+        self._client = client
         # Digests have one length, so that the comparison takes one time for every key.
         self._key = _digest(publishable_key.strip().encode("utf-8", "surrogateescape"))
         self._remember = remember
         self._delivered: OrderedDict[str, None] = OrderedDict()
         self._under_way: dict[str, asyncio.Future[bool]] = {}
-        self._waiting: dict[str, set[asyncio.Event]] = {}
         self.add_api_route(path, self._take, methods=["POST"], include_in_schema=False)
 
     def __repr__(self) -> str:
@@ -117,6 +123,9 @@ class BatchWebhook(APIRouter):
         event = _read(body) if body is not None else 413
         if isinstance(event, int):
             return Response(status_code=event)
+        client = self._client or client_of(request)
+        if client is not None and isinstance(event, BatchJobNotification):
+            client.batch.wake(event.job_id)  # at each delivery: to look once more does no harm
         return Response(status_code=204 if await self._deliver(event) else 500)
 
     async def _deliver(self, event: BatchNotification) -> bool:
@@ -131,8 +140,6 @@ class BatchWebhook(APIRouter):
         self._under_way[event.event_id] = outcome
         is_done = False
         try:
-            if isinstance(event, BatchJobNotification):
-                self._wake(event.job_id)
             is_done = await self._handle(event)
             return is_done
         finally:
@@ -157,10 +164,6 @@ class BatchWebhook(APIRouter):
             _log.exception("the handler of a notification failed: it will be delivered again")
             return False
         return True
-
-    def _wake(self, job_id: str) -> None:
-        for event in self._waiting.get(job_id, ()):
-            event.set()
 
 
 def _read(body: bytes) -> BatchNotification | int:
