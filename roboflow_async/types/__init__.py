@@ -28,6 +28,15 @@ from roboflow_async.types.base import (
     ServerModel,
     ServerResponse,
 )
+from roboflow_async.types.batch import (
+    BatchEvent,
+    BatchLogEntry,
+    BatchOptions,
+    BatchStage,
+    BatchStatus,
+    BatchTask,
+    UploadProgress,
+)
 from roboflow_async.types.deployments import (
     Deployment,
     DeploymentLogEntry,
@@ -72,6 +81,12 @@ __all__ = [
     "AllowURLs",
     "AnomalyDetection",
     "AnomalyMap",
+    "BatchEvent",
+    "BatchLogEntry",
+    "BatchOptions",
+    "BatchStage",
+    "BatchStatus",
+    "BatchTask",
     "BoundingBox",
     "Classification",
     "ClassifiedAs",
@@ -118,6 +133,7 @@ __all__ = [
     "Task",
     "TrackedTurn",
     "TransportName",
+    "UploadProgress",
     "WorkflowArguments",
     "WorkflowBlocks",
     "WorkflowInput",
