@@ -35,6 +35,7 @@ from roboflow_async._engine.settings import (
     TransportName,
 )
 from roboflow_async._engine.unclosed import Reminder
+from roboflow_async._platform.batch.operations import BatchOperations
 from roboflow_async._platform.deployments import DeploymentOperations
 from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
@@ -172,7 +173,12 @@ class RoboflowClient:
             forget_locals(error)
             raise
         self._engine = engine
-        self._context = TargetContext(engine, TaskLookup(engine), InterfaceLookup(engine))
+        self._batch = BatchOperations(
+            engine.settings, self._workspace, lambda: engine.runtime().loader, engine.stats
+        )
+        self._context = TargetContext(
+            engine, TaskLookup(engine), InterfaceLookup(engine), self._batch.stream
+        )
         self._server = ServerOperations(engine)
         self._pipelines = PipelineOperations(self._context)
         self._inference_sdk = InferenceSDKCalls(self._context)
@@ -207,7 +213,10 @@ class RoboflowClient:
             try:
                 await self._workspace.aclose()
             finally:
-                await self._deployments.aclose()
+                try:
+                    await self._deployments.aclose()
+                finally:
+                    await self._batch.aclose()
 
     @property
     def api_url(self) -> str:
@@ -218,6 +227,11 @@ class RoboflowClient:
     def stats(self) -> Stats:
         """The counters at this moment."""
         return self._engine.stats()
+
+    @property
+    def batch(self) -> BatchOperations:
+        """Batch Processing: jobs on many images, whose results are not needed now."""
+        return self._batch
 
     @property
     def deployments(self) -> DeploymentOperations:

@@ -28,6 +28,15 @@ from roboflow_async.types.base import (
     ServerModel,
     ServerResponse,
 )
+from roboflow_async.types.batch import (
+    BatchEvent,
+    BatchLogEntry,
+    BatchOptions,
+    BatchStage,
+    BatchStatus,
+    BatchTask,
+    UploadProgress,
+)
 from roboflow_async.types.deployments import (
     Deployment,
     DeploymentLogEntry,
@@ -81,8 +90,14 @@ __all__ = [
     "AllowURLs",
     "AnomalyDetection",
     "AnomalyMap",
+    "BatchEvent",
     "BatchJobNotification",
+    "BatchLogEntry",
     "BatchNotification",
+    "BatchOptions",
+    "BatchStage",
+    "BatchStatus",
+    "BatchTask",
     "BoundingBox",
     "Classification",
     "ClassifiedAs",
@@ -137,6 +152,7 @@ __all__ = [
     "Task",
     "TrackedTurn",
     "TransportName",
+    "UploadProgress",
     "WorkflowArguments",
     "WorkflowBlocks",
     "WorkflowInput",

@@ -5,7 +5,7 @@ The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/su
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -39,6 +39,8 @@ class PreparedRequest:
         content_type: the type of the body; empty: no such header.
         size: bytes of the body, where to add up its pieces would read a file; None: add them up.
         more_headers: other headers of this request alone.
+        sink: gets the content of a successful response piece by piece, which then has none; for
+            what is too large for memory. Only for a request that is sent once.
     """
 
     path: str
@@ -47,6 +49,7 @@ class PreparedRequest:
     content_type: bytes = b"application/json"
     size: int | None = None
     more_headers: tuple[tuple[bytes, bytes], ...] = ()
+    sink: Callable[[bytes], None] | None = None
 
     def __repr__(self) -> str:
         # Both may hold the key, and the body megabytes.

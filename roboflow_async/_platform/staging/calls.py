@@ -6,7 +6,8 @@ has published. These differ in details, so the parsing is tolerant.
 
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 import httpx
@@ -22,20 +23,31 @@ from roboflow_async._engine.api.requests import (
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
 from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.checks import shown
-from roboflow_async._engine.jsonvalues import is_array, is_object
+from roboflow_async._engine.jsonvalues import JSONObject, is_object
+from roboflow_async._platform.paging import paged
 from roboflow_async._platform.service import PlatformService
 from roboflow_async._platform.staging.storage import SignedURL
-from roboflow_async.errors import ConfigurationError
+from roboflow_async.errors import ConfigurationError, NotFoundError
 from roboflow_async.types.base import PlainText, ServerModel
 
-__all__ = ["MAX_IMAGE_BYTES", "Shard", "StagingCalls", "check_batch_id"]
+__all__ = [
+    "MAX_IMAGE_BYTES",
+    "ListedFile",
+    "Media",
+    "Part",
+    "Shard",
+    "StagingCalls",
+    "check_batch_id",
+]
 
 Output = TypeVar("Output")
+
+Media = Literal["images", "videos"]
 
 MAX_IMAGE_BYTES: Final = 20_971_520
 
 _BATCH_ID: Final = re.compile(r"[a-z0-9_-]{1,64}")
-_PAGE: Final = "1000"  # more than one asks for in the app, and a small response
+_PAGE: Final = 1000  # more than one asks for in the app, and a small response
 
 
 class Shard(ServerModel):
@@ -64,7 +76,49 @@ class Shard(ServerModel):
         return "error" in self.status_type.lower()
 
 
-_SHARDS: Final = pydantic.TypeAdapter(list[Shard], config=pydantic.ConfigDict(defer_build=True))
+class Part(ServerModel):
+    """A part of a batch that a job made.
+
+    Attributes:
+        name: its name.
+        content_type: images, videos, metadata, archives or mixed.
+        nested_content_type: what its archives hold.
+    """
+
+    name: str = pydantic.Field(alias="partName")
+    content_type: PlainText | None = pydantic.Field(default=None, alias="contentType")
+    nested_content_type: PlainText | None = pydantic.Field(default=None, alias="nestedContentType")
+
+
+class ListedFile(ServerModel):
+    """A file of a batch.
+
+    Attributes:
+        name: what the platform calls it. It decides no path.
+        url: where it may be downloaded from, for a while. Whoever has it may read the file.
+        part: the part that it belongs to.
+        shard_id: the archive that it came in.
+        content_type: images, videos, metadata or archives.
+        nested_content_type: what an archive holds.
+    """
+
+    name: str = pydantic.Field(alias="fileName")
+    url: str = pydantic.Field(default="", alias="downloadURL", repr=False)
+    part: str | None = pydantic.Field(default=None, alias="partName")
+    shard_id: str | None = pydantic.Field(default=None, alias="shardId")
+    content_type: PlainText | None = pydantic.Field(default=None, alias="contentType")
+    nested_content_type: PlainText | None = pydantic.Field(default=None, alias="nestedContentType")
+
+    @property
+    def identity(self) -> tuple[str | None, str | None, str]:
+        """What tells it from all others of its batch."""
+        return self.part, self.shard_id, self.name
+
+
+_DEFERRED: Final = pydantic.ConfigDict(defer_build=True)
+_FILES: Final = pydantic.TypeAdapter(list[ListedFile], config=_DEFERRED)
+_PARTS: Final = pydantic.TypeAdapter(list[Part], config=_DEFERRED)
+_SHARDS: Final = pydantic.TypeAdapter(list[Shard], config=_DEFERRED)
 
 
 def check_batch_id(batch_id: object) -> None:
@@ -125,13 +179,25 @@ class StagingCalls:
 
     async def shard_url(self) -> SignedURL:
         """A new signed URL for an archive of images."""
-        query = {"displayName": self._display_name}
+        return await self._post("/bulk-upload/image-files", {}, {}, _signed_url)
 
-        def build(key: KeyPlacement) -> PreparedRequest:
-            path = f"{self._path}/bulk-upload/image-files"
-            return json_request(path, {}, key, "the fields", query)
+    async def video_url(self, name: str) -> SignedURL:
+        """A new signed URL for a video."""
+        return await self._post("/upload/video", {"fileName": name}, {}, _signed_url)
 
-        return await self._service.call(build, _signed_url)
+    async def add_references(
+        self, media: Media, references: Sequence[tuple[str, str]], ingest_id: str
+    ) -> None:
+        """Let the platform fetch files.
+
+        Args:
+            media: what they are.
+            references: the name and the URL of each, at most 20,000.
+            ingest_id: an id for this request; with the same one it is not done again.
+        """
+        listed = [{"name": name, "url": url} for name, url in references]
+        fields = {f"{media[:-1]}References": listed, "ingestId": ingest_id}
+        await self._post(f"/bulk-upload/{media[:-1]}-references", {}, fields, lambda _: None)
 
     async def count(self) -> int:
         """How many files are registered."""
@@ -151,37 +217,53 @@ class StagingCalls:
         def parse(items: list[Any], response: Response) -> list[Shard]:
             return validated_response(items, _SHARDS, response, "a list of shards")
 
-        return [one async for one in self._paged("/shards", "shards", parse)]
+        found = paged(partial(self._get, "/shards"), "shards", parse, _PAGE)
+        return [shard async for page in found for shard in page]
 
     async def names(self) -> set[str]:
         """The names of all files that are registered."""
+        return {file.name async for page in self.files() for file in page}
 
-        def parse(items: list[Any], _: Response) -> list[str]:
-            names = [one.get("fileName") for one in items if is_object(one)]
-            return [name for name in names if isinstance(name, str)]
+    def files(self, part: str | None = None) -> AsyncGenerator[list[ListedFile]]:
+        """The files of the batch, or of one part of it, page by page."""
+        query = {} if part is None else {"partName": part}
 
-        return {one async for one in self._paged("/list", "filesMetadata", parse)}
+        def parse(items: list[Any], response: Response) -> list[ListedFile]:
+            return validated_response(items, _FILES, response, "a list of files")
 
-    async def _paged(
-        self, path: str, name: str, parse: Callable[[list[Any], Response], list[Output]]
-    ) -> AsyncGenerator[Output]:
-        def parse_page(response: Response) -> tuple[list[Output], str | None]:
+        return paged(partial(self._get, "/list"), "filesMetadata", parse, _PAGE, query)
+
+    async def parts(self) -> list[Part]:
+        """The parts of a batch that a job made."""
+
+        def parse(response: Response) -> list[Part]:
             body: object = parse_json(response)
-            items = body.get(name) if is_object(body) else None
-            if not is_object(body) or not is_array(items):
-                raise unexpected(response, f"it has no list of {name}")
-            token = body.get("nextPageToken")
-            return parse(items, response), token if isinstance(token, str) and token else None
+            items = body.get("batchParts") if is_object(body) else None
+            return validated_response(items, _PARTS, response, "a list of parts")
 
-        query, seen = {"pageSize": _PAGE}, set[str]()
-        while True:
-            items, token = await self._get(path, query, parse_page)
-            for item in items:
-                yield item
-            if token is None or token in seen:  # a platform that repeats itself would never end
-                return
-            seen.add(token)
-            query = {"pageSize": _PAGE, "nextPageToken": token}
+        return await self._get("/parts", {}, parse)
+
+    async def exists(self) -> bool:
+        """Whether there is such a batch."""
+        try:
+            await self._get("", {}, parse_json)
+        except NotFoundError:
+            return False
+        return True
+
+    async def _post(
+        self,
+        path: str,
+        query: dict[str, str],
+        fields: JSONObject,
+        parse: Callable[[Response], Output],
+    ) -> Output:
+        query = {**query, "displayName": self._display_name}
+
+        def build(key: KeyPlacement) -> PreparedRequest:
+            return json_request(self._path + path, fields, key, "the fields", query)
+
+        return await self._service.call(build, parse)
 
     async def _get(
         self, path: str, query: dict[str, str], parse: Callable[[Response], Output]
