@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from roboflow_async.cli.batch import batch_app
 from roboflow_async.cli.benchmark import benchmark_app
 from roboflow_async.cli.demo import demo
 from roboflow_async.cli.deployments import deployments_app
@@ -48,6 +49,7 @@ def _options(  # pyright: ignore[reportUnusedFunction] - typer calls it
 for _command in (run, plan, serve, doctor, demo):
     app.command()(_command)
 app.add_typer(benchmark_app, name="benchmark")
+app.add_typer(batch_app, name="batch")
 app.add_typer(deployments_app, name="deployments")
 
 

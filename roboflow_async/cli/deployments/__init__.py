@@ -7,7 +7,6 @@ import typer
 from roboflow_async import RoboflowClient
 from roboflow_async.cli.deployments.showing import (
     show,
-    show_json,
     show_list,
     show_log_entry,
     show_record,
@@ -24,6 +23,7 @@ from roboflow_async.cli.options import (
     interrupts_told,
     stderr,
 )
+from roboflow_async.cli.printing import show_json
 from roboflow_async.types import Deployment
 
 __all__ = ["deployments_app"]

@@ -1,10 +1,7 @@
 """What the commands of `deployments` print: tables for people, JSON for programs."""
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
-from pydantic import BaseModel
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -13,10 +10,11 @@ from rich.text import Text
 from roboflow_async import ResponseError
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.options import stderr
+from roboflow_async.cli.printing import show_json
 from roboflow_async.errors import plain_text
 from roboflow_async.types import Deployment, DeploymentLogEntry
 
-__all__ = ["show", "show_json", "show_list", "show_log_entry", "show_record", "url_of"]
+__all__ = ["show", "show_list", "show_log_entry", "show_record", "url_of"]
 
 
 def url_of(deployment: Deployment) -> str:
@@ -26,17 +24,6 @@ def url_of(deployment: Deployment) -> str:
         ResponseError: its domain is not one that the key may be sent to.
     """
     return deployment.client().api_url  # a client that is not used needs no closing
-
-
-def show_json(value: object) -> None:
-    """Print a value, or what holds models, as JSON in one line."""
-    print(json.dumps(value, default=_as_json, allow_nan=False), flush=True)
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def show(deployment: Deployment, *, as_json: bool) -> None:
