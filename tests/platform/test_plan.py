@@ -1,6 +1,7 @@
 """`client.plan`: what it tells is what then happens, and it says what it assumed."""
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import Callable
@@ -8,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import PIL.Image
 import pytest
 from conftest import KEY
 from support.event_loops import run_on_fake_clock
 
 from roboflow_async import ConfigurationError, DeploymentError, RoboflowClient
+from roboflow_async._platform import service
+from roboflow_async.testing import StandInPlatform
 from roboflow_async.types import Plan
 
 URLS = ["https://example.com/1.jpg", "https://example.com/2.jpg"]
@@ -202,3 +206,33 @@ async def _plan(images: Any, **options: Any) -> Plan:
 def test_wrong_arguments_are_told(images: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(said)):
         asyncio.run(_plan(images, **options))
+
+
+def test_a_job_takes_what_the_plan_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At three rates, in the time of the platform."""
+    monkeypatch.setattr(service, "REQUESTS_PER_SECOND", 1000.0)
+    buffer = io.BytesIO()
+    PIL.Image.new("L", (8, 8)).save(buffer, "PNG")
+    images = [buffer.getvalue()] * 620  # an archive of 500 and one of 120
+
+    async def work(platform: StandInPlatform, rate: float) -> tuple[Plan, float]:
+        platform.knobs.images_per_second = rate
+        async with RoboflowClient(KEY, platform_url=platform.url) as client:
+            workflow = client.workflow("my-workspace", "shapes")
+            plan = await client.plan(workflow, images, machine="cpu", batch_rate=rate)
+            name = f"at-{rate:g}".replace(".", "-")
+            job = await client.batch.submit(
+                workflow, images, name=name, machine="cpu", folder=tmp_path
+            )
+            began = platform.now()
+            while not (await job.status()).is_terminal:
+                platform.advance(plan.batch.seconds / 60)
+        return plan, platform.now() - began
+
+    with StandInPlatform(speed=0, indexing=0) as platform:
+        for rate in (0.5, 2.0, 8.0):
+            plan, seconds = asyncio.run(work(platform, rate))
+            planned = dict(plan.batch.steps)
+            assert planned.pop("registration") == 20
+            del planned["upload"]
+            assert sum(planned.values()) == pytest.approx(seconds, rel=0.1)
