@@ -3,14 +3,19 @@
 import asyncio
 import hmac
 import logging
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from support.serving import serving
 
-from roboflow_async import ConfigurationError
-from roboflow_async.fastapi import BatchWebhook, batch_webhook
+from roboflow_async import ConfigurationError, RoboflowClient
+from roboflow_async._platform import service
+from roboflow_async.fastapi import BatchWebhook, RoboflowDep, batch_webhook, lifespan
+from roboflow_async.testing import StandInPlatform, draw_scene
 from roboflow_async.types import BatchJobNotification, BatchNotification, StagingNotification
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +75,11 @@ class Receiver:
         headers = {} if key is None else {"Authorization": key}
         given = options or {"json": event}
         return (await self.client.post("/roboflow/batch", headers=headers, **given)).status_code
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    while not is_so():  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.01)
 
 
 async def test_events_are_typed_and_plain() -> None:
@@ -177,3 +187,43 @@ async def test_wrong_arguments_are_told(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))) as told:
         batch_webhook(given.pop("handler"), **given)
     assert KEY not in str(told.value)
+
+
+async def test_the_end_of_a_job_wakes_who_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes twice from the platform, and the app's client looks at once, not in an hour."""
+    monkeypatch.setattr(service, "REQUESTS_PER_SECOND", 1000.0)
+    got: list[BatchNotification] = []
+    with StandInPlatform(speed=0, images_per_second=1.0) as platform:
+        platform.fail("webhook_twice")
+        app = FastAPI(lifespan=lifespan(api_key="any", platform_url=platform.url))
+        hook = batch_webhook(got.append, publishable_key=platform.knobs.publishable_key)
+        app.include_router(hook)
+        found: list[RoboflowClient] = []
+
+        @app.get("/client")
+        async def tell(client: RoboflowDep) -> None:
+            found.append(client)
+
+        async with serving(app, lifespan="on") as url, httpx.AsyncClient() as http:
+            await http.get(f"{url}/client")
+            (client,) = found
+            job = await client.batch.submit(
+                client.workflow("my-workspace", "shapes"),
+                [draw_scene(1).jpeg],
+                name="my-job",
+                notifications_url=f"{url}/roboflow/batch",
+                folder=tmp_path,
+            )
+            waiting = asyncio.create_task(job.wait(poll_interval=3600))
+            await until(lambda: client.batch._context._sleepers)
+            platform.advance(600)
+            platform.advance(600)
+            async with asyncio.timeout(30):
+                assert (await waiting).state == "succeeded"
+                await until(lambda: len(platform.meter.notifications) == 2)
+    assert [one.status_code for one in platform.meter.notifications] == [204, 204]
+    (event,) = got
+    assert isinstance(event, BatchJobNotification)
+    assert (event.job_id, event.succeeded) == ("my-job", True)
