@@ -109,7 +109,7 @@ def ask_platform(
         platform_url: the option.
         stdin: what else is read from stdin, for an error; or "".
     """
-    more = {} if platform_url is None else {"platform_url": platform_url}
+    more: dict[str, Any] = {} if platform_url is None else {"platform_url": platform_url}
     client = connect(read_key(api_key, api_key_file, stdin=stdin), None, **more)
 
     async def main() -> Output:

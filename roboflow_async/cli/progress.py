@@ -38,7 +38,7 @@ class Bar:
     ) -> None:
         self._console = console
         self._total = total
-        self._done = done
+        self._done: float = done
         self._clock = clock
         self._said = clock()
         self._text = ""

@@ -143,6 +143,38 @@ def test_a_failed_job_is_told_and_restarted(batch: Batch, platform: StandInPlatf
     assert "ended already" in batch("abort", "my-job", code=1).stderr
 
 
+def test_a_failed_job_leaves_what_it_did(batch: Batch, platform: StandInPlatform) -> None:
+    """Its last stage fails, when the outputs are there."""
+    platform.knobs.job_start = platform.knobs.export = 60
+    platform.speed = 0
+    batch.submit("my-job")
+    platform.advance(61)
+    assert batch.json("status", "my-job")["stages"][0]["name"] == "processing"
+    platform.fail("stage_error")
+    platform.advance(61)
+    told = batch("results", "my-job").stderr
+    assert "The job failed: Stage export was told to fail. This is what it did:" in told
+    assert "3 images: 3 succeeded" in told
+
+
+def test_images_come_from_stdin_and_videos_from_folders(
+    batch: Batch, platform: StandInPlatform
+) -> None:
+    submit = ["submit", "--workflow", "my-workspace/shapes", "--name"]
+    names = "data/c.jpg\ndata/a/1.jpg\n"
+    assert batch(*submit, "from-stdin", "-", stdin=names).stdout == "from-stdin\n"
+    batch("results", "from-stdin", "-o", "found.jsonl")
+    lines = (batch.folder / "found.jsonl").read_text().splitlines()
+    assert [json.loads(line)["image"] for line in lines] == ["data/c.jpg", "data/a/1.jpg"]
+    put(batch.folder, "films/a/1.mp4", "films/2.MOV", "films/.3.mp4", content=b"a film")
+    done = batch.json(*submit, "films", "films", "--videos")
+    assert done == {"job": "films", "uploaded": 2, "failed": 0}
+    batch("results", "films", "-o", "frames.jsonl")
+    lines = (batch.folder / "frames.jsonl").read_text().splitlines()
+    assert [len(json.loads(line)["output"]) for line in lines] == [10, 10]
+    assert "no videos in 'data'" in batch(*submit, "no-films", "data", "--videos", code=1).stderr
+
+
 def test_what_is_wrong_is_told(batch: Batch, platform: StandInPlatform) -> None:
     for command in ("status", "watch", "results", "abort", "logs"):
         assert "no-job" in batch(command, "no-job", code=3).stderr

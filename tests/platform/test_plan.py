@@ -16,6 +16,8 @@ from support.event_loops import run_on_fake_clock
 
 from roboflow_async import ConfigurationError, DeploymentError, RoboflowClient
 from roboflow_async._platform import service
+from roboflow_async._platform.planning import planner
+from roboflow_async._platform.staging import upload
 from roboflow_async.testing import StandInPlatform
 from roboflow_async.types import Plan
 
@@ -101,7 +103,8 @@ def test_a_measured_server_takes_what_the_plan_tells(seconds: float) -> None:
     assert plan.serverless.seconds == pytest.approx(really, rel=0.1)
     assert plan.serverless.credits == pytest.approx(600 * seconds / 500, rel=0.01)
     assert f"40 requests take {seconds:g} s each" in plan.serverless.measured[0]
-    assert plan.serverless.assumed == ()
+    (assumed,) = plan.serverless.assumed
+    assert assumed.startswith("an image is billed by X-Processing-Time")
 
 
 @pytest.mark.parametrize("workers", [1, 4, 12])
@@ -155,6 +158,10 @@ def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
         assert "0.75" in plan._repr_html_()
 
     asyncio.run(work())
+
+
+def test_a_plan_divides_a_job_as_uploads_do() -> None:
+    assert (planner._SHARD_IMAGES, planner._FEW) == (upload._SHARD_IMAGES, upload._FEW)
 
 
 def test_what_is_given_is_not_assumed() -> None:

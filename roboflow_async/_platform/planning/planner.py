@@ -45,6 +45,7 @@ _CREDITS_PER_HOUR: Final = 1.0
 # https://docs.roboflow.com/deploy/batch-processing says 3 to 8 minutes.
 _BATCH_START: Final = 180.0
 
+# Those of uploads; a test compares them.
 _SHARD_IMAGES: Final = 500
 _FEW: Final = 32
 _MEASURED: Final = 200  # images that a deployment is measured with
@@ -201,6 +202,12 @@ class Planner:
             BILLED_AT_LEAST,
             "the API works on an image for {:g} s, the least that is billed (measure)",
         )
+        notes.assumed.append(
+            "an image is billed by X-Processing-Time, 500 s a credit; what is sent with "
+            "X-Remote-Processing-Time is billed by that and 0.1 s more"
+        )
+        if job.host is not None:
+            notes.assumed.append(f"{job.host} is billed as the Serverless API is")
         estimate = Serverless(
             rate_limit=limit,
             concurrency=settings.max_concurrency,

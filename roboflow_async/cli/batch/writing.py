@@ -34,7 +34,8 @@ async def results_of(job: BatchJob, output: Path, form: str, *, formulas: bool) 
         ConfigurationError: something else is there.
         OSError: they could not be written.
     """
-    what = _run_of(await job.status())
+    status = await job.status()
+    what = _run_of(status)
     with destination(output, form) as place, place.open(what) as journal:
         before = len(journal.done)
         with ResultsBar(stderr) as bar:
@@ -49,6 +50,8 @@ async def results_of(job: BatchJob, output: Path, form: str, *, formulas: bool) 
         done = len(journal.done)
         return {
             "job": job.id,
+            "state": status.state,
+            "message": status.message,
             "images": done,
             "succeeded": done - journal.failed,
             "failed": journal.failed,
@@ -89,9 +92,13 @@ def _name(given: object) -> str:
 
 def tell(summary: dict[str, Any]) -> None:
     """Say how many results there are, why others failed, and where everything is."""
-    lines = [
+    lines: list[str] = []
+    if summary["state"] == "failed":
+        why = summary["message"].removesuffix(".")
+        lines.append(f"The job failed{f': {why}' if why else ''}. This is what it did:")
+    lines.append(
         f"{summary['images']} images: {summary['succeeded']} succeeded, {summary['failed']} failed."
-    ]
+    )
     lines += [f"  {count} x {reason}" for reason, count in summary["reasons"].items()]
     if summary["output"] != "-":
         lines.append(f"Results: {summary['output']}")
