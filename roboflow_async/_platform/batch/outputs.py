@@ -35,8 +35,8 @@ async def output_files(
     They are those of the last stage that has any: an export, or if that failed what was computed.
     """
     stages = await (await context.jobs()).stages(job_id)
-    batches = next((one.output_batches for one in reversed(stages) if one.output_batches), [])
-    for batch_id in batches:
+    last = next((one for one in reversed(stages) if one.output_batches), None)
+    for batch_id in last.output_batches if last is not None else ():
         calls = await context.batch(batch_id)
         export = Export(calls, context.storage, context.settings.retry)
         async for file in export.files():

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import anyio.to_thread
 
-from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async._platform.batch.context import BatchContext
 from roboflow_async._platform.batch.inputs import Inputs
 from roboflow_async._platform.batch.manifest import Manifest
@@ -150,8 +150,8 @@ async def _collect(
 
 async def _manifest(context: BatchContext, status: BatchStatus, folder: Path) -> Manifest:
     """The inputs of a job that this process has not submitted."""
-    source: Any = status.definition.get("jobInput")
-    batch_id = source.get("batchId") if isinstance(source, dict) else None
+    source: object = status.definition.get("jobInput")
+    batch_id = source.get("batchId") if is_object(source) else None
     if not isinstance(batch_id, str):
         raise BatchError(
             f"the job {status.job_id!r} does not work on a batch of inputs, so it has no results.",

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from roboflow_async.errors import ConfigurationError, ResponseError, plain_text
 
@@ -63,10 +63,11 @@ def members(file: IO[bytes], what: str) -> Generator[tuple[str, IO[bytes]]]:
     file.seek(0)
     is_compressed = file.read(2) == _GZIP
     file.seek(0)
-    plain: IO[bytes] = gzip.GzipFile(fileobj=file) if is_compressed else file  # type: ignore[assignment]
+    plain: Any = gzip.GzipFile(fileobj=file) if is_compressed else file
     with _told(what):
         # `tarfile` asks for no more of a file than the methods of this one.
-        archive = tarfile.open(fileobj=_Bounded(plain, what), mode="r:")  # type: ignore[call-overload] # noqa: SIM115 - it owns nothing
+        source: Any = _Bounded(plain, what)
+        archive = tarfile.open(fileobj=source, mode="r:")  # noqa: SIM115 - it owns nothing
     number, left_out = 0, list[str]()
     while True:
         with _told(what):
@@ -79,7 +80,7 @@ def members(file: IO[bytes], what: str) -> Generator[tuple[str, IO[bytes]]]:
         if number > _MOST_MEMBERS:
             raise _too_much(what, f"more than {_MOST_MEMBERS} members")
         # It remembers all that it has seen, and never looks at it.
-        archive.members.clear()
+        archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
         if name is None or content is None:
             left_out.append(_shown(member))
             continue
