@@ -392,4 +392,4 @@ def batch_work(workflow: Workflow[Output]) -> BatchWork[Output]:
     Raises:
         ConfigurationError: Batch Processing cannot run it.
     """
-    return workflow._batch_work()  # noqa: SLF001 - users need it as little as the rest of a target
+    return workflow._batch_work()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - not for users

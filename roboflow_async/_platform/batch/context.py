@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import httpx
 
@@ -138,8 +138,9 @@ class BatchContext:
 
 def check_folder(folder: object) -> None:
     """Raise `ConfigurationError` unless it may be a folder."""
-    if folder is not None and (not isinstance(folder, (str, PathLike)) or not str(folder)):  # pyright: ignore[reportUnknownArgumentType]
-        raise ConfigurationError(f"folder={shown(folder)} is not the path of a folder.")
+    is_path = isinstance(folder, (str, PathLike)) and folder != ""
+    if folder is not None and not is_path:
+        raise ConfigurationError(f"folder={shown(cast('object', folder))} is not a folder's path.")
 
 
 def _state_folder() -> Path:

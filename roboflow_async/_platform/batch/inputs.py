@@ -59,8 +59,9 @@ class Inputs:
                     await self._keep(value)
                     yield value
             finally:
-                if isinstance(self._images, AsyncGenerator):
-                    await self._images.aclose()  # so that its own `finally` runs now
+                source: object = self._images
+                if isinstance(source, AsyncGenerator):
+                    await source.aclose()  # so that its own `finally` runs now
         else:
             for value in self._images:
                 await self._keep(value)

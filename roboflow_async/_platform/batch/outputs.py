@@ -1,11 +1,12 @@
 """What a job wrote: the files that it left, and the record of each input in them."""
 
 import json
+import logging
 import os
 import re
 from array import array
 from collections.abc import AsyncGenerator, Iterator
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object, read_json_text
 from roboflow_async._platform.batch.context import BatchContext
@@ -16,6 +17,8 @@ from roboflow_async._platform.staging.unpacking import is_archive, members
 from roboflow_async.errors import ResponseError
 
 __all__ = ["Records", "has_records", "output_files", "without_pictures"]
+
+_log: Final = logging.getLogger("roboflow_async.batch")
 
 _PICTURES: Final = frozenset({"images", "videos"})
 _NAME_FIELDS: Final = ("image", "video")
@@ -32,8 +35,8 @@ async def output_files(
     They are those of the last stage that has any: an export, or if that failed what was computed.
     """
     stages = await (await context.jobs()).stages(job_id)
-    batches = next((one.output_batches for one in reversed(stages) if one.output_batches), [])
-    for batch_id in batches:
+    last = next((one for one in reversed(stages) if one.output_batches), None)
+    for batch_id in last.output_batches if last is not None else ():
         calls = await context.batch(batch_id)
         export = Export(calls, context.storage, context.settings.retry)
         async for file in export.files():
@@ -55,7 +58,7 @@ class Records:
         manifest: the inputs.
 
     Attributes:
-        other: the names of files of results that were not read.
+        problem: why some of what the job wrote could not be read; None: all could.
     """
 
     def __init__(self, file: IO[bytes], manifest: Manifest) -> None:
@@ -63,33 +66,46 @@ class Records:
         self._manifest = manifest
         self._places = array("q", [-1]) * len(manifest)
         self._more: dict[int, list[int]] = {}  # of videos, which have a record for each frame
-        self.other: list[str] = []
+        self.problem: str | None = None
 
     def take(self, content: IO[bytes], listed: ListedFile) -> None:
         """Take the records of a file of results.
 
-        Raises:
-            ResponseError: it cannot be read.
+        What cannot be read costs its own inputs alone: they have no record then.
         """
         content.seek(0)
         if not is_archive(listed.name):
             self._take_file(content, listed.name)
             return
-        for name, member in members(content, f"the file {listed.name!r:.100} of the job"):
-            self._take_file(member, name)
+        try:
+            for name, member in members(content, f"the file {listed.name!r:.100} of the job"):
+                self._take_file(member, name)
+        except ResponseError as error:
+            self._has_problem(error.message.removesuffix("."))
 
     def _take_file(self, content: IO[bytes], name: str) -> None:
         form = _form(name)
-        if form is None:
-            self.other.append(name)
-            return
         if form == "csv":
-            raise ResponseError(
-                "the job wrote its results as CSV, which is not read here: job.download(folder) "
-                "fetches its files. Jobs that are submitted here write JSON."
-            )
-        for record in _records(content, name):
-            self._add(record)
+            self._has_problem("it is CSV, which is not read here: download(folder) fetches it")
+        elif form is not None:
+            for text in _texts(content, form):
+                self._take_text(text, name)
+
+    def _take_text(self, text: bytes, name: str) -> None:
+        try:
+            if len(text) > _LONGEST_LINE:
+                raise ValueError
+            value = read_json_text(text)
+        except (ValueError, RecursionError):
+            self._has_problem(f"a record in the file {name!r:.100} of the job is not JSON")
+            return
+        for record in value if is_array(value) else [value]:
+            if is_object(record):
+                self._add(record)
+
+    def _has_problem(self, problem: str) -> None:
+        _log.warning("%s", problem)
+        self.problem = self.problem or problem
 
     def _add(self, record: JSONObject) -> None:
         field, index = self._input_of(record)
@@ -122,6 +138,11 @@ class Records:
         return self._places[index] >= 0
 
     @property
+    def has_any(self) -> bool:
+        """Whether the job wrote something for any input."""
+        return any(place >= 0 for place in self._places)
+
+    @property
     def lacks(self) -> bool:
         """Whether there are inputs that were sent, and have no record."""
         named = enumerate(item.name for item in self._manifest.items)
@@ -146,23 +167,11 @@ def _form(name: str) -> str | None:
     return suffix if suffix in ("jsonl", "json", "csv") else None
 
 
-def _records(content: IO[bytes], name: str) -> Iterator[JSONObject]:
-    """The records in a file of JSON: one in each line, or one value."""
-    if _form(name) == "json":
-        value = _parsed(content.read(_LONGEST_LINE + 1), name)
-        yield from (one for one in (value if is_array(value) else [value]) if is_object(one))
+def _texts(content: IO[bytes], form: str) -> Iterator[bytes]:
+    """The values in a file of JSON: one in each line, or one."""
+    if form == "json":
+        yield content.read(_LONGEST_LINE + 1)
         return
     while line := content.readline(_LONGEST_LINE + 1):
         if line.strip():
-            value = _parsed(line, name)
-            if is_object(value):
-                yield value
-
-
-def _parsed(text: bytes, name: str) -> Any:
-    if len(text) > _LONGEST_LINE:
-        raise ResponseError(f"the file {name!r} of the job has a record that is too long.")
-    try:
-        return read_json_text(text)
-    except (ValueError, RecursionError):
-        raise ResponseError(f"the file {name!r} of the job is not JSON.") from None
+            yield line

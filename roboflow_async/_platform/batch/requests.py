@@ -2,8 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
 from roboflow_async._engine.checks import check_choice, check_flag, check_number, shown
@@ -63,8 +62,8 @@ class JobOptions:
     @classmethod
     def checked(cls, options: BatchOptions) -> "JobOptions":
         """Those of the options that the platform is told."""
-        given: Mapping[str, Any] = options
-        return cls(**{name: given[name] for name in cls.__slots__ if name in given})
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in options.items() if name in known})  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - checked below
 
     def __post_init__(self) -> None:
         if self.machine is not None:
@@ -141,10 +140,10 @@ def definition_of(
 
 def override_of(options: JobOptions) -> JSONObject:
     """The body of a restart; empty: nothing changes."""
-    fields = _without_nulls(options.parameters())
-    return {"type": "parameters-override-v1", **fields} if fields else {}
+    changed = _without_nulls(options.parameters())
+    return {"type": "parameters-override-v1", **changed} if changed else {}
 
 
-def _without_nulls(fields: JSONObject) -> JSONObject:
+def _without_nulls(parameters: JSONObject) -> JSONObject:
     # Roboflow's own client leaves them out, and nobody says what a null would mean.
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in parameters.items() if value is not None}

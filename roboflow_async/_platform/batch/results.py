@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import anyio.to_thread
 
-from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async._platform.batch.context import BatchContext
 from roboflow_async._platform.batch.inputs import Inputs
 from roboflow_async._platform.batch.manifest import Manifest
@@ -26,7 +26,7 @@ from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.streams.progress import ProgressBar
 from roboflow_async._targets.streams.results import Failure, Result, Success
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async.errors import APIError, BatchError, RoboflowError
+from roboflow_async.errors import APIError, BatchError, ResponseError, RoboflowError
 from roboflow_async.types.batch import BatchStatus
 
 __all__ = ["Known", "failed", "failures_of", "result_stream", "results_of"]
@@ -109,6 +109,8 @@ async def results_of(
         records = Records(file, manifest)
         if not await _collect(context, status, folder, records) and status.has_failed:
             raise failed(status)
+        if records.problem is not None and not records.has_any:
+            raise ResponseError(f"nothing of what the job wrote could be read: {records.problem}.")
         reasons = await _reasons(context, status, manifest) if records.lacks else {}
         for first in range(0, len(manifest), _AT_ONCE):
             some = range(first, min(first + _AT_ONCE, len(manifest)))
@@ -119,7 +121,7 @@ async def results_of(
                     given = await known.inputs.get(index)
                 error = manifest.error(index)
                 if error is None and index not in read:
-                    error = _undone(status, reasons.get(index))
+                    error = _undone(status, reasons.get(index, records.problem))
                 if error is None:
                     try:
                         output = _output(manifest, index, read.pop(index), status, known)
@@ -148,8 +150,8 @@ async def _collect(
 
 async def _manifest(context: BatchContext, status: BatchStatus, folder: Path) -> Manifest:
     """The inputs of a job that this process has not submitted."""
-    source: Any = status.definition.get("jobInput")
-    batch_id = source.get("batchId") if isinstance(source, dict) else None
+    source: object = status.definition.get("jobInput")
+    batch_id = source.get("batchId") if is_object(source) else None
     if not isinstance(batch_id, str):
         raise BatchError(
             f"the job {status.job_id!r} does not work on a batch of inputs, so it has no results.",

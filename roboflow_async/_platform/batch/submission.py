@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import anyio.to_thread
@@ -23,7 +24,7 @@ from roboflow_async._platform.batch.requests import (
     new_job_id,
 )
 from roboflow_async._platform.batch.results import Known
-from roboflow_async._platform.staging.calls import StagingCalls
+from roboflow_async._platform.staging.calls import Media, StagingCalls
 from roboflow_async._platform.staging.journal import UploadJournal
 from roboflow_async._platform.staging.reading import InputReader
 from roboflow_async._platform.staging.registration import Registration
@@ -81,7 +82,7 @@ class Submission:
     ) -> None:
         name = options.get("name")
         self.job_id = new_job_id(work.workflow_id) if name is None else checked_job_id(name)
-        self._media = options.get("media")
+        self._media: Media | None = options.get("media")
         if self._media is not None:
             check_choice("media", self._media, ("images", "videos"))
         self._folder = options.get("folder")
@@ -93,7 +94,7 @@ class Submission:
         self._work = work
         self._images = images
         self._image = image
-        self._on_progress = on_progress or (lambda _: None)
+        self._on_progress: Callable[[UploadProgress], None] = on_progress or _ignored
         self._inputs: Inputs | None = None
 
     def __repr__(self) -> str:
@@ -205,7 +206,9 @@ class Submission:
             allow_paths=context.settings.allow_paths,
         )
         known_failures = frozenset[str]()
-        for round_number in range(1, _ROUNDS + 1):
+        round_number = 0
+        while True:
+            round_number += 1
             uploader = Uploader(
                 journal,
                 reader,
@@ -222,19 +225,18 @@ class Submission:
             registered = await registration.wait(
                 len(staged.names),
                 _TO_REGISTER + _FOR_EACH * len(staged.names),
-                lambda count, told=uploader.progress: self._on_progress(
-                    replace(told, registered=count)
-                ),
+                partial(self._tell_registered, uploader.progress),
                 known=known_failures,
                 may_lack=staged.has_references,
             )
             if registered.count >= len(staged.names):
                 return staged
             known_failures |= registered.failed
-            lost = await self._lost(journal, staged, batch, again=round_number < _ROUNDS)
-            if not lost:
-                break
-        return staged
+            if not await self._lost(journal, staged, batch, again=round_number < _ROUNDS):
+                return staged
+
+    def _tell_registered(self, uploaded: UploadProgress, count: int) -> None:
+        self._on_progress(replace(uploaded, registered=count))
 
     async def _lost(
         self, journal: UploadJournal, staged: Staged, batch: StagingCalls, *, again: bool
@@ -288,6 +290,10 @@ class Submission:
         """Delete what is kept of the inputs."""
         if self._inputs is not None:
             self._inputs.close()
+
+
+def _ignored(_: UploadProgress) -> None:
+    """Nobody wants to know of progress."""
 
 
 def _may_have_been_made(error: APIError) -> bool:

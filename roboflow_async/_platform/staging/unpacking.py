@@ -1,6 +1,7 @@
 """Reads archives that came over the network, whatever is in them."""
 
 import gzip
+import io
 import logging
 import os
 import re
@@ -8,8 +9,9 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from roboflow_async.errors import ConfigurationError, ResponseError, plain_text
 
@@ -61,20 +63,38 @@ def members(file: IO[bytes], what: str) -> Generator[tuple[str, IO[bytes]]]:
     file.seek(0)
     is_compressed = file.read(2) == _GZIP
     file.seek(0)
-    plain: IO[bytes] = gzip.GzipFile(fileobj=file) if is_compressed else file  # type: ignore[assignment]
-    bounded = _Bounded(plain, what)
+    plain: Any = gzip.GzipFile(fileobj=file) if is_compressed else file
+    with _told(what):
+        # `tarfile` asks for no more of a file than the methods of this one.
+        source: Any = _Bounded(plain, what)
+        archive = tarfile.open(fileobj=source, mode="r:")  # noqa: SIM115 - it owns nothing
+    number, left_out = 0, list[str]()
+    while True:
+        with _told(what):
+            member = archive.next()
+            name = _name_of(member) if member is not None else None
+            content = archive.extractfile(member) if member is not None and name else None
+        if member is None:
+            break
+        number += 1
+        if number > _MOST_MEMBERS:
+            raise _too_much(what, f"more than {_MOST_MEMBERS} members")
+        # It remembers all that it has seen, and never looks at it.
+        archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
+        if name is None or content is None:
+            left_out.append(_shown(member))
+            continue
+        yield name, io.BufferedReader(_Content(content, what))
+    if left_out:
+        told = f"{left_out[0]} and {len(left_out) - 1} more" if left_out[1:] else left_out[0]
+        _log.warning("left out of %s: %s", what, told)
+
+
+@contextmanager
+def _told(what: str) -> Generator[None]:
+    """Make one error of all that `tarfile` and `gzip` say of a bad archive."""
     try:
-        # `tarfile` asks for no more of a file than these four methods.
-        with tarfile.open(fileobj=bounded, mode="r:") as archive:  # type: ignore[call-overload]
-            for number, member in enumerate(archive):
-                if number >= _MOST_MEMBERS:
-                    raise _too_much(what, f"more than {_MOST_MEMBERS} members")
-                name = _name_of(member)
-                content = archive.extractfile(member) if name is not None else None
-                if name is None or content is None:
-                    _log.warning("left out of %s: %s", what, shown_member(member))
-                    continue
-                yield name, content
+        yield
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of this machine's disk
@@ -82,7 +102,7 @@ def members(file: IO[bytes], what: str) -> Generator[tuple[str, IO[bytes]]]:
         raise ResponseError(f"{what} is not an archive that can be read: {reason}.") from None
 
 
-def shown_member(member: tarfile.TarInfo) -> str:
+def _shown(member: tarfile.TarInfo) -> str:
     """A member for a log."""
     kind = "a file" if member.isreg() else "a folder" if member.isdir() else "a link or device"
     return f"{kind} named {plain_text(member.name)[:100]!r}"
@@ -151,6 +171,23 @@ def _unwritable(path: Path, error: OSError) -> ConfigurationError:
 
 def _too_much(what: str, how_much: str) -> ResponseError:
     return ResponseError(f"{what} has {how_much}, which is more than is unpacked.")
+
+
+class _Content(io.RawIOBase):
+    """The content of a member. What is wrong with it shows only when it is read."""
+
+    def __init__(self, file: IO[bytes], what: str) -> None:
+        self._file = file
+        self._what = what
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+        with _told(self._what):
+            piece = self._file.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 class _Bounded:

@@ -191,7 +191,7 @@ class Uploader:
         if not head:
             return head
         values = [value for _, value in head]
-        media = self._media or media_of(values[0])
+        media = media_of(values[0]) if self._media is None else self._media
         has_references = any(map(is_reference, values))
         if media == "videos":
             # Videos are not sent in archives, and references are always in bulk: the first decides.
@@ -237,7 +237,7 @@ class Uploader:
         content = await self._read(index, value, source)
         if known is not None and known.name is None and content.item.name is not None:
             # Its group has a place without it.
-            problem = known.problem if is_same and group.has_arrived else None
+            problem = known.problem if known.source == content.item.source else None
             content = Content(
                 known,
                 error=ImageError(
