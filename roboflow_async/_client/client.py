@@ -465,7 +465,7 @@ def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOpera
 
 
 def _moved(workflow: Workflow[Any], client: RoboflowClient) -> Workflow[Any]:
-    return workflow.moved_to(client._context)  # noqa: SLF001 - of this module
+    return workflow.moved_to(client._context)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this module
 
 
 def _unpaced_client(engine: Engine, url: str, options: ClientOptions) -> RoboflowClient:
