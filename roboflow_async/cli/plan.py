@@ -22,6 +22,7 @@ from roboflow_async.cli.options import (
     Rps,
     connect,
     errors_told,
+    interrupts_told,
     parameters,
     workflow_names,
 )
@@ -92,7 +93,7 @@ def plan(
     By the Serverless API, by a Dedicated Deployment, and by Batch Processing. Nothing is sent and
     nothing is billed without --measure or --deployment; what is assumed is said.
     """
-    with errors_told():
+    with errors_told(), interrupts_told("Interrupted. What was sent for --measure is billed."):
         if (source is None) == (images is None):
             raise ConfigurationError("give the images as SOURCE, or how many there are: --images.")
         given = source or []

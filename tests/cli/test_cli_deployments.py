@@ -104,6 +104,19 @@ def test_what_cannot_be_done_is_told(deployments: Deployments, platform: StandIn
     assert "API key" in deployments("list", code=2).stderr
 
 
+def test_a_reader_that_has_enough_ends_the_command(deployments: Deployments) -> None:
+    deployments("create", "my-gpu", "--machine", "dev-gpu")
+    with subprocess.Popen(
+        [*PROGRAM, "deployments", "logs", "my-gpu"], env=deployments.environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_ctrl_c_tells_what_goes_on_costing(
     deployments: Deployments, platform: StandInPlatform

@@ -31,7 +31,7 @@ from roboflow_async.cli.options import (
     stderr,
     workflow_names,
 )
-from roboflow_async.cli.printing import show_json
+from roboflow_async.cli.printing import print_line, show_json
 from roboflow_async.cli.run.formats import chosen_format
 
 __all__ = ["batch_app"]
@@ -122,7 +122,7 @@ def submit(
             if as_json:
                 show_json({"job": job.id, "uploaded": uploaded.arrived, "failed": uploaded.failed})
             else:
-                print(job.id)
+                print_line(job.id)
 
         stdin = "the images" if "-" in source else ""
         ask_platform(work, api_key, api_key_file, platform_url, stdin=stdin)

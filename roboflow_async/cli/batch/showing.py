@@ -10,7 +10,7 @@ from rich.text import Text
 
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.options import stderr
-from roboflow_async.cli.printing import show_json
+from roboflow_async.cli.printing import print_line, show_json
 from roboflow_async.types import BatchEvent, BatchLogEntry, BatchStage, BatchStatus
 
 __all__ = ["show_event", "show_jobs", "show_log_entry", "show_status", "status_fields"]
@@ -32,7 +32,7 @@ def show_status(status: BatchStatus, stages: Sequence[BatchStage], *, as_json: b
         found = [one for one in stages if one.name == name]
         lines.append(f"  {name}: {_stage(found[-1]) if found else 'not begun'}")
     for line in lines:
-        print(line)
+        print_line(line)
 
 
 def _stage(stage: BatchStage) -> str:
@@ -81,4 +81,4 @@ def show_log_entry(entry: BatchLogEntry, *, as_json: bool) -> None:
     if as_json:
         show_json(entry)
     else:
-        print(f"{_at(entry.created_at)}  {entry.severity:7}  {entry.text}")
+        print_line(f"{_at(entry.created_at)}  {entry.severity:7}  {entry.text}")

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from roboflow_async import RoboflowClient
 from roboflow_async.cli.deployments.showing import (
@@ -23,7 +24,7 @@ from roboflow_async.cli.options import (
     interrupts_told,
     stderr,
 )
-from roboflow_async.cli.printing import show_json
+from roboflow_async.cli.printing import print_line, show_json
 from roboflow_async.types import Deployment
 
 __all__ = ["deployments_app"]
@@ -132,7 +133,7 @@ def machines(
                 show_json(found)
                 return
             for one in found:
-                print(f"{one.name}  {one.description or ''}".rstrip())
+                print_line(f"{one.name}  {one.description or ''}".rstrip())
 
         ask_platform(work, api_key, api_key_file, platform_url)
 
@@ -149,7 +150,7 @@ def url(
     with errors_told():
 
         async def work(client: RoboflowClient) -> None:
-            print(url_of(await client.deployments.get(name)))
+            print_line(url_of(await client.deployments.get(name)))
 
         ask_platform(work, api_key, api_key_file, platform_url)
 
@@ -271,9 +272,10 @@ def usage(
 
 
 async def _ready(client: RoboflowClient, name: str, timeout: float) -> Deployment:  # noqa: ASYNC109
-    with stderr.status(f"Waiting until {name} is ready ..."):
+    told = Text(f"Waiting until {name} is ready ...")
+    with stderr.status(told):
         if not stderr.is_terminal:
-            stderr.print(f"Waiting until {name} is ready ...", markup=False)
+            stderr.print(told)
         return await client.deployments.wait_until_ready(name, timeout=timeout)
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from roboflow_async import ResponseError
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.options import stderr
-from roboflow_async.cli.printing import show_json
+from roboflow_async.cli.printing import print_line, show_json
 from roboflow_async.errors import plain_text
 from roboflow_async.types import Deployment, DeploymentLogEntry
 
@@ -37,7 +37,7 @@ def show(deployment: Deployment, *, as_json: bool) -> None:
         f"costs: roboflow-async deployments delete {deployment.name}",
         soft_wrap=True, markup=False,
     )  # fmt: skip
-    print(url_of(deployment))
+    print_line(url_of(deployment))
 
 
 def show_list(deployments: Sequence[Deployment], *, as_json: bool) -> None:
@@ -70,10 +70,10 @@ def show_log_entry(entry: DeploymentLogEntry, *, as_json: bool) -> None:
     if as_json:
         show_json(entry)
     else:
-        print(f"{entry.timestamp.isoformat(timespec='milliseconds')}  {entry.text}", flush=True)
+        print_line(f"{entry.timestamp.isoformat(timespec='milliseconds')}  {entry.text}")
 
 
 def show_record(record: JSONObject) -> None:
     """Print what the API tells of a deployment's use, whatever its fields are."""
     told = (f"{name}={value}" for name, value in record.items())
-    print(plain_text("  ".join(told)))
+    print_line(plain_text("  ".join(told)))
