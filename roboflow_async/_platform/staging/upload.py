@@ -93,7 +93,7 @@ class Uploader:
         self._reader = reader
         self._sender = sender
         self._registration = registration
-        self._media = media
+        self._media: Media | None = media
         self._on_progress = on_progress
         self._progress = UploadProgress()
         self._done = Staged()
