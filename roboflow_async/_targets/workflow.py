@@ -7,7 +7,7 @@ from typing import Any, TypeVar, Unpack, cast, overload
 
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
 from roboflow_async._engine.api.validation import adapter_of, validated_response
-from roboflow_async._engine.calls.priority import Priority
+from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_flag, check_mapping, check_number
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL, Resizing
 from roboflow_async._engine.images.inputs import is_image, is_one_file
@@ -215,6 +215,7 @@ class Workflow(Target[Output]):
         *,
         image: None = None,
         ordered: bool = False,
+        priority: Priority | None = None,
         progress: bool = False,
         **options: Unpack[BatchOptions],
     ) -> ResultStream[Result[InputT, Output]]: ...
@@ -226,6 +227,7 @@ class Workflow(Target[Output]):
         *,
         image: Callable[[Item], WorkflowInput | Awaitable[WorkflowInput]],
         ordered: bool = False,
+        priority: Priority | None = None,
         progress: bool = False,
         **options: Unpack[BatchOptions],
     ) -> ResultStream[Result[Item, Output]]: ...
@@ -238,6 +240,7 @@ class Workflow(Target[Output]):
         *,
         image: None = None,
         ordered: bool = False,
+        priority: Priority | None = None,
         progress: bool = False,
         **options: Unpack[BatchOptions],
     ) -> ResultStream[Result[WorkflowInput, Output]]: ...
@@ -248,6 +251,7 @@ class Workflow(Target[Output]):
         *,
         image: Callable[[Any], Any] | None = None,
         ordered: bool = False,
+        priority: Priority | None = None,
         progress: bool = False,
         **options: Unpack[BatchOptions],
     ) -> ResultStream[Result[Any, Output]]:
@@ -262,6 +266,7 @@ class Workflow(Target[Output]):
                 `image=`, any items.
             image: a function that gives the image of an item, as for `stream`.
             ordered: has no effect: results come in the order of the inputs.
+            priority: has no effect: jobs have none.
             progress: True shows a bar of the results on stderr (extra `cli`), or in a notebook.
             **options: of the job, such as `name` and `machine`: see `BatchOptions` and
                 `client.batch.submit`.
@@ -279,6 +284,7 @@ class Workflow(Target[Output]):
             APIError: an upload or a call to the platform failed for good.
         """
         check_flag("ordered", ordered)
+        check_priority(priority)
         work = self._batch_work()
         return self._context.run_batch(work, images, image, options, progress=progress)
 

@@ -1,6 +1,7 @@
 """`Workflow.batch` and `client.batch`: one result for each input, whatever happens on the way."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -559,6 +560,48 @@ async def test_a_job_whose_response_was_lost_is_made_once(
     assert len(posts) == 1
 
 
+async def test_a_restart_whose_response_was_lost_is_asked_once(
+    server: Server, make_client: MakeClient
+) -> None:
+    is_terminal = True
+
+    def handler(arrival: Arrival) -> Any:
+        nonlocal is_terminal
+        if arrival.method == "POST":
+            is_terminal = False
+            return reset
+        if arrival.target == "/":
+            return Reply(200, b'{"workspace": "ws"}')
+        job = {"jobId": "night", "isTerminal": is_terminal, "error": is_terminal}
+        return Reply(200, json.dumps({"job": job}).encode())
+
+    server.handler = handler
+    async with make_client(platform_url=server.url) as client:
+        await client.batch.job("night").restart(machine="cpu")
+    (post,) = [one for one in server.arrivals if one.method == "POST"]
+    assert json.loads(post.body) == {
+        "type": "parameters-override-v1",
+        "computeConfiguration": {"type": "compute-configuration-v2", "machineType": "cpu"},
+    }
+
+
+async def test_old_journals_are_deleted(
+    client: RoboflowClient, workflow: Workflow[Any], tmp_path: Path
+) -> None:
+    """Those of a month ago, in the folder of the user: the platform has nothing of them."""
+
+    def files() -> list[Path]:
+        return list(tmp_path.rglob("*.jsonl"))
+
+    await client.batch.submit(workflow, scenes(1), name="one", **QUICK)
+    (journal,) = await asyncio.to_thread(files)
+    assert journal.stat().st_mode & 0o077 == 0
+    os.utime(journal, (1e9, 1e9))
+    await client.batch.submit(workflow, scenes(1), name="two", **QUICK)
+    (left,) = await asyncio.to_thread(files)
+    assert left.name == "two.upload.jsonl"
+
+
 # Leaving early
 
 
@@ -629,6 +672,8 @@ WRONG: dict[str, Any] = {
     "notifications_url": [{"notifications_url": one} for one in ("x", "ftp://a", "https://", 3)],
     "folder=": [{"folder": ""}, {"folder": 3}],
     "poll_interval=": [{"poll_interval": 0}, {"poll_interval": "5"}],
+    "did you mean 'machine'": [{"machin": "gpu"}],
+    "no option 'zoom'": [{"zoom": 1}],
 }
 
 
@@ -670,6 +715,22 @@ async def test_what_a_batch_cannot_do_is_refused(server: Server) -> None:
         with pytest.raises(ConfigurationError, match="severity="):
             await taken(client.batch.job("x").logs(severity="fatal"))  # type: ignore[arg-type]
     assert not server.arrivals
+
+
+async def test_the_workspace_is_asked_at_the_platforms_pace(
+    platform: StandInPlatform, transport: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at that of inferences; and with the key in the query if the header is not read."""
+    monkeypatch.setattr(service, "REQUESTS_PER_SECOND", 20.0)
+    platform.knobs.platform_key_places = ("query",)
+    async with RoboflowClient(
+        KEY, platform_url=platform.url, transport=transport, requests_per_second=None
+    ) as client:
+        began = asyncio.get_running_loop().time()
+        for _ in range(10):
+            assert await client.workspace() == "my-workspace"
+        assert asyncio.get_running_loop().time() - began > 0.4
+    assert platform.meter.key_places == {"header": 1, "query": 10}
 
 
 async def test_a_key_without_a_scope_is_told_which_one(

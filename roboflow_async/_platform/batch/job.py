@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 from roboflow_async._engine.checks import check_choice, check_flag, check_number
+from roboflow_async._platform.batch.asking import ask_until_done
 from roboflow_async._platform.batch.context import BatchContext, check_folder
 from roboflow_async._platform.batch.download import download
 from roboflow_async._platform.batch.requests import JobOptions, override_of
@@ -225,7 +227,15 @@ class BatchJob:
             max_failure_rate=max_failure_rate,
         )
         calls = await self._context.jobs()
-        await calls.restart(self._id, override_of(options))
+
+        async def is_running() -> bool:
+            return not (await self.status()).is_terminal
+
+        await ask_until_done(
+            partial(calls.restart, self._id, override_of(options)),
+            is_running,
+            self._context.settings.retry,
+        )
 
     def _interval(self, given: float | None) -> float:
         if given is None:

@@ -14,9 +14,9 @@ from roboflow_async._platform.batch.manifest import Manifest
 from roboflow_async._platform.staging.calls import ListedFile
 from roboflow_async._platform.staging.export import Export
 from roboflow_async._platform.staging.unpacking import is_archive, members
-from roboflow_async.errors import ResponseError
+from roboflow_async.errors import BatchError, NotFoundError, ResponseError
 
-__all__ = ["Records", "has_records", "output_files", "without_pictures"]
+__all__ = ["Records", "gone", "has_records", "output_files", "without_pictures"]
 
 _log: Final = logging.getLogger("roboflow_async.batch")
 
@@ -33,14 +33,29 @@ async def output_files(
     """The files of a job's results, each with what fetches it.
 
     They are those of the last stage that has any: an export, or if that failed what was computed.
+
+    Raises:
+        BatchError: the platform has deleted them.
     """
     stages = await (await context.jobs()).stages(job_id)
     last = next((one for one in reversed(stages) if one.output_batches), None)
     for batch_id in last.output_batches if last is not None else ():
         calls = await context.batch(batch_id)
         export = Export(calls, context.storage, context.settings.retry)
-        async for file in export.files():
-            yield export, file
+        try:
+            async for file in export.files():
+                yield export, file
+        except NotFoundError:
+            raise gone(job_id, "results") from None
+
+
+def gone(job_id: str, what: str) -> BatchError:
+    """The error for what the platform has deleted."""
+    return BatchError(
+        f"the {what} of the job {job_id!r} are not there any more: the platform keeps them for "
+        "some days. Submit it again with another name.",
+        job_id=job_id,
+    )
 
 
 def has_records(file: ListedFile) -> bool:

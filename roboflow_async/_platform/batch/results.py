@@ -16,6 +16,7 @@ from roboflow_async._platform.batch.inputs import Inputs
 from roboflow_async._platform.batch.manifest import Manifest
 from roboflow_async._platform.batch.outputs import (
     Records,
+    gone,
     has_records,
     output_files,
     without_pictures,
@@ -26,7 +27,7 @@ from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.streams.progress import ProgressBar
 from roboflow_async._targets.streams.results import Failure, Result, Success
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async.errors import APIError, BatchError, ResponseError, RoboflowError
+from roboflow_async.errors import APIError, BatchError, NotFoundError, ResponseError, RoboflowError
 from roboflow_async.types.batch import BatchStatus
 
 __all__ = ["Known", "failed", "failures_of", "result_stream", "results_of"]
@@ -162,7 +163,10 @@ async def _manifest(context: BatchContext, status: BatchStatus, folder: Path) ->
     items = await anyio.to_thread.run_sync(read_items, folder, batch_id)
     if items is not None:
         return Manifest(items)
-    return Manifest.of_names(await calls.names())
+    try:
+        return Manifest.of_names(await calls.names())
+    except NotFoundError:
+        raise gone(status.job_id, "inputs") from None
 
 
 async def _reasons(

@@ -1,6 +1,5 @@
 """Uploads inputs and submits a job, on from wherever an earlier run was stopped."""
 
-import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
@@ -9,9 +8,9 @@ from typing import Any, Final
 
 import anyio.to_thread
 
-from roboflow_async._engine.calls.retry import full_jitter_wait
-from roboflow_async._engine.checks import check_choice, check_number
+from roboflow_async._engine.checks import check_choice, check_number, nearest
 from roboflow_async._engine.jsonvalues import is_object
+from roboflow_async._platform.batch.asking import ask_until_done
 from roboflow_async._platform.batch.calls import JobCalls
 from roboflow_async._platform.batch.context import BatchContext, check_folder
 from roboflow_async._platform.batch.inputs import Inputs
@@ -25,7 +24,7 @@ from roboflow_async._platform.batch.requests import (
 )
 from roboflow_async._platform.batch.results import Known
 from roboflow_async._platform.staging.calls import Media, StagingCalls
-from roboflow_async._platform.staging.journal import UploadJournal
+from roboflow_async._platform.staging.journal import UploadJournal, remove_old_journals
 from roboflow_async._platform.staging.reading import InputReader
 from roboflow_async._platform.staging.registration import Registration
 from roboflow_async._platform.staging.sending import Sender
@@ -33,16 +32,9 @@ from roboflow_async._platform.staging.upload import Staged, Uploader
 from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.streams.items import ImageOf
 from roboflow_async.errors import (
-    APIConnectionError,
-    APIError,
-    APIStatusError,
-    APITimeoutError,
     BatchError,
     ConfigurationError,
-    RateLimitError,
     ResponseError,
-    ServerError,
-    is_fatal,
 )
 from roboflow_async.types.batch import BatchOptions, BatchStatus, UploadProgress
 
@@ -80,6 +72,11 @@ class Submission:
         options: BatchOptions,
         on_progress: Callable[[UploadProgress], None] | None,
     ) -> None:
+        for option in options:
+            if option not in BatchOptions.__annotations__:
+                near = nearest(option, BatchOptions.__annotations__)
+                meant = f": did you mean {near!r}?" if near is not None else "."
+                raise ConfigurationError(f"a batch has no option {option!r:.80}{meant}")
         name = options.get("name")
         self.job_id = new_job_id(work.workflow_id) if name is None else checked_job_id(name)
         self._media: Media | None = options.get("media")
@@ -112,13 +109,23 @@ class Submission:
         calls = await self._context.jobs()
         batch = await self._context.batch(self.job_id)
         self._inputs = Inputs(self._images, folder, are_items=self._image is not None)
-        journal = await anyio.to_thread.run_sync(UploadJournal, folder, self.job_id)
+        if self._folder is None:
+            await anyio.to_thread.run_sync(remove_old_journals, folder)
+        opened: list[UploadJournal] = []
+
+        def open_journal() -> UploadJournal:
+            opened.append(UploadJournal(folder, self.job_id))
+            return opened[0]
+
         try:
+            # If this task is cancelled meanwhile, the thread opens it all the same.
+            journal = await anyio.to_thread.run_sync(open_journal)
             found = await calls.find(self.job_id)
             await self._check_free(found, journal, batch)
             return await self._upload(journal, batch, is_submitted=found is not None)
         finally:
-            journal.close()
+            for journal in opened:
+                journal.close()
 
     async def start(self, staged: Staged) -> BatchJob:
         """Submit the job, if it is not submitted yet.
@@ -216,6 +223,7 @@ class Submission:
                 registration,
                 media=self._media,
                 on_progress=self._on_progress,
+                is_over=is_submitted,
             )
             assert self._inputs is not None
             async with aclosing(self._inputs.all()) as inputs:
@@ -268,23 +276,16 @@ class Submission:
 
     async def _create(self, calls: JobCalls, staged: Staged) -> BatchStatus:
         definition = definition_of(self._work, self._options, self.job_id, staged.media)
-        policy, attempt = self._context.settings.retry, 0
-        while True:
-            attempt += 1
-            try:
-                await calls.create(self.job_id, self.job_id, definition)
-                return await calls.get(self.job_id)
-            except APIError as error:
-                # Whether the same twice is the same job is nowhere confirmed, so it is looked for
-                # before it is asked for again.
-                if not _may_have_been_made(error):
-                    raise
-                found = await calls.find(self.job_id)
-                if found is not None:
-                    return found
-                if attempt >= policy.max_attempts or _has_status(error, 409):
-                    raise
-            await asyncio.sleep(full_jitter_wait(attempt, policy))
+
+        async def is_there() -> bool:
+            return await calls.find(self.job_id) is not None
+
+        await ask_until_done(
+            partial(calls.create, self.job_id, self.job_id, definition),
+            is_there,
+            self._context.settings.retry,
+        )
+        return await calls.get(self.job_id)
 
     def close(self) -> None:
         """Delete what is kept of the inputs."""
@@ -294,14 +295,3 @@ class Submission:
 
 def _ignored(_: UploadProgress) -> None:
     """Nobody wants to know of progress."""
-
-
-def _may_have_been_made(error: APIError) -> bool:
-    if is_fatal(error):
-        return False
-    passing = (APIConnectionError, APITimeoutError, RateLimitError, ServerError)
-    return isinstance(error, passing) or _has_status(error, 408) or _has_status(error, 409)
-
-
-def _has_status(error: APIError, status_code: int) -> bool:
-    return isinstance(error, APIStatusError) and error.status_code == status_code

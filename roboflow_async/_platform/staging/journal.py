@@ -7,6 +7,7 @@ never written again, and a last line that is not whole does not count.
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,11 +18,12 @@ from roboflow_async._platform.staging.calls import Media
 from roboflow_async._platform.staging.lock import FileLock
 from roboflow_async.errors import BatchError, ConfigurationError
 
-__all__ = ["Group", "Item", "Kind", "Upload", "UploadJournal", "read_items"]
+__all__ = ["Group", "Item", "Kind", "Upload", "UploadJournal", "read_items", "remove_old_journals"]
 
 Kind = Literal["simple-batch", "sharded-batch"]
 
 _VERSION: Final = 1
+_KEPT: Final = 30 * 86_400.0  # seconds; the platform keeps data for 7 days
 _OWNER_ALONE: Final = 0o600  # it has paths and URLs
 
 
@@ -286,6 +288,15 @@ def read_items(folder: Path, batch_id: str) -> list[Item] | None:
     except OSError as error:
         raise _unusable(path, error) from None
     return upload.items() or None
+
+
+def remove_old_journals(folder: Path) -> None:
+    """Delete the journals of long ago, whose inputs and results the platform has deleted, too."""
+    for path in folder.glob("*.upload.jsonl"):
+        # Somebody else may delete it at the same time, and a failure here stops no upload.
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _KEPT:
+                path.unlink()
 
 
 def _path(folder: Path, batch_id: str) -> Path:

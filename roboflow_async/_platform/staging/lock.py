@@ -1,6 +1,7 @@
 """A file that one process has at a time, however it ends."""
 
 import os
+import weakref
 from pathlib import Path
 from typing import Final
 
@@ -27,10 +28,11 @@ class FileLock:
         except BaseException:
             os.close(self._file)
             raise
+        self._end = weakref.finalize(self, os.close, self._file)
 
     def release(self) -> None:
         """Give it back."""
-        os.close(self._file)
+        self._end()
 
 
 if os.name == "posix":

@@ -77,6 +77,7 @@ class Uploader:
         registration: tells what the platform has.
         media: what the inputs are; None: the first one tells.
         on_progress: called when something has been done.
+        is_over: whether a job has worked on the batch already, so that nothing is sent any more.
     """
 
     def __init__(
@@ -88,12 +89,14 @@ class Uploader:
         *,
         media: Media | None = None,
         on_progress: Callable[[UploadProgress], None] = lambda _: None,
+        is_over: bool = False,
     ) -> None:
+        self._is_over = is_over
         self._journal = journal
         self._reader = reader
         self._sender = sender
         self._registration = registration
-        self._media = media
+        self._media: Media | None = media
         self._on_progress = on_progress
         self._progress = UploadProgress()
         self._done = Staged()
@@ -112,8 +115,9 @@ class Uploader:
             ConfigurationError: they are not those of the earlier run.
             APIError: an upload failed for good. What has arrived is not sent again.
         """
-        await self._forget_what_is_gone()
-        await self._settle()
+        if not self._is_over:
+            await self._forget_what_is_gone()
+            await self._settle()
         async with aclosing(self._values(images)) as inputs:
             await self._upload(inputs)
         self._check_total()
@@ -255,7 +259,7 @@ class Uploader:
         self._count(read=1, failed=int(content.error is not None))
         if content.error is not None:
             self._done.errors[index] = content.error
-        elif not group.has_arrived:
+        elif not (group.has_arrived or self._is_over):
             path = self._journal.folder / f"{self._journal.batch_id}.{group.first}.tar.part"
             await group.add(content, path, is_bulk=self._journal.kind == "sharded-batch")
 
@@ -273,7 +277,7 @@ class Uploader:
 
     async def _hand_over(self, tasks: asyncio.TaskGroup, number: int, group: Pending) -> None:
         self._done.items += group.items
-        if group.has_arrived:
+        if group.has_arrived or self._is_over:
             return
         made = Group(group.first, group.items)
         self._journal.sending(number, made)
