@@ -65,7 +65,6 @@ def platform() -> Iterator[StandInPlatform]:
 
 @pytest.fixture
 def batch(command_line: CommandLine, tmp_path: Path, platform: StandInPlatform) -> Batch:
-    put(tmp_path, "data/a/1.jpg", "data/b/1.jpg")
     put(tmp_path, "data/c.jpg", content=draw_scene(3).jpeg)
     return Batch(command_line, tmp_path, platform)
 
@@ -79,6 +78,7 @@ def slow_down(platform: StandInPlatform) -> None:
 
 def test_a_job_is_submitted_watched_and_written(batch: Batch) -> None:
     """The results are those of `run`: a line for each image, by its path."""
+    put(batch.folder, "data/a/1.jpg", "data/b/1.jpg")
     put(batch.folder, "data/broken.jpg", content=b"\xff\xd8\xff\xe0 no image")
     done = batch.submit("my-job", "--machine", "gpu", "--param", "confidence=0.5")
     assert done.stdout == "my-job\n"
@@ -107,6 +107,7 @@ def test_a_job_is_submitted_watched_and_written(batch: Batch) -> None:
 
 
 def test_results_have_the_formats_of_run(batch: Batch) -> None:
+    put(batch.folder, "data/a/1.jpg", "data/b/1.jpg")
     batch.submit("my-job", "--keep-pictures")
     batch("results", "my-job", "-o", "found.csv", "--files", "files")
     with (batch.folder / "found.csv").open(newline="") as file:
@@ -123,7 +124,7 @@ def test_results_have_the_formats_of_run(batch: Batch) -> None:
 def test_the_same_command_goes_on(batch: Batch, platform: StandInPlatform) -> None:
     for _ in range(2):
         batch.submit("my-job")
-    assert len(platform.meter.stored) == 3
+    assert len(platform.meter.stored) == 1
     assert set(platform.meter.stored.values()) == {1}
     assert [job["job_id"] for job in batch.json("list")] == ["my-job"]
     assert "my-job" in batch("list").stdout
@@ -155,12 +156,13 @@ def test_a_failed_job_leaves_what_it_did(batch: Batch, platform: StandInPlatform
     platform.advance(61)
     told = batch("results", "my-job").stderr
     assert "The job failed: Stage export was told to fail. This is what it did:" in told
-    assert "3 images: 3 succeeded" in told
+    assert "1 images: 1 succeeded" in told
 
 
 def test_images_come_from_stdin_and_videos_from_folders(
     batch: Batch, platform: StandInPlatform
 ) -> None:
+    put(batch.folder, "data/a/1.jpg")
     submit = ["submit", "--workflow", "my-workspace/shapes", "--name"]
     names = "data/c.jpg\ndata/a/1.jpg\n"
     assert batch(*submit, "from-stdin", "-", stdin=names).stdout == "from-stdin\n"
@@ -223,7 +225,7 @@ def test_a_terminal_shows_a_bar(batch: Batch, platform: StandInPlatform) -> None
     shown = b""
     with subprocess.Popen(command, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        platform.advance(60 + 150)  # half of 3 images at 0.01 a second
+        platform.advance(60 + 50)  # half of an image at 0.01 a second
         deadline = time.monotonic() + 30
         try:
             while piece := os.read(ours, 4096):

@@ -37,7 +37,13 @@ def show(deployment: Deployment, *, as_json: bool) -> None:
         f"costs: roboflow-async deployments delete {deployment.name}",
         soft_wrap=True, markup=False,
     )  # fmt: skip
-    print_line(url_of(deployment))
+    try:
+        print_line(url_of(deployment))
+    except ResponseError as error:  # it was made all the same, and costs
+        stderr.print(
+            f"{error} Later: roboflow-async deployments url {deployment.name}",
+            soft_wrap=True, markup=False,
+        )  # fmt: skip
 
 
 def show_list(deployments: Sequence[Deployment], *, as_json: bool) -> None:
