@@ -41,10 +41,19 @@ from roboflow_async.fastapi import (
     RoboflowDep,
     StreamsDep,
     add_error_handlers,
+    batch_webhook,
     error_answer,
     lifespan,
 )
-from roboflow_async.types import Deployment, DeploymentLogEntry, MachineType
+from roboflow_async.types import (
+    BatchJobNotification,
+    BatchNotification,
+    Deployment,
+    DeploymentLogEntry,
+    MachineType,
+    Plan,
+    PlannedWayName,
+)
 from roboflow_async.types.predictions import InstanceSegmentation, ObjectDetection, Prediction
 
 
@@ -246,6 +255,24 @@ async def in_a_handler(image: UploadFile, client: RoboflowDep, streams: StreamsD
         if result.error is not None:
             return error_answer(result.error).detail
     return ""
+
+
+async def plans(client: RoboflowClient, workflow: Workflow[Count]) -> None:
+    plan = await client.plan(workflow, [Path("1.jpg"), b"2"], machine="cpu", batch_rate=5)
+    assert_type(plan, Plan)
+    assert_type((await client.plan(workflow, 10_000)).batch.seconds, float)
+    assert_type(plan.batch.name, PlannedWayName)
+
+
+def webhooks(app: FastAPI, client: RoboflowClient) -> None:
+    async def told(event: BatchNotification) -> None:
+        if isinstance(event, BatchJobNotification):
+            assert_type(event.job_state, str)
+        else:
+            assert_type(event.notification.success, bool)
+
+    app.include_router(batch_webhook(told, publishable_key="rf_", client=client))
+    app.include_router(batch_webhook(print, publishable_key="rf_", path="/other"))
 
 
 async def deployments(client: RoboflowClient) -> None:
