@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pydantic
 import pytest
@@ -782,6 +783,19 @@ async def test_a_server_of_ones_own_gets_no_batch(server: Server) -> None:
         with pytest.raises(ConfigurationError, match="ROBOFLOW_API_KEY"):
             await client.batch.submit(client.workflow("ws", "wf"), scenes(1))
     assert not server.arrivals
+
+
+async def test_an_http_client_never_gets_the_key_in_a_url(
+    platform: StandInPlatform,
+) -> None:
+    """httpx would log it; the error says which clients can do it."""
+    async with (
+        httpx.AsyncClient() as http,
+        RoboflowClient(KEY, platform_url=platform.url, http_client=http) as client,
+    ):
+        with pytest.raises(ConfigurationError, match="make a client without one"):
+            await client.batch.submit(client.workflow("my-workspace", "shapes"), scenes(1))
+    assert platform.meter.key_places["query"] == 0
 
 
 async def test_a_file_that_the_platform_refuses_is_an_error(
