@@ -14,7 +14,12 @@ from roboflow_async._engine.checks import forget_locals
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import Settings
 from roboflow_async._engine.unclosed import Reminder
-from roboflow_async.errors import APIStatusError, AuthenticationError, ClientClosedError
+from roboflow_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+)
 
 __all__ = ["READ", "REQUESTS_PER_SECOND", "TRIGGER", "PlatformService", "service_settings"]
 
@@ -140,6 +145,12 @@ class PlatformService:
     def _engine(self, place: Literal["header", "query", "body"]) -> Engine:
         if self._is_closed:
             raise ClientClosedError
+        if place == "query" and self._settings.http_client is not None:
+            raise ConfigurationError(
+                f"{self.url.host} reads the API key only from the query, and httpx logs the URLs "
+                "of its clients, so it is not sent with http_client=: make a client without one "
+                "for this."
+            )
         if place not in self._engines:
             # Made only when needed, because reading the certificates takes 20 ms. All share one
             # pace.

@@ -263,7 +263,8 @@ class Workflow(Target[Output]):
 
         Args:
             images: any iterable or async iterable of images, or of videos; it has to end. With
-                `image=`, any items.
+                `image=`, any items. Of an iterator, bytes, arrays and pictures are kept on disk
+                until their results are given.
             image: a function that gives the image of an item, as for `stream`.
             ordered: has no effect: results come in the order of the inputs.
             priority: has no effect: jobs have none.

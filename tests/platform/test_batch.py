@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pydantic
 import pytest
@@ -388,6 +389,21 @@ async def test_references_that_cannot_be_fetched_are_errors(
     assert [one.input for one in results[:40]] == urls
 
 
+async def test_files_and_references_go_on_together(
+    platform: StandInPlatform, workflow: Workflow[Any]
+) -> None:
+    """If only the files of a group had arrived, only its references are sent again."""
+    urls = [f"https://images.example/{number}.jpg" for number in range(3)]
+    platform.web.update(dict.fromkeys(urls, scenes(1)[0]))
+    inputs = [*scenes(3), *urls, *scenes(3)]
+    platform.fail("payment_required", path="image-references", times=1)
+    with pytest.raises(UsageLimitError):
+        await taken(workflow.batch(inputs, name="night", **QUICK))
+    results = await taken(workflow.batch(inputs, name="night", **QUICK))
+    assert [one.ok for one in results] == [True] * 9
+    assert sorted(platform.meter.stored.values()) == [1] * 9
+
+
 async def test_videos_have_a_list_of_outputs(
     platform: StandInPlatform, client: RoboflowClient, workflow: Workflow[Any], tmp_path: Path
 ) -> None:
@@ -705,6 +721,11 @@ async def test_what_a_batch_cannot_do_is_refused(server: Server) -> None:
             with pytest.raises(ConfigurationError, match=told):
                 wrong.batch([b""])
         workflow = client.workflow("ws", "wf")
+        for other in (client.model("shapes/1"), "ws/wf", None):
+            with pytest.raises(ConfigurationError, match="is not a Workflow"):
+                await client.batch.submit(other, [b""])  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="on_progress="):
+            await client.batch.submit(workflow, [b""], on_progress=3)  # type: ignore[arg-type]
         for images in (b"one image", "folder", {"image": b""}, 3):
             with pytest.raises(ConfigurationError, match="images is of type"):
                 workflow.batch(images)  # type: ignore[call-overload]
@@ -762,6 +783,19 @@ async def test_a_server_of_ones_own_gets_no_batch(server: Server) -> None:
         with pytest.raises(ConfigurationError, match="ROBOFLOW_API_KEY"):
             await client.batch.submit(client.workflow("ws", "wf"), scenes(1))
     assert not server.arrivals
+
+
+async def test_an_http_client_never_gets_the_key_in_a_url(
+    platform: StandInPlatform,
+) -> None:
+    """httpx would log it; the error says which clients can do it."""
+    async with (
+        httpx.AsyncClient() as http,
+        RoboflowClient(KEY, platform_url=platform.url, http_client=http) as client,
+    ):
+        with pytest.raises(ConfigurationError, match="make a client without one"):
+            await client.batch.submit(client.workflow("my-workspace", "shapes"), scenes(1))
+    assert platform.meter.key_places["query"] == 0
 
 
 async def test_a_file_that_the_platform_refuses_is_an_error(

@@ -25,8 +25,8 @@ from roboflow_async._platform import service
 from roboflow_async._platform.batch.manifest import Manifest
 from roboflow_async._platform.batch.outputs import Records
 from roboflow_async._platform.staging import registration, storage, unpacking
-from roboflow_async._platform.staging.calls import ListedFile
 from roboflow_async._platform.staging.journal import Item
+from roboflow_async._platform.staging.responses import ListedFile
 from roboflow_async._platform.staging.unpacking import members, safe_name, save
 from roboflow_async.testing import StandInPlatform, draw_scene
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI, UploadFile
 from pydantic import BaseModel
 
 from roboflow_async import (
+    BatchJob,
     EndpointTarget,
     Failure,
     Image,
@@ -46,13 +47,17 @@ from roboflow_async.fastapi import (
     lifespan,
 )
 from roboflow_async.types import (
+    BatchEvent,
     BatchJobNotification,
+    BatchLogEntry,
     BatchNotification,
+    BatchStatus,
     Deployment,
     DeploymentLogEntry,
     MachineType,
     Plan,
     PlannedWayName,
+    UploadProgress,
 )
 from roboflow_async.types.predictions import InstanceSegmentation, ObjectDetection, Prediction
 
@@ -287,3 +292,32 @@ async def deployments(client: RoboflowClient) -> None:
         assert_type(deployment, Deployment)
         async with deployment.client(timeout=30) as gpu:
             assert_type(gpu, RoboflowClient)
+
+
+def told(progress: UploadProgress) -> None:
+    assert_type(progress.registered, int)
+
+
+async def batches(client: RoboflowClient, rows: list[tuple[int, Path]]) -> None:
+    workflow = client.workflow("ws", "wf")
+    async for result in workflow.batch(Path("data").glob("*.jpg"), name="night", machine="gpu"):
+        assert_type(result, Result[Path, dict[str, Any]])
+    counting = client.workflow("ws", "wf", output_type=Count)
+    async with counting.batch(rows, image=lambda row: row[1], max_failure_rate=0.1) as results:
+        assert_type(results, ResultStream[Result[tuple[int, Path], Count]])
+    job = await client.batch.submit(workflow, ["a.jpg", b""], name="night", on_progress=told)
+    assert_type(job, BatchJob)
+    assert_type(await job.status(), BatchStatus)
+    assert_type(await job.wait(timeout=3600), BatchStatus)
+    async for event in job.events():
+        assert_type(event, BatchEvent)
+    async for line in job.logs(severity="error"):
+        assert_type(line, BatchLogEntry)
+    async for path in job.download("out"):
+        assert_type(path, Path)
+    await job.abort()
+    await job.restart(machine="cpu")
+    async for other in client.batch.jobs(search="night"):
+        assert_type(other.latest, BatchStatus | None)
+    async for one in client.batch.job("night").results():
+        print(one.input, one.ok)

@@ -8,8 +8,6 @@ from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import pydantic
-
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import (
     PreparedRequest,
@@ -17,9 +15,15 @@ from roboflow_async._engine.api.requests import (
     get_request,
     json_request,
 )
-from roboflow_async._engine.api.responses import Response, parse_json
-from roboflow_async._engine.api.validation import validated_response
-from roboflow_async._engine.jsonvalues import JSONObject, is_object
+from roboflow_async._engine.api.responses import Response
+from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._platform.batch.responses import (
+    parse_job,
+    parse_jobs,
+    parse_lines,
+    parse_stages,
+    parse_tasks,
+)
 from roboflow_async._platform.paging import paged
 from roboflow_async._platform.service import READ, TRIGGER, PlatformService
 from roboflow_async.errors import NotFoundError
@@ -29,12 +33,6 @@ __all__ = ["JobCalls"]
 
 Output = TypeVar("Output")
 
-_DEFERRED: Final = pydantic.ConfigDict(defer_build=True)  # built only when it is used
-_STATUS: Final = pydantic.TypeAdapter(BatchStatus)
-_STATUSES: Final = pydantic.TypeAdapter(list[BatchStatus], config=_DEFERRED)
-_STAGES: Final = pydantic.TypeAdapter(list[BatchStage], config=_DEFERRED)
-_TASKS: Final = pydantic.TypeAdapter(list[BatchTask], config=_DEFERRED)
-_LINES: Final = pydantic.TypeAdapter(list[BatchLogEntry], config=_DEFERRED)
 _PAGE: Final = 100  # the most that a list of jobs takes
 
 
@@ -54,14 +52,7 @@ class JobCalls:
 
     async def get(self, job_id: str) -> BatchStatus:
         """How a job stands."""
-
-        def parse(response: Response) -> BatchStatus:
-            body: object = parse_json(response)
-            if is_object(body) and is_object(body.get("job")):
-                body = body["job"]
-            return validated_response(body, _STATUS, response, "a job")
-
-        return await self._get(f"/{job_id}", {}, parse)
+        return await self._get(f"/{job_id}", {}, parse_job)
 
     async def find(self, job_id: str) -> BatchStatus | None:
         """How a job stands; None: there is none."""
@@ -77,27 +68,21 @@ class JobCalls:
     def jobs(self, search: str | None) -> AsyncGenerator[list[BatchStatus]]:
         """All jobs, page by page."""
         query = {} if search is None else {"search": search}
-        return self._list("", "jobs", _STATUSES, query)
+        return self._list("", "jobs", parse_jobs, query)
 
     async def stages(self, job_id: str) -> list[BatchStage]:
         """The stages of a job that have begun."""
-
-        def parse(response: Response) -> list[BatchStage]:
-            body: object = parse_json(response)
-            items = body.get("stages") if is_object(body) else body
-            return validated_response(items, _STAGES, response, "a list of stages")
-
-        return await self._get(f"/{job_id}/stages", {}, parse)
+        return await self._get(f"/{job_id}/stages", {}, parse_stages)
 
     def tasks(self, job_id: str, stage_id: str) -> AsyncGenerator[list[BatchTask]]:
         """The tasks of a stage, page by page."""
         check_segment("stage", stage_id)  # what a server says decides no path either
-        return self._list(f"/{job_id}/stages/{stage_id}/tasks", "tasks", _TASKS, {})
+        return self._list(f"/{job_id}/stages/{stage_id}/tasks", "tasks", parse_tasks, {})
 
     def logs(self, job_id: str, severity: str | None) -> AsyncGenerator[list[BatchLogEntry]]:
         """The lines of a job's log, page by page."""
         query = {} if severity is None else {"severity": severity}
-        return self._list(f"/{job_id}/logs", "logs", _LINES, query)
+        return self._list(f"/{job_id}/logs", "logs", parse_lines, query)
 
     async def abort(self, job_id: str) -> None:
         """Stop a job."""
@@ -111,12 +96,9 @@ class JobCalls:
         self,
         path: str,
         name: str,
-        adapter: "pydantic.TypeAdapter[list[Output]]",
+        parse: Callable[[list[Any], Response], list[Output]],
         query: dict[str, str],
     ) -> AsyncGenerator[list[Output]]:
-        def parse(items: list[Any], response: Response) -> list[Output]:
-            return validated_response(items, adapter, response, f"a list of {name}")
-
         return paged(partial(self._get, path), name, parse, _PAGE, query)
 
     async def _get(

@@ -9,8 +9,8 @@ import anyio.to_thread
 
 from roboflow_async._platform.batch.context import BatchContext
 from roboflow_async._platform.batch.outputs import output_files
-from roboflow_async._platform.staging.calls import ListedFile
 from roboflow_async._platform.staging.export import temporary_file
+from roboflow_async._platform.staging.responses import ListedFile
 from roboflow_async._platform.staging.unpacking import is_archive, members, safe_name, save
 from roboflow_async.errors import ResponseError
 

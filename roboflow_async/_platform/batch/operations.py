@@ -91,6 +91,12 @@ class BatchOperations:
             UsageLimitError: the plan has no Batch Processing.
             APIError: an upload or a call failed for good. Call it again to go on.
         """
+        if not isinstance(workflow, Workflow):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"workflow={shown(workflow)} is not a Workflow: give one of client.workflow(...)."
+            )
+        if on_progress is not None and not callable(on_progress):
+            raise ConfigurationError(f"on_progress={shown(on_progress)} is not callable.")
         work = batch_work(workflow)
         check_items(images, image)
         submission = Submission(self._context, work, images, image, options, on_progress)

@@ -11,8 +11,8 @@ from typing import IO, Final
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object, read_json_text
 from roboflow_async._platform.batch.context import BatchContext
 from roboflow_async._platform.batch.manifest import Manifest
-from roboflow_async._platform.staging.calls import ListedFile
 from roboflow_async._platform.staging.export import Export
+from roboflow_async._platform.staging.responses import ListedFile
 from roboflow_async._platform.staging.unpacking import is_archive, members
 from roboflow_async.errors import BatchError, NotFoundError, ResponseError
 

@@ -10,7 +10,8 @@ import httpx
 
 from roboflow_async._engine.calls.retry import full_jitter_wait
 from roboflow_async._engine.settings import RetryPolicy
-from roboflow_async._platform.staging.calls import ListedFile, StagingCalls
+from roboflow_async._platform.staging.calls import StagingCalls
+from roboflow_async._platform.staging.responses import ListedFile
 from roboflow_async._platform.staging.storage import CloudStorage
 from roboflow_async.errors import (
     APIConnectionError,

@@ -46,6 +46,13 @@ class Pending:
     def size(self) -> int:
         return self.expected.size
 
+    def is_open_for(self, content: Content) -> bool:
+        """Whether an input has to be sent with this group."""
+        known = self.expected.group
+        if known is None:
+            return True
+        return not (known.has_arrived or (known.has_files and content.url is None))
+
     async def add(self, content: Content, path: Path, *, is_bulk: bool) -> None:
         """Add what is sent for an input.
 

@@ -78,11 +78,13 @@ class Group:
         first: the index of its first input.
         items: its inputs.
         has_arrived: whether the platform has it.
+        has_files: whether the platform has its files, and was not told of its references yet.
     """
 
     first: int
     items: list[Item] = field(default_factory=list[Item])
     has_arrived: bool = False
+    has_files: bool = False
 
     @property
     def names(self) -> list[str]:

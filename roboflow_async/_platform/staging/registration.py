@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from roboflow_async._platform.staging.calls import Shard, StagingCalls
+from roboflow_async._platform.staging.calls import StagingCalls
+from roboflow_async._platform.staging.responses import Shard
 from roboflow_async.errors import APITimeoutError, NotFoundError
 
 __all__ = ["Registered", "Registration"]

@@ -151,9 +151,11 @@ class Uploader:
             return
         names = await self._registration.names()
         for number, group in open_groups.items():
-            # References are asked for again, which does nothing if they were asked for before.
-            if names.issuperset(group.file_names) and group.file_names == group.names:
-                self._journal.arrived(number)
+            if names.issuperset(group.file_names):
+                # References are asked for again, which does nothing if they were before.
+                group.has_files = group.file_names != group.names
+                if not group.has_files:
+                    self._journal.arrived(number)
 
     # This run
 
@@ -259,7 +261,7 @@ class Uploader:
         self._count(read=1, failed=int(content.error is not None))
         if content.error is not None:
             self._done.errors[index] = content.error
-        elif not (group.has_arrived or self._is_over):
+        elif group.is_open_for(content) and not self._is_over:
             path = self._journal.folder / f"{self._journal.batch_id}.{group.first}.tar.part"
             await group.add(content, path, is_bulk=self._journal.kind == "sharded-batch")
 
