@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -103,7 +103,7 @@ class BatchContext:
     # Pauses between two looks at a job
 
     @contextmanager
-    def listening(self, job_id: str) -> Iterator[asyncio.Event]:
+    def listening(self, job_id: str) -> Generator[asyncio.Event]:
         """An event that is set when somebody wakes those who wait for this job."""
         woken = asyncio.Event()
         self._sleepers[job_id].add(woken)
