@@ -3,8 +3,8 @@
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Final, cast
@@ -102,14 +102,13 @@ class BatchContext:
 
     # Pauses between two looks at a job
 
-    async def pause(self, job_id: str, seconds: float) -> None:
-        """Wait, or until somebody wakes those who wait for this job."""
+    @contextmanager
+    def listening(self, job_id: str) -> Generator[asyncio.Event]:
+        """An event that is set when somebody wakes those who wait for this job."""
         woken = asyncio.Event()
         self._sleepers[job_id].add(woken)
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await woken.wait()
+            yield woken
         finally:
             sleepers = self._sleepers[job_id]
             sleepers.discard(woken)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from roboflow_async._platform.batch.calls import JobCalls
@@ -38,11 +39,19 @@ async def until_ended(
 ) -> BatchStatus:
     """Look at a job until it has ended."""
     waits, patience = pauses(interval), _Patience(context.settings.retry.max_outage)
-    while True:
-        status = await patience.with_outages(look)
-        if status is not None and status.is_terminal:
-            return status
-        await context.pause(job_id, next(waits))
+    with context.listening(job_id) as woken:
+        while True:
+            woken.clear()  # before the look, which may miss what happens while it is under way
+            status = await patience.with_outages(look)
+            if status is not None and status.is_terminal:
+                return status
+            await _pause(next(waits), woken)
+
+
+async def _pause(seconds: float, woken: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await woken.wait()
 
 
 class _Patience:
@@ -80,14 +89,16 @@ async def events_of(
     waits, patience = pauses(interval), _Patience(context.settings.retry.max_outage)
     calls = await context.jobs()
     news = _News(calls, job_id)
-    while True:
-        status = await patience.with_outages(look)
-        if status is not None:
-            for event in await news.since_last(status):
-                yield event
-            if status.is_terminal:
-                return
-        await context.pause(job_id, next(waits))
+    with context.listening(job_id) as woken:
+        while True:
+            woken.clear()
+            status = await patience.with_outages(look)
+            if status is not None:
+                for event in await news.since_last(status):
+                    yield event
+                if status.is_terminal:
+                    return
+            await _pause(next(waits), woken)
 
 
 class _News:
