@@ -30,6 +30,7 @@ bench: $(READY) $(SDK)/.ready
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py --many 30000
 	$(BIN)/python benchmarks/large_responses.py
+	$(BIN)/python benchmarks/batch.py
 	$(BIN)/python benchmarks/pace.py --rates 20,500 --seconds 5
 
 # Ten minutes of hostile input to each parser of what comes from outside; says what it ran.

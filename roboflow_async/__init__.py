@@ -9,6 +9,7 @@ from roboflow_async._engine.pace.protocols import RateLimiter
 from roboflow_async._engine.pace.redis_limiter import RedisRateLimiter
 from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import RetryPolicy
+from roboflow_async._platform.batch.job import BatchJob
 from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.load_test import BenchmarkReport, benchmark
 from roboflow_async._targets.model import Model
@@ -22,6 +23,7 @@ from roboflow_async.errors import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    BatchError,
     ClientClosedError,
     ConfigurationError,
     DeploymentError,
@@ -46,6 +48,8 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "BatchError",
+    "BatchJob",
     "BenchmarkReport",
     "ClientClosedError",
     "ConfigurationError",

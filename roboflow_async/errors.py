@@ -7,6 +7,7 @@ RoboflowError
 │   └── QueueFullError            `max_waiting` calls wait already
 ├── RateLimiterUnavailableError   the shared `limiter` cannot be reached
 ├── DeploymentError               a Dedicated Deployment that cannot be used, or not be deleted
+├── BatchError                    a batch job that cannot be used, or an input that it could not do
 └── APIError                      something was sent
     ├── APIConnectionError        no connection, a reset, or closed before a whole response
     │   └── ClientClosedError     the client itself was closed
@@ -36,6 +37,7 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "BatchError",
     "ClientClosedError",
     "ConfigurationError",
     "ConnectionFault",
@@ -152,6 +154,23 @@ class DeploymentError(RoboflowError):
         super().__init__(message)
         self.name = name
         self.status = plain_text(status)
+
+
+class BatchError(RoboflowError):
+    """A batch job that cannot be used, or an input of it that it could not do.
+
+    The job failed, was not done in time, its name is taken, or another process uploads to it.
+
+    Attributes:
+        job_id: the job's id, which is its name.
+        state: how it stands: "queued", "running", "succeeded" or "failed"; "unknown" if its API
+            said nothing.
+    """
+
+    def __init__(self, message: str, *, job_id: str, state: str = "unknown") -> None:
+        super().__init__(message)
+        self.job_id = plain_text(job_id)
+        self.state = plain_text(state)
 
 
 class APIError(RoboflowError):

@@ -35,7 +35,9 @@ from roboflow_async._engine.settings import (
     TransportName,
 )
 from roboflow_async._engine.unclosed import Reminder
+from roboflow_async._platform.batch.operations import BatchOperations
 from roboflow_async._platform.deployments import DeploymentOperations
+from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.endpoint import EndpointTarget
@@ -171,11 +173,17 @@ class RoboflowClient:
             forget_locals(error)
             raise
         self._engine = engine
-        self._context = TargetContext(engine, TaskLookup(engine), InterfaceLookup(engine))
+        self._batch = BatchOperations(
+            engine.settings, self._workspace, lambda: engine.runtime().loader, engine.stats
+        )
+        self._context = TargetContext(
+            engine, TaskLookup(engine), InterfaceLookup(engine), self._batch.stream
+        )
         self._server = ServerOperations(engine)
         self._pipelines = PipelineOperations(self._context)
         self._inference_sdk = InferenceSDKCalls(self._context)
         self._deployments = DeploymentOperations(engine.settings, partial(_unpaced_client, engine))
+        self._planner = Planner(engine.settings, engine.stats, self._deployments, _moved)
 
     def __repr__(self) -> str:
         # A debugger may look at a client whose constructor failed; it has no engine.
@@ -205,7 +213,10 @@ class RoboflowClient:
             try:
                 await self._workspace.aclose()
             finally:
-                await self._deployments.aclose()
+                try:
+                    await self._deployments.aclose()
+                finally:
+                    await self._batch.aclose()
 
     @property
     def api_url(self) -> str:
@@ -216,6 +227,11 @@ class RoboflowClient:
     def stats(self) -> Stats:
         """The counters at this moment."""
         return self._engine.stats()
+
+    @property
+    def batch(self) -> BatchOperations:
+        """Batch Processing: jobs on many images, whose results are not needed now."""
+        return self._batch
 
     @property
     def deployments(self) -> DeploymentOperations:
@@ -434,6 +450,8 @@ class RoboflowClient:
     list_project_models = _by("_workspace", WorkspaceOperations.list_project_models)
     preflight = _by("_workspace", WorkspaceOperations.preflight)
 
+    plan = _by("_planner", Planner.plan)
+
 
 def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOperations]:
     """Outside of the constructor, whose variables an error tracker would record."""
@@ -444,6 +462,10 @@ def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOpera
         "any more."
     )
     return Engine(settings, reminder), WorkspaceOperations(settings, reminder)
+
+
+def _moved(workflow: Workflow[Any], client: RoboflowClient) -> Workflow[Any]:
+    return workflow.moved_to(client._context)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this module
 
 
 def _unpaced_client(engine: Engine, url: str, options: ClientOptions) -> RoboflowClient:

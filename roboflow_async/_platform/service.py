@@ -13,15 +13,25 @@ from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.checks import forget_locals
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import Settings
-from roboflow_async.errors import APIStatusError, AuthenticationError, ClientClosedError
+from roboflow_async._engine.unclosed import Reminder
+from roboflow_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+)
 
-__all__ = ["REQUESTS_PER_SECOND", "PlatformService", "service_settings"]
+__all__ = ["READ", "REQUESTS_PER_SECOND", "TRIGGER", "PlatformService", "service_settings"]
 
 Output = TypeVar("Output")
 
 REQUESTS_PER_SECOND: Final = 5.0
 """The pace of each service. They list and steer, so few requests are enough; nobody knows what
 they allow, and the rate limit of inferences says nothing about it."""
+
+READ: Final = "batch-processing:read"
+TRIGGER: Final = "batch-processing:trigger"
+"""What a key has to be allowed to do, for Batch Processing."""
 
 _TIMEOUT: Final = 60.0  # seconds, as in Roboflow's own clients: some of it is slow
 _CONCURRENCY: Final = 16
@@ -57,10 +67,17 @@ class PlatformService:
         settings: made by `service_settings`.
         other_place: where the key goes if the header is not read. "body": into the JSON of a POST,
             and into the query of a GET.
+        reminder: warns if it is never closed; None: nobody does.
     """
 
-    def __init__(self, settings: Settings, other_place: Literal["query", "body"]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        other_place: Literal["query", "body"],
+        reminder: Reminder | None = None,
+    ) -> None:
         self._settings = settings
+        self._reminder = reminder
         self._other_place: Literal["query", "body"] = other_place
         self._engines: dict[str, Engine] = {}
         self._place: Literal["header", "query", "body"] = "header"
@@ -128,6 +145,12 @@ class PlatformService:
     def _engine(self, place: Literal["header", "query", "body"]) -> Engine:
         if self._is_closed:
             raise ClientClosedError
+        if place == "query" and self._settings.http_client is not None:
+            raise ConfigurationError(
+                f"{self.url.host} reads the API key only from the query, and httpx logs the URLs "
+                "of its clients, so it is not sent with http_client=: make a client without one "
+                "for this."
+            )
         if place not in self._engines:
             # Made only when needed, because reading the certificates takes 20 ms. All share one
             # pace.
@@ -135,7 +158,7 @@ class PlatformService:
             limiter = others[0].pacer if others else None
             settings = replace(self._settings, api_key_transport=place, limiter=limiter)
             try:
-                self._engines[place] = Engine(settings)
+                self._engines[place] = Engine(settings, self._reminder)
             except BaseException as error:
                 forget_locals(error)
                 raise

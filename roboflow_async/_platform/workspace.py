@@ -9,14 +9,14 @@ from typing import Any, Final, TypeVar
 
 import pydantic
 
-from roboflow_async._engine.api.requests import check_segment, get_request
+from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.requests import PreparedRequest, check_segment, get_request
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
 from roboflow_async._engine.api.validation import parser_of, validated_response
-from roboflow_async._engine.checks import forget_locals
 from roboflow_async._engine.jsonvalues import is_array, is_object
-from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import Settings
 from roboflow_async._engine.unclosed import Reminder
+from roboflow_async._platform.service import PlatformService, service_settings
 from roboflow_async.errors import ClientClosedError, ConfigurationError, ResponseError, plain_text
 from roboflow_async.types.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
 
@@ -34,9 +34,9 @@ _PREFLIGHT: Final = pydantic.TypeAdapter(Preflight)
 class WorkspaceOperations:
     """Asks the platform API about a workspace, with the same key: part of `RoboflowClient`.
 
-    The key is sent to the platform's host. Each call raises `APIError` like all others. It raises
-    `ConfigurationError` if there is no key, or if `api_url` is the user's own server and
-    `platform_url=` was not given.
+    The key is sent to the platform's host, at a small pace of its own. Each call raises `APIError`
+    like all others. It raises `ConfigurationError` if there is no key, or if `api_url` is the
+    user's own server and `platform_url=` was not given.
 
     Args:
         settings: the client's.
@@ -50,7 +50,7 @@ class WorkspaceOperations:
         self._settings = settings
         self._reminder = reminder
         self._platform = settings.for_platform()
-        self._engine: Engine | None = None
+        self._service: PlatformService | None = None
         self._is_closed = False
 
     async def workspace(self) -> str:
@@ -116,12 +116,21 @@ class WorkspaceOperations:
         parse: Callable[[Response], Output],
         parameters: dict[str, str] | None = None,
     ) -> Output:
-        engine = self._engine_of_platform()
-        return await engine.call(get_request(path, engine.key, parameters), parse)
+        def build(key: KeyPlacement) -> PreparedRequest:
+            return get_request(path, key, parameters)
 
-    def _engine_of_platform(self) -> Engine:
-        if self._is_closed:
-            raise ClientClosedError
+        return await self._service_in_use().call(build, parse)
+
+    async def own_workspace(self) -> str:
+        """The workspace of the key, as a part of a path."""
+        return await self._workspace(None)
+
+    def new_service(self) -> PlatformService:
+        """A service at the platform's host, such as Batch Processing. Close it.
+
+        Raises:
+            ConfigurationError: there is no key, or it would go to a host that nobody has named.
+        """
         if self._platform.api_key is None:
             raise ConfigurationError(
                 "a workspace is found by its API key: give api_key, or set ROBOFLOW_API_KEY."
@@ -132,20 +141,21 @@ class WorkspaceOperations:
                 f"and api_url is a server of your own ({self._settings.api_url}): if the key may "
                 f"go there, give platform_url={self._platform.api_url!r}."
             )
-        if self._engine is None:
-            # Made only when needed, because reading the certificates takes 20 ms.
-            try:
-                self._engine = Engine(self._platform, self._reminder)
-            except BaseException as error:
-                forget_locals(error)
-                raise
-        return self._engine
+        settings = service_settings(self._settings, self._platform.api_url)
+        return PlatformService(settings, "query", self._reminder)
+
+    def _service_in_use(self) -> PlatformService:
+        if self._is_closed:
+            raise ClientClosedError
+        if self._service is None:
+            self._service = self.new_service()
+        return self._service
 
     async def aclose(self) -> None:
         """Close every connection to the platform."""
         self._is_closed = True
-        if self._engine is not None:
-            await self._engine.aclose()
+        if self._service is not None:
+            await self._service.aclose()
 
 
 def _items(response: Response, name: str) -> list[Any]:

@@ -16,6 +16,7 @@ from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.runtime import Engine
+from roboflow_async._targets.batch_work import RunBatch
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.streams.finishing import Finishing
 from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
@@ -39,6 +40,7 @@ class TargetContext:
     engine: Engine
     tasks: TaskLookup
     interfaces: InterfaceLookup
+    run_batch: RunBatch
 
     def check_parameters(
         self, parameters: Mapping[str, object], *, are_texts: bool = False

@@ -3,25 +3,27 @@
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, Unpack, cast, overload
 
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
 from roboflow_async._engine.api.validation import adapter_of, validated_response
-from roboflow_async._engine.calls.priority import Priority
-from roboflow_async._engine.checks import check_mapping, check_number
-from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
+from roboflow_async._engine.calls.priority import Priority, check_priority
+from roboflow_async._engine.checks import check_flag, check_mapping, check_number
+from roboflow_async._engine.images.encoded import EncodedImage, ImageURL, Resizing
 from roboflow_async._engine.images.inputs import is_image, is_one_file
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
+from roboflow_async._targets.batch_work import BatchWork, check_for_batch
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError, RoboflowError
+from roboflow_async.types.batch import BatchOptions
 from roboflow_async.types.inputs import WorkflowInput
 
-__all__ = ["Workflow", "run_batch"]
+__all__ = ["Workflow", "batch_work", "run_batch"]
 
 Output = TypeVar("Output")
 InputT = TypeVar("InputT", bound=WorkflowInput)
@@ -96,6 +98,18 @@ class Workflow(Target[Output]):
         if self._options.specification is not None:
             return "inline"
         return f"{self._options.workspace_name}/{self._options.workflow_id}"
+
+    def moved_to(self, context: TargetContext) -> "Workflow[Output]":
+        """The same Workflow, run by another client. The library calls it."""
+        return Workflow(
+            context,
+            self._options,
+            image_input=self._image_input,
+            parameters=self._parameters,
+            output_type=self._output_type,
+            max_side=self._max_side,
+            priority=self._priority,
+        )
 
     async def run(self, image: WorkflowInput, **parameters: Any) -> Output:
         """Run the Workflow on one image.
@@ -194,6 +208,113 @@ class Workflow(Target[Output]):
             images, image=image, ordered=ordered, priority=priority, progress=progress
         )
 
+    @overload
+    def batch(
+        self,
+        images: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        image: None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+        **options: Unpack[BatchOptions],
+    ) -> ResultStream[Result[InputT, Output]]: ...
+
+    @overload
+    def batch(
+        self,
+        images: Iterable[Item] | AsyncIterable[Item],
+        *,
+        image: Callable[[Item], WorkflowInput | Awaitable[WorkflowInput]],
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+        **options: Unpack[BatchOptions],
+    ) -> ResultStream[Result[Item, Output]]: ...
+
+    # For mypy, as with `stream`.
+    @overload
+    def batch(  # pyright: ignore[reportOverlappingOverload]
+        self,
+        images: Iterable[WorkflowInput] | AsyncIterable[WorkflowInput],
+        *,
+        image: None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+        **options: Unpack[BatchOptions],
+    ) -> ResultStream[Result[WorkflowInput, Output]]: ...
+
+    def batch(
+        self,
+        images: Iterable[Any] | AsyncIterable[Any],
+        *,
+        image: Callable[[Any], Any] | None = None,
+        ordered: bool = False,
+        priority: Priority | None = None,
+        progress: bool = False,
+        **options: Unpack[BatchOptions],
+    ) -> ResultStream[Result[Any, Output]]:
+        """Run the Workflow on many images with Batch Processing, whose results are not needed now.
+
+        It uploads the images, submits a job, waits for its end, which takes minutes or hours, and
+        gives what `stream` gives. With `name=`, a program that was killed goes on when it is
+        started again: nothing is uploaded or computed twice.
+
+        Args:
+            images: any iterable or async iterable of images, or of videos; it has to end. With
+                `image=`, any items. Of an iterator, bytes, arrays and pictures are kept on disk
+                until their results are given.
+            image: a function that gives the image of an item, as for `stream`.
+            ordered: has no effect: results come in the order of the inputs.
+            priority: has no effect: jobs have none.
+            progress: True shows a bar of the results on stderr (extra `cli`), or in a notebook.
+            **options: of the job, such as `name` and `machine`: see `BatchOptions` and
+                `client.batch.submit`.
+
+        Returns:
+            An async generator with one `Result` for each input. What cannot be sent, or the job
+            could not do, gives a `Result` with an `error`. If the loop may end early, use it as
+            `async with workflow.batch(...) as results:`. The job goes on then;
+            `client.batch.job(name)` finds it.
+
+        Raises (while it is iterated):
+            ConfigurationError: an argument is wrong, or the images are not those of an earlier run
+                with this name.
+            BatchError: the job failed, or its name is taken.
+            APIError: an upload or a call to the platform failed for good.
+        """
+        check_flag("ordered", ordered)
+        check_priority(priority)
+        work = self._batch_work()
+        return self._context.run_batch(work, images, image, options, progress=progress)
+
+    def _batch_work(self) -> BatchWork[Output]:
+        workspace, workflow_id = check_for_batch(self._options)
+        return BatchWork(
+            workspace,
+            workflow_id,
+            self._image_input,
+            self._parameters,
+            self._max_side,
+            self._read_record,
+        )
+
+    def _read_record(self, record: JSONObject, resizing: Resizing | None) -> Output:
+        """The output from what a batch job wrote for an input.
+
+        Raises:
+            ResponseError: it is no `output_type`.
+        """
+        left_out = self._options.excluded_fields or ()
+        output: Any = {name: value for name, value in record.items() if name not in left_out}
+        if resizing is not None:
+            output = scaled_back(output, resizing)
+        if self._adapter is None:
+            return output
+        response = Response(200, {}, b"")
+        return validated_response(output, self._adapter, response, f"{self._output_type!r:.120}")
+
     async def warm_up(
         self, image: WorkflowInput, requests: int = 24, **parameters: Any
     ) -> WarmUpReport:
@@ -270,3 +391,12 @@ class Workflow(Target[Output]):
         if self._adapter is None:
             return output
         return validated_response(output, self._adapter, response, f"{self._output_type!r:.120}")
+
+
+def batch_work(workflow: Workflow[Output]) -> BatchWork[Output]:
+    """What a batch job needs to know of a Workflow.
+
+    Raises:
+        ConfigurationError: Batch Processing cannot run it.
+    """
+    return workflow._batch_work()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - not for users

@@ -5,9 +5,12 @@ from typing import Annotated
 
 import typer
 
+from roboflow_async.cli.batch import batch_app
 from roboflow_async.cli.benchmark import benchmark_app
 from roboflow_async.cli.demo import demo
+from roboflow_async.cli.deployments import deployments_app
 from roboflow_async.cli.doctor import doctor
+from roboflow_async.cli.plan import plan
 from roboflow_async.cli.run import run
 from roboflow_async.cli.serve import serve
 
@@ -43,9 +46,11 @@ def _options(  # pyright: ignore[reportUnusedFunction] - typer calls it
     """Roboflow inference at the API's rate, without lost images."""
 
 
-for _command in (run, serve, doctor, demo):
+for _command in (run, plan, serve, doctor, demo):
     app.command()(_command)
 app.add_typer(benchmark_app, name="benchmark")
+app.add_typer(batch_app, name="batch")
+app.add_typer(deployments_app, name="deployments")
 
 
 def main() -> int:

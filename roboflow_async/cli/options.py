@@ -1,9 +1,10 @@
 """Options of several commands, and their exit codes."""
 
-from collections.abc import Generator
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -17,7 +18,7 @@ from roboflow_async import (
 from roboflow_async._engine.jsonvalues import read_json_text
 from roboflow_async._engine.settings import Settings
 from roboflow_async._targets.workflow_requests import is_workflow_url, names_in_url
-from roboflow_async.cli.keys import APIKey, APIKeyFile, stderr
+from roboflow_async.cli.keys import APIKey, APIKeyFile, read_key, stderr
 from roboflow_async.errors import plain_text
 
 __all__ = [
@@ -30,16 +31,21 @@ __all__ = [
     "APIKey",
     "APIKeyFile",
     "Host",
+    "JSONOutput",
+    "PlatformURL",
     "Rps",
     "Seconds",
     "TransportOption",
     "connect",
     "errors_told",
+    "interrupts_told",
     "parameters",
     "read_json",
     "stderr",
     "workflow_names",
 ]
+
+Output = TypeVar("Output")
 
 # The exit codes of Roboflow's own command line, and two more: 4 and 130.
 FAILED: Final = 1
@@ -54,8 +60,13 @@ Host = Annotated[
     str | None,
     typer.Option("--host", help="The API's base URL. Default: ROBOFLOW_API_URL, else Roboflow's."),
 ]
+PlatformURL = Annotated[
+    str | None,
+    typer.Option(help="The platform's base URL. Default: RF_API_BASE_URL, else the region's."),
+]
 Rps = Annotated[float, typer.Option("--rps", min=0, help="Requests per second; 0: no limit.")]
 Seconds = Annotated[float, typer.Option("--timeout", help="Seconds for each request.")]
+JSONOutput = Annotated[bool, typer.Option("--json", help="JSON for programs, to stdout.")]
 TransportOption = Annotated[str, typer.Option("--transport", help="httpx or aiohttp.")]
 
 
@@ -79,6 +90,44 @@ def connect(
         transport=transport,  # type: ignore[arg-type] - checked by the client
         **more,
     )
+
+
+def ask_platform(
+    work: Callable[[RoboflowClient], Awaitable[Output]],
+    api_key: str | None,
+    api_key_file: str | None,
+    platform_url: str | None,
+    *,
+    stdin: str = "",
+) -> Output:
+    """Do the work of a command that only asks the platform.
+
+    Args:
+        work: does it, with the client.
+        api_key: the option.
+        api_key_file: the option.
+        platform_url: the option.
+        stdin: what else is read from stdin, for an error; or "".
+    """
+    more: dict[str, Any] = {} if platform_url is None else {"platform_url": platform_url}
+    client = connect(read_key(api_key, api_key_file, stdin=stdin), None, **more)
+
+    async def main() -> Output:
+        async with client:
+            return await work(client)
+
+    return asyncio.run(main())
+
+
+@contextmanager
+def interrupts_told(text: str) -> Generator[None]:
+    """Say what Ctrl-C has left as it was, and exit with its code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if text:
+            stderr.print(f"\n{text}", soft_wrap=True, markup=False)
+        raise typer.Exit(STOPPED) from None
 
 
 @contextmanager

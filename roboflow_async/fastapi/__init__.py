@@ -43,14 +43,17 @@ from roboflow_async._engine.checks import check_number, forget_locals
 from roboflow_async._engine.http.host_header import CheckedHost
 from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import AppOptions as ClientOptions
+from roboflow_async.fastapi.app_client import CLIENT_NAME, client_of
 from roboflow_async.fastapi.disconnects import (
     LONGEST_BODY,
     LONGEST_BODY_NAME,
     CancelOnDisconnect,
     cancel_on_disconnect,
 )
+from roboflow_async.fastapi.webhooks import BatchWebhook, batch_webhook
 
 __all__ = [
+    "BatchWebhook",
     "CancelOnDisconnect",
     "CheckedHost",
     "ClientOptions",
@@ -58,6 +61,7 @@ __all__ = [
     "RoboflowDep",
     "StreamsDep",
     "add_error_handlers",
+    "batch_webhook",
     "cancel_on_disconnect",
     "error_answer",
     "get_client",
@@ -66,7 +70,6 @@ __all__ = [
 
 _log: Final = logging.getLogger("roboflow_async.fastapi")
 
-_NAME: Final = "roboflow_client"  # in the app's state and in the lifespan's
 # Pixels of an image that `max_side` makes smaller: it takes 200 MB while it is decoded. A file of
 # 0.7 MB may have 179 million pixels, `RoboflowClient`'s default.
 _MOST_PIXELS: Final = 50_000_000
@@ -106,9 +109,9 @@ def lifespan(
             except BaseException as error:
                 forget_locals(error)
                 raise
-            setattr(app.state, _NAME, client)
+            setattr(app.state, CLIENT_NAME, client)
             setattr(app.state, LONGEST_BODY_NAME, max_body_bytes)
-            yield {_NAME: client, LONGEST_BODY_NAME: max_body_bytes}
+            yield {CLIENT_NAME: client, LONGEST_BODY_NAME: max_body_bytes}
 
     return live
 
@@ -119,10 +122,7 @@ async def get_client(connection: HTTPConnection) -> RoboflowClient:
     Raises:
         ConfigurationError: the app has no client.
     """
-    # Mounted apps also get the lifespan's state, but not the outer app's own state.
-    client = connection.scope.get("state", {}).get(_NAME)
-    if client is None:
-        client = getattr(connection.app.state, _NAME, None)
+    client = client_of(connection)
     if client is None:
         raise ConfigurationError(
             "this app has no RoboflowClient: make it with "

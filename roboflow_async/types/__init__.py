@@ -28,6 +28,15 @@ from roboflow_async.types.base import (
     ServerModel,
     ServerResponse,
 )
+from roboflow_async.types.batch import (
+    BatchEvent,
+    BatchLogEntry,
+    BatchOptions,
+    BatchStage,
+    BatchStatus,
+    BatchTask,
+    UploadProgress,
+)
 from roboflow_async.types.deployments import (
     Deployment,
     DeploymentLogEntry,
@@ -36,6 +45,15 @@ from roboflow_async.types.deployments import (
 )
 from roboflow_async.types.inputs import WorkflowInput
 from roboflow_async.types.model_options import ModelOptions, Route
+from roboflow_async.types.notifications import (
+    BatchJobNotification,
+    BatchNotification,
+    FailedFile,
+    IngestDetails,
+    IngestError,
+    StagingNotification,
+)
+from roboflow_async.types.plan import Plan, PlannedMachine, PlannedWay, PlannedWayName
 from roboflow_async.types.predictions import (
     AnomalyDetection,
     AnomalyMap,
@@ -72,6 +90,14 @@ __all__ = [
     "AllowURLs",
     "AnomalyDetection",
     "AnomalyMap",
+    "BatchEvent",
+    "BatchJobNotification",
+    "BatchLogEntry",
+    "BatchNotification",
+    "BatchOptions",
+    "BatchStage",
+    "BatchStatus",
+    "BatchTask",
     "BoundingBox",
     "Classification",
     "ClassifiedAs",
@@ -80,10 +106,13 @@ __all__ = [
     "DeploymentLogEntry",
     "DeploymentUsage",
     "DetectedObject",
+    "FailedFile",
     "HTTPClient",
     "ImageInference",
     "ImageSize",
     "Inference",
+    "IngestDetails",
+    "IngestError",
     "InstanceSegmentation",
     "Keypoint",
     "KeypointsDetection",
@@ -96,6 +125,10 @@ __all__ = [
     "MultiLabelClassification",
     "MultiLabelScore",
     "ObjectDetection",
+    "Plan",
+    "PlannedMachine",
+    "PlannedWay",
+    "PlannedWayName",
     "Point",
     "Prediction",
     "Preflight",
@@ -114,10 +147,12 @@ __all__ = [
     "ServerModel",
     "ServerResponse",
     "SharedRateLimiter",
+    "StagingNotification",
     "Stub",
     "Task",
     "TrackedTurn",
     "TransportName",
+    "UploadProgress",
     "WorkflowArguments",
     "WorkflowBlocks",
     "WorkflowInput",

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from roboflow_async import RoboflowClient, Stats
-from roboflow_async.cli.run import progress as progress_module
+from roboflow_async.cli import progress as progress_module
 from roboflow_async.cli.run.progress import RunProgress
 
 

@@ -11,6 +11,9 @@ from roboflow_async._platform import service
 from roboflow_async._platform.service import PlatformService, service_settings
 from roboflow_async._platform.staging import registration, upload
 from roboflow_async._platform.staging.calls import StagingCalls
+from roboflow_async._platform.staging.journal import UploadJournal
+from roboflow_async._platform.staging.reading import InputReader
+from roboflow_async._platform.staging.sending import Sender
 from roboflow_async._platform.staging.storage import CloudStorage
 from roboflow_async._platform.staging.upload import Uploader
 
@@ -26,9 +29,13 @@ async def main(url: str, folder: str, journal: str) -> None:
     asked = PlatformService(service_settings(settings, url), "query")
     engine, storage = Engine(settings), CloudStorage(settings)
     calls = StagingCalls(asked, "my-workspace", "photos")
-    uploader = Uploader(calls, storage, engine.runtime().loader, Path(journal), policy)
+    registered = registration.Registration(calls)
+    sender = Sender(calls, storage, registered, policy)
+    written = UploadJournal(Path(journal), "photos")
+    uploader = Uploader(written, InputReader(engine.runtime().loader), sender, registered)
     done = await uploader.upload(sorted(Path(folder).iterdir()))  # noqa: ASYNC240
-    await registration.Registration(calls).wait(len(done.names), 60)
+    written.close()
+    await registered.wait(len(done.names), 60)
     for one in (asked, storage, engine):
         await one.aclose()
 

@@ -19,8 +19,8 @@ PACKAGE = Path(roboflow_async.__file__).parent
 def test_the_public_names_are_these() -> None:
     assert sorted(roboflow_async.__all__) == [
         "APIConnectionError", "APIError", "APIStatusError", "APITimeoutError",
-        "AuthenticationError", "BadRequestError", "BenchmarkReport", "ClientClosedError",
-        "ConfigurationError", "DeploymentError",
+        "AuthenticationError", "BadRequestError", "BatchError", "BatchJob",
+        "BenchmarkReport", "ClientClosedError", "ConfigurationError", "DeploymentError",
         "EndpointTarget", "Failure",
         "Image", "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
         "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",

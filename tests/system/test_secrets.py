@@ -20,6 +20,7 @@ from support.loopback import Reply, Server, hang, outputs, raw, reset, truncate
 
 from roboflow_async import Pacer, RetryPolicy, RoboflowClient, RoboflowError
 from roboflow_async._platform import service
+from roboflow_async._platform.staging import registration, storage
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +28,7 @@ KEY = "rf_MARKED+key/0123456789=="
 FORMS = (KEY, quote(KEY, safe=""), quote(KEY))
 
 
-READERS = ("responses", "bodies", "workflow", "deployment_responses")
+READERS = ("responses", "bodies", "workflow", "deployment_responses", "paging")
 
 
 def assert_clean(text: str, where: str) -> None:
@@ -261,3 +262,58 @@ async def test_the_key_is_in_no_error_about_deployments(
         search(error, type(error).__name__)
     for record in caplog.records:
         assert_clean(record.getMessage() + repr(record.args), record.name)
+
+
+async def test_the_key_is_in_no_error_about_a_batch(
+    server: Server,
+    transport: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor in what is kept on disk; and neither is a signed URL."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(service, "REQUESTS_PER_SECOND", 1000.0)
+    monkeypatch.setattr(storage, "_LEAST_TIME", 0.2)
+    monkeypatch.setattr(registration, "_SETTLED", 0.0)
+    policy = RetryPolicy(max_attempts=2, base=0.001, max_elapsed=0.3, max_outage=0)
+    signed = f"{server.url}/put?X-Signature=SIGNED"
+    details = {"signedURLDetails": {"uploadURL": signed, "extensionHeaders": {}}}
+    errors: list[BaseException] = []
+    names = ("401", "403", "500", "plain text", "other shape", "redirect", "reset", "hang")
+    failing = [(part, REPLIES[name]) for part in ("jobs", "image-files") for name in names]
+    # The storage never gets the key.
+    failing += [("put", reply) for reply in (Reply(403, b"<Error/>"), reset, truncate, hang)]
+    for number, (part, reply) in enumerate(failing):
+
+        def handler(arrival: Any, part: str = part, reply: Any = reply) -> Any:
+            path = arrival.target.partition("?")[0]
+            if part in path:
+                return reply
+            if path == "/":
+                return Reply(200, b'{"workspace": "ws"}')
+            if path.endswith(("/count", "/shards")):
+                return Reply(200, b'{"count": 33, "shards": []}')
+            if "image-files" in path:
+                return Reply(200, json.dumps(details).encode())
+            return Reply(404, ECHO)
+
+        server.handler = handler
+        async with RoboflowClient(
+            KEY, platform_url=server.url, transport=transport, retry=policy, timeout=0.15
+        ) as client:
+            workflow, images = client.workflow("ws", "wf"), [picture(1)] * 33
+            folder = tmp_path / str(number)
+            try:
+                await client.batch.submit(workflow, images, name="night", folder=folder)
+            except Exception as error:  # noqa: BLE001 - all are searched
+                errors.append(error)
+            assert_clean(repr(client.batch) + repr(client.batch.job("night")), "repr")
+    assert len(errors) == len(failing)
+    for error in errors:
+        search(error, type(error).__name__)
+        assert "SIGNED" not in str(error)
+    for record in caplog.records:
+        assert_clean(record.getMessage() + repr(record.args), record.name)
+    for path in tmp_path.rglob("*.jsonl"):  # noqa: ASYNC240
+        assert_clean(path.read_text(), str(path))

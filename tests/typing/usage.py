@@ -14,6 +14,7 @@ from fastapi import FastAPI, UploadFile
 from pydantic import BaseModel
 
 from roboflow_async import (
+    BatchJob,
     EndpointTarget,
     Failure,
     Image,
@@ -41,10 +42,23 @@ from roboflow_async.fastapi import (
     RoboflowDep,
     StreamsDep,
     add_error_handlers,
+    batch_webhook,
     error_answer,
     lifespan,
 )
-from roboflow_async.types import Deployment, DeploymentLogEntry, MachineType
+from roboflow_async.types import (
+    BatchEvent,
+    BatchJobNotification,
+    BatchLogEntry,
+    BatchNotification,
+    BatchStatus,
+    Deployment,
+    DeploymentLogEntry,
+    MachineType,
+    Plan,
+    PlannedWayName,
+    UploadProgress,
+)
 from roboflow_async.types.predictions import InstanceSegmentation, ObjectDetection, Prediction
 
 
@@ -248,6 +262,24 @@ async def in_a_handler(image: UploadFile, client: RoboflowDep, streams: StreamsD
     return ""
 
 
+async def plans(client: RoboflowClient, workflow: Workflow[Count]) -> None:
+    plan = await client.plan(workflow, [Path("1.jpg"), b"2"], machine="cpu", batch_rate=5)
+    assert_type(plan, Plan)
+    assert_type((await client.plan(workflow, 10_000)).batch.seconds, float)
+    assert_type(plan.batch.name, PlannedWayName)
+
+
+def webhooks(app: FastAPI, client: RoboflowClient) -> None:
+    async def told(event: BatchNotification) -> None:
+        if isinstance(event, BatchJobNotification):
+            assert_type(event.job_state, str)
+        else:
+            assert_type(event.notification.success, bool)
+
+    app.include_router(batch_webhook(told, publishable_key="rf_", client=client))
+    app.include_router(batch_webhook(print, publishable_key="rf_", path="/other"))
+
+
 async def deployments(client: RoboflowClient) -> None:
     made = await client.deployments.create("my-gpu", machine="dev-gpu", hours=2)
     assert_type(made, Deployment)
@@ -260,3 +292,32 @@ async def deployments(client: RoboflowClient) -> None:
         assert_type(deployment, Deployment)
         async with deployment.client(timeout=30) as gpu:
             assert_type(gpu, RoboflowClient)
+
+
+def told(progress: UploadProgress) -> None:
+    assert_type(progress.registered, int)
+
+
+async def batches(client: RoboflowClient, rows: list[tuple[int, Path]]) -> None:
+    workflow = client.workflow("ws", "wf")
+    async for result in workflow.batch(Path("data").glob("*.jpg"), name="night", machine="gpu"):
+        assert_type(result, Result[Path, dict[str, Any]])
+    counting = client.workflow("ws", "wf", output_type=Count)
+    async with counting.batch(rows, image=lambda row: row[1], max_failure_rate=0.1) as results:
+        assert_type(results, ResultStream[Result[tuple[int, Path], Count]])
+    job = await client.batch.submit(workflow, ["a.jpg", b""], name="night", on_progress=told)
+    assert_type(job, BatchJob)
+    assert_type(await job.status(), BatchStatus)
+    assert_type(await job.wait(timeout=3600), BatchStatus)
+    async for event in job.events():
+        assert_type(event, BatchEvent)
+    async for line in job.logs(severity="error"):
+        assert_type(line, BatchLogEntry)
+    async for path in job.download("out"):
+        assert_type(path, Path)
+    await job.abort()
+    await job.restart(machine="cpu")
+    async for other in client.batch.jobs(search="night"):
+        assert_type(other.latest, BatchStatus | None)
+    async for one in client.batch.job("night").results():
+        print(one.input, one.ok)

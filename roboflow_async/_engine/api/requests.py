@@ -6,7 +6,7 @@ The contract is the Inference Server's OpenAPI document, version 1.8.3 (tests/su
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -40,6 +40,8 @@ class PreparedRequest:
         content_type: the type of the body; empty: no such header.
         size: bytes of the body, where to add up its pieces would read a file; None: add them up.
         more_headers: other headers of this request alone.
+        sink: gets the content of a successful response piece by piece, which then has none; for
+            what is too large for memory. Only for a request that is sent once.
     """
 
     path: str
@@ -48,6 +50,7 @@ class PreparedRequest:
     content_type: bytes = b"application/json"
     size: int | None = None
     more_headers: tuple[tuple[bytes, bytes], ...] = ()
+    sink: Callable[[bytes], None] | None = None
 
     def __repr__(self) -> str:
         # Both may hold the key, and the body megabytes.

@@ -88,8 +88,20 @@ _ERROR_LIMIT: Final = 64 * 1024  # bytes
 _ENCODINGS: Final = ("gzip", "x-gzip", "deflate")
 
 
-async def read_content(response: Incoming, limit: int, request_id: str | None) -> Content:
-    """The decompressed body, with never more than `limit` bytes in memory."""
+async def read_content(
+    response: Incoming,
+    limit: int,
+    request_id: str | None,
+    sink: Callable[[bytes], None] | None = None,
+) -> Content:
+    """The decompressed body, with never more than `limit` bytes in memory.
+
+    Args:
+        response: whose body is read.
+        limit: bytes; more is an error, unless there is a `sink`.
+        request_id: for errors.
+        sink: gets the pieces, and nothing is kept.
+    """
     encoding = _encoding_of(response)
     if encoding and encoding not in _ENCODINGS:
         what = "is compressed in a way that was not requested"
@@ -99,6 +111,9 @@ async def read_content(response: Incoming, limit: int, request_id: str | None) -
     async for raw in response.stream:
         try:
             for piece in (raw,) if inflate is None else _inflated(inflate, raw):
+                if sink is not None:
+                    sink(piece)
+                    continue
                 if content.size + len(piece) > limit:
                     what = (
                         f"is larger than max_response_bytes={limit}: leave image outputs out "

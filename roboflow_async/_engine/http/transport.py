@@ -187,7 +187,7 @@ class HTTPTransport:
                         "the response to an earlier request came again in place of this one's.",
                         was_kept_alive=True,
                     )
-                response, whole = await self._read(incoming, attempt)
+                response, whole = await self._read(incoming, attempt, prepared.sink)
             finally:
                 await incoming.stream.aclose()
             reusable = whole and connection.is_clean()
@@ -222,7 +222,7 @@ class HTTPTransport:
         whole = False
         incoming = Incoming(given.status_code, given.headers.raw, given.stream)
         try:
-            response, whole = await self._read(incoming, attempt)
+            response, whole = await self._read(incoming, attempt, prepared.sink)
         finally:
             # httpx itself closes connections whose response was not read to its end.
             if whole or given.status_code in _BEFORE_THE_BODY:
@@ -240,7 +240,9 @@ class HTTPTransport:
             url = self._urls[path] = httpx.URL(self._settings.api_url + path)
         return url
 
-    async def _read(self, incoming: Incoming, attempt: _Attempt) -> tuple[Response, bool]:
+    async def _read(
+        self, incoming: Incoming, attempt: _Attempt, sink: Callable[[bytes], None] | None
+    ) -> tuple[Response, bool]:
         """The response, and whether its connection may carry another request."""
         attempt.kept_alive = False
         if incoming.status_code >= 300:
@@ -257,7 +259,7 @@ class HTTPTransport:
         return Response(
             incoming.status_code,
             self._headers_of(incoming, request_id),
-            await read_content(incoming, self._settings.max_response_bytes, request_id),
+            await read_content(incoming, self._settings.max_response_bytes, request_id, sink),
             self._settings.max_response_bytes,
         ), True
 

@@ -19,6 +19,7 @@ import httpx
 from roboflow_async._engine.images.encoded import (
     CHUNK,
     EncodedImage,
+    ImageFile,
     ImageURL,
     Resizing,
     base64_chunks,
@@ -127,20 +128,23 @@ class ImageLoader:
         """End the threads that read files; what is loaded now goes on."""
         self._files.close()
 
-    async def load_file(self, value: object) -> bytes | ImageURL:
-        """Load an input as the bytes of an image file.
+    async def load_file(
+        self, value: object, *, max_side: int | None = None
+    ) -> ImageFile | ImageURL:
+        """Load an input as an image file.
 
         It goes through base64, as everything does that is loaded; that costs 2 ms for a megabyte.
 
         Raises:
             ImageError: as `load` does.
         """
-        loaded = await self.load(value)
+        loaded = await self.load(value, max_side=max_side)
         if isinstance(loaded, ImageURL):
             return loaded
         if sum(map(len, loaded.chunks)) <= CHUNK:
-            return _joined_file(loaded)
-        return await anyio.to_thread.run_sync(_joined_file, loaded, limiter=self._threads)
+            return ImageFile(_joined_file(loaded), loaded.resizing)
+        content = await anyio.to_thread.run_sync(_joined_file, loaded, limiter=self._threads)
+        return ImageFile(content, loaded.resizing)
 
     async def _load(
         self, value: object, max_side: int | None, kind: str

@@ -6,11 +6,9 @@ has published. These differ in details, so the parsing is tolerant.
 
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, Final, Literal, TypeVar
-
-import httpx
-import pydantic
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
+from typing import Final, Literal, TypeVar
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import (
@@ -19,52 +17,34 @@ from roboflow_async._engine.api.requests import (
     get_request,
     json_request,
 )
-from roboflow_async._engine.api.responses import Response, parse_json, unexpected
-from roboflow_async._engine.api.validation import validated_response
+from roboflow_async._engine.api.responses import Response, parse_json
 from roboflow_async._engine.checks import shown
-from roboflow_async._engine.jsonvalues import is_array, is_object
+from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._platform.paging import paged
 from roboflow_async._platform.service import PlatformService
+from roboflow_async._platform.staging.responses import (
+    ListedFile,
+    Part,
+    Shard,
+    parse_count,
+    parse_files,
+    parse_parts,
+    parse_shards,
+    parse_signed_url,
+)
 from roboflow_async._platform.staging.storage import SignedURL
-from roboflow_async.errors import ConfigurationError
-from roboflow_async.types.base import PlainText, ServerModel
+from roboflow_async.errors import ConfigurationError, NotFoundError
 
-__all__ = ["MAX_IMAGE_BYTES", "Shard", "StagingCalls", "check_batch_id"]
+__all__ = ["MAX_IMAGE_BYTES", "Media", "StagingCalls", "check_batch_id"]
 
 Output = TypeVar("Output")
+
+Media = Literal["images", "videos"]
 
 MAX_IMAGE_BYTES: Final = 20_971_520
 
 _BATCH_ID: Final = re.compile(r"[a-z0-9_-]{1,64}")
-_PAGE: Final = "1000"  # more than one asks for in the app, and a small response
-
-
-class Shard(ServerModel):
-    """Files that came together, and how their registration goes.
-
-    Attributes:
-        shard_id: its id.
-        status_type: "info" while it is registered; then it contains "success" or "error".
-        status_name: what the platform calls it.
-        count: files that are registered.
-    """
-
-    shard_id: PlainText = pydantic.Field(alias="shardId")
-    status_type: PlainText = pydantic.Field(alias="statusType")
-    status_name: PlainText | None = pydantic.Field(default=None, alias="statusName")
-    count: int = pydantic.Field(default=0, alias="shardObjectsCount")
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether it is not registered yet."""
-        return not re.search("success|error", self.status_type, re.IGNORECASE)
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether it could not be registered."""
-        return "error" in self.status_type.lower()
-
-
-_SHARDS: Final = pydantic.TypeAdapter(list[Shard], config=pydantic.ConfigDict(defer_build=True))
+_PAGE: Final = 1000  # more than one asks for in the app, and a small response
 
 
 def check_batch_id(batch_id: object) -> None:
@@ -125,63 +105,69 @@ class StagingCalls:
 
     async def shard_url(self) -> SignedURL:
         """A new signed URL for an archive of images."""
-        query = {"displayName": self._display_name}
+        return await self._post("/bulk-upload/image-files", {}, {}, parse_signed_url)
 
-        def build(key: KeyPlacement) -> PreparedRequest:
-            path = f"{self._path}/bulk-upload/image-files"
-            return json_request(path, {}, key, "the fields", query)
+    async def video_url(self, name: str) -> SignedURL:
+        """A new signed URL for a video."""
+        return await self._post("/upload/video", {"fileName": name}, {}, parse_signed_url)
 
-        return await self._service.call(build, _signed_url)
+    async def add_references(
+        self, media: Media, references: Sequence[tuple[str, str]], ingest_id: str
+    ) -> None:
+        """Let the platform fetch files.
+
+        Args:
+            media: what they are.
+            references: the name and the URL of each, at most 20,000.
+            ingest_id: an id for this request; with the same one it is not done again.
+        """
+        listed = [{"name": name, "url": url} for name, url in references]
+        fields = {f"{media[:-1]}References": listed, "ingestId": ingest_id}
+        await self._post(f"/bulk-upload/{media[:-1]}-references", {}, fields, lambda _: None)
 
     async def count(self) -> int:
         """How many files are registered."""
-
-        def parse(response: Response) -> int:
-            body: object = parse_json(response)
-            count = body.get("count") if is_object(body) else None
-            if not isinstance(count, int):
-                raise unexpected(response, "it has no count")
-            return count
-
-        return await self._get("/count", {}, parse)
+        return await self._get("/count", {}, parse_count)
 
     async def shards(self) -> list[Shard]:
         """All archives that have come."""
-
-        def parse(items: list[Any], response: Response) -> list[Shard]:
-            return validated_response(items, _SHARDS, response, "a list of shards")
-
-        return [one async for one in self._paged("/shards", "shards", parse)]
+        found = paged(partial(self._get, "/shards"), "shards", parse_shards, _PAGE)
+        return [shard async for page in found for shard in page]
 
     async def names(self) -> set[str]:
         """The names of all files that are registered."""
+        return {file.name async for page in self.files() for file in page}
 
-        def parse(items: list[Any], _: Response) -> list[str]:
-            names = [one.get("fileName") for one in items if is_object(one)]
-            return [name for name in names if isinstance(name, str)]
+    def files(self, part: str | None = None) -> AsyncGenerator[list[ListedFile]]:
+        """The files of the batch, or of one part of it, page by page."""
+        query = {} if part is None else {"partName": part}
+        return paged(partial(self._get, "/list"), "filesMetadata", parse_files, _PAGE, query)
 
-        return {one async for one in self._paged("/list", "filesMetadata", parse)}
+    async def parts(self) -> list[Part]:
+        """The parts of a batch that a job made."""
+        return await self._get("/parts", {}, parse_parts)
 
-    async def _paged(
-        self, path: str, name: str, parse: Callable[[list[Any], Response], list[Output]]
-    ) -> AsyncGenerator[Output]:
-        def parse_page(response: Response) -> tuple[list[Output], str | None]:
-            body: object = parse_json(response)
-            items = body.get(name) if is_object(body) else None
-            if not is_object(body) or not is_array(items):
-                raise unexpected(response, f"it has no list of {name}")
-            token = body.get("nextPageToken")
-            return parse(items, response), token if isinstance(token, str) and token else None
+    async def exists(self) -> bool:
+        """Whether there is such a batch."""
+        try:
+            await self._get("", {}, parse_json)
+        except NotFoundError:
+            return False
+        return True
 
-        query, seen = {"pageSize": _PAGE}, set[str]()
-        while True:
-            items, token = await self._get(path, query, parse_page)
-            for item in items:
-                yield item
-            if token is None or token in seen:  # a platform that repeats itself would never end
-                return
-            seen.add(token)
-            query = {"pageSize": _PAGE, "nextPageToken": token}
+    async def _post(
+        self,
+        path: str,
+        query: dict[str, str],
+        fields: JSONObject,
+        parse: Callable[[Response], Output],
+    ) -> Output:
+        query = {**query, "displayName": self._display_name}
+
+        def build(key: KeyPlacement) -> PreparedRequest:
+            return json_request(self._path + path, fields, key, "the fields", query)
+
+        return await self._service.call(build, parse)
 
     async def _get(
         self, path: str, query: dict[str, str], parse: Callable[[Response], Output]
@@ -190,33 +176,3 @@ class StagingCalls:
             return get_request(self._path + path, key, query)
 
         return await self._service.call(build, parse)
-
-
-def _signed_url(response: Response) -> SignedURL:
-    body: object = parse_json(response)
-    details = body.get("signedURLDetails") if is_object(body) else None
-    url = details.get("uploadURL") if is_object(details) else None
-    headers = details.get("extensionHeaders") if is_object(details) else None
-    if not is_object(details) or not isinstance(url, str):
-        raise unexpected(response, "it has no signed URL")
-    try:
-        host = httpx.URL(url).host
-    except (httpx.InvalidURL, ValueError):
-        host = ""
-    pairs = list(headers.items()) if is_object(headers) else []
-    if not host or not all(_is_header(name, value) for name, value in pairs):
-        raise unexpected(response, "its signed URL or its headers are not valid")
-    method: Literal["PUT", "POST"] = "POST" if details.get("method") == "POST" else "PUT"
-    most = details.get("maxFileSize")
-    return SignedURL(
-        url,
-        method,
-        tuple((name.encode(), str(value).encode()) for name, value in pairs),
-        most if isinstance(most, int) and most > 0 else None,
-    )
-
-
-def _is_header(name: str, value: object) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z0-9-]{1,100}", name)) and bool(
-        re.fullmatch(r"[\x20-\x7e]{0,2000}", str(value))
-    )

@@ -2,16 +2,34 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from roboflow_async._platform.staging.calls import StagingCalls
-from roboflow_async.errors import APITimeoutError, NotFoundError, ResponseError
+from roboflow_async._platform.staging.responses import Shard
+from roboflow_async.errors import APITimeoutError, NotFoundError
 
-__all__ = ["Registration"]
+__all__ = ["Registered", "Registration"]
 
 _SETTLED: Final = 5.0  # seconds after which an upload that has arrived shows
+_QUIET: Final = 30.0  # seconds after which references that did not come do not come any more
 _POLL: Final = (1.0, 10.0)  # seconds
 _LONGEST: Final = 1800.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What the platform has registered.
+
+    Attributes:
+        count: files.
+        failed: the ids of archives that it could not read.
+        archives: how many archives it has.
+    """
+
+    count: int
+    failed: frozenset[str] = field(default_factory=frozenset[str])
+    archives: int = 0
 
 
 class Registration:
@@ -25,52 +43,73 @@ class Registration:
         self._calls = calls
 
     async def wait(
-        self, images: int, seconds: float, on_progress: Callable[[int], None] = lambda _: None
-    ) -> None:
-        """Wait until all images are registered.
+        self,
+        files: int,
+        seconds: float,
+        on_progress: Callable[[int], None] = lambda _: None,
+        *,
+        known: frozenset[str] = frozenset(),
+        may_lack: bool = False,
+    ) -> Registered:
+        """Wait until all files are registered, or it is sure that some will not be.
 
         Args:
-            images: how many there are.
+            files: how many there are.
             seconds: how long to wait.
-            on_progress: called with the number of registered images after each look.
+            on_progress: called with the number of registered files after each look.
+            known: the ids of archives that failed before, and whose files were sent again.
+            may_lack: whether some may never come: those that the platform fetches itself.
 
         Raises:
             APITimeoutError: they were not in time.
-            ResponseError: the platform could not read an archive.
         """
-        await self._settled(images, seconds, on_progress)
-
-    async def names(self) -> set[str]:
-        """The names of all files that the platform has, once it has registered what has come."""
-        await asyncio.sleep(_SETTLED)
-        try:
-            await self._settled(0, _LONGEST, lambda _: None)
-            return await self._calls.names()
-        except NotFoundError:  # nothing has come, so there is no batch
-            return set()
-
-    async def _settled(
-        self, images: int, seconds: float, on_progress: Callable[[int], None]
-    ) -> None:
         wait, longest = _POLL
-        batch = repr(self._calls.batch_id)
+        clock = asyncio.get_running_loop().time
+        last_count, since = -1, clock()
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    shards = await self._calls.shards()
-                    count = await self._calls.count()
+                    shards = await self._shards()
+                    count = await self._count()
                     on_progress(count)
-                    failed = sum(one.has_failed for one in shards)
-                    if failed:
-                        raise ResponseError(
-                            f"the platform could not register {failed} of {len(shards)} archives "
-                            f"of the batch {batch}: its files are not all there."
-                        )
-                    if count >= images and not any(one.is_pending for one in shards):
-                        return
+                    failed = frozenset(one.shard_id for one in shards if one.has_failed)
+                    found = Registered(count, failed, len(shards))
+                    if count != last_count:
+                        last_count, since = count, clock()
+                    if not any(one.is_pending for one in shards):
+                        is_quiet = may_lack and clock() - since >= _QUIET
+                        if count >= files or failed - known or is_quiet:
+                            return found
                     await asyncio.sleep(wait)
                     wait = min(wait * 1.5, longest)
         except TimeoutError:
             raise APITimeoutError(
-                f"the batch {batch} was not registered within {seconds:g} s."
+                f"the batch {self._calls.batch_id!r} was not registered within {seconds:g} s."
             ) from None
+
+    async def exists(self) -> bool:
+        """Whether the platform has the batch."""
+        return await self._calls.exists()
+
+    async def names(self) -> set[str]:
+        """The names of all files that the platform has, once it has registered what has come."""
+        await asyncio.sleep(_SETTLED)
+        await self.wait(0, _LONGEST)
+        try:
+            return await self._calls.names()
+        except NotFoundError:  # nothing has come, so there is no batch
+            return set()
+
+    # What was sent a moment ago may not show yet.
+
+    async def _shards(self) -> list[Shard]:
+        try:
+            return await self._calls.shards()
+        except NotFoundError:
+            return []
+
+    async def _count(self) -> int:
+        try:
+            return await self._calls.count()
+        except NotFoundError:
+            return 0

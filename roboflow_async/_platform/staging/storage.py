@@ -1,17 +1,22 @@
-"""Sends files to the signed URLs of a cloud's storage: without a key, and from disk."""
+"""Sends files to the signed URLs of a cloud's storage, and fetches them: without a key."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, overload
+from typing import IO, Final, Literal, overload
 
 import httpx
 
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import RetryPolicy, Settings
-from roboflow_async.errors import APITimeoutError, ClientClosedError
+from roboflow_async.errors import (
+    APITimeoutError,
+    ClientClosedError,
+    ConfigurationError,
+    ResponseError,
+)
 
 __all__ = ["CloudStorage", "FilePieces", "SignedURL"]
 
@@ -19,6 +24,7 @@ _PIECE: Final = 256 * 1024  # bytes
 _LEAST_TIME: Final = 60.0  # seconds for an upload
 _LEAST_SPEED: Final = 100_000.0  # bytes a second; slower uploads are given up
 _LONGEST: Final = 86_400.0
+_LARGEST: Final = 64 * 1024**3  # bytes of a file that is fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class FilePieces(Sequence[bytes]):
 
 
 class CloudStorage:
-    """Sends files to signed URLs: no key, no redirect, and a deadline for each.
+    """Sends files to signed URLs, and fetches them: no key, no redirect, and a deadline for each.
 
     Args:
         settings: the client's.
@@ -127,6 +133,43 @@ class CloudStorage:
         except TimeoutError:
             raise APITimeoutError(
                 f"an upload of {size} bytes took more than {seconds:g} s."
+            ) from None
+
+    async def fetch(self, url: str, into: IO[bytes]) -> None:
+        """Fetch a file once. It is never in memory.
+
+        Args:
+            url: from where.
+            into: where to; pieces are written on the event loop, as they are read for an upload.
+
+        Raises:
+            APIError: it did not come, or not whole.
+            ConfigurationError: it cannot be written.
+        """
+        loop, size = asyncio.get_running_loop(), 0
+        target = httpx.URL(url)
+
+        def sink(piece: bytes) -> None:
+            nonlocal size
+            size += len(piece)
+            if size > _LARGEST:
+                raise ResponseError(f"a file of the job has more than {_LARGEST} bytes.")
+            try:
+                into.write(piece)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"a file of the job cannot be written: {error.strerror}."
+                ) from None
+            quiet.reschedule(loop.time() + _LEAST_TIME)
+
+        request = PreparedRequest(target.raw_path.decode("ascii"), method="GET", sink=sink)
+        try:
+            async with asyncio.timeout(_LEAST_TIME) as quiet:
+                await self._engine(target).call(request, lambda _: None, retry=False)
+            into.flush()
+        except TimeoutError:
+            raise APITimeoutError(
+                f"nothing came of a file for {_LEAST_TIME:g} s, after {size} bytes."
             ) from None
 
     def _engine(self, url: httpx.URL) -> Engine:

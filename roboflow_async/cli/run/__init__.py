@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
@@ -47,6 +48,7 @@ from roboflow_async.cli.run.sources import Source
 from roboflow_async.cli.run.summary import (
     tell,
     tell_again,
+    tell_other_ways,
     tell_pictures,
     tell_skipped,
     trouble_told,
@@ -168,6 +170,8 @@ def run(
                        again=partial(_why_again, check_content=check_content)) as journal,
         ):  # fmt: skip
             tell_again(journal)
+            left = sum(on_record(item) not in journal.done for item in images.listed)
+            tell_other_ways(left, rps, shlex.join(source), what["workflow"])
             names = ItemNames()
             if save_images is not None:
                 names = ItemNames({*map(on_record, images.listed), *journal.done})

@@ -3,29 +3,22 @@
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.segment import Segment
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
 from roboflow_async import Stats
 from roboflow_async._engine.calls.stats import LimitedBy
+from roboflow_async.cli.progress import Bar
 
 __all__ = ["RunProgress"]
 
-_PLAIN_EVERY: Final = 5.0  # seconds
 _SILENT: Final = 10.0  # seconds without a result that are worth a word
 _LASTING: Final = 5.0  # seconds that something holds up the run before it is named
-_SHORTEST_BAR: Final = 10  # columns
 _BELOW: Final = 0.95  # share of the pace or the ceiling that is clearly below it
 
 
-class RunProgress:
+class RunProgress(Bar):
     """Shows how much is done, and what the run waits for.
 
     Args:
@@ -48,50 +41,15 @@ class RunProgress:
         ceiling: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._console = console
-        self._total = total
+        super().__init__(console, total, already, clock=clock)
         self._already = already
         self._ceiling = ceiling
-        self._clock = clock
-        self._done = already
         self._failed = 0
         self._is_warming_up = False
         self._limited_by: LimitedBy | None = None
-        self._began = self._said = self._newest = self._limited_since = clock()
+        self._began = self._newest = self._limited_since = self._said
         self.finishing = False
         self._text = self._counted()
-        self._live: Live | None = None
-        if console.is_terminal:
-            self._live = Live(self, console=console, refresh_per_second=4)
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """A bar with its text beside it, or below it where there is no room."""
-        bar = ProgressBar(total=self._total, completed=self._done, pulse=self._total is None)
-        text = Text(self._text)
-        if text.cell_len + 1 + _SHORTEST_BAR > options.max_width:
-            yield bar
-            yield Segment.line()
-            yield text
-            return
-        line = Table.grid(padding=(0, 1, 0, 0), expand=True)
-        line.add_column(ratio=1)
-        line.add_column(no_wrap=True)
-        line.add_row(bar, text)
-        yield line
 
     @contextmanager
     def warming_up(self) -> Generator[None]:
@@ -114,10 +72,7 @@ class RunProgress:
         """Show how it is now."""
         if stats.limited_by != self._limited_by:
             self._limited_by, self._limited_since = stats.limited_by, self._clock()
-        self._text = self._told(stats)
-        if self._live is None and self._clock() - self._said >= _PLAIN_EVERY:
-            self._said = self._clock()
-            self._console.print(self._text, soft_wrap=True, markup=False)
+        self.tell(self._told(stats))
 
     def end(self, stats: Stats) -> None:
         """Leave in the terminal how it was at the end."""

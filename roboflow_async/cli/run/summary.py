@@ -14,8 +14,16 @@ from roboflow_async.cli.run.job import Job
 from roboflow_async.cli.run.journal import Journal
 from roboflow_async.errors import plain_text
 
-__all__ = ["tell", "tell_again", "tell_pictures", "tell_skipped", "trouble_told"]
+__all__ = [
+    "tell",
+    "tell_again",
+    "tell_other_ways",
+    "tell_pictures",
+    "tell_skipped",
+    "trouble_told",
+]
 
+_MANY: Final = 10_000  # images, from which on other ways to do them are worth a word
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -61,6 +69,25 @@ def tell_again(journal: Journal) -> None:
     ]
     if again:
         _say(f"Done again: {', '.join(again)}.")
+
+
+def tell_other_ways(images: int, rps: float, sources: str, workflow: str | None) -> None:
+    """Say that Batch Processing exists, if there are many images; it sends nothing.
+
+    Args:
+        images: how many are to be done.
+        rps: requests a second; 0: no limit.
+        sources: as they were given.
+        workflow: its name, or None.
+    """
+    if images <= _MANY:
+        return
+    takes = f", which take {images / rps / 3600:.1f} h at {rps:g} a second" if rps else ""
+    which = workflow if workflow is not None else "WORKSPACE/ID"
+    _say(
+        f"{images:,} images{takes}. Batch Processing does many images later, without this machine: "
+        f"roboflow-async plan {sources} --workflow {which} compares (it sends nothing)."
+    )
 
 
 def tell_skipped(told: str) -> None:

@@ -1,0 +1,1 @@
+"""Batch Processing: jobs on many images, and their results."""

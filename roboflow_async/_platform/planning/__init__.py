@@ -1,0 +1,1 @@
+"""A plan: how long a job takes by each way, and what it costs."""

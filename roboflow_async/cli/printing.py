@@ -1,0 +1,34 @@
+"""Prints to stdout what other programs read: lines, and values as JSON."""
+
+import json
+import os
+import sys
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+
+from roboflow_async.cli.options import FAILED
+
+__all__ = ["print_line", "show_json"]
+
+
+def print_line(text: str) -> None:
+    """Print a line at once. If nobody reads any more, as after `| head`, the command ends."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Else Python would try again at its end, and tell of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAILED) from None
+
+
+def show_json(value: object) -> None:
+    """Print a value, or what holds models, as JSON in one line."""
+    print_line(json.dumps(value, default=_as_json, allow_nan=False))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} is no JSON")
