@@ -228,7 +228,8 @@ class _Work(Generic[Item, Output]):
     def _stop_reading(self) -> None:
         if self._reading:
             self._reading = False
-            if self._reader is not None:
+            # After its loop was closed, what is left is only being destroyed, in any order.
+            if self._reader is not None and not self.loop.is_closed():
                 self._reader.cancel()  # it may be waiting for an input that never comes
 
     def finish(self) -> None:
