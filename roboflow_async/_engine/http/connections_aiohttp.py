@@ -16,7 +16,7 @@ from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp.transport import AiohttpResponseStream, map_aiohttp_exceptions
 
 from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders
-from roboflow_async._engine.http.network import is_readable
+from roboflow_async._engine.http.sockets import is_readable
 
 if TYPE_CHECKING:
     from aiohttp.client import ClientRequest, ClientTimeout
