@@ -110,8 +110,9 @@ class RoboflowClient:
             processes and hosts, or any object with an `acquire` method like theirs.
         http_client: an `httpx.AsyncClient`, or an `httpx2.AsyncClient`, that sends everything
             (for its proxies, TLS settings, hooks). It is not closed with this client.
-        transport: what sends: "httpx", or "aiohttp" (extra `aiohttp`), which takes less CPU. Not
-            used when there is an `http_client`.
+        transport: what sends: "httpx"; "aiohttp" (extra `aiohttp`), which takes less CPU; or
+            "httptools" (extra `fast`), which takes least, and knows no SOCKS proxies. Not used when
+            there is an `http_client`.
         api_key_transport: where the key goes: "header" (`Authorization: Bearer`), "body",
             "query", or "auto": the header, but the query for the hosts that read only that.
         allow_paths: False refuses every `str` and `Path` that would be read as a file.

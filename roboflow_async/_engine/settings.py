@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 APIKeyTransport = Literal["auto", "header", "body", "query"]
-TransportName = Literal["httpx", "aiohttp"]
+TransportName = Literal["httpx", "aiohttp", "httptools"]
 
 # The first hosted API, which reads the key only from the query:
 # https://docs.roboflow.com/deploy/legacy/hosted-api

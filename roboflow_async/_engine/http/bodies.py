@@ -20,14 +20,16 @@ class Body(httpx.AsyncByteStream):
     Args:
         pieces: the pieces of the body.
         on_sent: called when the first one is asked for, which is after connecting.
+        length: bytes of all pieces, as the request's head says it.
 
     Attributes:
         is_whole: whether the whole body was sent.
     """
 
-    def __init__(self, pieces: Sequence[bytes], on_sent: Callable[[], None]) -> None:
+    def __init__(self, pieces: Sequence[bytes], on_sent: Callable[[], None], length: int) -> None:
         self.pieces = pieces
         self.on_sent = on_sent
+        self.length = length
         self.is_whole = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

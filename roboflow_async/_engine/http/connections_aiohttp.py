@@ -201,7 +201,7 @@ class _Payload(aiohttp.Payload):
 
     def __init__(self, body: Body) -> None:
         super().__init__(body)
-        self._size = sum(map(len, body.pieces))
+        self._size = body.length
         self.body = body
 
     async def write(self, writer: AbstractStreamWriter) -> None:
