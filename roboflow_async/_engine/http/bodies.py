@@ -20,16 +20,18 @@ class Body(httpx.AsyncByteStream):
     Args:
         pieces: the pieces of the body.
         on_sent: called when the first one is asked for, which is after connecting.
-        length: bytes of all pieces, as the request's head says it.
+        length: bytes of all pieces, as the request's head says it; None: add them up.
 
     Attributes:
         is_whole: whether the whole body was sent.
     """
 
-    def __init__(self, pieces: Sequence[bytes], on_sent: Callable[[], None], length: int) -> None:
+    def __init__(
+        self, pieces: Sequence[bytes], on_sent: Callable[[], None], length: int | None = None
+    ) -> None:
         self.pieces = pieces
         self.on_sent = on_sent
-        self.length = length
+        self.length = sum(map(len, pieces)) if length is None else length
         self.is_whole = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -68,6 +68,7 @@ class HttptoolsConnection(asyncio.Protocol):
         self._parser = ResponseParser()
         self._loop: asyncio.AbstractEventLoop
         self._transport: asyncio.Transport | None = None
+        self._socket: asyncio.Transport  # the transport below TLS, or the same
         self._closed: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._body: Body | None = None  # the last one
@@ -147,7 +148,7 @@ class HttptoolsConnection(asyncio.Protocol):
                 raise httpx.RemoteProtocolError("")
             await self._wait()
         piece = parser.take()
-        if self._is_held and self._transport is not None:
+        if self._is_held and self._transport is not None and not self._has_ended:
             self._is_held = False
             self._transport.resume_reading()
         return piece
@@ -160,14 +161,14 @@ class HttptoolsConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
         # Uvloop's class is not derived from it.
-        self._transport = cast("asyncio.Transport", transport)
+        self._socket = self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse it; end the connection if it is not asked for."""
         parser, transport = self._parser, self._transport
         assert transport is not None
         if not parser.has_head:
-            self._was_sent = not transport.get_write_buffer_size()
+            self._was_sent = not self._socket.get_write_buffer_size()
         parser.feed(data)
         if parser.is_spoiled:
             transport.abort()

@@ -17,6 +17,10 @@ __all__ = ["ResponseParser"]
 _HEAD_LIMIT: Final = 64 * 1024
 _MOST_HEADERS: Final = 256
 
+if not hasattr(httptools.HttpResponseParser, "set_dangerous_leniencies"):
+    # An older one accepts more without being told to.
+    raise ImportError("httptools is too old")
+
 
 class _RefusedError(Exception):
     """Ends the parsing from within a callback."""
