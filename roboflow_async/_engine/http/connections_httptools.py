@@ -16,7 +16,7 @@ import httpx
 from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders
 from roboflow_async._engine.http.request_heads import RequestHeads, proxy_login
 from roboflow_async._engine.http.response_parser import ResponseParser
-from roboflow_async._engine.http.sockets import is_readable, open_socket
+from roboflow_async._engine.http.sockets import open_socket, readable_check
 
 __all__ = ["HttptoolsConnection", "httptools_connections"]
 
@@ -69,6 +69,7 @@ class HttptoolsConnection(asyncio.Protocol):
         self._loop: asyncio.AbstractEventLoop
         self._transport: asyncio.Transport | None = None
         self._socket: asyncio.Transport  # the transport below TLS, or the same
+        self._is_readable: Callable[[], bool]
         self._closed: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._body: Body | None = None  # the last one
@@ -86,11 +87,13 @@ class HttptoolsConnection(asyncio.Protocol):
         assert transport is not None
         self._body = body
         parser.expect()
-        body.on_sent()
         if body.length <= _ONE_WRITE:
-            transport.writelines([head, *_checked(body.pieces, body.length)])
+            whole = [head, *_checked(body.pieces, body.length)]
+            body.on_sent()
+            transport.writelines(whole)
             body.is_whole = True
         else:
+            body.on_sent()
             transport.write(head)
             body.is_whole = await self._upload(body, transport)
         while not parser.has_head:
@@ -162,6 +165,7 @@ class HttptoolsConnection(asyncio.Protocol):
         """The connection is open."""
         # Uvloop's class is not derived from it.
         self._socket = self._transport = cast("asyncio.Transport", transport)
+        self._is_readable = readable_check(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         """Parse it; end the connection if it is not asked for."""
@@ -221,9 +225,7 @@ class HttptoolsConnection(asyncio.Protocol):
 
     def is_quiet(self) -> bool:
         """See `Connection`."""
-        if self._transport is None:
-            return True
-        return not self._is_over() and not is_readable(self._transport.get_extra_info("socket"))
+        return self._transport is None or not (self._is_over() or self._is_readable())
 
     # Opening and closing
 

@@ -3,9 +3,10 @@
 import asyncio
 import select
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["is_readable", "open_socket"]
+__all__ = ["is_readable", "open_socket", "readable_check"]
 
 _NEXT_ADDRESS: Final = 0.25  # seconds: RFC 8305, section 5
 
@@ -91,3 +92,12 @@ def is_readable(connected: Any) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def readable_check(connected: Any) -> Callable[[], bool]:
+    """`is_readable` for a socket that is asked often. It must not be asked after it was closed."""
+    if not hasattr(select, "poll"):  # Windows
+        return lambda: is_readable(connected)
+    poll = select.poll()
+    poll.register(connected.fileno(), select.POLLIN)
+    return lambda: bool(poll.poll(0))
