@@ -22,6 +22,9 @@ __all__ = ["HttptoolsConnection", "httptools_connections"]
 
 _CLOSING: Final = 1.0  # seconds until a closed socket is gone, at most
 _READ_AHEAD: Final = 256 * 1024  # bytes
+# Bytes that are read at once. asyncio.Protocol, without a buffer of its own, lets asyncio allocate
+# 256 KB for each response: 18 µs instead of 4 (measured; Python 3.11, glibc).
+_BUFFER: Final = 64 * 1024
 # Bytes of a body that leaves with its head in one write. Larger ones leave in pieces, so that a
 # response that comes before their end is seen.
 _ONE_WRITE: Final = 512 * 1024
@@ -47,7 +50,7 @@ def httptools_connections(
     return lambda: HttptoolsConnection(ssl_context, proxy, heads)
 
 
-class HttptoolsConnection(asyncio.Protocol):
+class HttptoolsConnection(asyncio.BufferedProtocol):
     """One connection.
 
     Args:
@@ -70,6 +73,8 @@ class HttptoolsConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._socket: asyncio.Transport  # the transport below TLS, or the same
         self._is_readable: Callable[[], bool]
+        self._buffer: bytearray
+        self._view: memoryview
         self._closed: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._body: Body | None = None  # the last one
@@ -165,15 +170,21 @@ class HttptoolsConnection(asyncio.Protocol):
         """The connection is open."""
         # Uvloop's class is not derived from it.
         self._socket = self._transport = cast("asyncio.Transport", transport)
+        self._buffer = bytearray(_BUFFER)
+        self._view = memoryview(self._buffer)
         self._is_readable = readable_check(transport.get_extra_info("socket"))
 
-    def data_received(self, data: bytes) -> None:
-        """Parse it; end the connection if it is not asked for."""
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's interface
+        """Where to put what comes next."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parse what has come; end the connection if it was not asked for."""
         parser, transport = self._parser, self._transport
         assert transport is not None
         if not parser.has_head:
             self._was_sent = not self._socket.get_write_buffer_size()
-        parser.feed(data)
+        parser.feed(self._view[:nbytes])
         if parser.is_spoiled:
             transport.abort()
         elif parser.size > _READ_AHEAD and not self._is_held:
@@ -246,7 +257,7 @@ class HttptoolsConnection(asyncio.Protocol):
         if url.scheme == "https":
             await self._start_tls(host)
 
-    async def _connect(self, host: str, port: int, protocol: asyncio.Protocol) -> None:
+    async def _connect(self, host: str, port: int, protocol: asyncio.BaseProtocol) -> None:
         opened = await open_socket(self._loop, host, port)
         try:
             await self._loop.create_connection(lambda: protocol, sock=opened)

@@ -68,7 +68,7 @@ class ResponseParser:
         self.status_code = self.size = self._header_bytes = self._overhead = 0
         self.has_head = self.is_whole = self.keeps_alive = False
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Parse what has come. It never raises: see `is_spoiled`."""
         if self.is_whole or self.is_spoiled:
             self.is_spoiled = True
