@@ -206,7 +206,7 @@ class _Payload(aiohttp.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         self.body.on_sent()
-        for piece in self.body.pieces:
+        for piece in self.body.writes():
             await writer.write(piece)
         self.body.is_whole = True
 
