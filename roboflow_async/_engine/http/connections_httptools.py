@@ -90,6 +90,8 @@ class HttptoolsConnection(asyncio.BufferedProtocol):
             await self._open(url)
         parser, transport = self._parser, self._transport
         assert transport is not None
+        if self._is_over() or transport.is_closing():
+            raise httpx.RemoteProtocolError("")
         self._body = body
         parser.expect()
         if body.length <= _ONE_WRITE:
@@ -103,7 +105,7 @@ class HttptoolsConnection(asyncio.BufferedProtocol):
             body.is_whole = await self._upload(body, transport)
         while not parser.has_head:
             if self._is_over():
-                raise httpx.RemoteProtocolError("") from None
+                raise httpx.RemoteProtocolError("")
             await self._wait()
         body.is_whole = body.is_whole and self._was_sent
         return Incoming(parser.status_code, parser.headers, self)
