@@ -273,7 +273,9 @@ async def test_every_form_of_a_response_is_read(
 
 
 @pytest.mark.anyio
-async def test_a_response_in_pieces_is_the_same(server: Server, make_client: MakeClient) -> None:
+async def test_a_response_in_pieces_is_the_same(
+    server: Server, make_fast_client: MakeClient
+) -> None:
     """Cut at any byte."""
     wire = FORMS["trailers"]
 
@@ -288,7 +290,7 @@ async def test_a_response_in_pieces_is_the_same(server: Server, make_client: Mak
         return write
 
     server.handler = handler
-    async with make_client(max_concurrency=1, retry=ONCE) as client:
+    async with make_fast_client(max_concurrency=1, retry=ONCE) as client:
         for _ in range(len(wire) + 1):
             assert await run(client) == {"a": 1}
     assert server.connections == 1
@@ -335,11 +337,11 @@ async def test_another_protocol_that_nobody_asked_for_is_refused(
 
 @pytest.mark.anyio
 async def test_an_error_keeps_its_status_whatever_follows_its_head(
-    server: Server, make_client: MakeClient
+    server: Server, make_fast_client: MakeClient
 ) -> None:
     head = b"HTTP/1.1 503 Away\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
     server.handler = lambda _: raw(head + b"this is no chunk", close=False)
-    async with make_client(retry=ONCE) as client:
+    async with make_fast_client(retry=ONCE) as client:
         with pytest.raises(ServerError) as caught:
             await run(client)
     assert caught.value.retry_after == 7
