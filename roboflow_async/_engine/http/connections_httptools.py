@@ -73,8 +73,7 @@ class HttptoolsConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._socket: asyncio.Transport  # the transport below TLS, or the same
         self._is_readable: Callable[[], bool]
-        self._buffer: bytearray
-        self._view: memoryview
+        self._buffer: memoryview
         self._closed: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._body: Body | None = None  # the last one
@@ -172,11 +171,10 @@ class HttptoolsConnection(asyncio.BufferedProtocol):
         """The connection is open."""
         # Uvloop's class is not derived from it.
         self._socket = self._transport = cast("asyncio.Transport", transport)
-        self._buffer = bytearray(_BUFFER)
-        self._view = memoryview(self._buffer)
+        self._buffer = memoryview(bytearray(_BUFFER))
         self._is_readable = readable_check(transport.get_extra_info("socket"))
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's interface
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's interface
         """Where to put what comes next."""
         return self._buffer
 
@@ -186,7 +184,7 @@ class HttptoolsConnection(asyncio.BufferedProtocol):
         assert transport is not None
         if not parser.has_head:
             self._was_sent = not self._socket.get_write_buffer_size()
-        parser.feed(self._view[:nbytes])
+        parser.feed(self._buffer[:nbytes])
         if parser.is_spoiled:
             transport.abort()
         elif parser.size > _READ_AHEAD and not self._is_held:
