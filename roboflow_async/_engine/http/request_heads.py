@@ -17,6 +17,11 @@ _VALUE: Final = re.compile(
     rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?|"
 )
 _TARGET: Final = re.compile(rb"[\x21-\x7e]+")
+# What says where a request ends, what follows it, and whom it is for: not for a single request's
+# headers to say, since some of those come from a server (those of a signed URL).
+_NOT_ITS_OWN: Final = frozenset(
+    (b"host", b"transfer-encoding", b"connection", b"upgrade", b"expect")
+)
 _MOST_STARTS: Final = 256  # normally there are only a few paths
 
 
@@ -48,6 +53,9 @@ class RequestHeads:
         found = self._starts.get((method, id(url)))
         if found is None:
             found = self._start(method, url)
+        names = [name.lower() for name, _ in headers]
+        if not _NOT_ITS_OWN.isdisjoint(names) or names.count(b"content-length") > 1:
+            raise httpx.LocalProtocolError("a header is not for one request to set")
         return b"%b%b\r\n" % (found[1], _lines(headers))
 
     @staticmethod

@@ -132,6 +132,17 @@ def test_headers_that_are_more_than_one_are_refused(headers: Any) -> None:
     assert "Evil" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "header", ["Host", "transfer-encoding", "Connection", "Upgrade", "Expect", "content-length"]
+)
+def test_headers_of_one_request_do_not_change_its_end(header: str) -> None:
+    """Nor whom it is for: a signed URL's headers come from a server."""
+    with pytest.raises(httpx.LocalProtocolError):
+        RequestHeads([(b"Host", b"a")]).head(
+            "PUT", httpx.URL("http://a/b"), [(b"Content-Length", b"1"), (header.encode(), b"x")]
+        )
+
+
 def test_headers_go_out_as_they_are_given() -> None:
     heads = RequestHeads([(b"Host", b"a"), (b"X-Empty", b"")])
     own = [(b"Content-Type", b"text/plain; a=b"), (b"X", b"\xe9")]
