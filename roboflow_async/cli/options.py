@@ -56,7 +56,9 @@ Host = Annotated[
 ]
 Rps = Annotated[float, typer.Option("--rps", min=0, help="Requests per second; 0: no limit.")]
 Seconds = Annotated[float, typer.Option("--timeout", help="Seconds for each request.")]
-TransportOption = Annotated[str, typer.Option("--transport", help="httpx, aiohttp or httptools.")]
+TransportOption = Annotated[
+    str, typer.Option("--transport", help="auto, httpx, aiohttp or httptools.")
+]
 
 
 def connect(

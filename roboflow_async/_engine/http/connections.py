@@ -11,7 +11,8 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from importlib import import_module
+from typing import Final, Literal, Protocol
 
 import httpx
 
@@ -26,6 +27,7 @@ __all__ = ["Connection", "FreeConnections", "connection_factory"]
 _KEEP_ALIVE: Final = 4.0
 _CLOSING: Final = 5.0  # the longest wait of `aclose`, in seconds
 _EXTRAS: Final = {"aiohttp": "aiohttp", "httptools": "fast"}
+_HTTPTOOLS_PROXIES: Final = ("http",)
 
 
 class Connection(Protocol):
@@ -181,7 +183,8 @@ def connection_factory(
     """A function that makes connections.
 
     Args:
-        transport: the library to use.
+        transport: the library to use; "auto": httptools, if it is installed and can use the proxy,
+            else httpx.
         headers: the headers of every request.
         ssl_context: shared by all connections.
         proxy: the proxy, or None.
@@ -189,6 +192,8 @@ def connection_factory(
     Raises:
         ConfigurationError: what is asked for is not installed, or cannot use the proxy.
     """
+    if transport == "auto":
+        transport = _fastest(proxy)
     if transport == "httpx":
         # Imported late: httpx, too, imports httpcore only when it sends.
         from roboflow_async._engine.http.connections_httpx import HttpxConnection  # noqa: PLC0415
@@ -199,7 +204,7 @@ def connection_factory(
         if transport == "httptools":
             from roboflow_async._engine.http.connections_httptools import httptools_connections  # noqa: PLC0415 - an extra
 
-            _check_proxy(transport, proxy, ("http",))
+            _check_proxy(transport, proxy, _HTTPTOOLS_PROXIES)
             return httptools_connections(ssl_context, proxy, httpx.Headers(headers).raw)
         from roboflow_async._engine.http.connections_aiohttp import AiohttpConnection  # noqa: PLC0415 - an extra
     except ImportError:
@@ -209,6 +214,16 @@ def connection_factory(
         ) from None
     _check_proxy(transport, proxy, ("http", "https"))
     return lambda: AiohttpConnection(ssl_context, proxy, headers, keep_alive=_KEEP_ALIVE)
+
+
+def _fastest(proxy: httpx.Proxy | None) -> Literal["httptools", "httpx"]:
+    if proxy is not None and proxy.url.scheme not in _HTTPTOOLS_PROXIES:
+        return "httpx"
+    try:
+        import_module("roboflow_async._engine.http.connections_httptools")
+    except ImportError:
+        return "httpx"
+    return "httptools"
 
 
 def _check_proxy(

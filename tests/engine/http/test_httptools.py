@@ -457,3 +457,34 @@ async def test_a_closed_connection_leaves_nothing_to_the_collector(server: Serve
         assert gone() is None
     finally:
         gc.enable()
+
+
+# The default
+
+
+@pytest.mark.parametrize(
+    ("proxy", "chosen"),
+    [
+        (None, "HttptoolsConnection"),
+        ("http://proxy:3128", "HttptoolsConnection"),
+        ("https://proxy:443", "HttpxConnection"),
+        ("socks5://proxy:1080", "HttpxConnection"),
+    ],
+)
+def test_auto_is_httptools_unless_the_proxy_is_not_for_it(proxy: str | None, chosen: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made = connection_factory("auto", context, proxy and httpx.Proxy(proxy), {})()
+    assert type(made).__name__ == chosen
+
+
+def test_auto_is_httpx_where_httptools_is_missing() -> None:
+    assert (
+        run_python(
+            "import json, ssl, sys\n"
+            "sys.modules['httptools'] = None\n"
+            "from roboflow_async._engine.http.connections import connection_factory\n"
+            "context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)\n"
+            "print(json.dumps(type(connection_factory('auto', context, None, {})()).__name__))\n"
+        )
+        == "HttpxConnection"
+    )
