@@ -24,6 +24,7 @@ from harness.peers import PEERS
 
 FOLDER = Path(__file__).parent
 OURS, OURS_AIOHTTP = "roboflow-async", "roboflow-async[aiohttp]"
+OURS_HTTPTOOLS = "roboflow-async[httptools]"
 BY_HAND, THREADS = "aiohttp by hand", "inference_sdk, thread pool"
 INFER_ASYNC = "inference_sdk, infer_async"
 # Slow at these: a smaller number of requests tells as much.
@@ -87,18 +88,28 @@ def print_ratios(
     def rate(name: str, concurrency: int) -> float:
         return statistics.median(cells[name, concurrency].rates)
 
+    def cpu(name: str, concurrency: int) -> float:
+        return statistics.median(cells[name, concurrency].cpu)
+
     print()
-    if THREADS in names and 32 in at_once:
+    if THREADS in names and OURS in names and 32 in at_once:
         print(f"{OURS} to the thread pool at 32: {rate(OURS, 32) / rate(THREADS, 32):.2f} x")
-    ours = [rate(OURS, n) for n in at_once]
-    middle = (max(ours) + min(ours)) / 2
-    print(f"{OURS} from {at_once[0]} to {at_once[-1]} at once: ±{max(ours) / middle - 1:.0%}")
-    for peer in (BY_HAND, INFER_ASYNC):
-        if peer in names:
-            ratios = ", ".join(
-                f"{rate(OURS_AIOHTTP, n) / rate(peer, n):.2f} x at {n}" for n in at_once
+    for name in (OURS, OURS_AIOHTTP, OURS_HTTPTOOLS):
+        if name in names:
+            ours = [rate(name, n) for n in at_once]
+            middle = (max(ours) + min(ours)) / 2
+            print(
+                f"{name} from {at_once[0]} to {at_once[-1]} at once: ±{max(ours) / middle - 1:.0%}"
             )
-            print(f"{OURS_AIOHTTP} to {peer}: {ratios}")
+    for name in (OURS_AIOHTTP, OURS_HTTPTOOLS):
+        for peer in (BY_HAND, INFER_ASYNC):
+            if name in names and peer in names:
+                ratios = ", ".join(
+                    f"{rate(name, n) / rate(peer, n):.2f} x the rate and "
+                    f"{cpu(name, n) / cpu(peer, n):.2f} x the CPU at {n}"
+                    for n in at_once
+                )
+                print(f"{name} to {peer}: {ratios}")
 
 
 def main() -> None:
@@ -117,7 +128,7 @@ def main() -> None:
         names = [name for name in names if not name.startswith("inference_sdk")]
     with nginx(core=0) as url:
         if options.profile:
-            for name in (OURS, OURS_AIOHTTP):
+            for name in (OURS, OURS_AIOHTTP, OURS_HTTPTOOLS):
                 subprocess.run(
                     [sys.executable, "-m", "harness.peers", name, url, "--profile"],
                     cwd=FOLDER,

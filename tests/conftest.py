@@ -87,9 +87,9 @@ FAST = RetryPolicy(base=0.005, max_wait=0.02)
 MakeClient = Callable[..., RoboflowClient]
 
 
-@pytest.fixture(params=["httpx", "aiohttp"])
+@pytest.fixture(params=["httpx", "aiohttp", "httptools"])
 def transport(request: pytest.FixtureRequest) -> str:
-    """Whatever touches the network is tested over both."""
+    """Whatever touches the network is tested over each."""
     return request.param
 
 

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from harness.process import peak_memory_mb
 
@@ -104,6 +105,58 @@ async def aiohttp_by_hand(url: str, concurrency: int, paths: Sequence[Path]) -> 
                 return await response.json()
 
         yield _by_hand(post, concurrency, paths)
+
+
+@asynccontextmanager
+async def httptools_by_hand(
+    url: str, concurrency: int, paths: Sequence[Path]
+) -> AsyncIterator[Send]:
+    """The least that Python can do: a protocol, a parser, and no care for anything else."""
+    import httptools
+
+    loop = asyncio.get_running_loop()
+    address = urlsplit(url)
+
+    class Connection(asyncio.Protocol):
+        def __init__(self) -> None:
+            self.parser = httptools.HttpResponseParser(self)
+
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+            self.data_received = self.parser.feed_data
+
+        def on_body(self, piece: bytes) -> None:
+            self.pieces.append(piece)
+
+        def on_message_complete(self) -> None:
+            self.waiter.set_result(b"".join(self.pieces))
+
+        def post(self, body: bytes) -> "asyncio.Future[bytes]":
+            self.pieces: list[bytes] = []
+            self.waiter = loop.create_future()
+            self.transport.writelines((head, b"%d\r\n\r\n" % len(body), body))
+            return self.waiter
+
+    head = (
+        f"POST /any/workflows/any HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        "Content-Type: application/json\r\nContent-Length: "
+    ).encode()
+    opening = (
+        loop.create_connection(Connection, address.hostname, address.port)
+        for _ in range(concurrency)
+    )
+    free = [connection for _, connection in await asyncio.gather(*opening)]
+    everyone = list(free)
+
+    async def post(body: dict[str, Any]) -> Any:
+        connection = free.pop()
+        response = await connection.post(json.dumps(body).encode())
+        free.append(connection)
+        return json.loads(response)
+
+    yield _by_hand(post, concurrency, paths)
+    for connection in everyone:
+        connection.transport.close()
 
 
 @asynccontextmanager
@@ -208,9 +261,14 @@ async def sdk_infer_async(url: str, concurrency: int, paths: Sequence[Path]) -> 
 PEERS: dict[str, Callable[..., Any]] = {
     "roboflow-async": lambda *given: _ours(*given, "httpx"),
     "roboflow-async[aiohttp]": lambda *given: _ours(*given, "aiohttp"),
+    "roboflow-async[httptools]": lambda *given: _ours(*given, "httptools"),
     "roboflow-async, from files": lambda *given: _ours(*given, "httpx", from_files=True),
     "roboflow-async[aiohttp], from files": lambda *given: _ours(*given, "aiohttp", from_files=True),
+    "roboflow-async[httptools], from files": lambda *given: _ours(
+        *given, "httptools", from_files=True
+    ),
     "aiohttp by hand": aiohttp_by_hand,
+    "httptools by hand, no care": httptools_by_hand,
     "httpx by hand, one pool": httpx_one_pool,
     "httpx by hand, pools of 4": httpx_pools_of_4,
     "httpx by hand over httpx-aiohttp": httpx_over_aiohttp,

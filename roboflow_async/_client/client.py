@@ -112,7 +112,9 @@ class RoboflowClient:
             processes and hosts, or any object with an `acquire` method like theirs.
         http_client: an `httpx.AsyncClient`, or an `httpx2.AsyncClient`, that sends everything
             (for its proxies, TLS settings, hooks). It is not closed with this client.
-        transport: what sends: "httpx", or "aiohttp" (extra `aiohttp`), which takes less CPU. Not
+        transport: what sends: "httpx"; "aiohttp" (extra `aiohttp`), which takes less CPU;
+            "httptools" (extra `fast`), which takes least, and knows no SOCKS proxies and none over
+            TLS; or "auto": "httptools", if it is installed and can use the proxy, else "httpx". Not
             used when there is an `http_client`.
         api_key_transport: where the key goes: "header" (`Authorization: Bearer`), "body",
             "query", or "auto": the header, but the query for the hosts that read only that.
@@ -153,7 +155,7 @@ class RoboflowClient:
         max_waiting: int | None = None,
         limiter: RateLimiter | None = None,
         http_client: HTTPClient | None = None,
-        transport: TransportName = "httpx",
+        transport: TransportName = "auto",
         api_key_transport: APIKeyTransport = "auto",
         allow_paths: bool = True,
         allow_urls: AllowURLs = True,

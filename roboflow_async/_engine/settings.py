@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 APIKeyTransport = Literal["auto", "header", "body", "query"]
-TransportName = Literal["httpx", "aiohttp"]
+TransportName = Literal["auto", "httpx", "aiohttp", "httptools"]
 
 # The first hosted API, which reads the key only from the query:
 # https://docs.roboflow.com/deploy/legacy/hosted-api
@@ -151,7 +151,7 @@ class Settings:
     max_waiting: int | None = None
     limiter: RateLimiter | None = None
     http_client: HTTPClient | None = None
-    transport: TransportName = "httpx"
+    transport: TransportName = "auto"
     allow_paths: bool = True
     allow_urls: AllowURLs = True
     trust_env: bool = True

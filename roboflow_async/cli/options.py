@@ -67,7 +67,9 @@ PlatformURL = Annotated[
 Rps = Annotated[float, typer.Option("--rps", min=0, help="Requests per second; 0: no limit.")]
 Seconds = Annotated[float, typer.Option("--timeout", help="Seconds for each request.")]
 JSONOutput = Annotated[bool, typer.Option("--json", help="JSON for programs, to stdout.")]
-TransportOption = Annotated[str, typer.Option("--transport", help="httpx or aiohttp.")]
+TransportOption = Annotated[
+    str, typer.Option("--transport", help="auto, httpx, aiohttp or httptools.")
+]
 
 
 def connect(

@@ -94,6 +94,8 @@ def test_importing_costs_twice_what_its_five_packages_cost() -> None:
         "pytest",
         "fastapi",
         "redis",
+        "httptools",
+        "pybase64",
     }
 
 

@@ -177,7 +177,7 @@ def bad_constructions() -> list[Any]:
 @pytest.fixture
 def anyio_backend(transport: str) -> tuple[str, dict[str, Any]]:
     # aiohttp, and asyncio itself, log only in debug mode; httpx logs always.
-    return "asyncio", {"debug": transport == "aiohttp"}
+    return "asyncio", {"debug": transport != "httpx"}
 
 
 @pytest.mark.parametrize("where", ["header", "body", "query"])

@@ -35,7 +35,7 @@ class PreparedRequest:
 
     Attributes:
         path: the part after the API's base URL, with the query.
-        body: pieces of the body, so that a large image is never copied.
+        body: pieces of the body, so that an image is not copied.
         method: GET, POST or PUT.
         content_type: the type of the body; empty: no such header.
         size: bytes of the body, where to add up its pieces would read a file; None: add them up.
@@ -114,7 +114,7 @@ def json_request(
         ConfigurationError: a field cannot be written as JSON.
     """
     pieces = _json_pieces({**fields, **key.body_fields()}, what)
-    return PreparedRequest(path + key.query(parameters), _joined(pieces), method)
+    return PreparedRequest(path + key.query(parameters), tuple(pieces), method)
 
 
 def image_request(
@@ -137,16 +137,6 @@ def get_request(
 ) -> PreparedRequest:
     """A GET request."""
     return PreparedRequest(path + key.query(parameters or {}, json_body=False), method="GET")
-
-
-_JOIN_BELOW: Final = 512 * 1024
-
-
-def _joined(pieces: list[bytes]) -> tuple[bytes, ...]:
-    """Join small bodies (fewer writes to the socket); leave large ones in pieces, uncopied."""
-    if sum(map(len, pieces)) <= _JOIN_BELOW:
-        return (b"".join(pieces),)
-    return tuple(pieces)
 
 
 # Stands for an image while everything else is written; nothing else can be the same by chance.

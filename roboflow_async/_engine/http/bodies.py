@@ -13,26 +13,38 @@ __all__ = ["Body", "Content", "Incoming", "RawHeaders", "read_content", "read_er
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
+_JOIN_BELOW: Final = 512 * 1024  # bytes
+
 
 class Body(httpx.AsyncByteStream):
-    """A body in pieces, sent without joining them. It reports when the request goes out.
+    """A body in pieces; large ones are not joined. It reports when the request goes out.
 
     Args:
         pieces: the pieces of the body.
         on_sent: called when the first one is asked for, which is after connecting.
+        length: bytes of all pieces, as the request's head says it; None: add them up.
 
     Attributes:
         is_whole: whether the whole body was sent.
     """
 
-    def __init__(self, pieces: Sequence[bytes], on_sent: Callable[[], None]) -> None:
+    def __init__(
+        self, pieces: Sequence[bytes], on_sent: Callable[[], None], length: int | None = None
+    ) -> None:
         self.pieces = pieces
         self.on_sent = on_sent
+        self.length = sum(map(len, pieces)) if length is None else length
         self.is_whole = False
+
+    def writes(self) -> Sequence[bytes]:
+        """The pieces as they are written: small ones in one, since each write is a system call."""
+        if self.length > _JOIN_BELOW or len(self.pieces) < 2:
+            return self.pieces
+        return (b"".join(self.pieces),)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self.on_sent()
-        for piece in self.pieces:
+        for piece in self.writes():
             yield piece
         self.is_whole = True
 

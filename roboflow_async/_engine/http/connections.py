@@ -9,9 +9,10 @@ end cleanly is thrown away with all that it holds.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from importlib import import_module
+from typing import Final, Literal, Protocol
 
 import httpx
 
@@ -25,6 +26,8 @@ __all__ = ["Connection", "FreeConnections", "connection_factory"]
 # connection: a request that leaves at that moment is lost.
 _KEEP_ALIVE: Final = 4.0
 _CLOSING: Final = 5.0  # the longest wait of `aclose`, in seconds
+_EXTRAS: Final = {"aiohttp": "aiohttp", "httptools": "fast"}
+_HTTPTOOLS_PROXIES: Final = ("http",)
 
 
 class Connection(Protocol):
@@ -180,14 +183,17 @@ def connection_factory(
     """A function that makes connections.
 
     Args:
-        transport: the library to use.
+        transport: the library to use; "auto": httptools, if it is installed and can use the proxy,
+            else httpx.
         headers: the headers of every request.
         ssl_context: shared by all connections.
         proxy: the proxy, or None.
 
     Raises:
-        ConfigurationError: aiohttp is asked for, but is not installed or cannot use the proxy.
+        ConfigurationError: what is asked for is not installed, or cannot use the proxy.
     """
+    if transport == "auto":
+        transport = _fastest(proxy)
     if transport == "httpx":
         # Imported late: httpx, too, imports httpcore only when it sends.
         from roboflow_async._engine.http.connections_httpx import HttpxConnection  # noqa: PLC0415
@@ -195,14 +201,39 @@ def connection_factory(
         raw = httpx.Headers(headers).raw
         return lambda: HttpxConnection(ssl_context, proxy, raw)
     try:
+        if transport == "httptools":
+            from roboflow_async._engine.http.connections_httptools import httptools_connections  # noqa: PLC0415 - an extra
+
+            _check_proxy(transport, proxy, _HTTPTOOLS_PROXIES)
+            return httptools_connections(ssl_context, proxy, httpx.Headers(headers).raw)
         from roboflow_async._engine.http.connections_aiohttp import AiohttpConnection  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigurationError(
-            "transport='aiohttp' needs an extra: pip install 'roboflow-async[aiohttp]'."
+            f"transport={transport!r} needs an extra: pip install "
+            f"'roboflow-async[{_EXTRAS[transport]}]'."
         ) from None
-    if proxy is not None and proxy.url.scheme.startswith("socks"):
-        raise ConfigurationError(
-            "transport='aiohttp' cannot use the SOCKS proxy from the environment: give "
-            "transport='httpx', or trust_env=False."
-        )
+    _check_proxy(transport, proxy, ("http", "https"))
     return lambda: AiohttpConnection(ssl_context, proxy, headers, keep_alive=_KEEP_ALIVE)
+
+
+def _fastest(proxy: httpx.Proxy | None) -> Literal["httptools", "httpx"]:
+    if proxy is not None and proxy.url.scheme not in _HTTPTOOLS_PROXIES:
+        return "httpx"
+    try:
+        import_module("roboflow_async._engine.http.connections_httptools")
+    except ImportError:
+        return "httpx"
+    return "httptools"
+
+
+def _check_proxy(
+    transport: TransportName, proxy: httpx.Proxy | None, schemes: Sequence[str]
+) -> None:
+    if proxy is None or proxy.url.scheme in schemes:
+        return
+    kind = "SOCKS proxy" if proxy.url.scheme.startswith("socks") else "proxy over TLS (https://)"
+    others = "'httpx'" if kind.startswith("SOCKS") else "'httpx' or 'aiohttp'"
+    raise ConfigurationError(
+        f"transport={transport!r} cannot use the {kind} from the environment: give "
+        f"transport={others}, or trust_env=False."
+    )

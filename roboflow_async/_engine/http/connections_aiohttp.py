@@ -16,7 +16,7 @@ from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp.transport import AiohttpResponseStream, map_aiohttp_exceptions
 
 from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders
-from roboflow_async._engine.http.network import is_readable
+from roboflow_async._engine.http.sockets import is_readable
 
 if TYPE_CHECKING:
     from aiohttp.client import ClientRequest, ClientTimeout
@@ -201,12 +201,12 @@ class _Payload(aiohttp.Payload):
 
     def __init__(self, body: Body) -> None:
         super().__init__(body)
-        self._size = sum(map(len, body.pieces))
+        self._size = body.length
         self.body = body
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         self.body.on_sent()
-        for piece in self.body.pieces:
+        for piece in self.body.writes():
             await writer.write(piece)
         self.body.is_whole = True
 

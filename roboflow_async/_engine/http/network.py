@@ -8,8 +8,6 @@ cancelled TLS handshake. This backend always reads.
 
 import asyncio
 import re
-import select
-import socket
 import ssl
 from collections import deque
 from collections.abc import Iterable
@@ -18,11 +16,13 @@ from typing import Any, Final, cast
 
 import httpcore
 
-__all__ = ["Network", "is_readable"]
+from roboflow_async._engine.http.sockets import is_readable, open_socket
+
+__all__ = ["Network"]
 
 _CLOSING: Final = 1.0  # seconds until a closed socket is gone, at most
-_NEXT_ADDRESS: Final = 0.25  # seconds: RFC 8305, section 5
 _READ_AHEAD: Final = 256 * 1024  # bytes
+_BUFFER: Final = 64 * 1024  # bytes
 # Not a 1xx, which comes before the real response.
 _RESPONSE: Final = re.compile(rb"HTTP/1\.[01] [2-9]")
 
@@ -43,7 +43,7 @@ class Network(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Open a connection; raises `OSError` (such as `socket.gaierror`)."""
         loop = asyncio.get_running_loop()
-        opened = await _open_socket(loop, host, port)
+        opened = await open_socket(loop, host, port)
         receiver = _Receiver(loop)
         try:
             await loop.create_connection(lambda: receiver, sock=opened)
@@ -64,88 +64,19 @@ class Network(httpcore.AsyncNetworkBackend):
             await self._stream.wait_closed()
 
 
-async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
-    """A socket that is connected to the first of the host's addresses that accepts."""
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:  # a label has more than 63 letters
-        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
-    addresses: list[tuple[int, Any]] = [(family, address) for family, _, _, _, address in found]
-    if len(addresses) == 1:
-        return await _connect(loop, *addresses[0])
-    other = next((one for one in addresses if one[0] != addresses[0][0]), addresses[1])
-    addresses.remove(other)
-    addresses.insert(1, other)
-    return await _race(loop, addresses)
+class _Receiver(asyncio.BufferedProtocol):
+    """Keeps the data that has come, and how the connection ended.
 
-
-async def _race(loop: asyncio.AbstractEventLoop, addresses: list[tuple[int, Any]]) -> socket.socket:
-    """Also try the next address if one does not respond for a moment (RFC 8305).
-
-    A host may have an IPv6 address that does not work. (asyncio has this, too, but before 3.12.8 it
-    fails with an eager task factory.)
+    With a buffer of its own, because asyncio would allocate 256 KB for each response: 18 µs instead
+    of 4 (measured; Python 3.11, glibc).
     """
-    errors: list[BaseException] = []
-    running: set[asyncio.Task[socket.socket]] = set()
-    try:
-        while addresses or running:
-            if addresses:
-                running.add(loop.create_task(_connect(loop, *addresses.pop(0))))
-            await asyncio.wait(
-                running,
-                timeout=_NEXT_ADDRESS if addresses else None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            for task in [task for task in running if task.done()]:
-                running.remove(task)
-                error = task.exception()
-                if error is None:
-                    return task.result()
-                errors.append(error)
-        raise errors[0]
-    finally:
-        errors.clear()  # their tracebacks hold this frame
-        for task in running:
-            task.add_done_callback(_close_loser)
-            task.cancel()
-
-
-def _close_loser(task: "asyncio.Task[socket.socket]") -> None:
-    if not task.cancelled() and task.exception() is None:
-        task.result().close()
-
-
-async def _connect(loop: asyncio.AbstractEventLoop, family: int, address: Any) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        opened.setblocking(False)  # noqa: FBT003 - its own interface
-        await loop.sock_connect(opened, address)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
-
-
-def is_readable(connected: Any) -> bool:
-    """Whether a socket has something to read (or its end), or is closed."""
-    descriptor: int = connected.fileno()
-    if descriptor < 0:
-        return True
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([descriptor], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-class _Receiver(asyncio.Protocol):
-    """Keeps the data that has come, and how the connection ended."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.transport: asyncio.Transport
         self.pieces: deque[bytes] = deque()
         self._size = 0
+        self._buffer = memoryview(bytearray(_BUFFER))
         self.ended = False
         self.error: Exception | None = None
         self._held = False  # reading is paused, because too much has come
@@ -157,9 +88,12 @@ class _Receiver(asyncio.Protocol):
         # Uvloop's class is not derived from it.
         self.transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
-        self.pieces.append(data)
-        self._size += len(data)
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's interface
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.pieces.append(bytes(self._buffer[:nbytes]))
+        self._size += nbytes
         if self._size > _READ_AHEAD and not self._held:
             self._held = True
             self.transport.pause_reading()

@@ -174,7 +174,7 @@ class HTTPTransport:
         try:
             if fresh:
                 connection = await self._connections.renew(connection)
-            body = Body(prepared.body, on_sent)
+            body = Body(prepared.body, on_sent, prepared.length)
             attempt.kept_alive = kept_alive = not connection.is_new()
             incoming = await connection.send(
                 prepared.method, self._url(prepared.path), prepared.headers(), body
@@ -207,7 +207,7 @@ class HTTPTransport:
             str(self._url(prepared.path)),
             headers=[*self._headers, *prepared.headers()],
             # httpx would send an empty body in chunks, which some servers take for another request.
-            content=Body(prepared.body, on_sent) if prepared.body else None,
+            content=Body(prepared.body, on_sent, prepared.length) if prepared.body else None,
             timeout=None,
         )
         if not prepared.body:

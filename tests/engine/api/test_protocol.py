@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from roboflow_async import ConfigurationError, RoboflowClient
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import check_segment
+from roboflow_async._engine.http.bodies import Body
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
 
@@ -124,8 +125,9 @@ def test_a_large_image_is_not_copied_into_one_piece() -> None:
     chunk = b"A" * 400_000
     request = workflow_request(options(), {"image": EncodedImage((chunk, chunk))}, HEADER)
     assert [piece for piece in request.body if piece is chunk] == [chunk, chunk]
+    assert Body(request.body, lambda: None).writes() is request.body
     small = workflow_request(options(), {"image": IMAGE}, HEADER)
-    assert len(small.body) == 1
+    assert list(Body(small.body, lambda: None).writes()) == [b"".join(small.body)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Connections: TLS, proxies and what the environment says of them, over both transports."""
+"""Connections: TLS, proxies and what the environment says of them, over each transport."""
 
 import asyncio
 import base64
@@ -538,8 +538,13 @@ async def test_a_server_that_reads_nothing_does_not_hold_up_the_end(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("library", ["httpx", "httptools"])
 async def test_an_address_that_leads_nowhere_is_passed_by(
-    server: Server, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, full_listener: str
+    server: Server,
+    make_client: MakeClient,
+    library: str,
+    monkeypatch: pytest.MonkeyPatch,
+    full_listener: str,
 ) -> None:
     port = int(server.url.rsplit(":", 1)[1])
     silent = int(full_listener.rsplit(":", 1)[1])
@@ -549,20 +554,21 @@ async def test_an_address_that_leads_nowhere_is_passed_by(
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in found]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    async with make_client(api_url="http://many.example", retry=ONCE, transport="httpx") as client:
+    async with make_client(api_url="http://many.example", retry=ONCE, transport=library) as client:
         await client.workflow("ws", "wf").run(picture(0))
     await all_closed(server)
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("library", ["httpx", "httptools"])
 async def test_the_first_reason_is_told_where_no_address_answers(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def resolve(*_: Any, **options: Any) -> Any:
         one = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))
         return [one, one]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    async with make_client(api_url="http://many.example", retry=ONCE, transport="httpx") as client:
+    async with make_client(api_url="http://many.example", retry=ONCE, transport=library) as client:
         with pytest.raises(APIConnectionError, match=r"no connection to the API.*Connect call"):
             await client.workflow("ws", "wf").run(picture(0))
