@@ -180,7 +180,9 @@ class ConcurrencyLaw:
 
     def _is_crowded(self, level: _Level) -> bool:
         """Whether there is a queue that may be other clients', too."""
-        return not self._is_starting and level.latency > _CROWDED * self.longest_latency
+        if self._is_starting or level.latency <= _ABOVE_ORDINARY * self._lowest:
+            return False
+        return level.latency > _CROWDED * self.longest_latency
 
     @property
     def settled(self) -> int | None:

@@ -354,6 +354,18 @@ def test_a_latency_that_is_long_by_itself_holds_nothing_back() -> None:
     run_on_fake_clock(main())
 
 
+def test_what_a_long_latency_needs_is_found_soon() -> None:
+    """If a latency of 2 s is the server's own, the pace is reached within some latencies."""
+
+    async def main() -> None:
+        server = Server(seconds=lambda: 2.0)
+        with running(Client(server, 20, max_concurrency=48).stream()):
+            await asyncio.sleep(40)
+        assert server.rate(15, 40) >= 0.97 * 20
+
+    run_on_fake_clock(main())
+
+
 @pytest.mark.parametrize("starts", [(0, 0), (0, 30), (0, 5, 17, 40)])
 @pytest.mark.parametrize(
     ("workers", "seconds"), [(1, 0.5), (2, 0.5), (4, 0.5), (8, 0.2), (12, 0.5), (16, 0.5)]
