@@ -18,7 +18,7 @@ from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.journal.keys import KeyOf, Keys, Named, check_key, name_of_image
-from roboflow_async._targets.journal.line_text import json_text
+from roboflow_async._targets.journal.line_text import quick_json_text
 from roboflow_async._targets.journal.recorder import Note, RecordedTarget, Recorder, journal_at
 from roboflow_async._targets.journal.runs import described
 from roboflow_async._targets.model_tasks import TaskLookup
@@ -165,7 +165,7 @@ class Target(ABC, Generic[Output]):
         """Read the output from a response, and note what a journal needs."""
         value = self._read(prepared, response)
         # Before the output is made of it, which may empty a large one.
-        text = json_text(value)
+        text = quick_json_text(value)
         output = self._made(value, prepared, response)
         note.output, note.kind = text, self._kind(output)
         note.given_size = prepared.given_size
@@ -211,7 +211,9 @@ class Target(ABC, Generic[Output]):
         async def send(
             index: int, item: object, given: tuple[object, ...], note: Note | None
         ) -> Result[Any, Output]:
-            prepare_item = partial(self._prepare_item, index, item, image, given, patient=retry)
+            prepare_item = partial(
+                self._prepare_item, index, item, image, given, note, patient=retry
+            )
             prepare = partial(finishing.prepared, prepare_item)
             return await finishing.sent(
                 self._result(index, item, flow, prepare, retry=retry, note=note)
@@ -272,10 +274,13 @@ class Target(ABC, Generic[Output]):
         item: object,
         image: ImageOf | None,
         known: tuple[object, ...],
+        note: Note | None,
         *,
         patient: bool,
     ) -> Prepared:
         loader = self._context.engine.runtime().loader
+        if note is not None and note.wants_file:
+            loader = loader.noting(note.note_file)
         if image is None:
             given = known[0] if known else item
             return await self._prepare(loader, given, {}, patient=patient)

@@ -134,8 +134,8 @@ async def test_a_stream_that_ended_early_goes_on(
         else:
             await taking
         if how == "drop":
-            del stream, taking, take
-            with pytest.warns(ResourceWarning, match="never closed"):
+            with pytest.warns(ResourceWarning, match="never closed"):  # noqa: PT031
+                del stream, taking, take
                 gc.collect()
             await asyncio.sleep(0.3)
         else:

@@ -8,6 +8,7 @@ import binascii
 import os
 import threading
 from collections.abc import Callable
+from copy import copy
 from os import PathLike
 from pathlib import Path
 from typing import Final, TypeGuard, cast
@@ -51,6 +52,9 @@ def _joined_file(image: EncodedImage) -> bytes:
     return binascii.a2b_base64(b"".join(image.chunks))
 
 
+FileNote = Callable[[os.stat_result, bytes], None]
+
+
 class ImageLoader:
     """Loads, checks and encodes inputs for one client on one event loop.
 
@@ -81,10 +85,21 @@ class ImageLoader:
         self._max_pixels = max_pixels
         self._retry_wait = retry_wait
         self._free_descriptors = free_descriptors
+        self._note: FileNote | None = None
         # Few threads, and one large image at a time, because more would compete with the event loop
         # for the interpreter lock.
         self._threads = anyio.CapacityLimiter(4)
         self._large = threading.Lock()
+
+    def noting(self, note: "FileNote") -> "ImageLoader":
+        """The same loader, which also tells what it read of a file.
+
+        Args:
+            note: called in a thread with the status of a file and its content.
+        """
+        other = copy(self)
+        other._note = note  # noqa: SLF001 - its own class
+        return other
 
     async def load(
         self, value: object, *, max_side: int | None = None, kind: str = "image"
@@ -208,13 +223,7 @@ class ImageLoader:
             if value[:5].lower() == "data:":
                 raise ImageError("a data: URL is not a path: give Image.from_base64(...).")
         try:
-            with Path(value).open("rb") as file:
-                # One byte more than allowed shows that it is too large. Its size is not enough: a
-                # pipe has none, and a file may grow. (Python allocates all that is requested.)
-                expected = min(os.fstat(file.fileno()).st_size, most)
-                data = file.read(expected + 1)
-                if len(data) > expected:
-                    data += file.read(most - expected)
+            data = self._content_of(Path(value), most)
         except FileNotFoundError:
             raise ImageError(f"there is no file {name}.") from None
         except IsADirectoryError:
@@ -226,6 +235,19 @@ class ImageLoader:
                 raise ShortageError(error.errno, told) from None
             raise ImageError(told) from None
         return _not_too_large(data, most, name), name
+
+    def _content_of(self, path: Path, most: int) -> bytes:
+        with path.open("rb") as file:
+            # One byte more than allowed shows that it is too large. Its size is not enough: a pipe
+            # has none, and a file may grow. (Python allocates all that is requested.)
+            status = os.fstat(file.fileno())
+            expected = min(status.st_size, most)
+            data = file.read(expected + 1)
+            if len(data) > expected:
+                data += file.read(most - expected)
+        if self._note is not None:
+            self._note(status, data)
+        return data
 
     def _encode(self, data: bytes, name: str, max_side: int | None, kind: str) -> EncodedImage:
         if kind == "image":

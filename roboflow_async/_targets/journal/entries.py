@@ -45,9 +45,16 @@ class Found:
 
 
 class Journal(Protocol):
-    """Where results are written. It is used from one thread at a time, never the event loop's."""
+    """Where results are written. It is used from one thread at a time, never the event loop's.
+
+    Attributes:
+        path: its file.
+        knows_names: whether it has all names in memory. Then `may_have`, `count` and `claim` take
+            no time and may be called on the event loop, too, whatever its thread does.
+    """
 
     path: Path
+    knows_names: bool
 
     def open(self) -> None:
         """Open it, or make it.
@@ -55,6 +62,10 @@ class Journal(Protocol):
         Raises:
             ConfigurationError: it is of another run, is in use, or cannot be used.
         """
+        ...
+
+    def may_have(self, name: str, content: str | None) -> bool:
+        """Whether `find` may find something."""
         ...
 
     def find(self, name: str, content: str | None) -> Sequence[Found]:

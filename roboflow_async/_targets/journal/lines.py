@@ -49,6 +49,8 @@ class LineJournal:
     argument: ClassVar[str] = "journal="
     """What errors tell a user to change."""
 
+    knows_names = True
+
     def __init__(self, path: Path, run: Mapping[str, Any], *, beside: Sequence[Path] = ()) -> None:
         self.path = path
         self._run_path = run_path(path)
@@ -150,6 +152,10 @@ class LineJournal:
             self._note(entry.name, at, failed=entry.failed, content=entry.content)
             at += len(entry.line)
         return [None] * len(entries)
+
+    def may_have(self, name: str, content: str | None) -> bool:
+        """See `Journal.may_have`."""
+        return name in self._at or content in self._with_content
 
     def find(self, name: str, content: str | None) -> list[Found]:
         """See `Journal.find`."""

@@ -8,20 +8,20 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import anyio
-import anyio.to_thread
 
 from roboflow_async._engine.checks import check_flag, shown
 from roboflow_async._engine.jsonvalues import JSONObject, is_array
 from roboflow_async._targets.journal.contents import Content, content_of
 from roboflow_async._targets.journal.entries import Entry, Found, Journal
-from roboflow_async._targets.journal.fingerprints import fingerprint, is_another
+from roboflow_async._targets.journal.fingerprints import fingerprint, fingerprint_of, is_another
 from roboflow_async._targets.journal.keys import Keys, Named
 from roboflow_async._targets.journal.line_text import json_line, line_with
 from roboflow_async._targets.journal.lines import LineJournal
@@ -76,14 +76,24 @@ class Note:
         output: the JSON of its output; None: there is none yet.
         kind: the name of the output's type, where responses alone do not tell it.
         given_size: width and height in pixels of the image that was given, if they are known.
+        file: the fingerprint of the file that was sent, if it was read.
+
+    Args:
+        wants_file: whether the fingerprint is needed.
     """
 
-    __slots__ = ("given_size", "kind", "output")
+    __slots__ = ("file", "given_size", "kind", "output", "wants_file")
 
-    def __init__(self) -> None:
+    def __init__(self, *, wants_file: bool = False) -> None:
+        self.wants_file = wants_file
         self.output: str | None = None
         self.kind: str | None = None
         self.given_size: tuple[int, int] | None = None
+        self.file: JSONObject | None = None
+
+    def note_file(self, status: os.stat_result, content: bytes) -> None:
+        """Note a file that was read."""
+        self.file = fingerprint_of(status, content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,7 @@ class Recorder:
         self._reads_paths = reads_paths
         self._max_bytes = max_bytes
         self._on_trouble = on_trouble
+        self._pool: ThreadPoolExecutor | None = None
         self._running: dict[str, asyncio.Future[None]] = {}
         self._trouble: JournalError | None = None
 
@@ -160,7 +171,9 @@ class Recorder:
         Raises:
             ConfigurationError: it cannot be used, or an input of a list has no key.
         """
-        self._threads = anyio.CapacityLimiter(_THREADS)
+        # Half as much CPU as anyio's threads take.
+        self._pool = ThreadPoolExecutor(_THREADS, "roboflow_async-journal-files")
+        self._file_objects = anyio.CapacityLimiter(_THREADS)
         if isinstance(items, (list, tuple)):
             for index, item in enumerate(cast("Iterable[object]", items)):
                 self._keys.check(item, index)
@@ -174,6 +187,8 @@ class Recorder:
         Args:
             completed: whether all inputs were read and have their results.
         """
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
         closed = self._worker.close(tidy=completed)
         if self._trouble is None:
             return closed
@@ -205,7 +220,7 @@ class Recorder:
             except ImageError as error:
                 failure = Failure(input=item, index=index, error=error)
                 if name is not None:
-                    await self._write(failure, _Known(name, None, None), Note(), None)
+                    await self._write(failure, _Known(name, None, None), Note())
                 return failure
             given = (self._target.with_parts(one, content.parts),)
         shared = name if content is None or content.digest is None else content.digest
@@ -224,14 +239,19 @@ class Recorder:
     async def _content(self, given: object) -> Content:
         return await content_of(
             self._target.parts(given),
-            self._threads,
+            self._in_thread,
+            self._file_objects,
             max_bytes=self._max_bytes,
             reads_paths=self._reads_paths,
         )
 
     async def _check_clash(self, name: str, path: str) -> None:
         """Raise `ConfigurationError` if another file of this stream has the same key."""
-        other = await self._worker.ask(lambda: self._journal.claim(name, path))
+        journal = self._journal
+        if journal.knows_names:
+            other = journal.claim(name, path)
+        else:
+            other = await self._worker.ask(lambda: journal.claim(name, path))
         if other is None or await self._in_thread(lambda: _are_equal(path, other)):
             return
         raise ConfigurationError(
@@ -243,24 +263,38 @@ class Recorder:
         self, index: int, item: object, given: tuple[object, ...], known: _Known, send: Send
     ) -> Result[Any, Any]:
         """The result of an input that no other one equals at this moment."""
-        digest = None if known.content is None else known.content.digest
-        if known.name is None:
-            assert digest is not None
-            number = await self._worker.ask(lambda: self._journal.count(digest))
-            known = known._replace(name=digest if number == 1 else f"{digest}#{number}")
-        name = cast("str", known.name)
-        for found in await self._worker.ask(lambda: self._journal.find(name, digest)):
+        known, lines = await self._looked_up(known)
+        for found in lines:
             if await self._counts(found, known.path):
                 return await self._from_journal(index, item, found, known)
-        path = known.path
-        file: JSONObject | None = None
-        if path is not None:
-            # Before it is read to be sent: if it changes meanwhile, it is done again.
-            file = await self._in_thread(lambda: fingerprint(path))
-        note = Note()
+        note = Note(wants_file=known.path is not None)
         result = await send(given, note)
-        await self._write(result, known, note, file)
+        await self._write(result, known, note)
         return result
+
+    async def _looked_up(self, known: _Known) -> tuple[_Known, Sequence[Found]]:
+        """The input with a name, and the lines that may be its result."""
+        journal = self._journal
+        digest = None if known.content is None else known.content.digest
+
+        def name() -> str:
+            if known.name is not None:
+                return known.name
+            # It has no name but its content, and the number of those before.
+            assert digest is not None
+            number = journal.count(digest)
+            return digest if number == 1 else f"{digest}#{number}"
+
+        def look_up(named: str | None = None) -> tuple[_Known, Sequence[Found]]:
+            named = name() if named is None else named
+            return known._replace(name=named), journal.find(named, digest)
+
+        if not journal.knows_names:
+            return await self._worker.ask(look_up)
+        named = name()
+        if not journal.may_have(named, digest):
+            return known._replace(name=named), ()
+        return await self._worker.ask(partial(look_up, named))
 
     async def _counts(self, found: Found, path: str | None) -> bool:
         """Whether a line is the result of the input, and it need not be sent again."""
@@ -298,14 +332,12 @@ class Recorder:
             return Failure(input=item, index=index, error=error, **how)
         return Success(input=item, index=index, output=output, **how)
 
-    async def _write(
-        self, result: Result[Any, Any], known: _Known, note: Note, file: JSONObject | None
-    ) -> None:
+    async def _write(self, result: Result[Any, Any], known: _Known, note: Note) -> None:
         name = cast("str", known.name)
         how = _how_it_is_written(result, note)
         digest: str | None = None
         if known.path is not None:
-            how["file"] = file
+            how["file"] = note.file
         if known.content is not None:
             if known.content.file is not None:
                 how["file"] = known.content.file
@@ -347,7 +379,7 @@ class Recorder:
         self._on_trouble(self._trouble)
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
-        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
 def _are_equal(one: str, other: str) -> bool:
