@@ -147,7 +147,7 @@ class JournalError(RoboflowError):
 
     Attributes:
         path: the journal.
-        unwritten: how many results came and were handed over, but are not in it.
+        unwritten: how many results came that are not in it.
     """
 
     def __init__(self, message: str, *, path: str, unwritten: int = 0) -> None:

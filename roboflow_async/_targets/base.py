@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 
 from roboflow_async._engine.api.requests import PreparedRequest
-from roboflow_async._engine.api.responses import Response
+from roboflow_async._engine.api.responses import Response, is_large
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_flag, check_number, refuse_copy
@@ -18,6 +18,7 @@ from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.journal.keys import KeyOf, Keys, Named, check_key, name_of_image
+from roboflow_async._targets.journal.large_text import large_json_text
 from roboflow_async._targets.journal.line_text import quick_json_text
 from roboflow_async._targets.journal.recorder import Note, RecordedTarget, Recorder, journal_at
 from roboflow_async._targets.journal.runs import described
@@ -165,7 +166,7 @@ class Target(ABC, Generic[Output]):
         """Read the output from a response, and note what a journal needs."""
         value = self._read(prepared, response)
         # Before the output is made of it, which may empty a large one.
-        text = quick_json_text(value)
+        text = large_json_text(value) if is_large(response) else quick_json_text(value)
         output = self._made(value, prepared, response)
         note.output, note.kind = text, self._kind(output)
         note.given_size = prepared.given_size

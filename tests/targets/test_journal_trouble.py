@@ -18,6 +18,8 @@ from test_journal import lines_of, taken
 
 from roboflow_async import ConfigurationError, JournalError
 from roboflow_async._targets.journal.entries import Entry
+from roboflow_async._targets.journal.large_text import large_json_text, read_line
+from roboflow_async._targets.journal.line_text import json_text
 from roboflow_async._targets.journal.lines import LineJournal
 from roboflow_async._targets.journal.sqlite import SQLiteJournal
 
@@ -265,3 +267,32 @@ def test_names_of_all_kinds_are_found_again(tmp_path: Path) -> None:
             journal.close()
             if journal.path.suffix == ".jsonl":
                 break  # its lines are all of one name
+
+
+# Large
+
+
+LARGE = ["\u2028" * 50_000, "x" * 200_000, "\udc80", "NaN", [1.5] * 3000, [{"x": [1]}] * 900]
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.sampled_from(LARGE),
+    lambda values: (
+        st.lists(values, max_size=4) | st.dictionaries(st.text(max_size=3), values, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=20)
+@given(value=VALUES)
+def test_a_large_output_is_written_as_any_other(value: Any) -> None:
+    """In pieces, so that no call holds up the event loop."""
+    text = large_json_text(value)
+    assert json.loads(text) == json.loads(json_text(value))
+    assert len(text.splitlines()) == 1
+    assert read_line(text.encode() + b"\n") == json.loads(text)
+
+
+def test_numbers_that_json_cannot_write_are_refused() -> None:
+    for number in (float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="JSON"):
+            large_json_text([[1.0] * 9000, {"x": number}])

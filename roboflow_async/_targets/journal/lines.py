@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final, Self
 from roboflow_async._engine.jsonvalues import JSONObject, is_object, read_json_text
 from roboflow_async._targets.journal.entries import Entry, Found, Seen
 from roboflow_async._targets.journal.files import open_journal, read_small, written_whole
+from roboflow_async._targets.journal.large_text import read_line
 from roboflow_async._targets.journal.line_text import json_line, name_in, restored_line
 from roboflow_async._targets.journal.runs import LARGEST_RUN, differences, run_path
 from roboflow_async.errors import ConfigurationError, JournalError, plain_text
@@ -110,7 +111,8 @@ class LineJournal:
             return
         try:
             if tidy and self._is_doubled:
-                file = self._rewritten(file, ())
+                with suppress(OSError, ConfigurationError):  # the next start does it
+                    file = self._rewritten(file, ())
             # What the system had taken survives a kill; now it survives a loss of power, too.
             if file.writable() and self._size:
                 _sync(file)
@@ -191,7 +193,7 @@ class LineJournal:
         # Not opened by its name, which may lead to another file by now.
         assert self._file is not None
         for line in _lines(self._file):
-            yield restored_line(read_json_text(line))
+            yield restored_line(read_line(line))
 
     def tidy(self) -> None:
         """Take out the lines that were replaced: then each input has one line.
@@ -256,7 +258,7 @@ class LineJournal:
             if end >= 0:
                 break
         text = b"".join(pieces)
-        line: JSONObject = restored_line(read_json_text(text))
+        line: JSONObject = restored_line(read_line(text))
         return Found(line, len(text), is_new=at >= self._first_new)
 
     def _check_run(self, file: io.FileIO) -> None:
@@ -314,7 +316,7 @@ class LineJournal:
             try:
                 if not line.endswith(b"\n"):
                     raise ValueError
-                read = restored_line(read_json_text(line))
+                read = restored_line(read_line(line))
                 image, failed = name_in(read)
             except (ValueError, RecursionError):
                 if good + len(line) < os.fstat(file.fileno()).st_size:

@@ -189,12 +189,17 @@ class Recorder:
         """
         if self._pool is not None:
             self._pool.shutdown(wait=False)
-        closed = self._worker.close(tidy=completed)
-        if self._trouble is None:
-            return closed
-        # The stream's last word, however it ended.
         told: Future[None] = Future()
-        closed.add_done_callback(lambda _: told.set_exception(cast("JournalError", self._trouble)))
+
+        def tell(closed: Future[list[OSError]]) -> None:
+            for error in closed.result():
+                self._note_trouble(error, "that were not handed over")
+            if self._trouble is None:
+                told.set_result(None)
+            else:
+                told.set_exception(self._trouble)  # the stream's last word, however it ended
+
+        self._worker.close(tidy=completed).add_done_callback(tell)
         return told
 
     async def result(self, index: int, item: object, send: Send) -> Result[Any, Any]:
@@ -360,23 +365,24 @@ class Recorder:
     async def _kept(self, make: Callable[[], Entry]) -> None:
         """Write an entry. If that fails, the stream ends soon, and says how much is not written."""
         error = await self._worker.write(make)
-        if error is None:
-            return
+        if error is not None and self._note_trouble(error, "that were handed over"):
+            self._on_trouble(cast("JournalError", self._trouble))
+
+    def _note_trouble(self, error: OSError, which: str) -> bool:
+        """Note that a result could not be written; return whether it is the first one."""
         path, reason = self._journal.path, error.strerror or type(error).__name__
-        unwritten = 1 if self._trouble is None else self._trouble.unwritten + 1
-        many = "1 result was" if unwritten == 1 else f"{unwritten} results were"
-        told = (
-            f"the journal {str(path)!r:.200} cannot be written: {reason}. Nothing more is sent. "
-            f"{many} handed over that it does not have, so they would be sent again. Make room, "
-            "or mend that, and give the same journal= again: it goes on from there."
+        first = self._trouble is None
+        if self._trouble is None:
+            self._trouble = JournalError("", path=str(path))
+        self._trouble.unwritten += 1
+        self._trouble.reword(
+            f"the journal {str(path)!r:.200} cannot be written: {reason}. Nothing more is sent. It "
+            f"lacks results {which} ({self._trouble.unwritten}), which would be sent again. Make "
+            "room, or mend that, and give the same journal= again: it goes on from there."
         )
-        if self._trouble is not None:
-            self._trouble.unwritten = unwritten
-            self._trouble.reword(told)
-            return
-        self._trouble = JournalError(told, path=str(path), unwritten=1)
-        _log.error("%s", told)
-        self._on_trouble(self._trouble)
+        if first:
+            _log.error("%s", self._trouble)
+        return first
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -16,7 +16,8 @@ from typing import Any, Final
 from roboflow_async._engine.jsonvalues import JSONObject, is_object, read_json_text
 from roboflow_async._targets.journal.entries import Entry, Found
 from roboflow_async._targets.journal.files import open_journal
-from roboflow_async._targets.journal.line_text import restored_line
+from roboflow_async._targets.journal.large_text import read_line
+from roboflow_async._targets.journal.line_text import name_in, restored_line
 from roboflow_async._targets.journal.runs import differences
 from roboflow_async.errors import ConfigurationError, JournalError, plain_text
 
@@ -228,7 +229,8 @@ class SQLiteJournal:
         connection.execute("INSERT INTO run VALUES (?)", (json.dumps(self._run),))
 
     def _found(self, number: int, text: str, *, is_own: bool) -> Found:
-        line: JSONObject = restored_line(read_json_text(text))
+        line: JSONObject = restored_line(read_line(text.encode()))
+        name_in(line)
         return Found(line, len(text), is_own=is_own, is_new=number > self._first_new)
 
     @contextmanager

@@ -58,25 +58,33 @@ class Worker:
         """
         return self._added(self._entries, make)
 
-    def close(self, *, tidy: bool) -> "Future[None]":
-        """Close the journal after all that is to be written. Any thread may call it, once."""
+    def close(self, *, tidy: bool) -> "Future[list[OSError]]":
+        """Close the journal after all that is to be written. Any thread may call it, once.
+
+        Returns:
+            Why some could not be written, or the journal not be closed.
+        """
         self._is_closed = True
         entries, self._entries = self._entries, []
-        closed: Future[None] = Future()
+        closed: Future[list[OSError]] = Future()
         if self._executor is None:
-            closed.set_result(None)
+            closed.set_result([])
             return closed
 
-        def close() -> None:
-            self._write_all([make for make, _ in entries])
-            self._journal.close(tidy=tidy)
+        def close() -> list[OSError]:
+            outcomes = self._write_all([make for make, _ in entries])
+            errors = [error for error in outcomes if isinstance(error, OSError)]
+            try:
+                self._journal.close(tidy=tidy)
+            except OSError as error:
+                errors.append(error)
+            return errors
 
         try:
             closed = self._executor.submit(close)
         except RuntimeError:  # the interpreter ends, and starts no more work in threads
             self._executor.shutdown()
-            close()
-            closed.set_result(None)
+            closed.set_result(close())
         self._executor.shutdown(wait=False)
         return closed
 
