@@ -5,22 +5,38 @@ a device there under one of our names, it is replaced or refused, and never deci
 is written. New files have mode 0600, or less with a stricter umask.
 """
 
+import errno
+import io
 import os
 import secrets
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from roboflow_async.errors import ConfigurationError
 
-__all__ = ["NEW_FILE", "NO_FOLLOW", "open_journal", "random_name", "read_small", "written_whole"]
+__all__ = [
+    "NEW_FILE",
+    "NO_FOLLOW",
+    "lines_of",
+    "lock",
+    "open_journal",
+    "open_unbuffered",
+    "random_name",
+    "read_small",
+    "sync",
+    "written_whole",
+]
 
 NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 """A flag of `os.open` that refuses a symbolic link, where there is one."""
 
 _BINARY: Final = getattr(os, "O_BINARY", 0)
+_LONGEST_LINE: Final = 256 * 1024 * 1024  # bytes: the largest response, with each letter escaped
+# Of a lock that another process has. Everything else means that there are no locks here.
+_IN_USE: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 # Otherwise to open a pipe would wait for a process at its other end.
 _NO_WAITING: Final = getattr(os, "O_NONBLOCK", 0)
 
@@ -113,3 +129,66 @@ def random_name(name: str) -> str:
     return (
         f".{name.encode('utf-8', 'replace')[:120].decode('utf-8', 'ignore')}.{secrets.token_hex(8)}"
     )
+
+
+def open_unbuffered(path: Path) -> io.FileIO:
+    """The same without a buffer, which would not notice what is written beside it."""
+    file = open_journal(path)
+    assert isinstance(file, io.BufferedRandom)
+    raw = file.detach()
+    assert isinstance(raw, io.FileIO)
+    return raw
+
+
+def lines_of(file: io.FileIO) -> Iterator[bytes]:
+    """The lines of a file, from its beginning. Only one iterator at a time."""
+    file.seek(0)
+    reader = io.BufferedReader(file)
+    try:
+        while line := reader.readline(_LONGEST_LINE):
+            yield line
+    finally:
+        reader.detach()
+
+
+def lock(file: io.FileIO, path: Path, argument: str) -> None:
+    """Keep a second run out. The lock ends with the process, however that ends.
+
+    Args:
+        file: the file, which is open.
+        path: its path.
+        argument: what errors tell a user to change.
+
+    Raises:
+        ConfigurationError: another run has it, or it cannot be locked.
+    """
+    if os.name != "posix":
+        return
+    import fcntl  # noqa: PLC0415 - POSIX alone has it
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another run may have replaced the file after this one was opened.
+        taken = os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        taken = False
+    except OSError as error:
+        if error.errno not in _IN_USE:
+            raise ConfigurationError(
+                f"{path} cannot be locked ({error.strerror}), so two runs could write it at once: "
+                f"network file systems may have no locks. Give a {argument} on a local disk."
+            ) from None
+        taken = False
+    if not taken:
+        raise ConfigurationError(
+            f"{path} is being written by another run: wait for it, or give another {argument}."
+        )
+
+
+def sync(file: io.FileIO) -> None:
+    """Let the disk have what the system has."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what it is on cannot do that
+            raise

@@ -4,7 +4,6 @@ A line is written as soon as its input is done, and never written again. So a ru
 any moment can go on where it was.
 """
 
-import errno
 import io
 import json
 import os
@@ -17,7 +16,14 @@ from typing import Any, ClassVar, Final, Self
 
 from roboflow_async._engine.jsonvalues import JSONObject, is_object, read_json_text
 from roboflow_async._targets.journal.entries import Entry, Found, Seen
-from roboflow_async._targets.journal.files import open_journal, read_small, written_whole
+from roboflow_async._targets.journal.files import (
+    lines_of,
+    lock,
+    open_unbuffered,
+    read_small,
+    sync,
+    written_whole,
+)
 from roboflow_async._targets.journal.large_text import read_line
 from roboflow_async._targets.journal.line_text import json_line, name_in, restored_line
 from roboflow_async._targets.journal.runs import LARGEST_RUN, differences, run_path
@@ -25,10 +31,7 @@ from roboflow_async.errors import ConfigurationError, JournalError, plain_text
 
 __all__ = ["LineJournal"]
 
-_LONGEST_LINE: Final = 256 * 1024 * 1024  # bytes: the largest response, with each letter escaped
 _PIECE: Final = 64 * 1024  # bytes of a line that are read at once
-# Of a lock that another process has. Everything else means that there are no locks here.
-_IN_USE: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 class LineJournal:
@@ -86,8 +89,8 @@ class LineJournal:
                 f"{error.strerror}. Give another {self.argument}."
             ) from None
         try:
-            self._file = _opened(self.path)
-            self._lock(self._file)
+            self._file = open_unbuffered(self.path)
+            lock(self._file, self.path, self.argument)
             self._check_run(self._file)
             self._read(self._file)
         except OSError as error:
@@ -115,7 +118,7 @@ class LineJournal:
                     file = self._rewritten(file, ())
             # What the system had taken survives a kill; now it survives a loss of power, too.
             if file.writable() and self._size:
-                _sync(file)
+                sync(file)
         finally:
             file.close()
 
@@ -192,7 +195,7 @@ class LineJournal:
         """All lines of the file."""
         # Not opened by its name, which may lead to another file by now.
         assert self._file is not None
-        for line in _lines(self._file):
+        for line in lines_of(self._file):
             yield restored_line(read_line(line))
 
     def tidy(self) -> None:
@@ -312,7 +315,7 @@ class LineJournal:
     def _read(self, file: io.FileIO) -> None:
         """Read the existing lines, and remove an incomplete last line."""
         good = 0
-        for number, line in enumerate(_lines(file), 1):
+        for number, line in enumerate(lines_of(file), 1):
             try:
                 if not line.endswith(b"\n"):
                     raise ValueError
@@ -343,15 +346,15 @@ class LineJournal:
         # Beside the old one, then in its place: killed in between, one of them is whole.
         with written_whole(self.path) as fresh:
             at = size = 0
-            for line in _lines(file):
+            for line in lines_of(file):
                 if at in kept:
                     fresh.write(line)
                     moved[at] = size
                     size += len(line)
                 at += len(line)
-        new = _opened(self.path)
+        new = open_unbuffered(self.path)
         try:
-            self._lock(new)
+            lock(new, self.path, self.argument)
         except BaseException:
             new.close()
             raise
@@ -363,63 +366,9 @@ class LineJournal:
         self._is_doubled = False
         return new
 
-    def _lock(self, file: io.FileIO) -> None:
-        """Keep a second run out. The lock ends with the process, however that ends."""
-        if os.name != "posix":
-            return
-        import fcntl  # noqa: PLC0415 - POSIX alone has it
-
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another run may have replaced the file after this one was opened.
-            taken = os.path.samestat(os.fstat(file.fileno()), self.path.lstat())
-        except FileNotFoundError:
-            taken = False
-        except OSError as error:
-            if error.errno not in _IN_USE:
-                raise ConfigurationError(
-                    f"{self.path} cannot be locked ({error.strerror}), so two runs could write it "
-                    "at once: network file systems may have no locks. Give a "
-                    f"{self.argument} on a local disk."
-                ) from None
-            taken = False
-        if not taken:
-            raise ConfigurationError(
-                f"{self.path} is being written by another run: wait for it, or give another "
-                f"{self.argument}."
-            )
-
-
-def _opened(path: Path) -> io.FileIO:
-    """The file without a buffer, which would not notice what is written beside it."""
-    file = open_journal(path)
-    assert isinstance(file, io.BufferedRandom)
-    raw = file.detach()
-    assert isinstance(raw, io.FileIO)
-    return raw
-
-
-def _lines(file: io.FileIO) -> Iterator[bytes]:
-    """The lines of a file, from its beginning. Only one iterator at a time."""
-    file.seek(0)
-    reader = io.BufferedReader(file)
-    try:
-        while line := reader.readline(_LONGEST_LINE):
-            yield line
-    finally:
-        reader.detach()
-
 
 def _move(places: dict[str, int], moved: Mapping[int, int]) -> None:
     """Tell in place where lines begin now, since others look into `done`."""
     now = {name: moved[at] for name, at in places.items() if at in moved}
     places.clear()
     places.update(now)
-
-
-def _sync(file: io.FileIO) -> None:
-    try:
-        os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # what it is on cannot do that
-            raise
