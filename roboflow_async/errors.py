@@ -6,6 +6,7 @@ RoboflowError
 ├── QueueTimeoutError             waited longer than `queue_timeout` for a turn, or would have to
 │   └── QueueFullError            `max_waiting` calls wait already
 ├── RateLimiterUnavailableError   the shared `limiter` cannot be reached
+├── JournalError                  the `journal` of a stream cannot be written or read any more
 ├── DeploymentError               a Dedicated Deployment that cannot be used, or not be deleted
 ├── BatchError                    a batch job that cannot be used, or an input that it could not do
 └── APIError                      something was sent
@@ -43,6 +44,7 @@ __all__ = [
     "ConnectionFault",
     "DeploymentError",
     "ImageError",
+    "JournalError",
     "NotFoundError",
     "PayloadTooLargeError",
     "QueueFullError",
@@ -138,6 +140,22 @@ class QueueFullError(QueueTimeoutError):
 
 class RateLimiterUnavailableError(RoboflowError):
     """The limiter that is shared with other processes cannot be reached. Nothing was sent."""
+
+
+class JournalError(RoboflowError):
+    """The journal of a stream cannot be written or read any more: a full disk, for example.
+
+    Nothing more is sent. What is in the journal is whole.
+
+    Attributes:
+        path: the journal.
+        unwritten: how many results came that are not in it.
+    """
+
+    def __init__(self, message: str, *, path: str, unwritten: int = 0) -> None:
+        super().__init__(message)
+        self.path = plain_text(path)
+        self.unwritten = unwritten
 
 
 class DeploymentError(RoboflowError):
@@ -341,6 +359,6 @@ def is_fatal(error: BaseException) -> bool:
     """Whether every further call to the same target would fail in the same way."""
     if isinstance(error, APIConnectionError):
         return error.fault != "network"
-    return isinstance(error, (ConfigurationError, RateLimiterUnavailableError)) or (
+    return isinstance(error, (ConfigurationError, RateLimiterUnavailableError, JournalError)) or (
         isinstance(error, APIStatusError) and error.status_code in FATAL_STATUS_CODES
     )

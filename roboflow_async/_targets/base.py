@@ -8,15 +8,21 @@ from functools import partial
 from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 
 from roboflow_async._engine.api.requests import PreparedRequest
-from roboflow_async._engine.api.responses import Response
+from roboflow_async._engine.api.responses import Response, is_large
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_flag, check_number, refuse_copy
 from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.url_policy import check_parameter
+from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.batch_work import RunBatch
+from roboflow_async._targets.journal.keys import KeyOf, Keys, Named, check_key, name_of_image
+from roboflow_async._targets.journal.large_text import large_json_text
+from roboflow_async._targets.journal.line_text import quick_json_text
+from roboflow_async._targets.journal.recorder import Note, RecordedTarget, Recorder, journal_at
+from roboflow_async._targets.journal.runs import described
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.streams.finishing import Finishing
 from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
@@ -105,10 +111,68 @@ class Target(ABC, Generic[Output]):
         """
         ...
 
-    @abstractmethod
     def _parse(self, prepared: Prepared, response: Response) -> Output:
         """Read the output from a response."""
+        return self._made(self._read(prepared, response), prepared, response)
+
+    @abstractmethod
+    def _read(self, prepared: Prepared, response: Response) -> JSONObject:
+        """The JSON of the output in a response, in pixels of the image that was given."""
         ...
+
+    @abstractmethod
+    def _made(self, value: JSONObject, prepared: Prepared, response: Response) -> Output:
+        """Make the output of its JSON."""
+        ...
+
+    @abstractmethod
+    def _restored(
+        self, value: object, kind: str | None, given_size: tuple[int, int] | None
+    ) -> Output:
+        """Make the output of the JSON that a journal has.
+
+        Args:
+            value: the JSON.
+            kind: the name of the output's type, or None.
+            given_size: width and height in pixels of the image that was given, or None.
+
+        Raises:
+            ResponseError: it does not fit.
+        """
+        ...
+
+    @abstractmethod
+    def _description(self) -> JSONObject:
+        """What outputs depend on, besides their inputs: a journal is of one target."""
+        ...
+
+    def _named(self, value: object) -> Named:
+        """What is known of an input without reading it."""
+        return name_of_image(value)
+
+    def _parts(self, value: object) -> dict[str, object]:
+        """What an input consists of, by name; "" for one image."""
+        return {"": value}
+
+    def _with_parts(self, value: object, parts: Mapping[str, object]) -> object:
+        """The input with other parts."""
+        del value
+        return parts[""]
+
+    def _kind(self, output: Output) -> str | None:
+        """The name of the output's type, if its JSON alone does not tell it."""
+        del output
+        return None
+
+    def _noted(self, prepared: Prepared, note: Note, response: Response) -> Output:
+        """Read the output from a response, and note what a journal needs."""
+        value = self._read(prepared, response)
+        # Before the output is made of it, which may empty a large one.
+        text = large_json_text(value) if is_large(response) else quick_json_text(value)
+        output = self._made(value, prepared, response)
+        note.output, note.kind = text, self._kind(output)
+        note.given_size = prepared.given_size
+        return output
 
     async def _run(self, value: object, parameters: Mapping[str, Any]) -> Output:
         runtime = self._context.engine.runtime()
@@ -128,8 +192,12 @@ class Target(ABC, Generic[Output]):
         priority: Priority | None,
         progress: bool = False,
         retry: bool = True,
+        journal: object = None,
+        key: KeyOf = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[Any, Output]]:
         check_items(images, image)
+        check_key(key, journal)
         check_priority(priority)
         check_flag("progress", progress)
         flow = self._new_flow(priority)
@@ -139,10 +207,26 @@ class Target(ABC, Generic[Output]):
             bar = ProgressBar(total, self._context.engine.stats)
         finishing = Finishing(flow)
 
-        async def call(index: int, value: object) -> Result[Any, Output]:
-            prepare_item = partial(self._prepare_item, index, value, image, patient=retry)
+        recorder: Recorder | None = None
+        if journal is not None:
+            recorder = self._recorder(journal, key, image, flow, retry_failed=retry_failed)
+
+        async def send(
+            index: int, item: object, given: tuple[object, ...], note: Note | None
+        ) -> Result[Any, Output]:
+            prepare_item = partial(
+                self._prepare_item, index, item, image, given, note, patient=retry
+            )
             prepare = partial(finishing.prepared, prepare_item)
-            result = await finishing.sent(self._result(index, value, flow, prepare, retry=retry))
+            return await finishing.sent(
+                self._result(index, item, flow, prepare, retry=retry, note=note)
+            )
+
+        async def call(index: int, value: object) -> Result[Any, Output]:
+            if recorder is None:
+                result = await send(index, value, (), None)
+            else:
+                result = await recorder.result(index, value, partial(send, index, value))
             if bar is not None:
                 bar.count(failed=not result.ok)
             return result
@@ -154,17 +238,56 @@ class Target(ABC, Generic[Output]):
             ordered=ordered,
             on_full=self._context.engine.counters.count_full_streams,
             progress=bar,
+            resource=recorder,
             name=f"a stream of {self!r}",
             on_finish=finishing.finish,
         )
 
+    def _recorder(
+        self,
+        journal: object,
+        key: KeyOf,
+        image: ImageOf | None,
+        flow: Flow,
+        *,
+        retry_failed: bool,
+    ) -> Recorder:
+        settings = self._context.engine.settings
+        keys = Keys(key, has_image=image is not None, name_of=self._named)
+        run: JSONObject = {
+            "kind": "stream",
+            **described(self._description()),
+            "host": settings.api_url,
+            "key": keys.kind,
+        }
+        return Recorder(
+            journal_at(journal, run),
+            keys,
+            RecordedTarget(self._named, self._parts, self._with_parts, self._restored),
+            image=None if image is None else partial(image_of, image),
+            retry_failed=retry_failed,
+            reads_paths=settings.allow_paths,
+            max_bytes=settings.max_image_bytes,
+            on_trouble=flow.close,
+        )
+
     async def _prepare_item(
-        self, index: int, item: object, image: ImageOf | None, *, patient: bool
+        self,
+        index: int,
+        item: object,
+        image: ImageOf | None,
+        known: tuple[object, ...],
+        note: Note | None,
+        *,
+        patient: bool,
     ) -> Prepared:
         loader = self._context.engine.runtime().loader
+        if note is not None and note.wants_file:
+            loader = loader.noting(note.note_file)
         if image is None:
-            return await self._prepare(loader, item, {}, patient=patient)
-        given = await image_of(image, index, item)
+            given = known[0] if known else item
+            return await self._prepare(loader, given, {}, patient=patient)
+        given = known[0] if known else await image_of(image, index, item)
         prepared = await self._prepare(loader, given, {}, patient=patient)
         return replace(prepared, image=worth_keeping(given))
 
@@ -179,13 +302,17 @@ class Target(ABC, Generic[Output]):
         prepare: Callable[[], Awaitable[Prepared]],
         *,
         retry: bool = True,
+        note: Note | None = None,
     ) -> Result[Any, Output]:
         """Run one input of a stream. A failure is a `Result`, too, unless it ends the stream."""
         dispatcher = self._context.engine.runtime().dispatcher
         record = dispatcher.new_record()
         try:
             prepared = await prepare()
-            parse = partial(self._parse, prepared)
+            if note is None:
+                parse = partial(self._parse, prepared)
+            else:
+                parse = partial(self._noted, prepared, note)
             output = await dispatcher.call(
                 prepared.request, parse, flow, record=record, retry=retry
             )

@@ -1,7 +1,9 @@
 """`EndpointTarget`: one of the server's other endpoints to run."""
 
+import json
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from os import PathLike
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import pydantic
 
@@ -17,6 +19,9 @@ from roboflow_async._engine.images.inputs import ImageInput
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
+from roboflow_async._targets.journal.contents import Text
+from roboflow_async._targets.journal.keys import JournalKey, Named, name_of_image, name_of_text
+from roboflow_async._targets.journal.outcomes import validated_again
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.endpoints.base import Endpoint, EndpointRequest
@@ -94,6 +99,9 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[ValueT], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[ValueT, ResponseT]]: ...
 
     @overload
@@ -105,6 +113,9 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[Item], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[Item, ResponseT]]: ...
 
     # For mypy, which takes a list of several kinds for a list of objects, if nothing else is asked.
@@ -117,6 +128,9 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[Value[RequestT]], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[Value[RequestT], ResponseT]]: ...
 
     def stream(
@@ -127,6 +141,9 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[Any], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[Any, ResponseT]]:
         """Send many requests, in parallel, at the pace that the API allows.
 
@@ -141,12 +158,23 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
             priority: "interactive" calls go before "bulk" calls. Default: the target's, else
                 "bulk".
             progress: True shows a bar on stderr (extra `cli`), or in a notebook.
+            journal: a file (".jsonl" or ".sqlite") that keeps each result before it is handed over;
+                what is in it is not sent again.
+            key: what tells inputs apart in the journal: "content", or a function.
+            retry_failed: True sends again all inputs of the journal that failed.
 
         Returns:
             An async generator with one `Result` for each input.
         """
         return self._stream(
-            values, image=image, ordered=ordered, priority=priority, progress=progress
+            values,
+            image=image,
+            ordered=ordered,
+            priority=priority,
+            progress=progress,
+            journal=journal,
+            key=key,
+            retry_failed=retry_failed,
         )
 
     async def warm_up(
@@ -181,15 +209,7 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
     ) -> Prepared:
         request = self._request(value, parameters)
         media = request.media()
-        try:
-            fields: JSONObject = request.model_dump(
-                mode="json", by_alias=True, exclude_none=True, exclude=set(media)
-            )
-        except ValueError as error:  # pydantic's ValidationError is one, too
-            raise ConfigurationError(
-                f"the fields of {self._endpoint.request.__name__} cannot be written as JSON "
-                f"({str(error)[:120]})."
-            ) from None
+        fields = self._fields_without(media, request)
         self._context.check_parameters(fields, are_texts=True)
         for name, kind in media.items():
             given = getattr(request, name)
@@ -203,6 +223,18 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         what = f"the fields of {self._endpoint.request.__name__}"
         return Prepared(json_request(path, fields, self._context.engine.key, what), None)
 
+    def _fields_without(self, media: Mapping[str, str], request: EndpointRequest) -> JSONObject:
+        """The fields of a request that are sent as they are."""
+        try:
+            return request.model_dump(
+                mode="json", by_alias=True, exclude_none=True, exclude=set(media)
+            )
+        except ValueError as error:  # pydantic's ValidationError is one, too
+            raise ConfigurationError(
+                f"the fields of {self._endpoint.request.__name__} cannot be written as JSON "
+                f"({str(error)[:120]})."
+            ) from None
+
     def _request(self, value: object, parameters: Mapping[str, Any]) -> EndpointRequest:
         kind = self._endpoint.request
         given = {**self._fields, **parameters}
@@ -215,8 +247,53 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
             given[kind.first] = value
         return validated_arguments(given, self._requests, f"the fields of {kind.__name__}")
 
-    def _parse(self, prepared: Prepared, response: Response) -> ResponseT:  # noqa: ARG002
-        output = parse_object(response)
+    def _read(self, prepared: Prepared, response: Response) -> JSONObject:
+        del prepared
+        return parse_object(response)
+
+    def _made(self, value: JSONObject, prepared: Prepared, response: Response) -> ResponseT:
+        del prepared
         kind = self._endpoint.response
         is_ours = kind.__module__.startswith("roboflow_async.")
-        return validated_response(output, self._answers, response, kind.__name__, is_ours=is_ours)
+        return validated_response(value, self._answers, response, kind.__name__, is_ours=is_ours)
+
+    def _restored(
+        self, value: object, kind: str | None, given_size: tuple[int, int] | None
+    ) -> ResponseT:
+        del kind, given_size
+        return validated_again(value, self._answers, self._endpoint.response.__name__)
+
+    def _description(self) -> JSONObject:
+        return {"endpoint": self._endpoint.path, "fields": self._fields}
+
+    def _named(self, value: object) -> Named:
+        if isinstance(value, EndpointRequest):
+            return Named(None)
+        if self._endpoint.request.first in self._request(value, {}).media():
+            return name_of_image(value)
+        return name_of_text(value)
+
+    def _parts(self, value: object) -> dict[str, object]:
+        request = self._request(value, {})
+        media = request.media()
+        if request.first in media and not isinstance(value, EndpointRequest):
+            return {"": value}
+        given = {name: getattr(request, name) for name in media}
+        parts: dict[str, object] = {
+            f"field {name}": part for name, part in given.items() if part is not None
+        }
+        fields = self._fields_without(media, request)
+        return {**parts, "fields": Text(json.dumps(fields, sort_keys=True))}
+
+    def _with_parts(self, value: object, parts: Mapping[str, object]) -> object:
+        if "" in parts:
+            return parts[""]
+        if not isinstance(value, EndpointRequest):
+            return value
+        read: dict[str, object] = {}
+        for name in value.media():
+            given = getattr(value, name)
+            part = parts.get(f"field {name}", given)
+            if part is not given:
+                read[name] = part
+        return value.model_copy(update=read) if read else value

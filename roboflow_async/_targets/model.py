@@ -2,7 +2,8 @@
 
 import binascii
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar, Unpack, cast, overload
+from os import PathLike
+from typing import Any, Final, Literal, TypeVar, Unpack, cast, get_args, overload
 
 import pydantic
 
@@ -24,6 +25,8 @@ from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
 from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._targets.base import Prepared, Target, TargetContext
+from roboflow_async._targets.journal.keys import JournalKey
+from roboflow_async._targets.journal.outcomes import validated_again
 from roboflow_async._targets.model_aliases import resolve_alias
 from roboflow_async._targets.model_options import (
     TASK_PATHS,
@@ -35,7 +38,7 @@ from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.types.model_options import ModelOptions, Route
-from roboflow_async.types.predictions import Stub, Task, prediction_type, task_told_by
+from roboflow_async.types.predictions import Prediction, Stub, Task, prediction_type, task_told_by
 from roboflow_async.types.to_supervision import remember_given_size
 
 __all__ = ["Model", "infer"]
@@ -46,6 +49,7 @@ Item = TypeVar("Item")
 
 
 _ADAPTERS: Final[dict[type[Any], pydantic.TypeAdapter[Any]]] = {}
+_KINDS: Final[dict[str, type[Prediction]]] = {kind.__name__: kind for kind in get_args(Prediction)}
 
 
 class Model(Target[Output]):
@@ -124,6 +128,9 @@ class Model(Target[Output]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[InputT], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[InputT, Output]]: ...
 
     @overload
@@ -135,6 +142,9 @@ class Model(Target[Output]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[Item], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[Item, Output]]: ...
 
     # For mypy, which takes a list of several kinds for a list of objects, if nothing else is asked.
@@ -147,6 +157,9 @@ class Model(Target[Output]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[ImageInput], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[ImageInput, Output]]: ...
 
     def stream(
@@ -157,6 +170,9 @@ class Model(Target[Output]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[Any], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[Any, Output]]:
         """Run the model on many images, in parallel, at the pace that the API allows.
 
@@ -170,12 +186,23 @@ class Model(Target[Output]):
             ordered: True gives results in the order of the inputs; False, as they complete.
             priority: "interactive" calls go before "bulk" calls. Default: the model's, else "bulk".
             progress: True shows a bar on stderr (extra `cli`), or in a notebook.
+            journal: a file (".jsonl" or ".sqlite") that keeps each result before it is handed over;
+                what is in it is not sent again.
+            key: what tells inputs apart in the journal: "content", or a function.
+            retry_failed: True sends again all inputs of the journal that failed.
 
         Returns:
             An async generator with one `Result` for each input.
         """
         return self._stream(
-            images, image=image, ordered=ordered, priority=priority, progress=progress
+            images,
+            image=image,
+            ordered=ordered,
+            priority=priority,
+            progress=progress,
+            journal=journal,
+            key=key,
+            retry_failed=retry_failed,
         )
 
     async def warm_up(
@@ -271,21 +298,52 @@ class Model(Target[Output]):
             self._task = await self._context.tasks.task_of(self._id, patient=patient)
         return self._task
 
-    def _parse(self, prepared: Prepared, response: Response) -> Output:
-        output = parse_json_prediction(prepared, response)
+    def _read(self, prepared: Prepared, response: Response) -> JSONObject:
+        return parse_json_prediction(prepared, response)
+
+    def _made(self, value: JSONObject, prepared: Prepared, response: Response) -> Output:
         tasks = self._context.tasks
-        kind = prediction_type(output, self._task or tasks.told_by_response(self._id))
-        if self._task is None and (told := task_told_by(output, kind)) is not None:
+        kind = prediction_type(value, self._task or tasks.told_by_response(self._id))
+        if self._task is None and (told := task_told_by(value, kind)) is not None:
             tasks.remember(self._id, told)
         if kind is Stub and self._task_given:
             raise unexpected(response, "the model has no weights yet: it is a stub")
-        adapter = _ADAPTERS.get(kind)
-        if adapter is None:
-            adapter = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
-        prediction = validated_response(output, adapter, response, kind.__name__, is_ours=True)
+        prediction = validated_response(
+            value, _adapter(kind), response, kind.__name__, is_ours=True
+        )
         if prepared.given_size is not None:
             remember_given_size(prediction, prepared.given_size)
-        return prediction
+        return cast("Output", prediction)
+
+    def _restored(
+        self, value: object, kind: str | None, given_size: tuple[int, int] | None
+    ) -> Output:
+        type_ = _KINDS.get(kind or "") or prediction_type(value, self._task)
+        prediction = validated_again(value, _adapter(type_), type_.__name__)
+        if given_size is not None:
+            remember_given_size(prediction, given_size)
+        return cast("Output", prediction)
+
+    def _kind(self, output: Output) -> str | None:
+        return type(output).__name__
+
+    def _description(self) -> JSONObject:
+        hidden = ("service_secret", "count_inference")  # who pays does not change an output
+        options = {name: value for name, value in self._options.items() if name not in hidden}
+        given = self._task if self._task_given else None
+        return {
+            "model": self._id,
+            "task": given,
+            "options": options,
+            "max_side": self._max_side,
+        }
+
+
+def _adapter(kind: type[Prediction]) -> pydantic.TypeAdapter[Prediction]:
+    adapter = _ADAPTERS.get(kind)
+    if adapter is None:
+        adapter = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
+    return adapter
 
 
 def _size_of(image: EncodedImage) -> tuple[int, int] | None:
@@ -320,8 +378,9 @@ def parse_json_prediction(prepared: Prepared, response: Response) -> JSONObject:
 class _PlainModel(Model[JSONObject]):
     """A model whose predictions are returned as JSON."""
 
-    def _parse(self, prepared: Prepared, response: Response) -> JSONObject:
-        return parse_json_prediction(prepared, response)
+    def _made(self, value: JSONObject, prepared: Prepared, response: Response) -> JSONObject:
+        del prepared, response
+        return value
 
 
 async def infer(

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Any, TypeVar, Unpack, cast, overload
+from os import PathLike
+from typing import Any, Literal, TypeVar, Unpack, cast, overload
 
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
 from roboflow_async._engine.api.validation import adapter_of, validated_response
@@ -13,9 +14,12 @@ from roboflow_async._engine.images.encoded import EncodedImage, ImageURL, Resizi
 from roboflow_async._engine.images.inputs import is_image, is_one_file
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
-from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
 from roboflow_async._targets.batch_work import BatchWork, check_for_batch
+from roboflow_async._targets.journal.keys import JournalKey
+from roboflow_async._targets.journal.outcomes import validated_again
+from roboflow_async._targets.journal.runs import digest_of
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
@@ -141,6 +145,9 @@ class Workflow(Target[Output]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[InputT], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[InputT, Output]]: ...
 
     @overload
@@ -152,6 +159,9 @@ class Workflow(Target[Output]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[Item], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[Item, Output]]: ...
 
     # For mypy, which takes a list of several kinds for a list of objects, if nothing else is asked.
@@ -164,6 +174,9 @@ class Workflow(Target[Output]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[WorkflowInput], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[WorkflowInput, Output]]: ...
 
     def stream(
@@ -174,6 +187,9 @@ class Workflow(Target[Output]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
+        journal: str | PathLike[str] | None = None,
+        key: Literal["content"] | Callable[[Any], JournalKey] | None = None,
+        retry_failed: bool = False,
     ) -> ResultStream[Result[Any, Output]]:
         """Run the Workflow on many images, in parallel, at the pace that the API allows.
 
@@ -189,6 +205,17 @@ class Workflow(Target[Output]):
             priority: "interactive" calls go before "bulk" calls. Default: the Workflow's, else
                 "bulk".
             progress: True shows a bar on stderr (extra `cli`), or in a notebook.
+            journal: a file that keeps each result before it is handed over, so that a stream that
+                was stopped or killed at any moment goes on where it was: what is in it is not sent
+                again, and comes with `result.from_journal`. Its suffix tells its form: ".jsonl"
+                (lines of JSON), or ".sqlite" (for hundreds of thousands of inputs and more). It is
+                of one target with its parameters on one host, and of one stream at a time. Inputs
+                that failed for a reason that may be gone are sent again, and files that changed.
+            key: what tells inputs apart: "content" (equal ones are billed once), or a function that
+                gives a text or a whole number for an input, such as `lambda row: row.id`. Default:
+                the path or URL; of anything else the content. With `image=`, items that are no
+                texts, paths or numbers need one.
+            retry_failed: True sends again all inputs of the journal that failed.
 
         Returns:
             An async generator with one `Result` for each input. A bad image gives a `Result` with
@@ -200,12 +227,22 @@ class Workflow(Target[Output]):
             AuthenticationError, UsageLimitError, NotFoundError: every image would fail in the same
                 way, so the first of these errors ends the stream, and nothing more is sent.
             ConfigurationError: `images` is not an iterable, a parameter cannot be sent, the
-                Workflow has no input of its name, or the bar needs an extra.
+                Workflow has no input of its name, the bar needs an extra, the journal cannot be
+                used or is of another target, or an input has no key. Nothing was sent for it.
+            JournalError: the journal cannot be written any more, such as on a full disk. What came
+                is handed over first, and the error says how much of it the journal does not have.
             Exception: the error that the iterable itself raised, after the results of what was
                 sent.
         """
         return self._stream(
-            images, image=image, ordered=ordered, priority=priority, progress=progress
+            images,
+            image=image,
+            ordered=ordered,
+            priority=priority,
+            progress=progress,
+            journal=journal,
+            key=key,
+            retry_failed=retry_failed,
         )
 
     @overload
@@ -377,7 +414,7 @@ class Workflow(Target[Output]):
             )
         return await loader.load(value, max_side=self._max_side)
 
-    def _parse(self, prepared: Prepared, response: Response) -> Output:
+    def _read(self, prepared: Prepared, response: Response) -> JSONObject:
         outputs = parse_workflow_outputs(response)
         if not outputs:
             raise ResponseError(
@@ -385,12 +422,48 @@ class Workflow(Target[Output]):
                 status_code=response.status_code,
                 request_id=response.request_id,
             )
-        output: Any = outputs[0]
-        if prepared.resizing is not None:
-            output = scaled_back(output, prepared.resizing)
+        if prepared.resizing is None:
+            return outputs[0]
+        return cast("JSONObject", scaled_back(outputs[0], prepared.resizing))
+
+    def _made(self, value: JSONObject, prepared: Prepared, response: Response) -> Output:
+        del prepared
         if self._adapter is None:
-            return output
-        return validated_response(output, self._adapter, response, f"{self._output_type!r:.120}")
+            return cast("Output", value)
+        return validated_response(value, self._adapter, response, f"{self._output_type!r:.120}")
+
+    def _restored(
+        self, value: object, kind: str | None, given_size: tuple[int, int] | None
+    ) -> Output:
+        del kind, given_size
+        if not is_object(value):
+            raise ResponseError("the journal has no output for it that a Workflow could give.")
+        return validated_again(value, self._adapter, f"{self._output_type!r:.120}")
+
+    def _description(self) -> JSONObject:
+        options = self._options
+        specification = options.specification
+        return {
+            "workflow": None if specification is not None else self.name,
+            "specification": None if specification is None else digest_of(specification),
+            "workflow_version_id": options.workflow_version_id,
+            "excluded_fields": sorted(set(options.excluded_fields or ())),
+            "parameters": self._parameters,
+            "image_input": self._image_input,
+            "max_side": self._max_side,
+        }
+
+    def _parts(self, value: object) -> dict[str, object]:
+        if not isinstance(value, Mapping):
+            return super()._parts(value)
+        images = cast("Mapping[object, object]", value)
+        return {f"image {name}": image for name, image in images.items()}
+
+    def _with_parts(self, value: object, parts: Mapping[str, object]) -> object:
+        if not isinstance(value, Mapping):
+            return super()._with_parts(value, parts)
+        images = cast("Mapping[object, object]", value)
+        return {name: parts[f"image {name}"] for name in images}
 
 
 def batch_work(workflow: Workflow[Output]) -> BatchWork[Output]:

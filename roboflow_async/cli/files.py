@@ -7,14 +7,19 @@ pictures have 0700.
 """
 
 import os
-import secrets
-import stat
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
 
 from roboflow_async import ConfigurationError
+from roboflow_async._targets.journal.files import (
+    NEW_FILE,
+    NO_FOLLOW,
+    open_journal,
+    random_name,
+    read_small,
+    written_whole,
+)
 
 __all__ = [
     "check_folder",
@@ -23,12 +28,6 @@ __all__ = [
     "write_below",
     "written_whole",
 ]
-
-_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
-_BINARY: Final = getattr(os, "O_BINARY", 0)
-# Otherwise to open a pipe would wait for a process at its other end.
-_NO_WAITING: Final = getattr(os, "O_NONBLOCK", 0)
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY
 
 
 def check_folder(folder: Path, shown: str) -> None:
@@ -51,85 +50,6 @@ def check_folder(folder: Path, shown: str) -> None:
         reason = f"nothing may be written in {str(nearest)!r:.200}"
     if reason:
         raise ConfigurationError(f"{shown} cannot be written: {reason}. Give another path.")
-
-
-@contextmanager
-def written_whole(path: Path) -> Generator[BinaryIO]:
-    """A file that replaces `path` when the block ends, and is deleted if the block fails.
-
-    Until then it has a random name in the same folder, so that nobody can put anything there first.
-    """
-    fresh = path.with_name(_random_name(path.name))
-    try:
-        descriptor = os.open(fresh, _NEW, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-            fresh.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                fresh.unlink()
-            raise
-    except OSError as error:
-        error.filename = str(path)  # the name that a person knows
-        raise
-
-
-def open_journal(path: Path) -> BinaryIO:
-    """Open a file to read and append; make it if there is none.
-
-    Raises:
-        ConfigurationError: it is a symbolic link, is not a file, has a second name, or belongs to
-            another user.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_FOLLOW | _NO_WAITING | _BINARY
-    descriptor = _opened(path, flags)
-    status = os.fstat(descriptor)
-    # Otherwise another user could put an empty file there first and read what is written.
-    is_others = os.name == "posix" and status.st_uid != os.geteuid() != 0
-    if is_others or status.st_nlink > 1:
-        os.close(descriptor)
-        why = "another user's" if is_others else "there under another name, too (a hard link)"
-        raise ConfigurationError(f"{path} is {why}: give another path.")
-    return os.fdopen(descriptor, "ab+")
-
-
-def read_small(path: Path, most: int) -> bytes | None:
-    """The content of a file with at most this many bytes; None if there is no file.
-
-    Raises:
-        ConfigurationError: it is a symbolic link, is not a file, or is larger.
-    """
-    try:
-        descriptor = _opened(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAITING | _BINARY)
-    except FileNotFoundError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ConfigurationError(
-            f"{path} is larger than {most} bytes, so it is not one of ours: give another path."
-        )
-    return content
-
-
-def _opened(path: Path, flags: int) -> int:
-    if path.is_symlink():
-        raise ConfigurationError(
-            f"{path} is a symbolic link, which is not followed: give the path that it leads to."
-        )
-    try:
-        descriptor = os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        raise
-    except OSError as error:  # also for a link that was just made (ELOOP), a socket, a folder
-        raise ConfigurationError(
-            f"{path} cannot be used: {error.strerror}. Give another path."
-        ) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ConfigurationError(f"{path} is not a file: give another path.")
-    return descriptor
 
 
 def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
@@ -166,7 +86,7 @@ def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
             with suppress(FileExistsError):
                 os.mkdir(part, 0o700, dir_fd=parent)
             try:
-                child = os.open(part, os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW, dir_fd=parent)
+                child = os.open(part, os.O_RDONLY | os.O_DIRECTORY | NO_FOLLOW, dir_fd=parent)
             except OSError as error:
                 shown = part.decode(errors="replace")
                 raise ConfigurationError(
@@ -186,9 +106,9 @@ def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
 
 
 def _write_in(parent: int, name: bytes, data: bytes) -> None:
-    fresh = _random_name(name.decode("utf-8", "replace")).encode()
+    fresh = random_name(name.decode("utf-8", "replace")).encode()
     try:
-        with os.fdopen(os.open(fresh, _NEW, 0o600, dir_fd=parent), "wb") as file:
+        with os.fdopen(os.open(fresh, NEW_FILE, 0o600, dir_fd=parent), "wb") as file:
             file.write(data)
         os.rename(fresh, name, src_dir_fd=parent, dst_dir_fd=parent)
     except BaseException:
@@ -200,10 +120,3 @@ def _write_in(parent: int, name: bytes, data: bytes) -> None:
 def _check_below(folder: Path, path: Path) -> None:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ConfigurationError(f"{str(path)!r:.200} leads out of {str(folder)!r:.200}.")
-
-
-def _random_name(name: str) -> str:
-    # At most 255 bytes in total, whatever the name.
-    return (
-        f".{name.encode('utf-8', 'replace')[:120].decode('utf-8', 'ignore')}.{secrets.token_hex(8)}"
-    )

@@ -1,5 +1,6 @@
 """`roboflow-async run` again: what changed is done again, and another run is refused."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from support.command_line import CommandLine
 from support.run_command import JPEG, RunCommand, put
 
+from roboflow_async import ConfigurationError, RoboflowClient
 from roboflow_async.cli.run.journal import Journal
 from roboflow_async.testing import StandInServer, draw_scene
 
@@ -186,6 +188,24 @@ def test_a_run_that_came_to_nothing_binds_nobody(run: RunCommand) -> None:
     run("other", code=3)
     run("data")
     assert run.images() == ["data/a.jpg"]
+
+
+def test_run_and_a_stream_refuse_each_others_journal(run: RunCommand) -> None:
+    """The lines of `run` leave out pictures, and those of a stream tell inputs apart otherwise."""
+    put(run.folder, "data/a.jpg")
+
+    async def stream(journal: Path) -> list[bool]:
+        async with RoboflowClient("any", api_url=run.server.url) as client:
+            results = client.workflow("ws", "wf").stream([JPEG], journal=journal)
+            return [result.from_journal async for result in results]
+
+    run("data")
+    with pytest.raises(ConfigurationError, match="kind was not given, is stream"):
+        asyncio.run(stream(run.folder / "results.jsonl"))
+    assert asyncio.run(stream(run.folder / "mine.jsonl")) == [False]
+    assert "kind was stream, is not given" in run("data", "-o", "mine.jsonl", code=1).stderr
+    assert asyncio.run(stream(run.folder / "mine.jsonl")) == [True]
+    assert run.billed == 2
 
 
 def test_results_of_an_earlier_version_go_on(run: RunCommand) -> None:

@@ -22,7 +22,7 @@ def test_the_public_names_are_these() -> None:
         "AuthenticationError", "BadRequestError", "BatchError", "BatchJob",
         "BenchmarkReport", "ClientClosedError", "ConfigurationError", "DeploymentError",
         "EndpointTarget", "Failure",
-        "Image", "ImageError", "ImageInput", "Model", "NotFoundError", "Pacer",
+        "Image", "ImageError", "ImageInput", "JournalError", "Model", "NotFoundError", "Pacer",
         "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
         "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",
         "Result", "ResultStream", "RetryPolicy", "RoboflowClient", "RoboflowError", "ServerError",

@@ -321,3 +321,17 @@ async def batches(client: RoboflowClient, rows: list[tuple[int, Path]]) -> None:
         assert_type(other.latest, BatchStatus | None)
     async for one in client.batch.job("night").results():
         print(one.input, one.ok)
+
+
+async def a_journal(client: RoboflowClient, rows: list[Row]) -> None:
+    workflow = client.workflow("ws", "wf")
+    async for result in workflow.stream([Path("a.jpg")], journal="run.jsonl", key="content"):
+        assert_type(result, Result[Path, dict[str, Any]])
+        assert_type(result.from_journal, bool)
+    async for kept in workflow.stream(
+        rows, image=lambda row: row.path, journal=Path("run.sqlite"), key=lambda row: row.id
+    ):
+        assert_type(kept, Result[Row, dict[str, Any]])
+    model = client.model("a/1", task="object-detection")
+    async for found in model.stream(["a.jpg"], journal="run.sqlite", retry_failed=True):
+        assert_type(found, Result[str, ObjectDetection])

@@ -10,13 +10,13 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from os import PathLike
 from queue import Empty, SimpleQueue
 from typing import Final
 
-__all__ = ["FileReader", "NotRegularError"]
+__all__ = ["FileNote", "FileReader", "NotRegularError"]
 
 _MOST_FILES: Final = 16  # for one hop
 _MOST_BYTES: Final = 4 * 1024 * 1024  # for one hop; the file with which it is reached counts
@@ -26,7 +26,10 @@ _IDLE: Final = 5.0  # seconds until a thread without work ends
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _StrPath = str | PathLike[str]
-_Request = tuple[_StrPath, "asyncio.Future[bytes]"]
+FileNote = Callable[[os.stat_result, bytes], None]
+"""Takes the status of a file and its content, in the thread that read it."""
+
+_Request = tuple[_StrPath, FileNote | None, "asyncio.Future[bytes]"]
 _Done = tuple["asyncio.Future[bytes]", bytes | BaseException]
 
 
@@ -51,8 +54,12 @@ class FileReader:
         self._file_began = 0.0  # when a thread last took a file (`time.monotonic`)
         self._timer: asyncio.TimerHandle | None = None
 
-    async def read(self, path: _StrPath) -> bytes:
+    async def read(self, path: _StrPath, note: FileNote | None = None) -> bytes:
         """The content of a file, up to one byte more than is allowed, which tells that it is more.
+
+        Args:
+            path: the file.
+            note: told what was read.
 
         Raises:
             NotRegularError: it was not opened, because to open a pipe may take for ever, and has
@@ -62,7 +69,7 @@ class FileReader:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()
-        self._waiting.put((path, future))
+        self._waiting.put((path, note, future))
         try:
             self._join_in(1, loop)
         except BaseException:
@@ -102,11 +109,11 @@ class FileReader:
         while (first := self._next()) is not None:
             done: list[_Done] = []
             size = 0
-            for path, future in self._from(first):
+            for path, note, future in self._from(first):
                 if future.cancelled():
                     continue
                 self._file_began = time.monotonic()
-                read = _read(path, self._most)
+                read = _read(path, note, self._most)
                 done.append((future, read))
                 size += len(read) if isinstance(read, bytes) else 0
                 if len(done) >= _MOST_FILES or size >= _MOST_BYTES:
@@ -140,14 +147,17 @@ class FileReader:
         self._waiting.put(None)  # another time
 
 
-def _read(path: _StrPath, most: int) -> bytes | BaseException:
+def _read(path: _StrPath, note: FileNote | None, most: int) -> bytes | BaseException:
     try:
-        return _content(path, most)
+        status, content = _status_and_content(path, most)
+        if note is not None:
+            note(status, content)
+        return content
     except BaseException as error:  # noqa: BLE001 - raised where it is awaited
         return error
 
 
-def _content(path: _StrPath, most: int) -> bytes:
+def _status_and_content(path: _StrPath, most: int) -> tuple[os.stat_result, bytes]:
     status = os.stat(path)  # noqa: PTH116 - a `Path` would take longer to make than this
     if not stat.S_ISREG(status.st_mode):
         raise NotRegularError
@@ -159,12 +169,12 @@ def _content(path: _StrPath, most: int) -> bytes:
         expected = min(status.st_size, most)
         data = os.read(descriptor, expected + 1)
         if len(data) == expected > 0:
-            return data
+            return status, data
         pieces, left = [data], most + 1 - len(data)
         while left > 0 and pieces[-1]:
             pieces.append(os.read(descriptor, min(left, _MOST_BYTES)))
             left -= len(pieces[-1])
-        return b"".join(pieces)
+        return status, b"".join(pieces)
     finally:
         os.close(descriptor)
 

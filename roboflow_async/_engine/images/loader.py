@@ -8,6 +8,7 @@ import binascii
 import os
 import threading
 from collections.abc import Callable
+from copy import copy
 from os import PathLike
 from pathlib import Path
 from typing import Final, TypeGuard
@@ -33,7 +34,7 @@ from roboflow_async._engine.images.file_objects import (
     lacks_descriptors,
     read_file_object,
 )
-from roboflow_async._engine.images.file_reader import FileReader, NotRegularError
+from roboflow_async._engine.images.file_reader import FileNote, FileReader, NotRegularError
 from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.inputs import Image, is_one_file
 from roboflow_async._engine.images.pillow import encode_array, encode_pillow, is_array, is_pillow
@@ -83,11 +84,22 @@ class ImageLoader:
         self._max_pixels = max_pixels
         self._retry_wait = retry_wait
         self._free_descriptors = free_descriptors
+        self._note: FileNote | None = None
         # Few threads, and one large image at a time, because more would compete with the event loop
         # for the interpreter lock.
         self._threads = anyio.CapacityLimiter(4)
         self._files = FileReader(max_bytes)
         self._large = threading.Lock()
+
+    def noting(self, note: FileNote) -> "ImageLoader":
+        """The same loader, which also tells what it read of a file.
+
+        Args:
+            note: called in a thread with the status of a file and its content.
+        """
+        other = copy(self)
+        other._note = note  # noqa: SLF001 - its own class
+        return other
 
     async def load(
         self, value: object, *, max_side: int | None = None, kind: str = "image"
@@ -160,7 +172,7 @@ class ImageLoader:
             name, most = "the given file object", self._most(max_side)
             value = _not_too_large(await read_file_object(value, most, self._threads), most, name)
         elif _is_path(value) and max_side is None:
-            value, name = await self._content_of(value)
+            value, name = await self._file_content(value)
         if _is_small(value) and max_side is None:
             return self._encode(bytes(value), name, None, kind)
         loaded = await anyio.to_thread.run_sync(
@@ -207,14 +219,14 @@ class ImageLoader:
             f"{'; of a response, give its .content' if is_one_file(value) else ''}."
         )
 
-    async def _content_of(self, path: str | PathLike[str]) -> tuple[object, str]:
+    async def _file_content(self, path: str | PathLike[str]) -> tuple[object, str]:
         """The content of a regular file and its name; of another one the path, to be opened later.
 
         A thread of its own reads those: it may take for ever.
         """
         name = self._name_of(path)
         try:
-            data = await self._files.read(path)
+            data = await self._files.read(path, self._note)
         except NotRegularError:
             return path, name
         except (OSError, ValueError) as error:
@@ -238,16 +250,23 @@ class ImageLoader:
     def _read_file(self, path: str | PathLike[str], most: int) -> tuple[bytes, str]:
         name = self._name_of(path)
         try:
-            with Path(path).open("rb") as file:
-                # One byte more than allowed shows that it is too large. Its size is not enough: a
-                # pipe has none, and a file may grow. (Python allocates all that is requested.)
-                expected = min(os.fstat(file.fileno()).st_size, most)
-                data = file.read(expected + 1)
-                if len(data) > expected:
-                    data += file.read(most - expected)
+            data = self._content_of(Path(path), most)
         except (OSError, ValueError) as error:
             raise _unreadable_file(error, name) from None
         return _not_too_large(data, most, name), name
+
+    def _content_of(self, path: Path, most: int) -> bytes:
+        with path.open("rb") as file:
+            # One byte more than allowed shows that it is too large. Its size is not enough: a pipe
+            # has none, and a file may grow. (Python allocates all that is requested.)
+            status = os.fstat(file.fileno())
+            expected = min(status.st_size, most)
+            data = file.read(expected + 1)
+            if len(data) > expected:
+                data += file.read(most - expected)
+        if self._note is not None:
+            self._note(status, data)
+        return data
 
     def _encode(self, data: bytes, name: str, max_side: int | None, kind: str) -> EncodedImage:
         if kind == "image":

@@ -34,6 +34,7 @@ class _HowItWent(TypedDict, total=False):
     waited: float
     processing_time: float | None
     cold_start: bool | None
+    from_journal: bool
 
 
 class _Result(Generic[Input_co, Output_co]):
@@ -56,6 +57,9 @@ class _Result(Generic[Input_co, Output_co]):
         processing_time: seconds that the server says it worked (`X-Processing-Time`), or None.
         cold_start: whether the server says that it had to load a model (`X-Model-Cold-Start`), or
             None if it does not say so.
+        from_journal: whether it was not sent, because the stream's journal has its result, or that
+            of an equal input. Attempts and times are those of the run that sent it; 0 if another
+            result has them.
     """
 
     __slots__ = (
@@ -64,6 +68,7 @@ class _Result(Generic[Input_co, Output_co]):
         "attempts",
         "cold_start",
         "error",
+        "from_journal",
         "index",
         "input",
         "latency",
@@ -78,6 +83,7 @@ class _Result(Generic[Input_co, Output_co]):
     waited: float
     processing_time: float | None
     cold_start: bool | None
+    from_journal: bool
     _output: Any
     _image: object
 
@@ -98,6 +104,7 @@ class _Result(Generic[Input_co, Output_co]):
             waited: float = 0.0,
             processing_time: float | None = None,
             cold_start: bool | None = None,
+            from_journal: bool = False,
             image: object = None,
         ) -> None:
             setter = object.__setattr__
@@ -110,6 +117,7 @@ class _Result(Generic[Input_co, Output_co]):
             setter(self, "waited", waited)
             setter(self, "processing_time", processing_time)
             setter(self, "cold_start", cold_start)
+            setter(self, "from_journal", from_journal)
             setter(self, "_image", image)
             if type(self) is _Result:
                 setter(self, "__class__", Success if error is None else Failure)

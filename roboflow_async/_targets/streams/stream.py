@@ -7,6 +7,7 @@ with `yield`: such a generator would end for good when one `anext` is cancelled,
 """
 
 import asyncio
+import concurrent.futures
 import time
 import weakref
 from collections.abc import (
@@ -27,7 +28,7 @@ import anyio
 from roboflow_async._engine.checks import refuse_copy
 from roboflow_async._engine.unclosed import warn_unclosed
 
-__all__ = ["Progress", "ResultStream"]
+__all__ = ["Progress", "Resource", "ResultStream"]
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
@@ -42,6 +43,25 @@ class Progress(Protocol):
 
     def close(self) -> None:
         """Nothing runs any more. It may be called again, and in any thread."""
+        ...
+
+
+class Resource(Protocol):
+    """What a stream has open while it runs."""
+
+    async def open(self, items: object) -> None:
+        """Open it, before the first of the inputs is read. An error ends the stream."""
+        ...
+
+    def close(self, *, completed: bool) -> concurrent.futures.Future[None]:
+        """Close it, because nothing runs any more. It may be called in any thread.
+
+        Args:
+            completed: whether the stream came to its end by itself.
+
+        Returns:
+            What the stream's end waits for. An error of it is raised there.
+        """
         ...
 
 
@@ -94,11 +114,13 @@ class _Work(Generic[Item, Output]):
         on_full: Callable[[int], None] | None,
         on_finish: Callable[[], None] | None,
         progress: Progress | None,
+        resource: Resource | None,
     ) -> None:
         self._call = call
         self._on_full = on_full
         self._on_finish = on_finish
         self._progress = progress
+        self._resource = resource  # None once it is closed
         self._items = items
         self._limit = limit
         self._ordered = ordered
@@ -116,6 +138,7 @@ class _Work(Generic[Item, Output]):
         if progress is not None:
             progress.start()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closer: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None  # still None while an eager task starts
         self._reader = self._spawn(self._read())
 
@@ -127,7 +150,14 @@ class _Work(Generic[Item, Output]):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._tasks or self._cancelled:
+        if self._tasks:
+            return
+        if self._resource is not None:
+            resource, self._resource = self._resource, None
+            stopped = self._cancelled or self._finishing or self._error is not None
+            self._closer = self._spawn(self._closed(resource.close(completed=not stopped)))
+            return
+        if self._cancelled:
             return
         # Results that are still held back wait for others that will never come.
         for _, output in sorted(self._held_back.items()):
@@ -135,6 +165,15 @@ class _Work(Generic[Item, Output]):
         self._held_back.clear()
         self._close_progress()
         self._done.put_nowait(_END)
+
+    async def _closed(self, closing: concurrent.futures.Future[None]) -> None:
+        try:
+            # It is not to be cancelled with this task.
+            await asyncio.shield(asyncio.wrap_future(closing))
+        except BaseException as error:
+            if self._is_stopped_by(error):
+                raise
+            self._error = self._error or error
 
     def _close_progress(self) -> None:
         if self._progress is not None:
@@ -174,6 +213,8 @@ class _Work(Generic[Item, Output]):
     async def _read(self) -> None:
         source = _iterate(self._items)
         try:
+            if self._resource is not None:
+                await self._resource.open(self._items)
             try:
                 for index in count():
                     if self._reading and not self._has_room():
@@ -245,7 +286,8 @@ class _Work(Generic[Item, Output]):
         self._reading = False
         self._error = None
         for task in self._tasks:
-            task.cancel()
+            if task is not self._closer:
+                task.cancel()
         self._held_back.clear()
         self._close_progress()
         while not self._done.empty():
@@ -290,6 +332,8 @@ class _Work(Generic[Item, Output]):
                 if isinstance(work, CoroutineType) and getcoroutinestate(work) == CORO_CREATED:
                     work.close()
             self._close_progress()
+            if self._resource is not None:
+                self._resource.close(completed=False)
         if not is_over:
             warn_unclosed(
                 f"{name} was dropped before its end and never closed: write `async with "
@@ -315,6 +359,7 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         on_full: called with 1 when the limit is reached, and with -1 when reading goes on.
         on_finish: called by `finish`: calls that have sent nothing then raise `CancelledError`.
         progress: shows how far it is.
+        resource: what it has open while it runs.
         name: what warnings call it.
     """
 
@@ -328,11 +373,12 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         on_full: Callable[[int], None] | None = None,
         on_finish: Callable[[], None] | None = None,
         progress: Progress | None = None,
+        resource: Resource | None = None,
         name: str = "a ResultStream",
     ) -> None:
         self._name = name
         self._start: Callable[[], _Work[Any, Output]] | None = lambda: _Work(
-            call, items, limit, ordered, on_full, on_finish, progress
+            call, items, limit, ordered, on_full, on_finish, progress, resource
         )
         self._work: _Work[Any, Output] | None = None
 

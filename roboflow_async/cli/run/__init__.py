@@ -16,6 +16,7 @@ import typer
 from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.settings import Settings
+from roboflow_async._targets.journal.fingerprints import is_another
 from roboflow_async.cli.files import check_folder
 from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import (
@@ -38,7 +39,6 @@ from roboflow_async.cli.options import (
 from roboflow_async.cli.run.drawing import Drawing
 from roboflow_async.cli.run.failures import FailureLimit, Reasons, is_temporary, write_failures
 from roboflow_async.cli.run.file_names import as_path, is_url, on_record, readable
-from roboflow_async.cli.run.fingerprints import is_another
 from roboflow_async.cli.run.formats import Destination, chosen_format, destination, journal_path
 from roboflow_async.cli.run.job import Job
 from roboflow_async.cli.run.journal import Journal
@@ -177,7 +177,7 @@ def run(
                 names = ItemNames({*map(on_record, images.listed), *journal.done})
                 made = add_pictures(journal.lines(), save_images, names, is_model=model is not None)
                 tell_pictures(*made, save_images)
-            before = journal.done.copy() if drawing is not None else set[str]()
+            before = set(journal.done) if drawing is not None else set[str]()
             job = Job(client, target, images, journal, limit, save_images,
                       names=names, include_images=include_images)  # fmt: skip
             asyncio.run(job.run(warm_up))

@@ -1,28 +1,17 @@
-"""Failures: how they are written in a line, which are tried again, and why images failed."""
+"""Failures of a run: how many there may be, why images failed, and the file that lists them."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from roboflow_async import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    ConfigurationError,
-    QueueTimeoutError,
-    RateLimitError,
-    RoboflowError,
-)
-from roboflow_async._engine.calls.retry import is_transient
-from roboflow_async._engine.images.file_objects import is_shortage
-from roboflow_async._engine.images.loader import SHORTAGE
+from roboflow_async import ConfigurationError
 from roboflow_async._engine.jsonvalues import JSONObject, is_object, read_json_text
+from roboflow_async._targets.journal.outcomes import as_error, is_temporary
 from roboflow_async.cli.files import written_whole
 from roboflow_async.cli.run.file_names import readable
 from roboflow_async.cli.run.journal import Journal, json_line
-from roboflow_async.errors import plain_text
 
 __all__ = [
     "FailureLimit",
@@ -34,10 +23,6 @@ __all__ = [
     "write_failures",
 ]
 
-# Those of lines that an earlier version wrote, which tell only the type.
-_TEMPORARY: Final = frozenset(
-    ["APIConnectionError", "APITimeoutError", "QueueTimeoutError", "RateLimitError", "ServerError"]
-)
 _LONGEST_FAILURE: Final = 1024 * 1024  # bytes
 _MOST_REASONS: Final = 3
 _MOST_KINDS: Final = 1000  # of reasons that are counted
@@ -68,37 +53,6 @@ class FailureLimit:
     def reached(self, failed: int, done: int) -> bool:
         """Whether there are too many failures."""
         return failed > self._most or (done >= 20 and failed > self._share * done)
-
-
-def as_error(error: BaseException) -> JSONObject:
-    """An error as it is written: its type, its message, and whether another start tries again."""
-    name, message = type(error).__name__, str(error)
-    if isinstance(error, RoboflowError):
-        pass
-    elif isinstance(error, ValueError) and "JSON" in message:
-        name = "ResponseError"
-        message = "the output holds a number that is not finite, which JSON cannot write."
-    else:
-        reason = getattr(error, "strerror", None) or message or name
-        message = f"the result came, but could not be written: {reason}."
-    return {"type": name, "message": plain_text(message), "temporary": _may_pass(error)}
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether the reason may be gone at another time: the network, the server, this machine."""
-    if isinstance(error, APIConnectionError):
-        return error.fault not in ("certificate", "proxy_authentication")
-    if isinstance(error, APIStatusError):
-        return isinstance(error, RateLimitError) or is_transient(error)
-    if isinstance(error, (APITimeoutError, QueueTimeoutError)):
-        return True
-    return is_shortage(error) or (isinstance(error, RoboflowError) and SHORTAGE in error.message)
-
-
-def is_temporary(line: JSONObject) -> bool:
-    """Whether a result line is of a failure that another start tries again."""
-    error: Any = line.get("error")
-    return error is not None and error.get("temporary", error["type"] in _TEMPORARY) is True
 
 
 class Reasons:

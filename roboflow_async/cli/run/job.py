@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from roboflow_async import Model, Result, ResultStream, RoboflowClient, RoboflowError, Workflow
+from roboflow_async._targets.journal.fingerprints import fingerprint
 from roboflow_async.cli.options import stderr
 from roboflow_async.cli.run.failures import FailureLimit, as_error, write_failures
 from roboflow_async.cli.run.file_names import is_url, on_record
-from roboflow_async.cli.run.fingerprints import fingerprint
 from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.pictures import ItemNames, save_pictures, without_pictures
 from roboflow_async.cli.run.progress import RunProgress

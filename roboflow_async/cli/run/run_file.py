@@ -1,6 +1,5 @@
 """What a file of results is of (`results.jsonl.run.json`), and how another run differs."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -8,21 +7,16 @@ from typing import Any, Final
 
 from roboflow_async import ConfigurationError
 from roboflow_async._engine.jsonvalues import is_array, is_object, read_json_text
+from roboflow_async._targets.journal.runs import LARGEST_RUN, run_path
+from roboflow_async._targets.journal.runs import differences as told_differences
 from roboflow_async.cli.files import read_small
-from roboflow_async.errors import plain_text
 
-__all__ = ["LARGEST_RUN", "differences", "is_run", "merged", "picture_folders", "run_path"]
+__all__ = ["differences", "is_run", "merged", "picture_folders"]
 
-LARGEST_RUN: Final = 4 * 1024 * 1024  # bytes; more than a command line can hold
 # Kept for the next start; they do not tell runs apart.
 _FOLDERS_OF_PICTURES: Final = ("saved_to", "drawn_to")
 # An earlier version did not write them.
 _NEW: Final = ("folders", "host")
-
-
-def run_path(journal: Path) -> Path:
-    """Where it is written what a journal is of."""
-    return journal.with_name(journal.name + ".run.json")
 
 
 def picture_folders(journal: Path) -> tuple[list[str], list[str]]:
@@ -47,25 +41,12 @@ def is_run(run: Mapping[str, Any]) -> bool:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two runs, for a person: "parameters confidence was 0.4, is 0.5"."""
-    found: list[str] = []
-    for name in dict.fromkeys([*new, *old]):
-        before, now = old.get(name), new.get(name)
-        is_unknown = name in _NEW and (name not in old or name not in new)
-        if before == now or is_unknown or name in _FOLDERS_OF_PICTURES or (not before and not now):
-            continue
-        if name == "folders" and _have_to_do(_texts(old, name), _texts(new, name)):
-            continue
-        if is_object(before) and is_object(now):
-            keys = dict.fromkeys([*before, *now])
-            parts = [(f"{name} {key}", before.get(key), now.get(key)) for key in keys]
-        else:
-            parts = [(name, before, now)]
-        found += [
-            f"{plain_text(what).replace('_', ' ')} was {_shown(was)}, is {_shown(becomes)}"
-            for what, was, becomes in parts
-            if was != becomes
-        ]
-    return found
+    alike = {name for name in _NEW if name not in old or name not in new}
+    alike.update(_FOLDERS_OF_PICTURES)
+    if _have_to_do(_texts(old, "folders"), _texts(new, "folders")):
+        alike.add("folders")
+    kept = [{name: run[name] for name in run if name not in alike} for run in (old, new)]
+    return told_differences(*kept)
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,9 +67,3 @@ def _have_to_do(before: list[str], now: list[str]) -> bool:
         for one in before
         for other in now
     )
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "not given"
-    return plain_text(value) if isinstance(value, str) else f"{json.dumps(value):.100}"

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from roboflow_async._engine.jsonvalues import is_object
 
-__all__ = ["fingerprint", "is_another"]
+__all__ = ["fingerprint", "fingerprint_of", "is_another"]
 
 _LARGEST: Final = 256 * 1024 * 1024  # bytes; no larger file is sent
 
@@ -19,6 +19,14 @@ def fingerprint(path: str) -> dict[str, Any] | None:
         return found
     digest = _digest(path)
     return None if digest is None else {**found, "sha256": digest}
+
+
+def fingerprint_of(status: os.stat_result, content: bytes) -> dict[str, Any] | None:
+    """The same of a file that was read."""
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    digest = hashlib.sha256(content).hexdigest()
+    return {"size": status.st_size, "modified": status.st_mtime_ns, "sha256": digest}
 
 
 def is_another(path: str, before: Any, *, content: bool) -> bool:
