@@ -34,6 +34,7 @@ from roboflow_async._engine.images.file_objects import (
 )
 from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.inputs import Image, is_one_file
+from roboflow_async._engine.images.object_storage import ObjectStorage, hint_at_storage, is_stored
 from roboflow_async._engine.images.pillow import encode_array, encode_pillow, is_array, is_pillow
 from roboflow_async._engine.images.url_policy import AllowURLs, check_image_url, is_url
 from roboflow_async.errors import ImageError, RoboflowError
@@ -59,8 +60,10 @@ class ImageLoader:
         allow_urls: says which URLs are passed on to the server.
         max_bytes: the largest image file in bytes.
         max_pixels: the largest picture that is decoded here, in pixels.
+        timeout: seconds for one attempt to read from object storage.
         retry_wait: gives the seconds until an input is read again, from how often this machine
-            lacked a resource (too many open files, for example); None for no more tries.
+            lacked a resource (too many open files, for example) or a storage failed; None for no
+            more tries.
         free_descriptors: closes idle connections. Called when no file can be opened, because idle
             connections keep file descriptors in use.
     """
@@ -72,6 +75,7 @@ class ImageLoader:
         allow_urls: AllowURLs,
         max_bytes: int,
         max_pixels: int = _MAX_PIXELS,
+        timeout: float = 10.0,
         retry_wait: Callable[[int], float | None] = lambda _: None,
         free_descriptors: Callable[[], None] = lambda: None,
     ) -> None:
@@ -81,6 +85,13 @@ class ImageLoader:
         self._max_pixels = max_pixels
         self._retry_wait = retry_wait
         self._free_descriptors = free_descriptors
+        self._storage = ObjectStorage(
+            allow_paths=allow_paths,
+            allow_urls=allow_urls,
+            timeout=timeout,
+            retry_wait=retry_wait,
+            free_descriptors=free_descriptors,
+        )
         # Few threads, and one large image at a time, because more would compete with the event loop
         # for the interpreter lock.
         self._threads = anyio.CapacityLimiter(4)
@@ -92,8 +103,9 @@ class ImageLoader:
         """Load an input, and return what to send.
 
         Args:
-            value: a path, URL, bytes-like object, binary file object (plain or async), `Image`,
-                numpy array (BGR or grey, uint8, shape (height, width[, 3 or 4])) or PIL image.
+            value: a path, also in object storage (`s3://`, `gs://`, `az://`), a URL, bytes-like
+                object, binary file object (plain or async), file of fsspec, `Image`, numpy array
+                (BGR or grey, uint8, shape (height, width[, 3 or 4])) or PIL image.
             max_side: pixels; an image whose longer side has more is made smaller.
             kind: "video" for a path, URL or bytes of a video, whose content is not checked.
 
@@ -146,6 +158,10 @@ class ImageLoader:
         name = "the given data"
         if isinstance(value, Image):
             value = value.data
+        elif is_stored(value):
+            most = self._most(max_side)
+            data, name = await self._storage.read(value, most)
+            value = _not_too_large(data, most, name)
         elif _is_file_object(value):
             name, most = "the given file object", self._most(max_side)
             value = _not_too_large(await read_file_object(value, most, self._threads), most, name)
@@ -216,7 +232,7 @@ class ImageLoader:
                 if len(data) > expected:
                     data += file.read(most - expected)
         except FileNotFoundError:
-            raise ImageError(f"there is no file {name}.") from None
+            raise ImageError(f"there is no file {name}.{hint_at_storage(str(value))}") from None
         except IsADirectoryError:
             raise ImageError(f"{name} is a folder: give its files, one by one.") from None
         except (OSError, ValueError) as error:
