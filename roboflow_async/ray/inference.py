@@ -53,8 +53,9 @@ class RoboflowInference:
         requests_per_second: the rate limit of all actors together; None: no limit.
         limiter: shares the rate limit: a `RedisRateLimiter`, or a function that makes a limiter.
             Default: a `RayRateLimiter`.
-        **arguments: other arguments of `RoboflowClient`, for each actor. `api_key` and `api_url`
-            come from the environment of who makes this, if they are not given.
+        **arguments: other arguments of `RoboflowClient`, for each actor. Ray shows what is given as
+            `fn_constructor_kwargs` in its logs: leave the `api_key` to the actors' environment
+            (ROBOFLOW_API_KEY), or use `ray_inference`, which sends it along unseen.
 
     Raises:
         ConfigurationError: an argument is wrong.

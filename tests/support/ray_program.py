@@ -6,27 +6,15 @@ A program of its own, so that one start serves all tests, and none of Ray stays 
 """
 
 import json
-import os
-import secrets
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# Before Ray is imported. The second one is its word for "listen on loopback alone".
-os.environ.update(
-    RAY_USAGE_STATS_ENABLED="0",
-    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
-    RAY_AUTH_MODE="token",
-    RAY_AUTH_TOKEN=secrets.token_hex(16),
-)
-
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import psutil
-import ray
+from harness.local_ray import kill_one, local_ray, processes, ray
 from pydantic import BaseModel
 
 from roboflow_async import RoboflowError
@@ -41,26 +29,6 @@ SCENES = [draw_scene(seed) for seed in range(6)]
 
 class Seen(BaseModel):
     count: int
-
-
-def processes(name: str = "") -> list[psutil.Process]:
-    """The processes of this cluster: all, or those that run an actor."""
-    found: list[psutil.Process] = []
-    for one in psutil.process_iter():
-        with suppress(psutil.Error):
-            is_ours = one.environ().get("RAY_AUTH_TOKEN") == os.environ["RAY_AUTH_TOKEN"]
-            is_named = " ".join(one.cmdline()).startswith(f"ray::{name}") if name else True
-            if is_ours and is_named and one.pid != os.getpid():
-                found.append(one)
-    return found
-
-
-def kill_one(name: str) -> int:
-    """How many were killed: one, if there was one."""
-    found = processes(name)[:1]
-    for one in found:
-        one.kill()
-    return len(found)
 
 
 def survive(folder: Path) -> dict[str, Any]:
@@ -193,32 +161,17 @@ def shows_key(folder: Path) -> list[str]:
 def main(folder: Path) -> None:
     for index, scene in enumerate(SCENES):
         (folder / f"{index}.jpg").write_bytes(scene.jpeg)
-    # Sockets need a short path.
-    temporary = tempfile.mkdtemp(prefix="ray")
-    try:
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            object_store_memory=100_000_000,
-            _temp_dir=temporary,
-        )
-        ray.data.DataContext.get_current().enable_progress_bars = False
+    with local_ray() as written:
         seen: dict[str, Any] = {
             "survive": survive(folder),
             "refused": refused(),
             "paused": paused(folder),
             "by hand": by_hand(),
             "idle": idle(),
-            "key": shows_key(Path(temporary)),
+            "key": shows_key(written),
         }
-        ray.shutdown()
-        _, left = psutil.wait_procs(processes(), timeout=30)
-        seen["left"] = [" ".join(one.cmdline())[:200] for one in left]
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    _, left = psutil.wait_procs(processes(), timeout=30)
+    seen["left"] = [" ".join(one.cmdline())[:200] for one in left]
     print(json.dumps(seen))  # as the last line: Ray prints, too
 
 
