@@ -1,15 +1,23 @@
-"""The schedule in memory books as the script in Redis does."""
+"""The schedule in memory books as the script in Redis does, and serves many processes."""
 
+import asyncio
+import random
+from collections.abc import Sequence
+from itertools import chain
 from math import inf
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.event_loops import run_on_fake_clock
 from support.fake_redis import FakeRedis
 
+from roboflow_async import Pacer
+from roboflow_async._engine.pace.ledger import Booking
 from roboflow_async._engine.pace.redis_limiter import _RedisLedger
 from roboflow_async._engine.pace.schedule import Schedule
+from roboflow_async._engine.pace.shared_pacer import SharedPacer
 from roboflow_async.testing.meter import busiest_window
 
 # What happens, each after a pause: a process books, is late, or is rejected.
@@ -111,3 +119,56 @@ def test_a_new_schedule_waits_for_turns_of_an_old_one() -> None:
     assert booking.due[0] >= 101
     assert schedule.reserve(1, 101.0, last_number=43, others_sent=True).due[0] >= 102
     assert inf not in booking.due
+
+
+class FarSchedule:
+    """A schedule in another process, which takes `way` seconds to reach and another clock."""
+
+    def __init__(self, schedule: Schedule, way: float) -> None:
+        self._schedule = schedule
+        self._way = way
+
+    async def _reached(self) -> float:
+        await asyncio.sleep(self._way)
+        return asyncio.get_running_loop().time() - 500
+
+    async def reserve(self, turns: int, **known: Any) -> Booking:
+        booking = self._schedule.reserve(turns, await self._reached(), **known)
+        await asyncio.sleep(self._way)
+        return booking
+
+    async def late(self, turns: Sequence[tuple[int, float]]) -> None:
+        await self._reached()
+        self._schedule.late(turns)
+
+    async def reject(self, *, sent_at: float, wait: float) -> None:
+        self._schedule.reject(await self._reached(), sent_at=sent_at, wait=wait)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_four_processes_keep_and_use_one_ceiling(seed: int) -> None:
+    """Never more than 20 in a second and more than 95 percent of them, also if one is killed."""
+    chance = random.Random(seed)
+
+    async def main() -> list[float]:
+        schedule = Schedule(20)
+
+        async def process(count: int) -> list[float]:
+            ledger = FarSchedule(schedule, chance.choice([0.0005, 0.002, 0.006]))
+            shared = SharedPacer(ledger, 20, fallback_share=None, patience=10)
+            pacer, sent = Pacer(20, limiter=shared), list[float]()
+            for left in range(count, 0, -1):
+                turn: Any = await pacer.acquire(left)
+                turn.sent()
+                sent.append(asyncio.get_running_loop().time())
+            await shared.aclose()
+            return sent
+
+        # One ends early, with turns that it has booked and never uses.
+        counts = (400, 400, 400, 40)
+        return sorted(chain(*await asyncio.gather(*map(process, counts))))
+
+    sent = run_on_fake_clock(main(), lambda: chance.choice([0, 0.001, 0.003]))
+    assert busiest_window(sent) <= 20
+    middle = sent[20:-20]  # the last turns of each process are not all used
+    assert (len(middle) - 1) / (middle[-1] - middle[0]) > 0.95 * 20
