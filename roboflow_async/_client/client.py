@@ -101,7 +101,8 @@ class RoboflowClient:
         max_concurrency: requests in flight at most. Default: enough for `requests_per_second` at a
             latency of 1.5 s, between 32 and 256.
         timeout: seconds for one whole attempt: connect, send, wait and read. The wait for a slot or
-            a turn does not count.
+            a turn does not count. Also seconds for one attempt to read an image from object
+            storage.
         retry: when a failed attempt is repeated.
         queue_timeout: seconds that a single call may wait for its turn; then it fails with
             `QueueTimeoutError`. It fails at once if the calls before it already need longer than
@@ -118,9 +119,11 @@ class RoboflowClient:
             used when there is an `http_client`.
         api_key_transport: where the key goes: "header" (`Authorization: Bearer`), "body",
             "query", or "auto": the header, but the query for the hosts that read only that.
-        allow_paths: False refuses every `str` and `Path` that would be read as a file.
+        allow_paths: False refuses every `str` and `Path` that would be read as a file, also in
+            object storage (`s3://`, `gs://`, `az://`), and files of fsspec that are not open.
         allow_urls: False refuses every URL; "public" refuses URLs whose host is a private, local or
             reserved address in any notation, or a name of such a network (names are not resolved).
+            Anything but True refuses object storage, too.
             Both settings apply to URLs in a Workflow's parameters, too, because the server may use
             those as images.
         trust_env: whether proxies and certificates are taken from the environment

@@ -181,6 +181,7 @@ class Engine:
             allow_urls=settings.allow_urls,
             max_bytes=settings.max_image_bytes,
             max_pixels=settings.max_image_pixels,
+            timeout=settings.timeout,
             # Not a method: the engine would hold itself, and end long after its client.
             retry_wait=partial(_retry_wait, settings.retry),
             free_descriptors=transport.close_free,

@@ -11,7 +11,7 @@ from types import ModuleType, UnionType
 import pytest
 
 import roboflow_async
-from roboflow_async import endpoints, fastapi, limiters, predictions, testing, types
+from roboflow_async import endpoints, fastapi, limiters, predictions, ray, testing, types
 
 PACKAGE = Path(roboflow_async.__file__).parent
 
@@ -32,7 +32,7 @@ def test_the_public_names_are_these() -> None:
     assert all(hasattr(roboflow_async, name) for name in roboflow_async.__all__)
 
 
-@pytest.mark.parametrize("module", [roboflow_async, types, endpoints, fastapi, testing])
+@pytest.mark.parametrize("module", [roboflow_async, types, endpoints, fastapi, ray, testing])
 def test_public_names_show_where_they_are_imported_from(module: ModuleType) -> None:
     public = [getattr(module, name) for name in module.__all__]
     named = [value for value in public if hasattr(value, "__qualname__")]
@@ -96,6 +96,9 @@ def test_importing_costs_twice_what_its_five_packages_cost() -> None:
         "redis",
         "httptools",
         "pybase64",
+        "fsspec",
+        "pyarrow",
+        "ray",
     }
 
 

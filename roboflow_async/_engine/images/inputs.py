@@ -7,9 +7,10 @@ from typing import Any, Final, Protocol
 
 import httpx
 
-from roboflow_async._engine.images.file_objects import SupportsAsyncRead, SupportsRead
 from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.pillow import is_array, is_pillow
+from roboflow_async._engine.images.reading.file_objects import SupportsAsyncRead, SupportsRead
+from roboflow_async._engine.images.reading.object_storage import StoredFile, is_stored
 from roboflow_async.errors import ConfigurationError, ImageError
 
 __all__ = ["Image", "ImageInput", "check_many", "is_image", "is_one_file"]
@@ -91,6 +92,7 @@ ImageInput = (
     | memoryview
     | SupportsRead
     | SupportsAsyncRead
+    | StoredFile
     | httpx.URL
     | Image
     | SupportsArrayInterface
@@ -104,7 +106,8 @@ def is_image(value: object) -> bool:
     if isinstance(value, plain):
         return True
     try:
-        return hasattr(value, "read") or is_array(value) or is_pillow(value)
+        is_file = hasattr(value, "read") or is_stored(value)
+        return is_file or is_array(value) or is_pillow(value)
     except Exception:  # noqa: BLE001 - an object whose attributes cannot be looked at
         return False
 

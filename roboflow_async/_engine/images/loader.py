@@ -5,12 +5,10 @@ All work that touches a disk or takes long is done in a worker thread, before a 
 
 import asyncio
 import binascii
-import os
 import threading
 from collections.abc import Callable
 from copy import copy
 from os import PathLike
-from pathlib import Path
 from typing import Final, TypeGuard
 
 import anyio
@@ -25,7 +23,10 @@ from roboflow_async._engine.images.encoded import (
     Resizing,
     base64_chunks,
 )
-from roboflow_async._engine.images.file_objects import (
+from roboflow_async._engine.images.formats import check_content
+from roboflow_async._engine.images.inputs import Image, is_one_file
+from roboflow_async._engine.images.pillow import encode_array, encode_pillow, is_array, is_pillow
+from roboflow_async._engine.images.reading.file_objects import (
     BytesLike,
     ShortageError,
     SupportsRead,
@@ -34,10 +35,17 @@ from roboflow_async._engine.images.file_objects import (
     lacks_descriptors,
     read_file_object,
 )
-from roboflow_async._engine.images.file_reader import FileNote, FileReader, NotRegularError
-from roboflow_async._engine.images.formats import check_content
-from roboflow_async._engine.images.inputs import Image, is_one_file
-from roboflow_async._engine.images.pillow import encode_array, encode_pillow, is_array, is_pillow
+from roboflow_async._engine.images.reading.files import (
+    FileNote,
+    FileReader,
+    NotRegularError,
+    read_any_file,
+)
+from roboflow_async._engine.images.reading.object_storage import (
+    ObjectStorage,
+    hint_at_storage,
+    is_stored,
+)
 from roboflow_async._engine.images.url_policy import AllowURLs, check_image_url, is_url
 from roboflow_async.errors import ImageError, RoboflowError
 
@@ -62,8 +70,10 @@ class ImageLoader:
         allow_urls: says which URLs are passed on to the server.
         max_bytes: the largest image file in bytes.
         max_pixels: the largest picture that is decoded here, in pixels.
+        timeout: seconds for one attempt to read from object storage.
         retry_wait: gives the seconds until an input is read again, from how often this machine
-            lacked a resource (too many open files, for example); None for no more tries.
+            lacked a resource (too many open files, for example) or a storage failed; None for no
+            more tries.
         free_descriptors: closes idle connections. Called when no file can be opened, because idle
             connections keep file descriptors in use.
     """
@@ -75,6 +85,7 @@ class ImageLoader:
         allow_urls: AllowURLs,
         max_bytes: int,
         max_pixels: int = _MAX_PIXELS,
+        timeout: float = 10.0,
         retry_wait: Callable[[int], float | None] = lambda _: None,
         free_descriptors: Callable[[], None] = lambda: None,
     ) -> None:
@@ -85,6 +96,13 @@ class ImageLoader:
         self._retry_wait = retry_wait
         self._free_descriptors = free_descriptors
         self._note: FileNote | None = None
+        self._storage = ObjectStorage(
+            allow_paths=allow_paths,
+            allow_urls=allow_urls,
+            timeout=timeout,
+            retry_wait=retry_wait,
+            free_descriptors=free_descriptors,
+        )
         # Few threads, and one large image at a time, because more would compete with the event loop
         # for the interpreter lock.
         self._threads = anyio.CapacityLimiter(4)
@@ -107,8 +125,9 @@ class ImageLoader:
         """Load an input, and return what to send.
 
         Args:
-            value: a path, URL, bytes-like object, binary file object (plain or async), `Image`,
-                numpy array (BGR or grey, uint8, shape (height, width[, 3 or 4])) or PIL image.
+            value: a path, also in object storage (`s3://`, `gs://`, `az://`), a URL, bytes-like
+                object, binary file object (plain or async), file of fsspec, `Image`, numpy array
+                (BGR or grey, uint8, shape (height, width[, 3 or 4])) or PIL image.
             max_side: pixels; an image whose longer side has more is made smaller.
             kind: "video" for a path, URL or bytes of a video, whose content is not checked.
 
@@ -168,6 +187,10 @@ class ImageLoader:
         name = "the given data"
         if isinstance(value, Image):
             value = value.data
+        elif is_stored(value):
+            most = self._most(max_side)
+            data, name = await self._storage.read(value, most)
+            value = _not_too_large(data, most, name)
         elif _is_file_object(value):
             name, most = "the given file object", self._most(max_side)
             value = _not_too_large(await read_file_object(value, most, self._threads), most, name)
@@ -230,7 +253,7 @@ class ImageLoader:
         except NotRegularError:
             return path, name
         except (OSError, ValueError) as error:
-            raise _unreadable_file(error, name) from None
+            raise _unreadable_file(error, path, name) from None
         return _not_too_large(data, self._max_bytes, name), name
 
     def _name_of(self, path: str | PathLike[str]) -> str:
@@ -250,23 +273,10 @@ class ImageLoader:
     def _read_file(self, path: str | PathLike[str], most: int) -> tuple[bytes, str]:
         name = self._name_of(path)
         try:
-            data = self._content_of(Path(path), most)
+            data = read_any_file(path, most, self._note)
         except (OSError, ValueError) as error:
-            raise _unreadable_file(error, name) from None
+            raise _unreadable_file(error, path, name) from None
         return _not_too_large(data, most, name), name
-
-    def _content_of(self, path: Path, most: int) -> bytes:
-        with path.open("rb") as file:
-            # One byte more than allowed shows that it is too large. Its size is not enough: a pipe
-            # has none, and a file may grow. (Python allocates all that is requested.)
-            status = os.fstat(file.fileno())
-            expected = min(status.st_size, most)
-            data = file.read(expected + 1)
-            if len(data) > expected:
-                data += file.read(most - expected)
-        if self._note is not None:
-            self._note(status, data)
-        return data
 
     def _encode(self, data: bytes, name: str, max_side: int | None, kind: str) -> EncodedImage:
         if kind == "image":
@@ -313,9 +323,11 @@ def _not_too_large(data: bytes, most: int, name: str) -> bytes:
     return data
 
 
-def _unreadable_file(error: OSError | ValueError, name: str) -> Exception:
+def _unreadable_file(
+    error: OSError | ValueError, path: str | PathLike[str], name: str
+) -> Exception:
     if isinstance(error, FileNotFoundError):
-        return ImageError(f"there is no file {name}.")
+        return ImageError(f"there is no file {name}.{hint_at_storage(str(path))}")
     if isinstance(error, IsADirectoryError):
         return ImageError(f"{name} is a folder: give its files, one by one.")
     reason = getattr(error, "strerror", None) or "the path is not valid"

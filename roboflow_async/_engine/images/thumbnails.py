@@ -8,7 +8,6 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 from roboflow_async._engine.images.downsizing import downsize, read_upright
-from roboflow_async._engine.images.file_objects import is_bytes_like
 from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.inputs import Image
 from roboflow_async._engine.images.pillow import (
@@ -20,6 +19,7 @@ from roboflow_async._engine.images.pillow import (
     load_pillow,
     open_picture,
 )
+from roboflow_async._engine.images.reading.file_objects import is_bytes_like
 from roboflow_async._engine.images.url_policy import is_url
 from roboflow_async.errors import ImageError
 

@@ -1,7 +1,8 @@
 """`RedisRateLimiter`: one rate limit for many processes and hosts (extra `redis`)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
@@ -12,6 +13,7 @@ from roboflow_async._engine.pace.key_stretching import stretched
 from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.pace_law import CONSTANTS
 from roboflow_async._engine.pace.pacer import LEAST_DISTANCE, turns_to_remember
+from roboflow_async._engine.pace.schedule import CONNECTING, KEPT_FREE, LATE_WAKE_UP, MARGIN
 from roboflow_async._engine.pace.shared_pacer import SharedPacer
 from roboflow_async.errors import ConfigurationError
 
@@ -21,16 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["RedisRateLimiter"]
 
 _PREFIX: Final = "roboflow-async:ceiling:"
-# The share of the ceiling that is not used: a request may arrive this part of a second late, and so
-# fall into the second of other hosts' requests.
-_MARGIN: Final = 0.020
-# Seconds in which the API counts, plus the time that is kept free after a late request. It is less
-# than the margin, so that the lost time is caught up.
-_KEPT_FREE: Final = 1.014
-# Seconds for a process that was idle: it has to connect, so its first requests may arrive late.
-_CONNECTING: Final = 0.045
-# Seconds: no wake-up is later than this, so a request that is later had to connect.
-_LATE_WAKE_UP: Final = 0.020
 _KEPT_FOR: Final = 60.0  # seconds that Redis keeps the schedule after its last use
 _MICROSECONDS: Final = 1_000_000
 _MOST_TURNS: Final = 10**15  # as in the script
@@ -95,6 +87,14 @@ class RedisRateLimiter:
                 "RedisRateLimiter needs an extra: pip install 'roboflow-async[redis]'."
             ) from None
         self._connection = RedisConnection(url, timeout)
+        self._again = partial(
+            type(self),
+            url,
+            name=name,
+            fallback_share=fallback_share,
+            unavailable_timeout=unavailable_timeout,
+            timeout=timeout,
+        )
         self._name = name
         self._fallback_share = fallback_share
         self._patience = unavailable_timeout
@@ -102,6 +102,10 @@ class RedisRateLimiter:
 
     def __repr__(self) -> str:
         return f"<RedisRateLimiter on {self._connection}>"
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        # In another process it finds the same Redis. (The URL and its password go there, too.)
+        return self._again, ()
 
     def ceiling(self, scope: str, requests_per_second: float) -> SharedPacer:
         """The rate limiter for one rate limit; each `RoboflowClient` asks for its own.
@@ -176,11 +180,11 @@ class _RedisLedger:
         self._constants = (
             requests_per_second,
             turns_to_remember(requests_per_second),
-            _KEPT_FREE * _MICROSECONDS,
-            _CONNECTING * _MICROSECONDS,
-            1 + _MARGIN,
+            KEPT_FREE * _MICROSECONDS,
+            CONNECTING * _MICROSECONDS,
+            1 + MARGIN,
             LEAST_DISTANCE,
-            _LATE_WAKE_UP * _MICROSECONDS,
+            LATE_WAKE_UP * _MICROSECONDS,
             _KEPT_FOR * _MICROSECONDS,
             *CONSTANTS,
         )

@@ -10,9 +10,13 @@ from typing import Any, Final, TypeGuard, cast
 import anyio
 import httpx
 
-from roboflow_async._engine.images.file_objects import BytesLike, is_bytes_like, read_file_object
 from roboflow_async._engine.images.inputs import Image
 from roboflow_async._engine.images.pillow import is_array, is_pillow
+from roboflow_async._engine.images.reading.file_objects import (
+    BytesLike,
+    is_bytes_like,
+    read_file_object,
+)
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._targets.journal.fingerprints import fingerprint
 from roboflow_async._targets.journal.keys import name_of_image

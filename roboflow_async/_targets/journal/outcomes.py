@@ -8,8 +8,8 @@ from roboflow_async import errors
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.calls.retry import is_transient
-from roboflow_async._engine.images.file_objects import is_shortage
 from roboflow_async._engine.images.loader import SHORTAGE
+from roboflow_async._engine.images.reading.file_objects import is_shortage
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async.errors import (
     APIConnectionError,

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from roboflow_async._engine.html import note, shown_text, table
 from roboflow_async._engine.images.decode import decode_image
-from roboflow_async._engine.images.file_objects import is_bytes_like
+from roboflow_async._engine.images.reading.file_objects import is_bytes_like
 from roboflow_async._engine.images.thumbnails import Thumbnail, thumbnail_of
 from roboflow_async._engine.jsonvalues import is_object
 from roboflow_async._targets.streams.results import Result

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from os import PathLike
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
-__all__ = ["FileNote", "FileReader", "NotRegularError"]
+__all__ = ["FileNote", "FileReader", "NotRegularError", "read_any_file"]
 
 _MOST_FILES: Final = 16  # for one hop
 _MOST_BYTES: Final = 4 * 1024 * 1024  # for one hop; the file with which it is reached counts
@@ -31,6 +32,19 @@ FileNote = Callable[[os.stat_result, bytes], None]
 
 _Request = tuple[_StrPath, FileNote | None, "asyncio.Future[bytes]"]
 _Done = tuple["asyncio.Future[bytes]", bytes | BaseException]
+
+
+def read_any_file(path: _StrPath, most: int, note: FileNote | None) -> bytes:
+    """The content of a file, pipe or device, up to one byte more than is allowed. It may block."""
+    with Path(path).open("rb") as file:
+        status = os.fstat(file.fileno())
+        expected = min(status.st_size, most)
+        data = file.read(expected + 1)
+        if len(data) > expected:
+            data += file.read(most - expected)
+    if note is not None:
+        note(status, data)
+    return data
 
 
 class NotRegularError(Exception):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from roboflow_async._engine.images.file_reader import FileReader, NotRegularError
+from roboflow_async._engine.images.reading.files import FileReader, NotRegularError
 
 pytestmark = pytest.mark.anyio
 
@@ -118,7 +118,7 @@ async def test_a_thread_ends_when_it_has_been_idle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader without work keeps no thread, and starts another one for the next file."""
-    monkeypatch.setattr("roboflow_async._engine.images.file_reader._IDLE", 0.01)
+    monkeypatch.setattr("roboflow_async._engine.images.reading.files._IDLE", 0.01)
     before, (path, *_) = threading.active_count(), files(tmp_path, 1)
     reader = FileReader(1000)
     for _ in range(3):

@@ -1,0 +1,1 @@
+"""Reads images: from files, from file objects, and from object storage."""
