@@ -72,6 +72,19 @@ def test_the_rented_machine(folder: Path, roboflow_stand_in: StandInServer) -> N
     assert not roboflow_stand_in.meter.billed  # all went to the machine
 
 
+def test_the_batch(
+    folder: Path, roboflow_stand_in: StandInServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    with StandInPlatform(speed=600) as platform:
+        code = block("python", "workflow.batch(images").replace(
+            "RoboflowClient()", f"RoboflowClient(platform_url={platform.url!r})"
+        )
+        code = code.replace('machine="gpu"', 'machine="gpu", poll_interval=0.1')
+        printed = run(code, folder, roboflow_stand_in).splitlines()
+    assert printed == [f"data/{seed:04}.jpg True" for seed in range(1, 7)]
+
+
 @pytest.mark.anyio
 async def test_the_fastapi_handler(
     roboflow_stand_in: StandInServer, monkeypatch: pytest.MonkeyPatch
