@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 from harness.nginx import nginx
+from harness.pauses import pauses
 
 from roboflow_async import RoboflowClient
 from roboflow_async._engine.api.api_key import KeyPlacement
@@ -147,19 +148,9 @@ async def one_at_a_time(url: str, calls: int, rounds: int) -> None:
 async def longest_pause() -> None:
     loader = ImageLoader(allow_paths=True, allow_urls=True, max_bytes=21_000_000)
     image = b"\xff\xd8\xff\xe0" + bytes(20_000_000)
-    pauses: list[float] = []
-
-    async def watch() -> None:
-        while True:
-            began = time.perf_counter()
-            await asyncio.sleep(0.001)
-            pauses.append(time.perf_counter() - began - 0.001)
-
-    watching = asyncio.create_task(watch())
-    await asyncio.gather(*(loader.load(image) for _ in range(4)))
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
-    print(f"longest pause while four 20 MB images are encoded: {max(pauses) * 1e3:.1f} ms")
+    async with pauses() as late:
+        await asyncio.gather(*(loader.load(image) for _ in range(4)))
+    print(f"longest pause while four 20 MB images are encoded: {max(late) * 1e3:.1f} ms")
 
 
 def main() -> None:

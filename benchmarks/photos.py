@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from harness.fast_server import fast_server
+from harness.pauses import pauses
 from PIL import Image, ImageChops, ImageStat
 
 from roboflow_async import RoboflowClient
@@ -42,29 +43,21 @@ def photo(megapixels: float) -> bytes:
 
 
 async def run(url: str, path: Path, photos: int, max_side: int) -> None:
-    pauses: list[float] = []
-
-    async def watch() -> None:
-        while True:
-            began = time.perf_counter()
-            await asyncio.sleep(0.001)
-            pauses.append(time.perf_counter() - began - 0.001)
-
-    watching = asyncio.create_task(watch())
     done = 0
-    async with RoboflowClient("any", api_url=url, requests_per_second=CEILING) as client:
+    async with (
+        pauses() as late,
+        RoboflowClient("any", api_url=url, requests_per_second=CEILING) as client,
+    ):
         workflow = client.workflow("any", "any", max_side=max_side)
         began, cpu = time.perf_counter(), time.process_time()
         async for result in workflow.stream([path] * photos):
             done += result.ok
             if done == WARM:
-                pauses.clear()
+                late.clear()
         elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
     print(
         f"{done} of {photos} photos, {done / elapsed:.1f}/s, {cpu / elapsed:.2f} cores "
-        f"({cpu / done * 1e3:.0f} ms a photo), longest pause of the loop {max(pauses) * 1e3:.1f} ms"
+        f"({cpu / done * 1e3:.0f} ms a photo), longest pause of the loop {max(late) * 1e3:.1f} ms"
     )
 
 

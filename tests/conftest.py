@@ -5,6 +5,7 @@ import contextlib
 import gc
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,11 @@ from support.event_loops import WatchedLoop
 from support.loopback import Server
 
 from roboflow_async import RetryPolicy, RoboflowClient
+
+# A shell starts what runs in the background with Ctrl-C ignored, and the commands that tests start
+# would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # HYPOTHESIS_PROFILE=mutants: few examples, for the many runs of `make mutants`; fuzz: a thousand,
 # for `make fuzz`.

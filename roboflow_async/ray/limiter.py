@@ -13,7 +13,7 @@ from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.pace.key_stretching import stretched
 from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.schedule import Schedule
-from roboflow_async._engine.pace.shared_pacer import SharedPacer
+from roboflow_async._engine.pace.shared_pacer import SharedPacer, SharedPacers
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.ray.libraries import load
 
@@ -61,21 +61,19 @@ class RayRateLimiter:
         unavailable_timeout: float = 120.0,
         timeout: float = 10.0,
     ) -> None:
-        if fallback_share is not None:
-            check_number("fallback_share", fallback_share, above=0, at_most=1)
-        check_number("unavailable_timeout", unavailable_timeout, at_least=0, at_most=86_400)
         check_number("timeout", timeout, above=0, at_most=3600)
-        if name is not None and not (isinstance(name, str) and name):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                f"name={name!r:.80} is not valid: give a text that is not empty."
-            )
+        self._pacers = SharedPacers(
+            self._ledger,
+            name=name,
+            fallback_share=fallback_share,
+            unavailable_timeout=unavailable_timeout,
+        )
         load("ray")
         self._name = name
         self._fallback_share = fallback_share
         self._patience = unavailable_timeout
         self._timeout = timeout
         self._actor = _Actor(timeout)
-        self._pacers: dict[tuple[str, float], SharedPacer] = {}
 
     def __repr__(self) -> str:
         return f"<RayRateLimiter {self._name or 'for each API and key'}>"
@@ -98,18 +96,10 @@ class RayRateLimiter:
             scope: what the rate limit belongs to; not used if the limiter has a name.
             requests_per_second: the rate limit, above 0.
         """
-        check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
-        is_secret = self._name is None
-        scope = self._name or scope
-        found = self._pacers.get((scope, requests_per_second))
-        if found is None:
-            found = self._pacers[scope, requests_per_second] = SharedPacer(
-                _RayLedger(self._actor, scope, requests_per_second, is_secret=is_secret),
-                requests_per_second,
-                fallback_share=self._fallback_share,
-                patience=self._patience,
-            )
-        return found
+        return self._pacers.of(scope, requests_per_second)
+
+    def _ledger(self, scope: str, requests_per_second: float, is_secret: bool) -> "_RayLedger":
+        return _RayLedger(self._actor, scope, requests_per_second, is_secret=is_secret)
 
     async def acquire(self) -> None:
         """Wait until one request may be sent, for requests without a `RoboflowClient`: 20 a second.
@@ -117,16 +107,11 @@ class RayRateLimiter:
         Raises:
             ConfigurationError: the limiter has no name.
         """
-        if self._name is None:
-            raise ConfigurationError(
-                "this limiter does not know which rate limit to keep: give it as limiter= to a "
-                "RoboflowClient, or give it a name=."
-            )
-        await self.ceiling(self._name, 20).acquire()
+        await self._pacers.acquire()
 
     async def aclose(self) -> None:
         """Deliver all reports. The actor stays, for others."""
-        await asyncio.gather(*(pacer.aclose() for pacer in self._pacers.values()))
+        await self._pacers.aclose()
 
 
 class Schedules:

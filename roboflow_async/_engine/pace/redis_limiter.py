@@ -1,6 +1,5 @@
 """`RedisRateLimiter`: one rate limit for many processes and hosts (extra `redis`)."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
@@ -14,7 +13,7 @@ from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.pace_law import CONSTANTS
 from roboflow_async._engine.pace.pacer import LEAST_DISTANCE, turns_to_remember
 from roboflow_async._engine.pace.schedule import CONNECTING, KEPT_FREE, LATE_WAKE_UP, MARGIN
-from roboflow_async._engine.pace.shared_pacer import SharedPacer
+from roboflow_async._engine.pace.shared_pacer import SharedPacer, SharedPacers
 from roboflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -72,14 +71,13 @@ class RedisRateLimiter:
         unavailable_timeout: float = 10.0,
         timeout: float = 1.0,
     ) -> None:
-        if fallback_share is not None:
-            check_number("fallback_share", fallback_share, above=0, at_most=1)
-        check_number("unavailable_timeout", unavailable_timeout, at_least=0, at_most=86_400)
         check_number("timeout", timeout, above=0, at_most=3600)
-        if name is not None and not (isinstance(name, str) and name):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                f"name={name!r:.80} is not valid: give a text that is not empty."
-            )
+        self._pacers = SharedPacers(
+            self._ledger,
+            name=name,
+            fallback_share=fallback_share,
+            unavailable_timeout=unavailable_timeout,
+        )
         try:
             from roboflow_async._engine.pace.redis_connection import RedisConnection  # noqa: PLC0415 - an extra
         except ImportError:
@@ -95,10 +93,6 @@ class RedisRateLimiter:
             unavailable_timeout=unavailable_timeout,
             timeout=timeout,
         )
-        self._name = name
-        self._fallback_share = fallback_share
-        self._patience = unavailable_timeout
-        self._pacers: dict[tuple[str, float], SharedPacer] = {}
 
     def __repr__(self) -> str:
         return f"<RedisRateLimiter on {self._connection}>"
@@ -114,18 +108,10 @@ class RedisRateLimiter:
             scope: what the rate limit belongs to; not used if the limiter has a name.
             requests_per_second: the rate limit, above 0.
         """
-        check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
-        scope = self._name or scope
-        found = self._pacers.get((scope, requests_per_second))
-        if found is None:
-            is_secret = self._name is None
-            found = self._pacers[scope, requests_per_second] = SharedPacer(
-                _RedisLedger(self._connection, scope, requests_per_second, is_secret=is_secret),
-                requests_per_second,
-                fallback_share=self._fallback_share,
-                patience=self._patience,
-            )
-        return found
+        return self._pacers.of(scope, requests_per_second)
+
+    def _ledger(self, scope: str, requests_per_second: float, is_secret: bool) -> "_RedisLedger":
+        return _RedisLedger(self._connection, scope, requests_per_second, is_secret=is_secret)
 
     async def acquire(self) -> None:
         """Wait until one request may be sent, for requests without a `RoboflowClient`: 20 a second.
@@ -133,12 +119,7 @@ class RedisRateLimiter:
         Raises:
             ConfigurationError: the limiter has no name.
         """
-        if self._name is None:
-            raise ConfigurationError(
-                "this limiter does not know which rate limit to keep: give it as limiter= to a "
-                "RoboflowClient, or give it a name=."
-            )
-        await self.ceiling(self._name, 20).acquire()
+        await self._pacers.acquire()
 
     async def __aenter__(self) -> Self:
         self._connection.reopen()
@@ -155,7 +136,7 @@ class RedisRateLimiter:
     async def aclose(self) -> None:
         """Close the connections to Redis. Close the clients first: calls that wait get an error."""
         try:
-            await asyncio.gather(*(pacer.aclose() for pacer in self._pacers.values()))
+            await self._pacers.aclose()
         finally:
             await self._connection.aclose()
 

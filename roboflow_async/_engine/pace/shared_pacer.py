@@ -6,8 +6,10 @@ keeps them (`stock.py`), and waits for each with its own timer. It reports late 
 """
 
 import asyncio
+from collections.abc import Callable
 
 from roboflow_async._engine.asyncio_tools import BoundToLoop
+from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.pace.booking import Booker
 from roboflow_async._engine.pace.cooldown import LONGEST_COOLDOWN
 from roboflow_async._engine.pace.ledger import Ledger, LedgerClock
@@ -15,8 +17,9 @@ from roboflow_async._engine.pace.outage import Outage
 from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async._engine.pace.reports import TOLD_LATE, Reports
 from roboflow_async._engine.pace.stock import Stock
+from roboflow_async.errors import ConfigurationError
 
-__all__ = ["SharedPacer"]
+__all__ = ["SharedPacer", "SharedPacers"]
 
 
 class SharedPacer:
@@ -122,3 +125,67 @@ class SharedPacer:
         if self._bound.is_current:
             await self._reports.delivered()
             await self._booker.aclose()
+
+
+class SharedPacers:
+    """The pacers of one limiter: one for each rate limit that its clients ask for.
+
+    Args:
+        make_ledger: makes the ledger of a rate limit, from its scope, its requests per second, and
+            whether the scope holds a secret.
+        name: the scope of all rate limits; None: each client's own.
+        fallback_share: of each pacer.
+        unavailable_timeout: seconds that calls wait for a ledger that is lost.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        make_ledger: Callable[[str, float, bool], Ledger],
+        *,
+        name: str | None,
+        fallback_share: float | None,
+        unavailable_timeout: float,
+    ) -> None:
+        if fallback_share is not None:
+            check_number("fallback_share", fallback_share, above=0, at_most=1)
+        check_number("unavailable_timeout", unavailable_timeout, at_least=0, at_most=86_400)
+        if name is not None and not (isinstance(name, str) and name):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"name={name!r:.80} is not valid: give a text that is not empty."
+            )
+        self._make_ledger = make_ledger
+        self._name = name
+        self._fallback_share = fallback_share
+        self._patience = unavailable_timeout
+        self._pacers: dict[tuple[str, float], SharedPacer] = {}
+
+    def of(self, scope: str, requests_per_second: float) -> SharedPacer:
+        """The pacer of one rate limit; `scope` counts only if there is no name for all."""
+        check_number("requests_per_second", requests_per_second, above=0, at_most=100_000)
+        scope = self._name or scope
+        found = self._pacers.get((scope, requests_per_second))
+        if found is None:
+            ledger = self._make_ledger(scope, requests_per_second, self._name is None)
+            found = self._pacers[scope, requests_per_second] = SharedPacer(
+                ledger,
+                requests_per_second,
+                fallback_share=self._fallback_share,
+                patience=self._patience,
+            )
+        return found
+
+    async def acquire(self) -> None:
+        """Wait for a turn at 20 requests a second; a `ConfigurationError` if there is no name."""
+        if self._name is None:
+            raise ConfigurationError(
+                "this limiter does not know which rate limit to keep: give it as limiter= to a "
+                "RoboflowClient, or give it a name=."
+            )
+        await self.of(self._name, 20).acquire()
+
+    async def aclose(self) -> None:
+        """Deliver all reports."""
+        await asyncio.gather(*(pacer.aclose() for pacer in self._pacers.values()))

@@ -368,7 +368,7 @@ def test_what_a_long_latency_needs_is_found_soon() -> None:
 
 @pytest.mark.parametrize("starts", [(0, 0), (0, 30), (0, 5, 17, 40)])
 @pytest.mark.parametrize(
-    ("workers", "seconds"), [(1, 0.5), (2, 0.5), (4, 0.5), (8, 0.2), (12, 0.5), (16, 0.5)]
+    ("workers", "seconds"), [(1, 0.5), (3, 0.5), (4, 0.5), (8, 0.2), (12, 0.5), (16, 0.5)]
 )
 def test_clients_of_one_server_get_similar_shares(
     workers: int, seconds: float, starts: tuple[float, ...]
