@@ -67,7 +67,7 @@ async def sent(value: object, max_side: int | None = None) -> PillowImage.Image:
 
 
 def difference(picture: PillowImage.Image, expected: Any) -> int:
-    grey = PillowImage.fromarray(expected).resize(picture.size)
+    grey = PillowImage.fromarray(expected).resize(picture.size, PillowImage.Resampling.HAMMING)
     pixels = np.asarray(picture.convert("L"), np.int16) - np.asarray(grey, np.int16)
     return int(abs(pixels).max())
 
