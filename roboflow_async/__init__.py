@@ -11,7 +11,6 @@ from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async._engine.pace.protocols import RateLimiter
 from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import RetryPolicy
-from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.model import Model
 from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from roboflow_async import types as types
     from roboflow_async._engine.pace.redis_limiter import RedisRateLimiter
     from roboflow_async._platform.batch.job import BatchJob
+    from roboflow_async._targets.endpoint import EndpointTarget
     from roboflow_async._targets.load_test import BenchmarkReport, benchmark
     from roboflow_async.types.workflow_predictions import to_supervision
 else:
@@ -54,6 +54,7 @@ else:
         {
             "BatchJob": "roboflow_async._platform.batch.job",
             "BenchmarkReport": "roboflow_async._targets.load_test",
+            "EndpointTarget": "roboflow_async._targets.endpoint",
             "RedisRateLimiter": "roboflow_async._engine.pace.redis_limiter",
             "benchmark": "roboflow_async._targets.load_test",
             "to_supervision": "roboflow_async.types.workflow_predictions",

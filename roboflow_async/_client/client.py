@@ -40,7 +40,6 @@ from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
-from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.model import Model
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.streams.results import Result
@@ -53,7 +52,9 @@ if TYPE_CHECKING:
     from roboflow_async import endpoints, types
     from roboflow_async._platform import deployments as deployment_operations
     from roboflow_async._platform.batch import operations as batch_operations
+    from roboflow_async._targets import endpoint as endpoint_targets
 else:
+    endpoint_targets = LateModule("roboflow_async._targets.endpoint")
     endpoints = LateModule("roboflow_async.endpoints")
     types = LateModule("roboflow_async.types")
     deployment_operations = LateModule("roboflow_async._platform.deployments")
@@ -429,7 +430,7 @@ class RoboflowClient:
         *,
         priority: Priority | None = None,
         **fields: object,
-    ) -> EndpointTarget[RequestT, ResponseT]:
+    ) -> "endpoint_targets.EndpointTarget[RequestT, ResponseT]":
         """Another of the server's endpoints to run: CLIP, OCR, SAM and so on.
 
         Args:
@@ -441,7 +442,7 @@ class RoboflowClient:
         Raises:
             ConfigurationError: the request has no field with one of these names.
         """
-        return EndpointTarget(self._context, endpoint, fields, priority=priority)
+        return endpoint_targets.EndpointTarget(self._context, endpoint, fields, priority=priority)
 
     infer = _by("_inference_sdk", InferenceSDKCalls.infer)
     run_workflow = _by("_inference_sdk", InferenceSDKCalls.run_workflow)

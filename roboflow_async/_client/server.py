@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
 from roboflow_async._engine.api.responses import Headers
-from roboflow_async._engine.api.validation import adapter_of, parser_of
 from roboflow_async._engine.checks import check_mapping
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
@@ -16,7 +15,9 @@ from roboflow_async.errors import APIError, ConfigurationError
 
 if TYPE_CHECKING:
     from roboflow_async import types
+    from roboflow_async._engine.api import validation
 else:
+    validation = LateModule("roboflow_async._engine.api.validation")
     types = LateModule("roboflow_async.types")
 
 __all__ = ["ServerOperations"]
@@ -38,7 +39,7 @@ class ServerOperations:
         """The server's name and version."""
         return await self._engine.call(
             get_request("/info", self._engine.key),
-            parser_of(adapter_of(types.ServerInfo), "server info"),
+            validation.parser_of(validation.adapter_of(types.ServerInfo), "server info"),
         )
 
     async def healthy(self) -> bool:
@@ -88,7 +89,10 @@ class ServerOperations:
         )
         request = describe_request(options, self._engine.key)
         return await self._engine.call(
-            request, parser_of(adapter_of(types.WorkflowInterface), "a Workflow's interface")
+            request,
+            validation.parser_of(
+                validation.adapter_of(types.WorkflowInterface), "a Workflow's interface"
+            ),
         )
 
     async def validate_workflow(self, specification: dict[str, Any]) -> "types.WorkflowValidation":
@@ -100,7 +104,8 @@ class ServerOperations:
         check_mapping("specification", specification)
         request = self._json("/workflows/validate", specification)
         return await self._engine.call(
-            request, parser_of(adapter_of(types.WorkflowValidation), "a validation")
+            request,
+            validation.parser_of(validation.adapter_of(types.WorkflowValidation), "a validation"),
         )
 
     async def list_blocks(
@@ -112,7 +117,7 @@ class ServerOperations:
             fields["execution_engine_version"] = execution_engine_version
         return await self._engine.call(
             self._json("/workflows/blocks/describe", fields),
-            parser_of(adapter_of(types.WorkflowBlocks), "a list of blocks"),
+            validation.parser_of(validation.adapter_of(types.WorkflowBlocks), "a list of blocks"),
         )
 
     def _json(self, path: str, fields: JSONObject) -> PreparedRequest:
@@ -120,7 +125,7 @@ class ServerOperations:
 
     async def info_with_headers(self) -> "tuple[types.ServerInfo, Headers]":
         """`server_info` with the headers of the response, which show the server's clock."""
-        parse = parser_of(adapter_of(types.ServerInfo), "server info")
+        parse = validation.parser_of(validation.adapter_of(types.ServerInfo), "server info")
         request = get_request("/info", self._engine.key)
         return await self._engine.call(
             request, lambda response: (parse(response), response.headers)

@@ -1,7 +1,7 @@
 """Modules that are imported on first use, and parts that are made then.
 
-Importing this package brings what every program needs. The rest comes late: pydantic's models (about
-100 of them, in `types` and `endpoints`), and what talks to the platform. A file that uses such a
+Importing this package brings what every program needs. The rest comes late: pydantic's models (some
+100, in `types` and `endpoints`), journals, and what talks to the platform. A file that uses such a
 module has
 
     if TYPE_CHECKING:

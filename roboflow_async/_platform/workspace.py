@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest, check_segment, get_request
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
-from roboflow_async._engine.api.validation import adapter_of, parser_of, validated_response
 from roboflow_async._engine.jsonvalues import is_array, is_object
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.settings import Settings
@@ -20,7 +19,9 @@ from roboflow_async.errors import ClientClosedError, ConfigurationError, Respons
 
 if TYPE_CHECKING:
     from roboflow_async import types
+    from roboflow_async._engine.api import validation
 else:
+    validation = LateModule("roboflow_async._engine.api.validation")
     types = LateModule("roboflow_async.types")
 
 __all__ = ["WorkspaceOperations"]
@@ -74,9 +75,9 @@ class WorkspaceOperations:
         path = f"/{await self._workspace(workspace_name)}/workflows"
 
         def parse(response: Response) -> "list[types.WorkspaceWorkflow]":
-            return validated_response(
+            return validation.validated_response(
                 _items(response, "workflows"),
-                adapter_of(list[types.WorkspaceWorkflow]),
+                validation.adapter_of(list[types.WorkspaceWorkflow]),
                 response,
                 path,
             )
@@ -91,8 +92,11 @@ class WorkspaceOperations:
         path = f"/{await self._workspace(workspace_name)}/{project}/models"
 
         def parse(response: Response) -> "list[types.WorkspaceModel]":
-            return validated_response(
-                _items(response, "models"), adapter_of(list[types.WorkspaceModel]), response, path
+            return validation.validated_response(
+                _items(response, "models"),
+                validation.adapter_of(list[types.WorkspaceModel]),
+                response,
+                path,
             )
 
         return await self._get(path, parse)
@@ -104,7 +108,7 @@ class WorkspaceOperations:
             AuthenticationError: the key does not work.
             UsageLimitError: the workspace has reached its limit.
         """
-        parse = parser_of(adapter_of(types.Preflight), "a usage check")
+        parse = validation.parser_of(validation.adapter_of(types.Preflight), "a usage check")
         return await self._get("/serverless/usage-check", parse, {"nocache": "true"})
 
     async def _workspace(self, name: str | None) -> str:

@@ -19,6 +19,7 @@ from roboflow_async._engine.images.inputs import ImageInput
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
+from roboflow_async._engine.public_names import public_name
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
 from roboflow_async._targets.journal.contents import Text
 from roboflow_async._targets.journal.keys import JournalKey, Named, name_of_image, name_of_text
@@ -46,6 +47,7 @@ Value: TypeAlias = RequestT | ImageInput | str | list[str]
 ValueT = TypeVar("ValueT", bound="endpoints.EndpointRequest | ImageInput | str | list[str]")
 
 
+@public_name
 class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
     """An endpoint to run. Made by `RoboflowClient.endpoint`; frozen."""
 

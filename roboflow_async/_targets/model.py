@@ -15,7 +15,6 @@ from roboflow_async._engine.api.requests import (
     json_request,
 )
 from roboflow_async._engine.api.responses import Response, parse_object, unexpected
-from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.images.encoded import EncodedImage
@@ -28,7 +27,6 @@ from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._targets.base import Prepared, Target, TargetContext
 from roboflow_async._targets.journal.keys import JournalKey
-from roboflow_async._targets.journal.outcomes import validated_again
 from roboflow_async._targets.model_aliases import resolve_alias
 from roboflow_async._targets.model_options import (
     TASK_PATHS,
@@ -42,8 +40,12 @@ from roboflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from roboflow_async import types
+    from roboflow_async._engine.api import validation
+    from roboflow_async._targets.journal import outcomes
     from roboflow_async.types import predictions, to_supervision
 else:
+    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
+    validation = LateModule("roboflow_async._engine.api.validation")
     types = LateModule("roboflow_async.types")
     predictions = LateModule("roboflow_async.types.predictions")
     to_supervision = LateModule("roboflow_async.types.to_supervision")
@@ -311,7 +313,7 @@ class Model(Target[Output]):
             tasks.remember(self._id, told)
         if kind is types.Stub and self._task_given:
             raise unexpected(response, "the model has no weights yet: it is a stub")
-        prediction = validated_response(
+        prediction = validation.validated_response(
             value, _adapter(kind), response, kind.__name__, is_ours=True
         )
         if prepared.given_size is not None:
@@ -322,7 +324,7 @@ class Model(Target[Output]):
         self, value: object, kind: str | None, given_size: tuple[int, int] | None
     ) -> Output:
         type_ = _kinds().get(kind or "") or predictions.prediction_type(value, self._task)
-        prediction = validated_again(value, _adapter(type_), type_.__name__)
+        prediction = outcomes.validated_again(value, _adapter(type_), type_.__name__)
         if given_size is not None:
             to_supervision.remember_given_size(prediction, given_size)
         return cast("Output", prediction)

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from roboflow_async._engine.api.validation import adapter_of, validated_arguments
 from roboflow_async._engine.checks import nearest
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from roboflow_async import types
+    from roboflow_async._engine.api import validation
 else:
+    validation = LateModule("roboflow_async._engine.api.validation")
     types = LateModule("roboflow_async.types")
 
 __all__ = ["TASK_PATHS", "checked_options", "path_parameters", "task_fields"]
@@ -90,7 +91,11 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in types.ModelOptions.__annotations__:
             raise ConfigurationError(f"a model has no option {name!r:.80}{_meant(name)}")
-    return dict(validated_arguments(given, adapter_of(types.ModelOptions), "a model's options"))
+    return dict(
+        validation.validated_arguments(
+            given, validation.adapter_of(types.ModelOptions), "a model's options"
+        )
+    )
 
 
 def _meant(name: str) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
 from roboflow_async._engine.api.responses import Response, parse_json
-from roboflow_async._engine.api.validation import adapter_of, validated_response
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.runtime import Engine
@@ -25,7 +24,9 @@ from roboflow_async.errors import (
 
 if TYPE_CHECKING:
     from roboflow_async import types
+    from roboflow_async._engine.api import validation
 else:
+    validation = LateModule("roboflow_async._engine.api.validation")
     types = LateModule("roboflow_async.types")
 
 __all__ = ["TaskLookup", "parse_registry"]
@@ -40,8 +41,10 @@ _PAUSE_AFTER_500: Final = 60.0  # seconds until the registry is asked for again
 
 def parse_registry(response: Response) -> "types.RegisteredModels":
     """The registry in a response; raises `ResponseError`."""
-    adapter = adapter_of(types.RegisteredModels)
-    return validated_response(parse_json(response), adapter, response, "a model registry")
+    adapter = validation.adapter_of(types.RegisteredModels)
+    return validation.validated_response(
+        parse_json(response), adapter, response, "a model registry"
+    )
 
 
 class _Asking:

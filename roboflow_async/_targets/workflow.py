@@ -7,7 +7,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
 
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
-from roboflow_async._engine.api.validation import adapter_of, validated_response
 from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_flag, check_mapping, check_number
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL, Resizing
@@ -19,8 +18,6 @@ from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
 from roboflow_async._targets.batch_work import BatchWork, check_for_batch
 from roboflow_async._targets.journal.keys import JournalKey
-from roboflow_async._targets.journal.outcomes import validated_again
-from roboflow_async._targets.journal.runs import digest_of
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
@@ -28,7 +25,12 @@ from roboflow_async.errors import ConfigurationError, ImageError, ResponseError,
 
 if TYPE_CHECKING:
     from roboflow_async import types
+    from roboflow_async._engine.api import validation
+    from roboflow_async._targets.journal import outcomes, runs
 else:
+    runs = LateModule("roboflow_async._targets.journal.runs")
+    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
+    validation = LateModule("roboflow_async._engine.api.validation")
     types = LateModule("roboflow_async.types")
 
 __all__ = ["Workflow", "batch_work", "run_batch"]
@@ -94,7 +96,7 @@ class Workflow(Target[Output]):
         self._image_input = image_input
         self._parameters = dict(parameters or {})
         self._output_type = output_type
-        self._adapter = adapter_of(output_type) if output_type is not None else None
+        self._adapter = validation.adapter_of(output_type) if output_type is not None else None
         self._max_side = max_side
 
     def __repr__(self) -> str:
@@ -354,7 +356,9 @@ class Workflow(Target[Output]):
         if self._adapter is None:
             return output
         response = Response(200, {}, b"")
-        return validated_response(output, self._adapter, response, f"{self._output_type!r:.120}")
+        return validation.validated_response(
+            output, self._adapter, response, f"{self._output_type!r:.120}"
+        )
 
     async def warm_up(
         self, image: "types.WorkflowInput", requests: int = 24, **parameters: Any
@@ -434,7 +438,9 @@ class Workflow(Target[Output]):
         del prepared
         if self._adapter is None:
             return cast("Output", value)
-        return validated_response(value, self._adapter, response, f"{self._output_type!r:.120}")
+        return validation.validated_response(
+            value, self._adapter, response, f"{self._output_type!r:.120}"
+        )
 
     def _restored(
         self, value: object, kind: str | None, given_size: tuple[int, int] | None
@@ -442,14 +448,14 @@ class Workflow(Target[Output]):
         del kind, given_size
         if not is_object(value):
             raise ResponseError("the journal has no output for it that a Workflow could give.")
-        return validated_again(value, self._adapter, f"{self._output_type!r:.120}")
+        return outcomes.validated_again(value, self._adapter, f"{self._output_type!r:.120}")
 
     def _description(self) -> JSONObject:
         options = self._options
         specification = options.specification
         return {
             "workflow": None if specification is not None else self.name,
-            "specification": None if specification is None else digest_of(specification),
+            "specification": None if specification is None else runs.digest_of(specification),
             "workflow_version_id": options.workflow_version_id,
             "excluded_fields": sorted(set(options.excluded_fields or ())),
             "parameters": self._parameters,
