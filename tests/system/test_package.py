@@ -160,8 +160,8 @@ def test_late_names_are_like_all_others(first: str) -> None:
     assert (homes, job, missing) == (["roboflow_async"], "roboflow_async", [])
     assert public == sorted(roboflow_async.__all__)
     assert modules == ["roboflow_async.types", "roboflow_async.endpoints"]
-    with pytest.raises(AttributeError, match="'roboflow_async' has no attribute 'Wrkflow'"):
-        _ = roboflow_async.Wrkflow  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="'roboflow_async' has no attribute 'Flow'"):
+        _ = roboflow_async.Flow  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
