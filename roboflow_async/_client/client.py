@@ -1,6 +1,6 @@
 """`RoboflowClient`: what it can run, and the parts that it is made of."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from types import TracebackType
 from typing import (
@@ -40,8 +40,10 @@ from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
+from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.model import Model
 from roboflow_async._targets.model_tasks import TaskLookup
+from roboflow_async._targets.streams.items import ImageOf
 from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow import Workflow
@@ -54,11 +56,11 @@ if TYPE_CHECKING:
     from roboflow_async._platform.batch import operations as batch_operations
     from roboflow_async._targets import endpoint as endpoint_targets
 else:
-    endpoint_targets = LateModule("roboflow_async._targets.endpoint")
     endpoints = LateModule("roboflow_async.endpoints")
     types = LateModule("roboflow_async.types")
     deployment_operations = LateModule("roboflow_async._platform.deployments")
     batch_operations = LateModule("roboflow_async._platform.batch.operations")
+    endpoint_targets = LateModule("roboflow_async._targets.endpoint")
 
 __all__ = ["RoboflowClient"]
 
@@ -486,9 +488,15 @@ def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOpera
 
 
 def _run_batch(
-    batch: "LatePart[batch_operations.BatchOperations]", *arguments: Any, progress: bool
+    batch: "LatePart[batch_operations.BatchOperations]",
+    work: BatchWork[Any],
+    images: Iterable[Any] | AsyncIterable[Any],
+    image: ImageOf | None,
+    options: "types.BatchOptions",
+    *,
+    progress: bool,
 ) -> ResultStream[Result[Any, Any]]:
-    return batch().stream(*arguments, progress=progress)
+    return batch().stream(work, images, image, options, progress=progress)
 
 
 def _moved(workflow: Workflow[Any], client: RoboflowClient) -> Workflow[Any]:

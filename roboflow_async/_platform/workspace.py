@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from roboflow_async import types
     from roboflow_async._engine.api import validation
 else:
-    validation = LateModule("roboflow_async._engine.api.validation")
     types = LateModule("roboflow_async.types")
+    validation = LateModule("roboflow_async._engine.api.validation")
 
 __all__ = ["WorkspaceOperations"]
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 else:
     large_text = LateModule("roboflow_async._targets.journal.large_text")
     line_text = LateModule("roboflow_async._targets.journal.line_text")
-    recording = LateModule("roboflow_async._targets.journal.recorder")
     runs = LateModule("roboflow_async._targets.journal.runs")
+    recording = LateModule("roboflow_async._targets.journal.recorder")
 
 __all__ = ["Prepared", "Target", "TargetContext", "load_all"]
 

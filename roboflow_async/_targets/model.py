@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from roboflow_async._targets.journal import outcomes
     from roboflow_async.types import predictions, to_supervision
 else:
-    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
-    validation = LateModule("roboflow_async._engine.api.validation")
     types = LateModule("roboflow_async.types")
+    validation = LateModule("roboflow_async._engine.api.validation")
+    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
     predictions = LateModule("roboflow_async.types.predictions")
     to_supervision = LateModule("roboflow_async.types.to_supervision")
 

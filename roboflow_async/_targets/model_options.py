@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from roboflow_async import types
     from roboflow_async._engine.api import validation
 else:
-    validation = LateModule("roboflow_async._engine.api.validation")
     types = LateModule("roboflow_async.types")
+    validation = LateModule("roboflow_async._engine.api.validation")
 
 __all__ = ["TASK_PATHS", "checked_options", "path_parameters", "task_fields"]
 
 
-TASK_PATHS: "Final[Mapping[types.Task, str]]" = {
+TASK_PATHS: Final["Mapping[types.Task, str]"] = {
     "object-detection": "/infer/object_detection",
     "instance-segmentation": "/infer/instance_segmentation",
     "semantic-segmentation": "/infer/semantic_segmentation",
@@ -37,7 +37,7 @@ _FOR_OBJECTS: Final = _FOR_PICTURES | {
     "iou_threshold", "max_detections", "max_candidates", "class_filter", "class_agnostic_nms",
     "fix_batch_size", "visualization_labels",
 }  # fmt: skip
-_FOR_TASK: "Final[Mapping[types.Task, set[str]]]" = {
+_FOR_TASK: Final["Mapping[types.Task, set[str]]"] = {
     "object-detection": _FOR_ALL | _FOR_OBJECTS,
     "instance-segmentation": _FOR_ALL
     | _FOR_OBJECTS

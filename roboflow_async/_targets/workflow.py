@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from roboflow_async._engine.api import validation
     from roboflow_async._targets.journal import outcomes, runs
 else:
-    runs = LateModule("roboflow_async._targets.journal.runs")
-    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
-    validation = LateModule("roboflow_async._engine.api.validation")
     types = LateModule("roboflow_async.types")
+    validation = LateModule("roboflow_async._engine.api.validation")
+    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
+    runs = LateModule("roboflow_async._targets.journal.runs")
 
 __all__ = ["Workflow", "batch_work", "run_batch"]
 

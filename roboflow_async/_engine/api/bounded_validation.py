@@ -40,7 +40,7 @@ _INNER: Final = (
 _Handler = Callable[[Any], Any]
 
 
-_validators: "Final[WeakKeyDictionary[pydantic.TypeAdapter[Any], Any]]" = WeakKeyDictionary()
+_validators: Final["WeakKeyDictionary[pydantic.TypeAdapter[Any], Any]"] = WeakKeyDictionary()
 _thrift: Final[ContextVar[Thrift | None]] = ContextVar("_thrift", default=None)
 
 
