@@ -1,9 +1,10 @@
 """`RoboflowClient`: what it can run, and the parts that it is made of."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from types import TracebackType
 from typing import (
+    TYPE_CHECKING,
     Any,
     Concatenate,
     Literal,
@@ -24,6 +25,7 @@ from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.calls.stats import Stats
 from roboflow_async._engine.checks import forget_locals, refuse_copy
 from roboflow_async._engine.images.url_policy import AllowURLs
+from roboflow_async._engine.late_modules import LateModule, LatePart
 from roboflow_async._engine.pace.protocols import RateLimiter
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import (
@@ -35,38 +37,36 @@ from roboflow_async._engine.settings import (
     TransportName,
 )
 from roboflow_async._engine.unclosed import Reminder
-from roboflow_async._platform.batch.operations import BatchOperations
-from roboflow_async._platform.deployments import DeploymentOperations
 from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
 from roboflow_async._targets.base import TargetContext
-from roboflow_async._targets.endpoint import EndpointTarget
+from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.model import Model
 from roboflow_async._targets.model_tasks import TaskLookup
+from roboflow_async._targets.streams.items import ImageOf
+from roboflow_async._targets.streams.results import Result
+from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow import Workflow
 from roboflow_async._targets.workflow_interface import InterfaceLookup
 from roboflow_async._targets.workflow_requests import WorkflowOptions
-from roboflow_async.endpoints.base import Endpoint, EndpointRequest
-from roboflow_async.types.arguments import ModelArguments, WorkflowArguments
-from roboflow_async.types.base import ServerResponse
-from roboflow_async.types.model_options import ModelOptions, Route
-from roboflow_async.types.predictions import (
-    AnomalyDetection,
-    Classification,
-    InstanceSegmentation,
-    KeypointsDetection,
-    MultiLabelClassification,
-    ObjectDetection,
-    Prediction,
-    SemanticSegmentation,
-    Task,
-)
+
+if TYPE_CHECKING:
+    from roboflow_async import endpoints, types
+    from roboflow_async._platform import deployments as deployment_operations
+    from roboflow_async._platform.batch import operations as batch_operations
+    from roboflow_async._targets import endpoint as endpoint_targets
+else:
+    endpoints = LateModule("roboflow_async.endpoints")
+    types = LateModule("roboflow_async.types")
+    deployment_operations = LateModule("roboflow_async._platform.deployments")
+    batch_operations = LateModule("roboflow_async._platform.batch.operations")
+    endpoint_targets = LateModule("roboflow_async._targets.endpoint")
 
 __all__ = ["RoboflowClient"]
 
 Output = TypeVar("Output")
-RequestT = TypeVar("RequestT", bound=EndpointRequest)
-ResponseT = TypeVar("ResponseT", bound=ServerResponse)
+RequestT = TypeVar("RequestT", bound="endpoints.EndpointRequest")
+ResponseT = TypeVar("ResponseT", bound="types.ServerResponse")
 P = ParamSpec("P")
 Part = TypeVar("Part")
 
@@ -177,17 +177,27 @@ class RoboflowClient:
             del options, api_key, api_url, platform_url
             forget_locals(error)
             raise
+        workspace = self._workspace
         self._engine = engine
-        self._batch = BatchOperations(
-            engine.settings, self._workspace, lambda: engine.runtime().loader, engine.stats
+        # These functions do not hold the client, which would then be freed late.
+        self._batch = LatePart(
+            lambda: batch_operations.BatchOperations(
+                engine.settings, workspace, lambda: engine.runtime().loader, engine.stats
+            )
+        )
+        self._deployments = LatePart(
+            lambda: deployment_operations.DeploymentOperations(
+                engine.settings,
+                partial(_unpaced_client, engine),
+                is_closed=workspace.is_closed,
+            )
         )
         self._context = TargetContext(
-            engine, TaskLookup(engine), InterfaceLookup(engine), self._batch.stream
+            engine, TaskLookup(engine), InterfaceLookup(engine), partial(_run_batch, self._batch)
         )
         self._server = ServerOperations(engine)
         self._pipelines = PipelineOperations(self._context)
         self._inference_sdk = InferenceSDKCalls(self._context)
-        self._deployments = DeploymentOperations(engine.settings, partial(_unpaced_client, engine))
         self._planner = Planner(engine.settings, engine.stats, self._deployments, _moved)
 
     def __repr__(self) -> str:
@@ -219,9 +229,11 @@ class RoboflowClient:
                 await self._workspace.aclose()
             finally:
                 try:
-                    await self._deployments.aclose()
+                    if self._deployments.made is not None:
+                        await self._deployments.made.aclose()
                 finally:
-                    await self._batch.aclose()
+                    if self._batch.made is not None:
+                        await self._batch.made.aclose()
 
     @property
     def api_url(self) -> str:
@@ -234,14 +246,14 @@ class RoboflowClient:
         return self._engine.stats()
 
     @property
-    def batch(self) -> BatchOperations:
+    def batch(self) -> "batch_operations.BatchOperations":
         """Batch Processing: jobs on many images, whose results are not needed now."""
-        return self._batch
+        return self._batch()
 
     @property
-    def deployments(self) -> DeploymentOperations:
+    def deployments(self) -> "deployment_operations.DeploymentOperations":
         """Dedicated Deployments: makes, rents, steers and deletes them."""
-        return self._deployments
+        return self._deployments()
 
     @overload
     def workflow(
@@ -250,7 +262,7 @@ class RoboflowClient:
         workflow_id: str | None = None,
         *,
         output_type: None = None,
-        **arguments: Unpack[WorkflowArguments],
+        **arguments: "Unpack[types.WorkflowArguments]",
     ) -> Workflow[dict[str, Any]]: ...
 
     @overload
@@ -260,7 +272,7 @@ class RoboflowClient:
         workflow_id: str | None = None,
         *,
         output_type: type[Output],
-        **arguments: Unpack[WorkflowArguments],
+        **arguments: "Unpack[types.WorkflowArguments]",
     ) -> Workflow[Output]: ...
 
     def workflow(
@@ -330,8 +342,8 @@ class RoboflowClient:
         model_id: str,
         *,
         task: Literal["object-detection"],
-        **arguments: Unpack[ModelArguments],
-    ) -> Model[ObjectDetection]: ...
+        **arguments: "Unpack[types.ModelArguments]",
+    ) -> "Model[types.ObjectDetection]": ...
 
     @overload
     def model(
@@ -339,8 +351,8 @@ class RoboflowClient:
         model_id: str,
         *,
         task: Literal["instance-segmentation"],
-        **arguments: Unpack[ModelArguments],
-    ) -> Model[InstanceSegmentation]: ...
+        **arguments: "Unpack[types.ModelArguments]",
+    ) -> "Model[types.InstanceSegmentation]": ...
 
     @overload
     def model(
@@ -348,8 +360,8 @@ class RoboflowClient:
         model_id: str,
         *,
         task: Literal["keypoint-detection"],
-        **arguments: Unpack[ModelArguments],
-    ) -> Model[KeypointsDetection]: ...
+        **arguments: "Unpack[types.ModelArguments]",
+    ) -> "Model[types.KeypointsDetection]": ...
 
     @overload
     def model(
@@ -357,28 +369,34 @@ class RoboflowClient:
         model_id: str,
         *,
         task: Literal["semantic-segmentation"],
-        **arguments: Unpack[ModelArguments],
-    ) -> Model[SemanticSegmentation]: ...
+        **arguments: "Unpack[types.ModelArguments]",
+    ) -> "Model[types.SemanticSegmentation]": ...
 
     @overload
     def model(
-        self, model_id: str, *, task: Literal["classification"], **arguments: Unpack[ModelArguments]
-    ) -> Model[Classification | MultiLabelClassification | AnomalyDetection]: ...
+        self,
+        model_id: str,
+        *,
+        task: Literal["classification"],
+        **arguments: "Unpack[types.ModelArguments]",
+    ) -> (
+        "Model[types.Classification | types.MultiLabelClassification | types.AnomalyDetection]"
+    ): ...
 
     @overload
     def model(
-        self, model_id: str, *, task: None = None, **arguments: Unpack[ModelArguments]
-    ) -> Model[Prediction]: ...
+        self, model_id: str, *, task: None = None, **arguments: "Unpack[types.ModelArguments]"
+    ) -> "Model[types.Prediction]": ...
 
     def model(
         self,
         model_id: str,
         *,
-        task: Task | None = None,
-        route: Route | None = None,
+        task: "types.Task | None" = None,
+        route: "types.Route | None" = None,
         max_side: int | None = None,
         priority: Priority | None = None,
-        **options: Unpack[ModelOptions],
+        **options: "Unpack[types.ModelOptions]",
     ) -> Model[Any]:
         """A trained model to run without a Workflow. Nothing is sent yet.
 
@@ -410,11 +428,11 @@ class RoboflowClient:
 
     def endpoint(
         self,
-        endpoint: Endpoint[RequestT, ResponseT],
+        endpoint: "endpoints.Endpoint[RequestT, ResponseT]",
         *,
         priority: Priority | None = None,
         **fields: object,
-    ) -> EndpointTarget[RequestT, ResponseT]:
+    ) -> "endpoint_targets.EndpointTarget[RequestT, ResponseT]":
         """Another of the server's endpoints to run: CLIP, OCR, SAM and so on.
 
         Args:
@@ -426,7 +444,7 @@ class RoboflowClient:
         Raises:
             ConfigurationError: the request has no field with one of these names.
         """
-        return EndpointTarget(self._context, endpoint, fields, priority=priority)
+        return endpoint_targets.EndpointTarget(self._context, endpoint, fields, priority=priority)
 
     infer = _by("_inference_sdk", InferenceSDKCalls.infer)
     run_workflow = _by("_inference_sdk", InferenceSDKCalls.run_workflow)
@@ -467,6 +485,18 @@ def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOpera
         "any more."
     )
     return Engine(settings, reminder), WorkspaceOperations(settings, reminder)
+
+
+def _run_batch(
+    batch: "LatePart[batch_operations.BatchOperations]",
+    work: BatchWork[Any],
+    images: Iterable[Any] | AsyncIterable[Any],
+    image: ImageOf | None,
+    options: "types.BatchOptions",
+    *,
+    progress: bool,
+) -> ResultStream[Result[Any, Any]]:
+    return batch().stream(work, images, image, options, progress=progress)
 
 
 def _moved(workflow: Workflow[Any], client: RoboflowClient) -> Workflow[Any]:

@@ -1,13 +1,18 @@
 """Methods with the names, arguments and results of `inference_sdk`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.model import infer
 from roboflow_async._targets.workflow import run_batch
 from roboflow_async._targets.workflow_requests import WorkflowOptions
-from roboflow_async.types.model_options import ModelOptions
+
+if TYPE_CHECKING:
+    from roboflow_async import types
+else:
+    types = LateModule("roboflow_async.types")
 
 __all__ = ["InferenceSDKCalls"]
 
@@ -23,7 +28,7 @@ class InferenceSDKCalls:
         self._context = context
 
     async def infer(
-        self, inference_input: Any, model_id: str, **options: Unpack[ModelOptions]
+        self, inference_input: Any, model_id: str, **options: "Unpack[types.ModelOptions]"
     ) -> dict[str, Any] | list[dict[str, Any]]:
         """Run a model, as `inference_sdk.InferenceHTTPClient.infer` does.
 

@@ -1,33 +1,26 @@
 """Operations on a server: its version, its models, and what a Workflow takes."""
 
-from typing import Any, Final
-
-import pydantic
+from typing import TYPE_CHECKING, Any
 
 from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
 from roboflow_async._engine.api.responses import Headers
-from roboflow_async._engine.api.validation import parser_of
 from roboflow_async._engine.checks import check_mapping
 from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.model_aliases import resolve_alias
 from roboflow_async._targets.model_tasks import parse_registry
 from roboflow_async._targets.workflow_requests import WorkflowOptions, describe_request
 from roboflow_async.errors import APIError, ConfigurationError
-from roboflow_async.types.server import (
-    RegisteredModels,
-    ServerInfo,
-    WorkflowBlocks,
-    WorkflowInterface,
-    WorkflowValidation,
-)
+
+if TYPE_CHECKING:
+    from roboflow_async import types
+    from roboflow_async._engine.api import validation
+else:
+    types = LateModule("roboflow_async.types")
+    validation = LateModule("roboflow_async._engine.api.validation")
 
 __all__ = ["ServerOperations"]
-
-_INFO: Final = pydantic.TypeAdapter(ServerInfo)
-_INTERFACE: Final = pydantic.TypeAdapter(WorkflowInterface)
-_VALIDATION: Final = pydantic.TypeAdapter(WorkflowValidation)
-_BLOCKS: Final = pydantic.TypeAdapter(WorkflowBlocks)
 
 
 class ServerOperations:
@@ -42,10 +35,11 @@ class ServerOperations:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def server_info(self) -> ServerInfo:
+    async def server_info(self) -> "types.ServerInfo":
         """The server's name and version."""
         return await self._engine.call(
-            get_request("/info", self._engine.key), parser_of(_INFO, "server info")
+            get_request("/info", self._engine.key),
+            validation.parser_of(validation.adapter_of(types.ServerInfo), "server info"),
         )
 
     async def healthy(self) -> bool:
@@ -56,23 +50,23 @@ class ServerOperations:
         """Whether the server can take work. Asked once, without a retry."""
         return await self._responds("/readiness")
 
-    async def list_models(self) -> RegisteredModels:
+    async def list_models(self) -> "types.RegisteredModels":
         """The models that the server has loaded."""
         return await self._engine.call(
             get_request("/model/registry", self._engine.key), parse_registry
         )
 
-    async def load_model(self, model_id: str) -> RegisteredModels:
+    async def load_model(self, model_id: str) -> "types.RegisteredModels":
         """Load a model; returns all loaded models."""
         fields = {"model_id": _checked_id(model_id)}
         return await self._engine.call(self._json("/model/add", fields), parse_registry)
 
-    async def unload_model(self, model_id: str) -> RegisteredModels:
+    async def unload_model(self, model_id: str) -> "types.RegisteredModels":
         """Unload a model; returns the models that are still loaded."""
         fields = {"model_id": _checked_id(model_id)}
         return await self._engine.call(self._json("/model/remove", fields), parse_registry)
 
-    async def unload_all_models(self) -> RegisteredModels:
+    async def unload_all_models(self) -> "types.RegisteredModels":
         """Unload all models."""
         return await self._engine.call(self._json("/model/clear", {}), parse_registry)
 
@@ -84,7 +78,7 @@ class ServerOperations:
         specification: dict[str, Any] | None = None,
         workflow_version_id: str | None = None,
         use_cache: bool = True,
-    ) -> WorkflowInterface:
+    ) -> "types.WorkflowInterface":
         """The inputs and outputs of a Workflow. The arguments are those of `client.workflow`."""
         options = WorkflowOptions(
             workspace_name=workspace_name,
@@ -94,9 +88,14 @@ class ServerOperations:
             use_cache=use_cache,
         )
         request = describe_request(options, self._engine.key)
-        return await self._engine.call(request, parser_of(_INTERFACE, "a Workflow's interface"))
+        return await self._engine.call(
+            request,
+            validation.parser_of(
+                validation.adapter_of(types.WorkflowInterface), "a Workflow's interface"
+            ),
+        )
 
-    async def validate_workflow(self, specification: dict[str, Any]) -> WorkflowValidation:
+    async def validate_workflow(self, specification: dict[str, Any]) -> "types.WorkflowValidation":
         """Whether the server can run a specification.
 
         Raises:
@@ -104,23 +103,29 @@ class ServerOperations:
         """
         check_mapping("specification", specification)
         request = self._json("/workflows/validate", specification)
-        return await self._engine.call(request, parser_of(_VALIDATION, "a validation"))
+        return await self._engine.call(
+            request,
+            validation.parser_of(validation.adapter_of(types.WorkflowValidation), "a validation"),
+        )
 
-    async def list_blocks(self, execution_engine_version: str | None = None) -> WorkflowBlocks:
+    async def list_blocks(
+        self, execution_engine_version: str | None = None
+    ) -> "types.WorkflowBlocks":
         """The blocks that the server can run in Workflows."""
         fields: dict[str, Any] = {}
         if execution_engine_version is not None:
             fields["execution_engine_version"] = execution_engine_version
         return await self._engine.call(
-            self._json("/workflows/blocks/describe", fields), parser_of(_BLOCKS, "a list of blocks")
+            self._json("/workflows/blocks/describe", fields),
+            validation.parser_of(validation.adapter_of(types.WorkflowBlocks), "a list of blocks"),
         )
 
     def _json(self, path: str, fields: JSONObject) -> PreparedRequest:
         return json_request(path, fields, self._engine.key, "the request's fields")
 
-    async def info_with_headers(self) -> tuple[ServerInfo, Headers]:
+    async def info_with_headers(self) -> "tuple[types.ServerInfo, Headers]":
         """`server_info` with the headers of the response, which show the server's clock."""
-        parse = parser_of(_INFO, "server info")
+        parse = validation.parser_of(validation.adapter_of(types.ServerInfo), "server info")
         request = get_request("/info", self._engine.key)
         return await self._engine.call(
             request, lambda response: (parse(response), response.headers)

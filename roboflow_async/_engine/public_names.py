@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["show_as_public"]
+__all__ = ["public_name", "show_as_public"]
+
+Named = TypeVar("Named")
 
 
 def show_as_public(namespace: Mapping[str, Any]) -> None:
@@ -14,8 +16,15 @@ def show_as_public(namespace: Mapping[str, Any]) -> None:
         namespace: the module's `globals()`; its `__all__` has the names.
     """
     names: Sequence[str] = namespace["__all__"]
-    for value in map(namespace.__getitem__, names):
+    # What is imported late says itself where it is from: `public_name`.
+    for value in (namespace[name] for name in names if name in namespace):
         # An alias of several types, and a constant, have no name to show. (From Python 3.14 on, an
         # alias has the attribute `__qualname__`, but none that can be set.)
         if hasattr(value, "__qualname__") and not isinstance(value, UnionType):
             value.__module__ = namespace["__name__"]
+
+
+def public_name(value: Named) -> Named:
+    """A decorator for what `roboflow_async` imports only when somebody asks for it."""
+    value.__module__ = "roboflow_async"
+    return value

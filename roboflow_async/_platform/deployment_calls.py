@@ -93,13 +93,16 @@ class DeploymentCalls:
     Args:
         settings: the client's.
         connect: makes a client for a deployment at a URL, with options in place of the client's.
+        is_closed: whether the client was closed before.
     """
 
-    def __init__(self, settings: Settings, connect: Callable[[str, Any], Any]) -> None:
+    def __init__(
+        self, settings: Settings, connect: Callable[[str, Any], Any], *, is_closed: bool
+    ) -> None:
         self._settings = settings
         self._connect = connect
         self._service: PlatformService | None = None
-        self._is_closed = False
+        self._is_closed = is_closed
 
     async def all(
         self, *, show_expired: bool = False, show_deleted: bool = False

@@ -36,10 +36,13 @@ class DeploymentOperations:
     Args:
         settings: the client's.
         connect: makes a client for a deployment at a URL, with options in place of the client's.
+        is_closed: whether the client was closed before.
     """
 
-    def __init__(self, settings: Settings, connect: Callable[[str, Any], Any]) -> None:
-        self._calls = DeploymentCalls(settings, connect)
+    def __init__(
+        self, settings: Settings, connect: Callable[[str, Any], Any], *, is_closed: bool = False
+    ) -> None:
+        self._calls = DeploymentCalls(settings, connect, is_closed=is_closed)
 
     def __repr__(self) -> str:
         return "<deployments of a RoboflowClient>"

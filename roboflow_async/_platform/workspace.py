@@ -5,30 +5,28 @@ the parsing is tolerant (https://docs.roboflow.com/api-reference).
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
-
-import pydantic
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest, check_segment, get_request
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
-from roboflow_async._engine.api.validation import parser_of, validated_response
 from roboflow_async._engine.jsonvalues import is_array, is_object
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.settings import Settings
 from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.service import PlatformService, service_settings
 from roboflow_async.errors import ClientClosedError, ConfigurationError, ResponseError, plain_text
-from roboflow_async.types.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
+
+if TYPE_CHECKING:
+    from roboflow_async import types
+    from roboflow_async._engine.api import validation
+else:
+    types = LateModule("roboflow_async.types")
+    validation = LateModule("roboflow_async._engine.api.validation")
 
 __all__ = ["WorkspaceOperations"]
 
 Output = TypeVar("Output")
-
-
-_DEFERRED: Final = pydantic.ConfigDict(defer_build=True)  # built only when it is used
-_WORKFLOWS: Final = pydantic.TypeAdapter(list[WorkspaceWorkflow], config=_DEFERRED)
-_MODELS: Final = pydantic.TypeAdapter(list[WorkspaceModel], config=_DEFERRED)
-_PREFLIGHT: Final = pydantic.TypeAdapter(Preflight)
 
 
 class WorkspaceOperations:
@@ -53,6 +51,11 @@ class WorkspaceOperations:
         self._service: PlatformService | None = None
         self._is_closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client was closed."""
+        return self._is_closed
+
     async def workspace(self) -> str:
         """The workspace of the key, as in the app's URL."""
 
@@ -65,35 +68,47 @@ class WorkspaceOperations:
 
         return await self._get("/", parse)
 
-    async def list_workflows(self, workspace_name: str | None = None) -> list[WorkspaceWorkflow]:
+    async def list_workflows(
+        self, workspace_name: str | None = None
+    ) -> "list[types.WorkspaceWorkflow]":
         """The Workflows of a workspace; default: the key's workspace."""
         path = f"/{await self._workspace(workspace_name)}/workflows"
 
-        def parse(response: Response) -> list[WorkspaceWorkflow]:
-            return validated_response(_items(response, "workflows"), _WORKFLOWS, response, path)
+        def parse(response: Response) -> "list[types.WorkspaceWorkflow]":
+            return validation.validated_response(
+                _items(response, "workflows"),
+                validation.adapter_of(list[types.WorkspaceWorkflow]),
+                response,
+                path,
+            )
 
         return await self._get(path, parse)
 
     async def list_project_models(
         self, project: str, workspace_name: str | None = None
-    ) -> list[WorkspaceModel]:
+    ) -> "list[types.WorkspaceModel]":
         """The trained models of a project in a workspace; default: the key's workspace."""
         check_segment("project", project)
         path = f"/{await self._workspace(workspace_name)}/{project}/models"
 
-        def parse(response: Response) -> list[WorkspaceModel]:
-            return validated_response(_items(response, "models"), _MODELS, response, path)
+        def parse(response: Response) -> "list[types.WorkspaceModel]":
+            return validation.validated_response(
+                _items(response, "models"),
+                validation.adapter_of(list[types.WorkspaceModel]),
+                response,
+                path,
+            )
 
         return await self._get(path, parse)
 
-    async def preflight(self) -> Preflight:
+    async def preflight(self) -> "types.Preflight":
         """Check that the key works and its workspace is below its limit, before anything is billed.
 
         Raises:
             AuthenticationError: the key does not work.
             UsageLimitError: the workspace has reached its limit.
         """
-        parse = parser_of(_PREFLIGHT, "a usage check")
+        parse = validation.parser_of(validation.adapter_of(types.Preflight), "a usage check")
         return await self._get("/serverless/usage-check", parse, {"nocache": "true"})
 
     async def _workspace(self, name: str | None) -> str:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response, is_large
@@ -16,13 +16,10 @@ from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.batch_work import RunBatch
 from roboflow_async._targets.journal.keys import KeyOf, Keys, Named, check_key, name_of_image
-from roboflow_async._targets.journal.large_text import large_json_text
-from roboflow_async._targets.journal.line_text import quick_json_text
-from roboflow_async._targets.journal.recorder import Note, RecordedTarget, Recorder, journal_at
-from roboflow_async._targets.journal.runs import described
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.streams.finishing import Finishing
 from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
@@ -31,6 +28,15 @@ from roboflow_async._targets.streams.results import Failure, Result, Success, Wa
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_interface import InterfaceLookup
 from roboflow_async.errors import ImageError, RoboflowError, is_fatal
+
+if TYPE_CHECKING:
+    from roboflow_async._targets.journal import large_text, line_text, runs
+    from roboflow_async._targets.journal import recorder as recording
+else:
+    large_text = LateModule("roboflow_async._targets.journal.large_text")
+    line_text = LateModule("roboflow_async._targets.journal.line_text")
+    runs = LateModule("roboflow_async._targets.journal.runs")
+    recording = LateModule("roboflow_async._targets.journal.recorder")
 
 __all__ = ["Prepared", "Target", "TargetContext", "load_all"]
 
@@ -164,11 +170,15 @@ class Target(ABC, Generic[Output]):
         del output
         return None
 
-    def _noted(self, prepared: Prepared, note: Note, response: Response) -> Output:
+    def _noted(self, prepared: Prepared, note: "recording.Note", response: Response) -> Output:
         """Read the output from a response, and note what a journal needs."""
         value = self._read(prepared, response)
         # Before the output is made of it, which may empty a large one.
-        text = large_json_text(value) if is_large(response) else quick_json_text(value)
+        text = (
+            large_text.large_json_text(value)
+            if is_large(response)
+            else line_text.quick_json_text(value)
+        )
         output = self._made(value, prepared, response)
         note.output, note.kind = text, self._kind(output)
         note.given_size = prepared.given_size
@@ -207,12 +217,12 @@ class Target(ABC, Generic[Output]):
             bar = ProgressBar(total, self._context.engine.stats)
         finishing = Finishing(flow)
 
-        recorder: Recorder | None = None
+        recorder: recording.Recorder | None = None
         if journal is not None:
             recorder = self._recorder(journal, key, image, flow, retry_failed=retry_failed)
 
         async def send(
-            index: int, item: object, given: tuple[object, ...], note: Note | None
+            index: int, item: object, given: tuple[object, ...], note: "recording.Note | None"
         ) -> Result[Any, Output]:
             prepare_item = partial(
                 self._prepare_item, index, item, image, given, note, patient=retry
@@ -251,19 +261,19 @@ class Target(ABC, Generic[Output]):
         flow: Flow,
         *,
         retry_failed: bool,
-    ) -> Recorder:
+    ) -> "recording.Recorder":
         settings = self._context.engine.settings
         keys = Keys(key, has_image=image is not None, name_of=self._named)
         run: JSONObject = {
             "kind": "stream",
-            **described(self._description()),
+            **runs.described(self._description()),
             "host": settings.api_url,
             "key": keys.kind,
         }
-        return Recorder(
-            journal_at(journal, run),
+        return recording.Recorder(
+            recording.journal_at(journal, run),
             keys,
-            RecordedTarget(self._named, self._parts, self._with_parts, self._restored),
+            recording.RecordedTarget(self._named, self._parts, self._with_parts, self._restored),
             image=None if image is None else partial(image_of, image),
             retry_failed=retry_failed,
             reads_paths=settings.allow_paths,
@@ -277,7 +287,7 @@ class Target(ABC, Generic[Output]):
         item: object,
         image: ImageOf | None,
         known: tuple[object, ...],
-        note: Note | None,
+        note: "recording.Note | None",
         *,
         patient: bool,
     ) -> Prepared:
@@ -302,7 +312,7 @@ class Target(ABC, Generic[Output]):
         prepare: Callable[[], Awaitable[Prepared]],
         *,
         retry: bool = True,
-        note: Note | None = None,
+        note: "recording.Note | None" = None,
     ) -> Result[Any, Output]:
         """Run one input of a stream. A failure is a `Result`, too, unless it ends the stream."""
         dispatcher = self._context.engine.runtime().dispatcher

@@ -2,16 +2,21 @@
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.streams.items import ImageOf
 from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.types.batch import BatchOptions
+
+if TYPE_CHECKING:
+    from roboflow_async import types
+else:
+    types = LateModule("roboflow_async.types")
 
 __all__ = ["BatchWork", "RunBatch", "check_for_batch"]
 
@@ -47,7 +52,7 @@ class RunBatch(Protocol):
         work: BatchWork[Any],
         images: Iterable[Any] | AsyncIterable[Any],
         image: ImageOf | None,
-        options: BatchOptions,
+        options: "types.BatchOptions",
         *,
         progress: bool,
     ) -> ResultStream[Result[Any, Any]]:

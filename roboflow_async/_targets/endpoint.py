@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from os import PathLike
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import pydantic
 
@@ -18,41 +18,48 @@ from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.images.inputs import ImageInput
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._engine.late_modules import LateModule
+from roboflow_async._engine.public_names import public_name
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
 from roboflow_async._targets.journal.contents import Text
 from roboflow_async._targets.journal.keys import JournalKey, Named, name_of_image, name_of_text
 from roboflow_async._targets.journal.outcomes import validated_again
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async.endpoints.base import Endpoint, EndpointRequest
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.types.base import ServerResponse
+
+if TYPE_CHECKING:
+    from roboflow_async import endpoints, types
+else:
+    endpoints = LateModule("roboflow_async.endpoints")
+    types = LateModule("roboflow_async.types")
 
 __all__ = ["EndpointTarget"]
 
-RequestT = TypeVar("RequestT", bound=EndpointRequest)
-ResponseT = TypeVar("ResponseT", bound=ServerResponse)
+RequestT = TypeVar("RequestT", bound="endpoints.EndpointRequest")
+ResponseT = TypeVar("ResponseT", bound="types.ServerResponse")
 Item = TypeVar("Item")
 
 Value: TypeAlias = RequestT | ImageInput | str | list[str]
 """A request, or only its main field: an image, a text or texts."""
 
 # Whichever request it is, since the bound of a parameter cannot depend on another one.
-ValueT = TypeVar("ValueT", bound=EndpointRequest | ImageInput | str | list[str])
+ValueT = TypeVar("ValueT", bound="endpoints.EndpointRequest | ImageInput | str | list[str]")
 
 
+@public_name
 class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
     """An endpoint to run. Made by `RoboflowClient.endpoint`; frozen."""
 
     def __init__(
         self,
         context: TargetContext,
-        endpoint: Endpoint[RequestT, ResponseT],
+        endpoint: "endpoints.Endpoint[RequestT, ResponseT]",
         fields: Mapping[str, Any],
         *,
         priority: Priority | None,
     ) -> None:
-        if not isinstance(endpoint, Endpoint):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(endpoint, endpoints.Endpoint):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
                 f"endpoint is of type {type(endpoint).__name__}: give one of "
                 "roboflow_async.endpoints, such as endpoints.CLIP_EMBED_IMAGE."
@@ -223,7 +230,9 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         what = f"the fields of {self._endpoint.request.__name__}"
         return Prepared(json_request(path, fields, self._context.engine.key, what), None)
 
-    def _fields_without(self, media: Mapping[str, str], request: EndpointRequest) -> JSONObject:
+    def _fields_without(
+        self, media: Mapping[str, str], request: "endpoints.EndpointRequest"
+    ) -> JSONObject:
         """The fields of a request that are sent as they are."""
         try:
             return request.model_dump(
@@ -235,10 +244,10 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
                 f"({str(error)[:120]})."
             ) from None
 
-    def _request(self, value: object, parameters: Mapping[str, Any]) -> EndpointRequest:
+    def _request(self, value: object, parameters: Mapping[str, Any]) -> "endpoints.EndpointRequest":
         kind = self._endpoint.request
         given = {**self._fields, **parameters}
-        if isinstance(value, EndpointRequest):
+        if isinstance(value, endpoints.EndpointRequest):
             # Fields that the request does not set are filled in.
             given |= {name: getattr(value, name) for name in value.model_fields_set}
         elif kind.first in given:
@@ -267,7 +276,7 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         return {"endpoint": self._endpoint.path, "fields": self._fields}
 
     def _named(self, value: object) -> Named:
-        if isinstance(value, EndpointRequest):
+        if isinstance(value, endpoints.EndpointRequest):
             return Named(None)
         if self._endpoint.request.first in self._request(value, {}).media():
             return name_of_image(value)
@@ -276,7 +285,7 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
     def _parts(self, value: object) -> dict[str, object]:
         request = self._request(value, {})
         media = request.media()
-        if request.first in media and not isinstance(value, EndpointRequest):
+        if request.first in media and not isinstance(value, endpoints.EndpointRequest):
             return {"": value}
         given = {name: getattr(request, name) for name in media}
         parts: dict[str, object] = {
@@ -288,7 +297,7 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
     def _with_parts(self, value: object, parts: Mapping[str, object]) -> object:
         if "" in parts:
             return parts[""]
-        if not isinstance(value, EndpointRequest):
+        if not isinstance(value, endpoints.EndpointRequest):
             return value
         read: dict[str, object] = {}
         for name in value.media():

@@ -16,6 +16,7 @@ from typing import Any
 from roboflow_async._engine.calls.stats import percentile
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.html import fields_table
+from roboflow_async._engine.public_names import public_name
 from roboflow_async._targets.endpoint import EndpointTarget
 from roboflow_async._targets.model import Model
 from roboflow_async._targets.streams.results import Result
@@ -49,6 +50,7 @@ class Sample:
     cold_start: bool | None
 
 
+@public_name
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkReport:
     """The results of a benchmark. Names are those of `inference benchmark api-speed`.
@@ -106,6 +108,7 @@ class BenchmarkReport:
         return fields_table("Benchmark", self, names)
 
 
+@public_name
 async def benchmark(
     target: Workflow[Any] | Model[Any] | EndpointTarget[Any, Any],
     images: Sequence[Any],

@@ -2,8 +2,9 @@
 
 import binascii
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from functools import cache
 from os import PathLike
-from typing import Any, Final, Literal, TypeVar, Unpack, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, get_args, overload
 
 import pydantic
 
@@ -14,7 +15,6 @@ from roboflow_async._engine.api.requests import (
     json_request,
 )
 from roboflow_async._engine.api.responses import Response, parse_object, unexpected
-from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.images.encoded import EncodedImage
@@ -23,10 +23,10 @@ from roboflow_async._engine.images.inputs import ImageInput
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._targets.base import Prepared, Target, TargetContext
 from roboflow_async._targets.journal.keys import JournalKey
-from roboflow_async._targets.journal.outcomes import validated_again
 from roboflow_async._targets.model_aliases import resolve_alias
 from roboflow_async._targets.model_options import (
     TASK_PATHS,
@@ -37,19 +37,24 @@ from roboflow_async._targets.model_options import (
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.types.model_options import ModelOptions, Route
-from roboflow_async.types.predictions import Prediction, Stub, Task, prediction_type, task_told_by
-from roboflow_async.types.to_supervision import remember_given_size
+
+if TYPE_CHECKING:
+    from roboflow_async import types
+    from roboflow_async._engine.api import validation
+    from roboflow_async._targets.journal import outcomes
+    from roboflow_async.types import predictions, to_supervision
+else:
+    types = LateModule("roboflow_async.types")
+    validation = LateModule("roboflow_async._engine.api.validation")
+    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
+    predictions = LateModule("roboflow_async.types.predictions")
+    to_supervision = LateModule("roboflow_async.types.to_supervision")
 
 __all__ = ["Model", "infer"]
 
 Output = TypeVar("Output")
 InputT = TypeVar("InputT", bound=ImageInput)
 Item = TypeVar("Item")
-
-
-_ADAPTERS: Final[dict[type[Any], pydantic.TypeAdapter[Any]]] = {}
-_KINDS: Final[dict[str, type[Prediction]]] = {kind.__name__: kind for kind in get_args(Prediction)}
 
 
 class Model(Target[Output]):
@@ -60,8 +65,8 @@ class Model(Target[Output]):
         context: TargetContext,
         model_id: str,
         *,
-        task: Task | None,
-        route: Route | None,
+        task: "types.Task | None",
+        route: "types.Route | None",
         max_side: int | None,
         priority: Priority | None,
         options: Mapping[str, Any],
@@ -83,9 +88,9 @@ class Model(Target[Output]):
         self._id = resolve_alias(model_id)
         for segment in self._id.split("/"):
             check_segment("model_id", segment)
-        self._task: Task | None = task
+        self._task: types.Task | None = task
         self._task_given = task is not None
-        self._route: Route | None = route
+        self._route: types.Route | None = route
         self._max_side = max_side
         self._options = checked_options(options)
         keep_out_of_logs({self._options.get("service_secret", "")} - {""})
@@ -100,7 +105,7 @@ class Model(Target[Output]):
         """The id that is sent; for an alias, the id behind it."""
         return self._id
 
-    async def run(self, image: ImageInput, **options: Unpack[ModelOptions]) -> Output:
+    async def run(self, image: ImageInput, **options: "Unpack[types.ModelOptions]") -> Output:
         """Run the model on one image.
 
         Args:
@@ -206,7 +211,7 @@ class Model(Target[Output]):
         )
 
     async def warm_up(
-        self, image: ImageInput, requests: int = 24, **options: Unpack[ModelOptions]
+        self, image: ImageInput, requests: int = 24, **options: "Unpack[types.ModelOptions]"
     ) -> WarmUpReport:
         """Send some paced requests, so that the model is loaded before the real work.
 
@@ -237,7 +242,7 @@ class Model(Target[Output]):
         options = {**self._options, **checked_options(parameters)} if parameters else self._options
         image = await loader.load(value, max_side=self._max_side)
         by_path = None if self._route == "task" else self._by_path(options)
-        task: Task | None = None
+        task: types.Task | None = None
         if by_path is None:
             task = await self._find_task(patient=patient)
             if task is None:
@@ -283,7 +288,7 @@ class Model(Target[Output]):
         return by_path
 
     def _to_task(
-        self, task: Task, options: Mapping[str, Any], image: object, *, warm_up: bool
+        self, task: "types.Task", options: Mapping[str, Any], image: object, *, warm_up: bool
     ) -> PreparedRequest:
         fields, query = task_fields(options, task)
         fields |= {"model_id": self._id, "image": image}
@@ -293,7 +298,7 @@ class Model(Target[Output]):
             TASK_PATHS[task], fields, self._context.engine.key, "the options", query
         )
 
-    async def _find_task(self, *, patient: bool) -> Task | None:
+    async def _find_task(self, *, patient: bool) -> "types.Task | None":
         if self._task is None:
             self._task = await self._context.tasks.task_of(self._id, patient=patient)
         return self._task
@@ -303,25 +308,25 @@ class Model(Target[Output]):
 
     def _made(self, value: JSONObject, prepared: Prepared, response: Response) -> Output:
         tasks = self._context.tasks
-        kind = prediction_type(value, self._task or tasks.told_by_response(self._id))
-        if self._task is None and (told := task_told_by(value, kind)) is not None:
+        kind = predictions.prediction_type(value, self._task or tasks.told_by_response(self._id))
+        if self._task is None and (told := predictions.task_told_by(value, kind)) is not None:
             tasks.remember(self._id, told)
-        if kind is Stub and self._task_given:
+        if kind is types.Stub and self._task_given:
             raise unexpected(response, "the model has no weights yet: it is a stub")
-        prediction = validated_response(
+        prediction = validation.validated_response(
             value, _adapter(kind), response, kind.__name__, is_ours=True
         )
         if prepared.given_size is not None:
-            remember_given_size(prediction, prepared.given_size)
+            to_supervision.remember_given_size(prediction, prepared.given_size)
         return cast("Output", prediction)
 
     def _restored(
         self, value: object, kind: str | None, given_size: tuple[int, int] | None
     ) -> Output:
-        type_ = _KINDS.get(kind or "") or prediction_type(value, self._task)
-        prediction = validated_again(value, _adapter(type_), type_.__name__)
+        type_ = _kinds().get(kind or "") or predictions.prediction_type(value, self._task)
+        prediction = outcomes.validated_again(value, _adapter(type_), type_.__name__)
         if given_size is not None:
-            remember_given_size(prediction, given_size)
+            to_supervision.remember_given_size(prediction, given_size)
         return cast("Output", prediction)
 
     def _kind(self, output: Output) -> str | None:
@@ -339,11 +344,14 @@ class Model(Target[Output]):
         }
 
 
-def _adapter(kind: type[Prediction]) -> pydantic.TypeAdapter[Prediction]:
-    adapter = _ADAPTERS.get(kind)
-    if adapter is None:
-        adapter = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
-    return adapter
+@cache
+def _adapter(kind: "type[types.Prediction]") -> "pydantic.TypeAdapter[types.Prediction]":
+    return pydantic.TypeAdapter(kind)
+
+
+@cache
+def _kinds() -> "dict[str, type[types.Prediction]]":
+    return {kind.__name__: kind for kind in get_args(types.Prediction)}
 
 
 def _size_of(image: EncodedImage) -> tuple[int, int] | None:

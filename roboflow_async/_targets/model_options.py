@@ -1,20 +1,23 @@
 """The options of a model, and where each goes in a request."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import pydantic
-
-from roboflow_async._engine.api.validation import validated_arguments
 from roboflow_async._engine.checks import nearest
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.types.model_options import ModelOptions
-from roboflow_async.types.predictions import Task
+
+if TYPE_CHECKING:
+    from roboflow_async import types
+    from roboflow_async._engine.api import validation
+else:
+    types = LateModule("roboflow_async.types")
+    validation = LateModule("roboflow_async._engine.api.validation")
 
 __all__ = ["TASK_PATHS", "checked_options", "path_parameters", "task_fields"]
 
 
-TASK_PATHS: Final[Mapping[Task, str]] = {
+TASK_PATHS: Final["Mapping[types.Task, str]"] = {
     "object-detection": "/infer/object_detection",
     "instance-segmentation": "/infer/instance_segmentation",
     "semantic-segmentation": "/infer/semantic_segmentation",
@@ -34,7 +37,7 @@ _FOR_OBJECTS: Final = _FOR_PICTURES | {
     "iou_threshold", "max_detections", "max_candidates", "class_filter", "class_agnostic_nms",
     "fix_batch_size", "visualization_labels",
 }  # fmt: skip
-_FOR_TASK: Final[Mapping[Task, set[str]]] = {
+_FOR_TASK: Final["Mapping[types.Task, set[str]]"] = {
     "object-detection": _FOR_ALL | _FOR_OBJECTS,
     "instance-segmentation": _FOR_ALL
     | _FOR_OBJECTS
@@ -77,8 +80,6 @@ _IN_PATH_QUERY: Final = {
     "source_info": "source_info",
 }
 
-_ADAPTER: Final = pydantic.TypeAdapter(ModelOptions)
-
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as they were given, without those that are None.
@@ -88,16 +89,20 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
-        if name not in ModelOptions.__annotations__:
+        if name not in types.ModelOptions.__annotations__:
             raise ConfigurationError(f"a model has no option {name!r:.80}{_meant(name)}")
-    return dict(validated_arguments(given, _ADAPTER, "a model's options"))
+    return dict(
+        validation.validated_arguments(
+            given, validation.adapter_of(types.ModelOptions), "a model's options"
+        )
+    )
 
 
 def _meant(name: str) -> str:
-    near = nearest(name, ModelOptions.__annotations__)
+    near = nearest(name, types.ModelOptions.__annotations__)
     if near is not None:
         return f": did you mean {near!r}?"
-    return f"; it has {', '.join(sorted(ModelOptions.__annotations__))}."
+    return f"; it has {', '.join(sorted(types.ModelOptions.__annotations__))}."
 
 
 def path_parameters(options: Mapping[str, Any]) -> dict[str, str] | None:
@@ -107,7 +112,9 @@ def path_parameters(options: Mapping[str, Any]) -> dict[str, str] | None:
     return {_IN_PATH_QUERY[name]: _text(name, value) for name, value in options.items()}
 
 
-def task_fields(options: Mapping[str, Any], task: Task) -> tuple[dict[str, Any], dict[str, str]]:
+def task_fields(
+    options: Mapping[str, Any], task: "types.Task"
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The fields of a request to a task's route, and its query.
 
     Raises:

@@ -5,14 +5,12 @@ import copy
 import logging
 from collections.abc import Set as AbstractSet
 from math import inf
-from typing import Final, cast
-
-import pydantic
+from typing import TYPE_CHECKING, Final, cast
 
 from roboflow_async._engine.api.requests import PreparedRequest, get_request, json_request
 from roboflow_async._engine.api.responses import Response, parse_json
-from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.calls.fair_queue import Flow
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.model_options import TASK_PATHS
 from roboflow_async.errors import (
@@ -23,13 +21,15 @@ from roboflow_async.errors import (
     RoboflowError,
     is_fatal,
 )
-from roboflow_async.types.predictions import Task
-from roboflow_async.types.server import RegisteredModels
+
+if TYPE_CHECKING:
+    from roboflow_async import types
+    from roboflow_async._engine.api import validation
+else:
+    types = LateModule("roboflow_async.types")
+    validation = LateModule("roboflow_async._engine.api.validation")
 
 __all__ = ["TaskLookup", "parse_registry"]
-
-
-_REGISTRY: Final = pydantic.TypeAdapter(RegisteredModels)
 
 
 _log: Final = logging.getLogger("roboflow_async.task_lookup")
@@ -39,9 +39,12 @@ _NO_SUCH_PATH: Final = frozenset({400, 404, 405, 410, 415, 422, 500, 501})
 _PAUSE_AFTER_500: Final = 60.0  # seconds until the registry is asked for again
 
 
-def parse_registry(response: Response) -> RegisteredModels:
+def parse_registry(response: Response) -> "types.RegisteredModels":
     """The registry in a response; raises `ResponseError`."""
-    return validated_response(parse_json(response), _REGISTRY, response, "a model registry")
+    adapter = validation.adapter_of(types.RegisteredModels)
+    return validation.validated_response(
+        parse_json(response), adapter, response, "a model registry"
+    )
 
 
 class _Asking:
@@ -63,20 +66,20 @@ class TaskLookup:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._known: dict[str, Task | None] = {}
-        self._told: dict[str, Task] = {}
+        self._known: dict[str, types.Task | None] = {}
+        self._told: dict[str, types.Task] = {}
         self._asking: dict[tuple[str, bool], _Asking] = {}
         self._no_registry_until = -inf  # by the loop's clock
 
-    def told_by_response(self, model_id: str) -> Task | None:
+    def told_by_response(self, model_id: str) -> "types.Task | None":
         """The task that a response showed for a model, or None."""
         return self._told.get(model_id)
 
-    def remember(self, model_id: str, task: Task) -> None:
+    def remember(self, model_id: str, task: "types.Task") -> None:
         """Remember the task that a response showed."""
         self._told[model_id] = task
 
-    async def task_of(self, model_id: str, *, patient: bool) -> Task | None:
+    async def task_of(self, model_id: str, *, patient: bool) -> "types.Task | None":
         """What a model does; None: the server has no registry to ask.
 
         Args:
@@ -128,7 +131,7 @@ class TaskLookup:
         if found is None:
             self._known[model_id] = None
         elif found.task_type in TASK_PATHS:
-            self._known[model_id] = cast("Task", found.task_type)
+            self._known[model_id] = cast("types.Task", found.task_type)
         else:
             raise ConfigurationError(
                 f"the model {model_id!r} has the task {found.task_type!r}, which is not known: "
@@ -136,7 +139,7 @@ class TaskLookup:
                 f"{', '.join(TASK_PATHS)}, or use the endpoint that is for it (client.endpoint)."
             )
 
-    async def _registry(self, *, patient: bool) -> RegisteredModels | None:
+    async def _registry(self, *, patient: bool) -> "types.RegisteredModels | None":
         """The registry; None: there is none, as on the hosted API."""
         request = get_request("/model/registry", self._engine.key)
         try:
@@ -167,7 +170,7 @@ class TaskLookup:
 
     async def _send(
         self, request: PreparedRequest, *, patient: bool, retry: bool = True
-    ) -> RegisteredModels:
+    ) -> "types.RegisteredModels":
         dispatcher = self._engine.runtime().dispatcher
         # In a separate flow, because `queue_timeout` is for single calls, and a stream may wait for
         # this.

@@ -4,10 +4,9 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from os import PathLike
-from typing import Any, Literal, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
 
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
-from roboflow_async._engine.api.validation import adapter_of, validated_response
 from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_flag, check_mapping, check_number
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL, Resizing
@@ -15,22 +14,29 @@ from roboflow_async._engine.images.inputs import is_image, is_one_file
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
 from roboflow_async._targets.batch_work import BatchWork, check_for_batch
 from roboflow_async._targets.journal.keys import JournalKey
-from roboflow_async._targets.journal.outcomes import validated_again
-from roboflow_async._targets.journal.runs import digest_of
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError, RoboflowError
-from roboflow_async.types.batch import BatchOptions
-from roboflow_async.types.inputs import WorkflowInput
+
+if TYPE_CHECKING:
+    from roboflow_async import types
+    from roboflow_async._engine.api import validation
+    from roboflow_async._targets.journal import outcomes, runs
+else:
+    types = LateModule("roboflow_async.types")
+    validation = LateModule("roboflow_async._engine.api.validation")
+    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
+    runs = LateModule("roboflow_async._targets.journal.runs")
 
 __all__ = ["Workflow", "batch_work", "run_batch"]
 
 Output = TypeVar("Output")
-InputT = TypeVar("InputT", bound=WorkflowInput)
+InputT = TypeVar("InputT", bound="types.WorkflowInput")
 Item = TypeVar("Item")
 
 
@@ -90,7 +96,7 @@ class Workflow(Target[Output]):
         self._image_input = image_input
         self._parameters = dict(parameters or {})
         self._output_type = output_type
-        self._adapter = adapter_of(output_type) if output_type is not None else None
+        self._adapter = validation.adapter_of(output_type) if output_type is not None else None
         self._max_side = max_side
 
     def __repr__(self) -> str:
@@ -115,7 +121,7 @@ class Workflow(Target[Output]):
             priority=self._priority,
         )
 
-    async def run(self, image: WorkflowInput, **parameters: Any) -> Output:
+    async def run(self, image: "types.WorkflowInput", **parameters: Any) -> Output:
         """Run the Workflow on one image.
 
         Args:
@@ -155,7 +161,7 @@ class Workflow(Target[Output]):
         self,
         images: Iterable[Item] | AsyncIterable[Item],
         *,
-        image: Callable[[Item], WorkflowInput | Awaitable[WorkflowInput]],
+        image: "Callable[[Item], types.WorkflowInput | Awaitable[types.WorkflowInput]]",
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
@@ -168,16 +174,16 @@ class Workflow(Target[Output]):
     @overload
     def stream(  # pyright: ignore[reportOverlappingOverload]
         self,
-        images: Iterable[WorkflowInput] | AsyncIterable[WorkflowInput],
+        images: "Iterable[types.WorkflowInput] | AsyncIterable[types.WorkflowInput]",
         *,
         image: None = None,
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
         journal: str | PathLike[str] | None = None,
-        key: Literal["content"] | Callable[[WorkflowInput], JournalKey] | None = None,
+        key: "Literal['content'] | Callable[[types.WorkflowInput], JournalKey] | None" = None,
         retry_failed: bool = False,
-    ) -> ResultStream[Result[WorkflowInput, Output]]: ...
+    ) -> "ResultStream[Result[types.WorkflowInput, Output]]": ...
 
     def stream(
         self,
@@ -254,7 +260,7 @@ class Workflow(Target[Output]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
-        **options: Unpack[BatchOptions],
+        **options: "Unpack[types.BatchOptions]",
     ) -> ResultStream[Result[InputT, Output]]: ...
 
     @overload
@@ -262,25 +268,25 @@ class Workflow(Target[Output]):
         self,
         images: Iterable[Item] | AsyncIterable[Item],
         *,
-        image: Callable[[Item], WorkflowInput | Awaitable[WorkflowInput]],
+        image: "Callable[[Item], types.WorkflowInput | Awaitable[types.WorkflowInput]]",
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
-        **options: Unpack[BatchOptions],
+        **options: "Unpack[types.BatchOptions]",
     ) -> ResultStream[Result[Item, Output]]: ...
 
     # For mypy, as with `stream`.
     @overload
     def batch(  # pyright: ignore[reportOverlappingOverload]
         self,
-        images: Iterable[WorkflowInput] | AsyncIterable[WorkflowInput],
+        images: "Iterable[types.WorkflowInput] | AsyncIterable[types.WorkflowInput]",
         *,
         image: None = None,
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
-        **options: Unpack[BatchOptions],
-    ) -> ResultStream[Result[WorkflowInput, Output]]: ...
+        **options: "Unpack[types.BatchOptions]",
+    ) -> "ResultStream[Result[types.WorkflowInput, Output]]": ...
 
     def batch(
         self,
@@ -290,7 +296,7 @@ class Workflow(Target[Output]):
         ordered: bool = False,
         priority: Priority | None = None,
         progress: bool = False,
-        **options: Unpack[BatchOptions],
+        **options: "Unpack[types.BatchOptions]",
     ) -> ResultStream[Result[Any, Output]]:
         """Run the Workflow on many images with Batch Processing, whose results are not needed now.
 
@@ -350,10 +356,12 @@ class Workflow(Target[Output]):
         if self._adapter is None:
             return output
         response = Response(200, {}, b"")
-        return validated_response(output, self._adapter, response, f"{self._output_type!r:.120}")
+        return validation.validated_response(
+            output, self._adapter, response, f"{self._output_type!r:.120}"
+        )
 
     async def warm_up(
-        self, image: WorkflowInput, requests: int = 24, **parameters: Any
+        self, image: "types.WorkflowInput", requests: int = 24, **parameters: Any
     ) -> WarmUpReport:
         """Send some paced requests, so that the models are loaded before the real work.
 
@@ -430,7 +438,9 @@ class Workflow(Target[Output]):
         del prepared
         if self._adapter is None:
             return cast("Output", value)
-        return validated_response(value, self._adapter, response, f"{self._output_type!r:.120}")
+        return validation.validated_response(
+            value, self._adapter, response, f"{self._output_type!r:.120}"
+        )
 
     def _restored(
         self, value: object, kind: str | None, given_size: tuple[int, int] | None
@@ -438,14 +448,14 @@ class Workflow(Target[Output]):
         del kind, given_size
         if not is_object(value):
             raise ResponseError("the journal has no output for it that a Workflow could give.")
-        return validated_again(value, self._adapter, f"{self._output_type!r:.120}")
+        return outcomes.validated_again(value, self._adapter, f"{self._output_type!r:.120}")
 
     def _description(self) -> JSONObject:
         options = self._options
         specification = options.specification
         return {
             "workflow": None if specification is not None else self.name,
-            "specification": None if specification is None else digest_of(specification),
+            "specification": None if specification is None else runs.digest_of(specification),
             "workflow_version_id": options.workflow_version_id,
             "excluded_fields": sorted(set(options.excluded_fields or ())),
             "parameters": self._parameters,

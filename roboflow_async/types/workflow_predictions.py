@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pydantic
 
 from roboflow_async._engine.jsonvalues import is_array, is_object
+from roboflow_async._engine.public_names import public_name
 from roboflow_async.errors import ConfigurationError, plain_text
 from roboflow_async.types.base import ImageInference
 from roboflow_async.types.predictions import (
@@ -23,6 +24,7 @@ __all__ = ["holds_objects", "to_supervision"]
 _OF_OBJECTS: Final = (ObjectDetection, InstanceSegmentation, KeypointsDetection)
 
 
+@public_name
 def to_supervision(predictions: Mapping[str, Any] | ImageInference) -> "supervision.Detections":
     """Predictions of a Workflow or a model as `supervision.Detections` (extra `supervision`).
 

@@ -457,6 +457,19 @@ async def test_a_closed_client_has_no_deployments(
         await client.deployments.list()
 
 
+async def test_a_client_closed_before_has_none_either(
+    platform: StandInPlatform, client: RoboflowClient
+) -> None:
+    """A client that was closed before it was asked for deployments or jobs has none."""
+    await client.aclose()
+    with pytest.raises(ClientClosedError):
+        await client.deployments.list()
+    with pytest.raises(ClientClosedError):
+        await client.batch.job("a-job").status()
+    with pytest.raises(ClientClosedError):
+        await anext(client.batch.jobs())
+
+
 def test_unknown_statuses_are_neither_good_nor_bad() -> None:
     for status in ("pending", "scaling up", "unknown"):
         one = Deployment(name="a", status=status)

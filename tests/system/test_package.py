@@ -1,12 +1,16 @@
 """The package from outside: its names, its weight, its command."""
 
+import importlib.util
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
+import tomllib
+import typing
 from pathlib import Path
-from types import ModuleType, UnionType
+from types import FunctionType, ModuleType, UnionType
 
 import pytest
 
@@ -67,8 +71,8 @@ def probe(statement: str) -> tuple[float, int, set[str]]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="measures with the module resource")
-def test_importing_costs_twice_what_its_five_packages_cost() -> None:
-    """Importing the package costs about twice what its five packages cost."""
+def test_importing_costs_little_more_than_its_five_packages() -> None:
+    """Importing the package costs at most one and a half times what its five packages cost."""
     # In turn, and the best of several: other tests run beside.
     tried = [
         (
@@ -78,9 +82,9 @@ def test_importing_costs_twice_what_its_five_packages_cost() -> None:
         for _ in range(6)
     ]
     packages, ours = tried[0]
-    # Twice as much when nothing else runs (measured); a busy machine blurs it.
-    assert min(ours[0] for _, ours in tried) <= 4 * min(packages[0] for packages, _ in tried)
-    assert ours[1] <= 2 * packages[1]
+    # 1.4 times as much when nothing else runs (measured); a busy machine blurs it.
+    assert min(ours[0] for _, ours in tried) <= 3 * min(packages[0] for packages, _ in tried)
+    assert ours[1] <= 1.5 * packages[1]
     # Nothing of the extras.
     assert not (ours[2] - packages[2]) & {
         "numpy",
@@ -100,6 +104,97 @@ def test_importing_costs_twice_what_its_five_packages_cost() -> None:
         "pyarrow",
         "ray",
     }
+
+
+LATE = (
+    "pydantic.main", "annotated_types", "sqlite3", "tarfile",
+    "roboflow_async.types", "roboflow_async.endpoints",
+    "roboflow_async._engine.api.validation", "roboflow_async._engine.pace.redis_limiter",
+    "roboflow_async._platform.batch", "roboflow_async._platform.deployments",
+    "roboflow_async._platform.planning.estimates", "roboflow_async._platform.staging",
+    "roboflow_async._targets.endpoint", "roboflow_async._targets.journal.recorder",
+    "roboflow_async._targets.load_test",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(os.name != "posix", reason="measures with the module resource")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import roboflow_async",
+        "from roboflow_async import RoboflowClient, RetryPolicy, RoboflowError, Workflow, Model",
+        "import roboflow_async.errors; roboflow_async.RoboflowClient('k').workflow('w', 'f')",
+    ],
+)
+def test_an_import_leaves_out_what_few_programs_need(statement: str) -> None:
+    modules = probe(statement)[2]
+    early = [name for name in modules if name.startswith(LATE)]
+    assert not early, early
+    # A few dozen files: one more that every program needs may be added, and not a whole room.
+    assert len([name for name in modules if name.startswith("roboflow_async")]) <= 100
+
+
+SHOWN = """
+import json, sys, roboflow_async
+def names(module):
+    values = [getattr(module, name) for name in sorted(module.__all__)]
+    return [value.__module__ for value in values if hasattr(value, "__qualname__")]
+{first}
+listed = dir(roboflow_async)
+from roboflow_async import *
+print(json.dumps([
+    sorted(set(names(roboflow_async))), BatchJob.__module__, sorted(roboflow_async.__all__),
+    [name for name in roboflow_async.__all__ if name not in globals() or name not in listed],
+    [roboflow_async.types.__name__, roboflow_async.endpoints.__name__],
+]))
+"""
+
+
+@pytest.mark.parametrize(
+    "first", ["", "client = roboflow_async.RoboflowClient('k'); client.batch; client.model('a/1')"]
+)
+def test_late_names_are_like_all_others(first: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", SHOWN.format(first=first)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    homes, job, public, missing, modules = json.loads(printed)
+    assert (homes, job, missing) == (["roboflow_async"], "roboflow_async", [])
+    assert public == sorted(roboflow_async.__all__)
+    assert modules == ["roboflow_async.types", "roboflow_async.endpoints"]
+    with pytest.raises(AttributeError, match="'roboflow_async' has no attribute 'Flow'"):
+        _ = roboflow_async.Flow  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(roboflow_async.RoboflowClient, roboflow_async.Workflow, roboflow_async.Model),
+        *(roboflow_async.EndpointTarget, roboflow_async.BatchJob),
+    ],
+)
+def test_annotations_are_resolved_at_run_time(kind: type) -> None:
+    """FastAPI and others look up what annotations in quotes mean, also of what is late."""
+    members = [getattr(member, "fget", member) for member in vars(kind).values()]
+    functions = [member for member in members if isinstance(member, FunctionType)]
+    assert functions
+    for function in functions:
+        hints = typing.get_type_hints(function)
+        assert not [hint for hint in hints.values() if isinstance(hint, (str, typing.ForwardRef))]
+
+
+def test_late_imports_go_the_way_of_all_imports() -> None:
+    """import-linter does not see them: they name modules that exist, in the same room or below."""
+    settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    layers = next(one["layers"] for one in contracts if one["id"] == "rooms")
+    place = {room: at for at, layer in enumerate(layers) for room in layer.split(" | ")}
+    found = 0
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for name in re.findall(r'(?m)^    \w+ = LateModule\("([\w.]+)"\)', path.read_text()):
+            assert importlib.util.find_spec(name), name
+            assert place[name.split(".")[1]] >= place[room], (path, name)
+            found += 1
+    assert found
 
 
 def test_the_commands_say_what_they_need() -> None:

@@ -40,12 +40,12 @@ _INNER: Final = (
 _Handler = Callable[[Any], Any]
 
 
-_validators: Final[WeakKeyDictionary[pydantic.TypeAdapter[Any], Any]] = WeakKeyDictionary()
+_validators: Final["WeakKeyDictionary[pydantic.TypeAdapter[Any], Any]"] = WeakKeyDictionary()
 _thrift: Final[ContextVar[Thrift | None]] = ContextVar("_thrift", default=None)
 
 
 def bounded_validation(
-    adapter: pydantic.TypeAdapter[Output], value: object, thrift: Thrift | None = None
+    adapter: "pydantic.TypeAdapter[Output]", value: object, thrift: Thrift | None = None
 ) -> Output:
     """Validate the value as the adapter's type.
 
@@ -67,14 +67,14 @@ def bounded_validation(
         _thrift.reset(before)
 
 
-def _validator_of(adapter: pydantic.TypeAdapter[Any]) -> Any:
+def _validator_of(adapter: "pydantic.TypeAdapter[Any]") -> Any:
     validator = _validators.get(adapter)
     if validator is None:
         validator = _validators[adapter] = _validator(adapter)
     return validator
 
 
-def _validator(adapter: pydantic.TypeAdapter[Any]) -> Any:
+def _validator(adapter: "pydantic.TypeAdapter[Any]") -> Any:
     schema = _bounded(_schema_of(adapter), is_last=True)
     try:
         # Otherwise the inner models would use the validators that were made before.
@@ -83,7 +83,7 @@ def _validator(adapter: pydantic.TypeAdapter[Any]) -> Any:
         return pydantic_core.SchemaValidator(schema, None)
 
 
-def _schema_of(adapter: pydantic.TypeAdapter[Any]) -> Any:
+def _schema_of(adapter: "pydantic.TypeAdapter[Any]") -> Any:
     schema: Any = adapter.core_schema
     if not isinstance(schema, dict):  # it was deferred until its first use
         adapter.rebuild()
@@ -179,7 +179,7 @@ class _Problems:
         self._title = ""
         self._details: list[InitErrorDetails] = []
 
-    def add(self, error: pydantic.ValidationError, start: int) -> None:
+    def add(self, error: "pydantic.ValidationError", start: int) -> None:
         """Add the problems of a step; `start` is the index of its first item, for a list."""
         self._title = error.title
         self.count += problem_count(error)
@@ -194,7 +194,7 @@ class _Problems:
             kind = PydanticCustomError(cast("Any", problem["type"]), cast("Any", message))
             self._details.append({"type": kind, "loc": (place, *rest), "input": problem["input"]})
 
-    def error(self) -> pydantic.ValidationError:
+    def error(self) -> "pydantic.ValidationError":
         """One error for all of them."""
         more = self.count - len(self._details)
         if more > 0:
@@ -203,7 +203,7 @@ class _Problems:
         return pydantic_core.ValidationError.from_exception_data(self._title, self._details)
 
 
-def problem_count(error: pydantic.ValidationError) -> int:
+def problem_count(error: "pydantic.ValidationError") -> int:
     """The number of problems, with those that were only counted."""
     count = error.error_count()
     if count <= _COUNTED_EXACTLY:

@@ -139,7 +139,7 @@ class Thrift:
         self._taken += _MEMBER * len(members)
         self.made(members.values())
 
-    def _make_small(self, model: pydantic.BaseModel) -> None:
+    def _make_small(self, model: "pydantic.BaseModel") -> None:
         fields = vars(model)
         small = self._dict({name: self._scalar(value) for name, value in fields.items()})
         object.__setattr__(model, "__dict__", small)

@@ -18,7 +18,7 @@ __all__ = ["adapter_of", "parser_of", "validated_arguments", "validated_response
 Output = TypeVar("Output")
 
 
-def adapter_of(output_type: type[Output]) -> pydantic.TypeAdapter[Output]:
+def adapter_of(output_type: type[Output]) -> "pydantic.TypeAdapter[Output]":
     """The validator for a type that a user gave.
 
     Raises:
@@ -34,13 +34,13 @@ def adapter_of(output_type: type[Output]) -> pydantic.TypeAdapter[Output]:
 
 
 @lru_cache(maxsize=128)  # a web handler may make its Workflow for each request
-def _adapter_of(output_type: Any) -> pydantic.TypeAdapter[Any]:
+def _adapter_of(output_type: Any) -> "pydantic.TypeAdapter[Any]":
     return pydantic.TypeAdapter(output_type)
 
 
 def validated_response(
     value: object,
-    adapter: pydantic.TypeAdapter[Output],
+    adapter: "pydantic.TypeAdapter[Output]",
     response: Response,
     what: str,
     *,
@@ -79,7 +79,9 @@ def validated_response(
     )
 
 
-def validated_arguments(value: object, adapter: pydantic.TypeAdapter[Output], what: str) -> Output:
+def validated_arguments(
+    value: object, adapter: "pydantic.TypeAdapter[Output]", what: str
+) -> Output:
     """Validate arguments as the type that they should have.
 
     Raises:
@@ -95,7 +97,7 @@ def validated_arguments(value: object, adapter: pydantic.TypeAdapter[Output], wh
     raise ConfigurationError(f"{what}: {problems}.")
 
 
-def _given(problem: pydantic_core.ErrorDetails) -> str:
+def _given(problem: "pydantic_core.ErrorDetails") -> str:
     # For a missing field, the input is all other fields, even images; for an unknown field, it may
     # be a key in the wrong place.
     hidden = problem["type"] in ("missing", "extra_forbidden") or "secret" in _place(problem["loc"])
@@ -106,7 +108,7 @@ def _place(location: tuple[int | str, ...]) -> str:
     return ".".join(map(str, location))[:80] or "value"
 
 
-def _problems(error: pydantic.ValidationError) -> str:
+def _problems(error: "pydantic.ValidationError") -> str:
     """The places and what is wrong there, without the input, which may be megabytes long."""
     count = problem_count(error)
     if count > 1000:
@@ -118,7 +120,7 @@ def _problems(error: pydantic.ValidationError) -> str:
     return "; ".join(problems) + more
 
 
-def parser_of(adapter: pydantic.TypeAdapter[Output], what: str) -> Callable[[Response], Output]:
+def parser_of(adapter: "pydantic.TypeAdapter[Output]", what: str) -> Callable[[Response], Output]:
     """A function that makes an instance of the adapter's type from a response's JSON."""
 
     def parse(response: Response) -> Output:

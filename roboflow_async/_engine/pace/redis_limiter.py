@@ -14,6 +14,7 @@ from roboflow_async._engine.pace.pace_law import CONSTANTS
 from roboflow_async._engine.pace.pacer import LEAST_DISTANCE, turns_to_remember
 from roboflow_async._engine.pace.schedule import CONNECTING, KEPT_FREE, LATE_WAKE_UP, MARGIN
 from roboflow_async._engine.pace.shared_pacer import SharedPacer, SharedPacers
+from roboflow_async._engine.public_names import public_name
 from roboflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _MICROSECONDS: Final = 1_000_000
 _MOST_TURNS: Final = 10**15  # as in the script
 
 
+@public_name
 class RedisRateLimiter:
     """Shares one rate limit between all clients that use the same Redis: give it as `limiter=`.
 

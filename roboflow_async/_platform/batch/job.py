@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roboflow_async._engine.checks import check_choice, check_flag, check_number
+from roboflow_async._engine.public_names import public_name
 from roboflow_async._platform.batch.asking import ask_until_done
 from roboflow_async._platform.batch.context import BatchContext, check_folder
 from roboflow_async._platform.batch.download import download
@@ -23,6 +24,7 @@ from roboflow_async.types.batch import BatchEvent, BatchLogEntry, BatchStage, Ba
 __all__ = ["BatchJob"]
 
 
+@public_name
 class BatchJob:
     """A job of Batch Processing. From `client.batch.submit`, `client.batch.job` or `.jobs`.
 

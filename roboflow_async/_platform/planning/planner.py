@@ -6,29 +6,26 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio.to_thread
 
 from roboflow_async._engine.calls.stats import Stats
 from roboflow_async._engine.checks import check_choice, check_number, shown
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.settings import Settings
-from roboflow_async._platform.deployments import DeploymentOperations
-from roboflow_async._platform.planning.estimates import (
-    BILLED_AT_LEAST,
-    Batch,
-    Deployment,
-    Estimate,
-    Serverless,
-)
-from roboflow_async._platform.planning.measuring import (
-    Measured,
-    measure_machine,
-    measure_requests,
-)
 from roboflow_async._targets.workflow import Workflow
 from roboflow_async.errors import ConfigurationError, DeploymentError
-from roboflow_async.types.plan import Plan, PlannedMachine, PlannedWay, PlannedWayName
+
+if TYPE_CHECKING:
+    from roboflow_async import types
+    from roboflow_async._platform import deployments as deployment_operations
+    from roboflow_async._platform.planning import estimates, measuring
+else:
+    types = LateModule("roboflow_async.types")
+    deployment_operations = LateModule("roboflow_async._platform.deployments")
+    estimates = LateModule("roboflow_async._platform.planning.estimates")
+    measuring = LateModule("roboflow_async._platform.planning.measuring")
 
 __all__ = ["Planner"]
 
@@ -76,7 +73,7 @@ class Planner:
     Args:
         settings: the client's.
         stats: gives its counters.
-        deployments: the deployments of its workspace.
+        deployments: gives the deployments of its workspace.
         move: makes the same Workflow for another client.
     """
 
@@ -84,7 +81,7 @@ class Planner:
         self,
         settings: Settings,
         stats: Callable[[], Stats],
-        deployments: DeploymentOperations,
+        deployments: "Callable[[], deployment_operations.DeploymentOperations]",
         move: Callable[[Workflow[Any], Any], Workflow[Any]],
     ) -> None:
         self._settings = settings
@@ -99,7 +96,7 @@ class Planner:
         *,
         image_bytes: float | None = None,
         measure: int = 0,
-        machine: PlannedMachine = "gpu",
+        machine: "types.PlannedMachine" = "gpu",
         deployment: str | None = None,
         deployment_rate: float | None = None,
         batch_rate: float | None = None,
@@ -107,7 +104,7 @@ class Planner:
         upload_mbps: float | None = None,
         credits_per_hour: float | None = None,
         source: str = "FOLDER",
-    ) -> Plan:
+    ) -> "types.Plan":
         """How long a job takes and what it costs: Serverless, a Dedicated Deployment, or Batch.
 
         Nothing is sent and nothing is billed unless you ask for a measurement. What is neither
@@ -175,7 +172,7 @@ class Planner:
         serverless = await self._serverless(job, samples, measure)
         machine_way = await self._deployment(job, samples, deployment, deployment_rate)
         batch = _batch(job, batch_rate, batch_machines)
-        return Plan(
+        return types.Plan(
             images=count,
             image_bytes=round(size, 1),
             serverless=serverless,
@@ -184,11 +181,13 @@ class Planner:
             assumed=tuple(common.assumed),
         )
 
-    async def _serverless(self, job: "_Job", samples: Sequence[Any], requests: int) -> PlannedWay:
+    async def _serverless(
+        self, job: "_Job", samples: Sequence[Any], requests: int
+    ) -> "types.PlannedWay":
         notes, settings = _Notes(), self._settings
         limit, found = settings.requests_per_second, None
         if requests:
-            found = await measure_requests(job.workflow, samples, requests)
+            found = await measuring.measure_requests(job.workflow, samples, requests)
             notes.measured.append(_said(found))
             pace = self._stats().pace
             if limit is not None and pace is not None and pace < limit:
@@ -199,7 +198,7 @@ class Planner:
         latency = notes.value(found and found.latency, _LATENCY, "a request takes {:g} s (measure)")
         processing = notes.value(
             found and found.processing_time,
-            BILLED_AT_LEAST,
+            estimates.BILLED_AT_LEAST,
             "the API works on an image for {:g} s, the least that is billed (measure)",
         )
         notes.assumed.append(
@@ -208,7 +207,7 @@ class Planner:
         )
         if job.host is not None:
             notes.assumed.append(f"{job.host} is billed as the Serverless API is")
-        estimate = Serverless(
+        estimate = estimates.Serverless(
             rate_limit=limit,
             concurrency=settings.max_concurrency,
             latency=max(latency, 1e-6),
@@ -220,7 +219,7 @@ class Planner:
 
     async def _deployment(
         self, job: "_Job", samples: Sequence[Any], name: str | None, rate: float | None
-    ) -> PlannedWay:
+    ) -> "types.PlannedWay":
         notes, kind = _Notes(), f"dev-{job.machine}"
         start = slow_start = 0.0
         if name is None:
@@ -241,7 +240,7 @@ class Planner:
             job.credits_per_hour, _CREDITS_PER_HOUR,
             "a machine costs {:g} credit an hour, see roboflow.com/credits (credits_per_hour)",
         )  # fmt: skip
-        estimate = Deployment(
+        estimate = estimates.Deployment(
             rate=rate,
             start=start,
             slow_start=slow_start,
@@ -259,8 +258,8 @@ class Planner:
 
     async def _measured(
         self, name: str, job: "_Job", samples: Sequence[Any], notes: _Notes
-    ) -> Measured:
-        found = await self._deployments.get(name)
+    ) -> "measuring.Measured":
+        found = await self._deployments().get(name)
         if not found.is_ready:
             raise DeploymentError(
                 f"the deployment {name!r} is {found.status}, so it cannot be measured: wait until "
@@ -270,7 +269,7 @@ class Planner:
             )
         async with found.client() as client:
             workflow = self._move(job.workflow, client)
-            measured = await measure_machine(workflow, samples, _MEASURED)
+            measured = await measuring.measure_machine(workflow, samples, _MEASURED)
         notes.measured.append(f"{name}: {measured.rate:.3g} images a second, {_said(measured)}")
         return measured
 
@@ -283,7 +282,7 @@ class _Job:
     images: int
     image_bytes: float
     upload: float  # bytes a second
-    machine: PlannedMachine
+    machine: "types.PlannedMachine"
     credits_per_hour: float | None
     source: str
     host: str | None
@@ -322,7 +321,7 @@ class _Job:
         )
 
 
-def _batch(job: _Job, rate: float | None, machines: int | None) -> PlannedWay:
+def _batch(job: _Job, rate: float | None, machines: int | None) -> "types.PlannedWay":
     notes = _Notes()
     rate = notes.value(
         rate, _RATES[job.machine],
@@ -340,7 +339,7 @@ def _batch(job: _Job, rate: float | None, machines: int | None) -> PlannedWay:
         f"its upload is registered after {_REGISTRATION:g} s, its export takes {_EXPORT:g} s"
     )
     notes.assumed.append("the plan has Batch Processing (Growth and Enterprise have)")
-    estimate = Batch(
+    estimate = estimates.Batch(
         rate=rate,
         machines=at_once,
         task_images=_SHARD_IMAGES,
@@ -354,8 +353,10 @@ def _batch(job: _Job, rate: float | None, machines: int | None) -> PlannedWay:
     return _way("batch", estimate, notes, job.batch())
 
 
-def _way(name: PlannedWayName, estimate: Estimate, notes: _Notes, command: str) -> PlannedWay:
-    return PlannedWay(
+def _way(
+    name: "types.PlannedWayName", estimate: "estimates.Estimate", notes: _Notes, command: str
+) -> "types.PlannedWay":
+    return types.PlannedWay(
         name=name,
         seconds=round(estimate.seconds, 1),
         steps={step: round(seconds, 1) for step, seconds in estimate.steps.items() if seconds},
@@ -367,7 +368,7 @@ def _way(name: PlannedWayName, estimate: Estimate, notes: _Notes, command: str) 
     )
 
 
-def _said(found: Measured) -> str:
+def _said(found: "measuring.Measured") -> str:
     failed = f", {found.failed} failed" if found.failed else ""
     works = (
         f", the server works {found.processing_time:.3g} s on an image"

@@ -109,7 +109,9 @@ _FIELDS: Final[dict[type, tuple[str, ...]]] = {
 }
 
 
-def validated_again(value: Any, adapter: pydantic.TypeAdapter[Output] | None, what: str) -> Output:
+def validated_again(
+    value: Any, adapter: "pydantic.TypeAdapter[Output] | None", what: str
+) -> Output:
     """Make the output of the JSON in a line.
 
     Args:

@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any, Final, cast
 
-from pydantic import BaseModel
+import pydantic
 
 from roboflow_async._engine.jsonvalues import is_object
 from roboflow_async.errors import plain_text
@@ -50,7 +50,7 @@ def digest_of(value: Any) -> str:
 
 def described(value: Any) -> Any:
     """A parameter as it is written: JSON, with something short in the place of images."""
-    if isinstance(value, BaseModel):
+    if isinstance(value, pydantic.BaseModel):
         value = value.model_dump()
     if is_object(value):
         return {str(name): described(item) for name, item in value.items()}
