@@ -27,6 +27,7 @@ _BOOK_AHEAD_FROM: Final = 0.25
 _HELD_UP: Final = 0.020  # seconds
 _STILL_IN_USE: Final = 5.0  # seconds after a turn, while its connection is kept alive
 _PLACE_KEPT_FOR: Final = 1.0  # seconds; whoever comes later has not been waiting
+_OUT_OF_STEP: Final = 0.1  # seconds
 # Seconds until a process looks whether those before it in the ledger's queue are still alive.
 _LOOKS_AFTER: Final = (3.0, 4.0)
 
@@ -72,6 +73,7 @@ class Booker:
         # Its place in the ledger's queue, and when to come again, by the loop's clock.
         self._place = 0.0
         self._comes_at = -inf
+        self._in_vain = 0  # how often it came to its place, and there was no turn
         # Its result is the ledger's refusal, if there is one.
         self._under_way: asyncio.Task[ConfigurationError | None] | None = None
         self._is_void = False
@@ -180,7 +182,16 @@ class Booker:
         self._round_trips.append(now - asked)
         self._latency = max(now - clock.to_loop(booking.now) - _HELD_UP, 0.0)
         self.pace = booking.pace
-        self._comes_at = clock.to_loop(booking.place) if booking.place else -inf
+        self._comes_at = -inf
+        if booking.place:
+            self._comes_at = clock.to_loop(booking.place)
+            self._in_vain += 0 < self._place <= booking.now
+            if self._in_vain > 1:
+                # It came in time, and yet in vain. Where it keeps in step with those who came just
+                # before it, it would do so again and again.
+                self._comes_at += random.uniform(0, _OUT_OF_STEP)
+        else:
+            self._in_vain = 0
         if booking.place != self._place:  # a new one; it looks once
             self._comes_at = min(self._comes_at, now + random.uniform(*_LOOKS_AFTER))
         self._place = booking.place
