@@ -73,6 +73,7 @@ class Booker:
         # Its place in the ledger's queue, and when to come again, by the loop's clock.
         self._place = 0.0
         self._comes_at = -inf
+        self._used_lately = False  # when it last began to wait
         self._in_vain = 0  # how often it came to its place, and there was no turn
         # Its result is the ledger's refusal, if there is one.
         self._under_way: asyncio.Task[ConfigurationError | None] | None = None
@@ -152,11 +153,13 @@ class Booker:
         await self._reports.delivered()  # the ledger must know these first
         self._is_void = False
         asked = self._now()
-        used_lately = self._stock.seconds_left > -_STILL_IN_USE
+        if not self._place:
+            # The time in the queue does not count: whoever has to connect reports it.
+            self._used_lately = self._stock.seconds_left > -_STILL_IN_USE
         try:
             booking = await self._ledger.reserve(
                 turns,
-                last_number=self._stock.last_number if used_lately else -1,
+                last_number=self._stock.last_number if self._used_lately else -1,
                 latency=self._latency,
                 others_sent=self._outage.goes_on_alone,
                 place=self._place if asked - self._comes_at < _PLACE_KEPT_FOR else 0.0,
