@@ -156,6 +156,7 @@ class Schedules:
         last_number: int,
         latency: float,
         others_sent: bool,
+        place: float,
     ) -> Booking:
         """Book turns, see `Ledger.reserve`."""
         schedule = self._schedule(scope, ceiling)
@@ -165,6 +166,7 @@ class Schedules:
             last_number=last_number,
             latency=latency,
             others_sent=others_sent,
+            place=place,
         )
 
     def late(self, scope: str, ceiling: float, turns: Sequence[tuple[int, float]]) -> None:
@@ -245,10 +247,16 @@ class _RayLedger:
         self._is_secret = is_secret
 
     async def reserve(
-        self, turns: int, *, last_number: int = -1, latency: float = 0.0, others_sent: bool = False
+        self,
+        turns: int,
+        *,
+        last_number: int = -1,
+        latency: float = 0.0,
+        others_sent: bool = False,
+        place: float = 0.0,
     ) -> Booking:
         """Book turns."""
-        return await self._call("reserve", turns, last_number, latency, others_sent)
+        return await self._call("reserve", turns, last_number, latency, others_sent, place)
 
     async def late(self, turns: Sequence[tuple[int, float]]) -> None:
         """Report requests that went out late."""

@@ -29,7 +29,13 @@ class FakeLedger:
         return clock
 
     async def reserve(
-        self, turns: int, *, last_number: int = -1, latency: float = 0.0, others_sent: bool = False
+        self,
+        turns: int,
+        *,
+        last_number: int = -1,
+        latency: float = 0.0,
+        others_sent: bool = False,
+        place: float = 0.0,
     ) -> Booking:
         await self._exchange()
         self.booked.append(turns)

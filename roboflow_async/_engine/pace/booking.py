@@ -1,8 +1,10 @@
 """Books turns in the ledger for the stock, and decides how many at once, and when."""
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from roboflow_async._engine.pace.ledger import Booking, Ledger, LedgerClock, LedgerLostError
@@ -24,6 +26,10 @@ _BOOK_AHEAD_FROM: Final = 0.25
 # are longer than this, it books while it still has a turn.
 _HELD_UP: Final = 0.020  # seconds
 _STILL_IN_USE: Final = 5.0  # seconds after a turn, while its connection is kept alive
+_PLACE_KEPT_FOR: Final = 1.0  # seconds; whoever comes later has not been waiting
+_OUT_OF_STEP: Final = 0.1  # seconds
+# Seconds until a process looks whether those before it in the ledger's queue are still alive.
+_LOOKS_AFTER: Final = (3.0, 4.0)
 
 
 class Booker:
@@ -64,6 +70,11 @@ class Booker:
         # stalled.
         self._round_trips = deque([0.0], maxlen=2)
         self._starved = deque([0.0] * 4, maxlen=4)  # how many seconds each wait for a turn took
+        # Its place in the ledger's queue, and when to come again, by the loop's clock.
+        self._place = 0.0
+        self._comes_at = -inf
+        self._used_lately = False  # when it last began to wait
+        self._in_vain = 0  # how often it came to its place, and there was no turn
         # Its result is the ledger's refusal, if there is one.
         self._under_way: asyncio.Task[ConfigurationError | None] | None = None
         self._is_void = False
@@ -89,6 +100,10 @@ class Booker:
                 self._outage.check_patience(self._now())
                 await asyncio.sleep(pause)
                 continue
+            if (early := self._comes_at - self._now()) > 0:
+                await asyncio.sleep(early)
+                began = self._now()
+                continue
             under_way = self._book(demand)
             await asyncio.wait({under_way})
             if under_way.cancelled():
@@ -108,7 +123,8 @@ class Booker:
         way = min(self._round_trips)
         is_far = self._stock.seconds_left <= 2 * way and way * self.pace > _BOOK_AHEAD_FROM
         is_held_up = sorted(self._starved)[-2] > _HELD_UP  # a single stall does not count
-        if demand > len(self._stock) and (is_far or is_held_up):
+        is_welcome = self._now() >= self._comes_at
+        if demand > len(self._stock) and (is_far or is_held_up) and is_welcome:
             self._book(demand)
 
     def withdraw(self) -> None:
@@ -137,13 +153,16 @@ class Booker:
         await self._reports.delivered()  # the ledger must know these first
         self._is_void = False
         asked = self._now()
-        used_lately = self._stock.seconds_left > -_STILL_IN_USE
+        if not self._place:
+            # The time in the queue does not count: whoever has to connect reports it.
+            self._used_lately = self._stock.seconds_left > -_STILL_IN_USE
         try:
             booking = await self._ledger.reserve(
                 turns,
-                last_number=self._stock.last_number if used_lately else -1,
+                last_number=self._stock.last_number if self._used_lately else -1,
                 latency=self._latency,
                 others_sent=self._outage.goes_on_alone,
+                place=self._place if asked - self._comes_at < _PLACE_KEPT_FOR else 0.0,
             )
         except ConfigurationError as error:
             if self._outage.goes_on_alone:
@@ -166,6 +185,19 @@ class Booker:
         self._round_trips.append(now - asked)
         self._latency = max(now - clock.to_loop(booking.now) - _HELD_UP, 0.0)
         self.pace = booking.pace
+        self._comes_at = -inf
+        if booking.place:
+            self._comes_at = clock.to_loop(booking.place)
+            self._in_vain += 0 < self._place <= booking.now
+            if self._in_vain > 1:
+                # It came in time, and yet in vain. Where it keeps in step with those who came just
+                # before it, it would do so again and again.
+                self._comes_at += random.uniform(0, _OUT_OF_STEP)
+        else:
+            self._in_vain = 0
+        if booking.place != self._place:  # a new one; it looks once
+            self._comes_at = min(self._comes_at, now + random.uniform(*_LOOKS_AFTER))
+        self._place = booking.place
         is_valid = not self._is_void and self._reports.agree_on_cooldown(booking.cooldown)
         if was_set or booking.cooldown > 0 or not is_valid:
             self._stock.clear()

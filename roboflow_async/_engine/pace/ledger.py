@@ -23,7 +23,8 @@ class Booking:
         pace: requests per second of all processes together.
         cooldown: seconds that all sending pauses after a 429.
         first: the number of the first turn; the others follow.
-        due: when each turn is due, by the ledger's clock (seconds).
+        due: when each turn is due, by the ledger's clock (seconds). None: others come first.
+        place: when to come again in that case, by the ledger's clock (seconds).
     """
 
     now: float
@@ -31,15 +32,22 @@ class Booking:
     cooldown: float
     first: int
     due: Sequence[float]
+    place: float = 0.0
 
 
 class Ledger(Protocol):
     """Where turns are booked. Each method raises `LedgerLostError` or `ConfigurationError`."""
 
     async def reserve(
-        self, turns: int, *, last_number: int = -1, latency: float = 0.0, others_sent: bool = False
+        self,
+        turns: int,
+        *,
+        last_number: int = -1,
+        latency: float = 0.0,
+        others_sent: bool = False,
+        place: float = 0.0,
     ) -> Booking:
-        """Book turns.
+        """Book turns that are due soon, or get a place in the queue of those who wait for some.
 
         Args:
             turns: how many.
@@ -48,6 +56,7 @@ class Ledger(Protocol):
             latency: seconds that the response will take; no turn is due before that.
             others_sent: whether others may just have sent without booking; then no turn is due
                 within a second.
+            place: what the last booking said, if this process still waits for a turn.
         """
         ...
 

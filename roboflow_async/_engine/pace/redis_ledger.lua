@@ -4,9 +4,10 @@
 -- KEYS[1]  a hash, which expires when nobody uses it
 -- ARGV     operation; constants, in the order of CONSTANTS below (pace_law.py and redis_limiter.py say what
 --          they are); and then
---   reserve  turns, number of the last one that the caller knows, latency, 1 if others sent
---                                                  -> now, pace, cooldown, number of the first turn,
---                                                     when each is due: one, or more if they are soon
+--   reserve  turns, number of the last one that the caller knows, latency, 1 if others sent,
+--            place of the caller in the queue or 0 -> now, pace, cooldown, number of the first turn,
+--                                                     0 or a place, when each is due: those that are
+--                                                     soon, or none
 --   reject   when the request was sent, cooldown   -> nothing
 --   late     pairs: number of a turn, when its request really went out -> nothing
 -- Times are microseconds, moments are of this server's clock; the pace comes back in thousandths.
@@ -17,8 +18,15 @@
 local SECOND = 1000000
 local HOUR = 3600 * SECOND
 local MOST_TURNS = 1e15  -- exact, also when one is added; at 100,000 a second they last 300 years
--- Until a turn is due for sure, that of a second before is used or given up, and known here.
-local FARTHEST_BATCH = 850000
+-- No turn is booked farther ahead. Until it is due for sure, that of a second before is used or given
+-- up, and known here; and what is booked takes no notice of a 429, of a new pace, or of a death.
+local FARTHEST = 850000
+-- Those who find no turn within that time come again, one after the other: for as many turns as they
+-- want if the queue is this short, and for fewer the longer it is. A place in it is the moment to come.
+local SHORT_QUEUE = 100000
+local PLACE = 1.06  -- the distance of two places, in requests: a little less often than turns
+-- When nobody has come for a second and some places, those in the queue have died.
+local EMPTY_PLACES = 3
 local MOST_AT_ONCE = 1000  -- turns that one reply has
 local LARGEST_RING, HIGHEST_PACE = 100000, 100000
 local CONSTANTS = {
@@ -44,7 +52,7 @@ local now = tonumber(time[1]) * SECOND + tonumber(time[2])
 
 local FIELDS = {
   'seen', 'turns', 'valid', 'cold', 'next', 'last', 'cool', 'low', 'knee', 'climb', 'began', 'ring',
-  'passed', 'since',
+  'passed', 'since', 'queue', 'front', 'came', 'booked',
 }
 local stored = redis.call('HMGET', KEYS[1], unpack(FIELDS))
 local is_new = not stored[1]
@@ -85,12 +93,17 @@ local back = s.seen - now
 if back > 0 then
   s.next, s.last = s.next - back, s.last - back
   s.cool, s.began, s.since = s.cool - back, s.began - back, s.since - back
+  s.queue, s.front, s.came, s.booked = s.queue - back, s.front - back, s.came - back, s.booked - back
 end
 s.seen = now
 
 -- No pause is longer than an hour; and turns may be booked for as long again, or for a hundred.
 local farthest = now + HOUR + math.max(HOUR, 100 * SECOND / ceiling)
-for name, latest in pairs({next = farthest, last = farthest, cool = now + HOUR, began = now}) do
+local in_an_hour = now + HOUR
+for name, latest in pairs({
+  next = farthest, last = farthest, cool = in_an_hour, began = now,
+  queue = in_an_hour, front = in_an_hour, came = in_an_hour, booked = farthest,
+}) do
   s[name] = math.max(math.min(s[name], latest), 0)
 end
 s.valid = math.min(s.valid, s.turns)
@@ -116,7 +129,7 @@ if operation == 'reserve' then
     s.turns = math.max(s.turns, last_number + 1)
   end
 end
-if is_unknown or is_new_here or s.next < now - SECOND then
+if is_unknown or s.next < now - SECOND then
   s.cold = s.turns + kept  -- until then connections are opened, here and at the server
 end
 if is_unknown then
@@ -161,7 +174,7 @@ local function sent_between(from, to)
     end
     return low
   end
-  return first_from(to) - first_from(from)
+  return math.max(first_from(to) - first_from(from), 0)
 end
 
 -- The law of pace_law.py.
@@ -231,28 +244,63 @@ end
 
 local reply = {}
 if operation == 'reserve' then
-  local turns, latency = math.min(arguments[1], MOST_AT_ONCE), arguments[3]
+  local turns, latency, place = math.min(arguments[1], MOST_AT_ONCE), arguments[3], arguments[5]
   local pace = pace_at(now)
   local interval, least = SECOND * c.spacing / pace, SECOND * c.least_distance / pace
-  reply = {now, pace * 1000, math.max(s.cool - now, 0), s.turns}
   local earliest = math.max(now + latency, s.cool)
-  for index = 1, turns do
-    local due = math.max(earliest, s.next, s.last + least, went_out_at(s.turns - kept) + c.window * kept / ceiling)
-    if index > 1 and due > now + FARTHEST_BATCH then
-      break
+  local function next_due()
+    return math.max(earliest, s.next, s.last + least, went_out_at(s.turns - kept) + c.window * kept / ceiling)
+  end
+  local due, soon = next_due(), now + latency
+  reply = {now, pace * 1000, math.max(s.cool - now, 0), s.turns, 0}
+  local each = PLACE * SECOND / ceiling
+  local is_invited = place > 0 and place <= now
+  if is_invited then
+    s.came = math.max(s.came, now)
+  elseif s.queue > now and now - s.came > SECOND + EMPTY_PLACES * each then
+    s.queue = now
+  end
+  -- Those in the queue come first. If there are few turns ahead, some of them have died.
+  local is_first = is_invited or s.queue <= now or due <= soon + FARTHEST / 2
+  if is_first and due <= soon + FARTHEST then
+    if is_new_here then
+      s.cold = s.turns + kept
     end
-    went_out(s.turns, due)
-    reply[#reply + 1] = due
-    -- What the window cost is caught up with, within the tolerance.
-    s.next = math.max(s.next + interval, due + interval - c.tolerance)
-    s.turns, s.last, earliest = s.turns + 1, due, due
+    for index = 1, turns do
+      if index > 1 and due > now + FARTHEST then
+        break
+      end
+      went_out(s.turns, due)
+      reply[#reply + 1] = due
+      -- What the window cost is caught up with, within the tolerance.
+      s.next = math.max(s.next + interval, due + interval - c.tolerance)
+      s.turns, s.last, earliest = s.turns + 1, due, due
+      due = next_due()
+    end
+  else
+    -- By the ceiling and not by the pace, so that nobody sleeps while a low pace climbs again.
+    local again = math.max(due - latency - FARTHEST, now)
+    if is_invited then
+      again = math.max(again, s.front)
+      s.front = again + each
+    elseif place > 0 and place < s.queue then
+      again = place
+    else
+      if again > s.queue then
+        s.came = again
+      end
+      again = math.max(again, s.queue)
+      s.queue = again + math.max(turns * math.min(SHORT_QUEUE / math.max(again - now, 1), 1), 1) * each
+    end
+    reply[5] = again
   end
 elseif operation == 'reject' then
   local sent_at, wait = arguments[1], math.min(arguments[2], HOUR)
-  local is_new = sent_at > s.began  -- else it was sent before this wave of 429s came back
+  -- Otherwise it was sent before this wave of 429s came back, or by a turn that was booked before.
+  local is_new = sent_at > s.began and sent_at > s.booked
   if is_new then
     fall(sent_at)
-    s.began = now
+    s.began, s.booked = now, s.last
   end
   if is_new or wait > 0 then
     s.cool = math.max(s.cool, now + wait)
@@ -275,6 +323,6 @@ for _, name in ipairs(FIELDS) do
 end
 redis.call('HSET', KEYS[1], unpack(changed))
 local back_at = s.cool + (s.low > 0 and s.climb + lasting('probe', s.knee) or 0)
-local alive = math.max(s.next, back_at, now) - now + c.kept_for
+local alive = math.max(s.next, s.queue, s.front, back_at, now) - now + c.kept_for
 redis.call('PEXPIRE', KEYS[1], math.ceil(alive / 1000))
 return reply

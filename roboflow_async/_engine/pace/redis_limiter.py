@@ -173,11 +173,22 @@ class _RedisLedger:
         )
 
     async def reserve(
-        self, turns: int, *, last_number: int = -1, latency: float = 0.0, others_sent: bool = False
+        self,
+        turns: int,
+        *,
+        last_number: int = -1,
+        latency: float = 0.0,
+        others_sent: bool = False,
+        place: float = 0.0,
     ) -> Booking:
         """Book turns."""
         reply = await self._run(
-            "reserve", turns, last_number, round(latency * _MICROSECONDS), int(others_sent)
+            "reserve",
+            turns,
+            last_number,
+            round(latency * _MICROSECONDS),
+            int(others_sent),
+            round(place * _MICROSECONDS),
         )
         return self._checked_booking(reply, turns, latency)
 
@@ -185,15 +196,18 @@ class _RedisLedger:
         """Check the script's reply: other data in Redis must not stop us forever."""
         numbers = cast("list[object]", reply) if isinstance(reply, list) else []
         whole = [number for number in numbers if type(number) is int and 0 <= number < 2**63]
-        if not (len(whole) == len(numbers) and 4 < len(numbers) <= 4 + turns):
+        if not (len(whole) == len(numbers) and 4 < len(numbers) <= 5 + turns):
             raise LedgerLostError("a reply that is not from the script")
-        now, pace, cooldown, first, *due = whole
+        now, pace, cooldown, first, place, *due = whole
+        if bool(due) == bool(place):
+            raise LedgerLostError("a reply that is not from the script")
         booking = Booking(
             now / _MICROSECONDS,
             pace / 1000,
             cooldown / _MICROSECONDS,
             first,
             [moment / _MICROSECONDS for moment in due],
+            place / _MICROSECONDS,
         )
         # Each turn adds to this, because the last one of a batch is due after all before it.
         latest = booking.now + latency + self._farthest + turns * 100 / min(self._highest_pace, 1)
@@ -202,6 +216,7 @@ class _RedisLedger:
             or not 0 <= booking.cooldown <= LONGEST_COOLDOWN + 1
             or not 0 <= first <= _MOST_TURNS + turns
             or not all(booking.now - 1 <= moment <= latest for moment in booking.due)
+            or booking.place > latest
         ):
             raise LedgerLostError("a reply with numbers out of bounds")
         return booking

@@ -27,10 +27,46 @@ CONNECTING: Final = 0.045
 LATE_WAKE_UP: Final = 0.020
 """Seconds: no wake-up is later than this, so a request that is later had to connect."""
 
-# As in the script: until a turn is due for sure, that of a second before is used or given up.
-_FARTHEST_BATCH: Final = 0.850
+# As in the script, which has the reasons.
+_FARTHEST: Final = 0.850  # seconds
+_SHORT_QUEUE: Final = 0.100  # seconds
+_PLACE: Final = 1.06  # requests
+_EMPTY_PLACES: Final = 3
 _MOST_AT_ONCE: Final = 1000  # turns in one response
 _UNKNOWN: Final = 1.0  # seconds in which turns that were forgotten are still to be used
+
+
+class _Queue:
+    """Those who found no turn that is due soon. The place of each is the moment to come again."""
+
+    def __init__(self, ceiling: float) -> None:
+        # By the ceiling and not by the pace, so that nobody sleeps while a low pace climbs again.
+        self._each = _PLACE / ceiling
+        self._next = -inf  # the next place
+        self._front = -inf  # the same, for those who came in time and had to be sent away again
+        self._came = -inf  # when somebody last came in time
+
+    def lets(self, now: float, place: float) -> bool:
+        """Whether the one with this place, 0 for none, comes before those in the queue."""
+        if 0 < place <= now:
+            self._came = max(self._came, now)
+            return True
+        if self._next > now and now - self._came > 1 + _EMPTY_PLACES * self._each:
+            self._next = now
+        return self._next <= now
+
+    def give(self, now: float, place: float, earliest: float, turns: int) -> float:
+        """A place, not before a moment, for one who wants so many turns."""
+        if 0 < place <= now:
+            place = max(earliest, self._front)
+            self._front = place + self._each
+        elif not 0 < place < self._next:  # else it keeps its place
+            if earliest > self._next:
+                self._came = earliest
+            place = max(earliest, self._next)
+            places = max(turns * min(_SHORT_QUEUE / max(place - now, 1e-6), 1), 1)
+            self._next = place + places * self._each
+        return place
 
 
 class Schedule:
@@ -51,7 +87,9 @@ class Schedule:
         self._valid = 0  # the first that is remembered
         self._cold = 0  # until this one, connections are opened
         self._next = self._last = -inf  # when the next one may be due, and the last one is
-        self._began = -inf  # when the last wave of 429s came back
+        # When the last wave of 429s came back, and when the last turn is due that was booked then.
+        self._began = self._booked = -inf
+        self._queue = _Queue(ceiling)
         self._went_out = [-inf] * turns_to_remember(ceiling)
 
     def reserve(
@@ -62,6 +100,7 @@ class Schedule:
         last_number: int = -1,
         latency: float = 0.0,
         others_sent: bool = False,
+        place: float = 0.0,
     ) -> Booking:
         """Book turns, see `Ledger.reserve`.
 
@@ -72,10 +111,11 @@ class Schedule:
                 others are not, either: this schedule is new, and an older one is lost.
             latency: seconds until the caller knows of its turns.
             others_sent: whether others may just have sent without a turn.
+            place: the caller's place in the queue, if it has one.
         """
         is_unknown = last_number >= self._turns or others_sent
         self._turns = max(self._turns, last_number + 1)
-        if is_unknown or last_number < 0 or self._next < now - 1:
+        if is_unknown or self._next < now - 1:
             self._cold = self._turns + self._second
         if is_unknown:
             self._next = max(self._next, now + _UNKNOWN)
@@ -83,12 +123,23 @@ class Schedule:
         pace, first = self._law.pace(now), self._turns
         interval, least = (1 + MARGIN) / pace, LEAST_DISTANCE / pace
         earliest = max(now + latency, self._law.resume_at)
-        due: list[float] = []
-        for _ in range(min(turns, _MOST_AT_ONCE)):
+
+        def next_due() -> float:
             second_before = self._sent_at(self._turns - self._second)
             free = second_before + KEPT_FREE * self._second / self.ceiling
-            moment = max(earliest, self._next, self._last + least, free)
-            if due and moment > now + _FARTHEST_BATCH:
+            return max(earliest, self._next, self._last + least, free)
+
+        moment, soon, cooldown = next_due(), now + latency, max(self._law.resume_at - now, 0.0)
+        is_first = self._queue.lets(now, place) or moment <= soon + _FARTHEST / 2
+        if not is_first or moment > soon + _FARTHEST:
+            earliest_place = max(moment - latency - _FARTHEST, now)
+            place = self._queue.give(now, place, earliest_place, turns)
+            return Booking(now, pace, cooldown, first, (), place)
+        if last_number < 0:
+            self._cold = self._turns + self._second
+        due: list[float] = []
+        for _ in range(min(turns, _MOST_AT_ONCE)):
+            if due and moment > now + _FARTHEST:
                 break
             self._note(self._turns, moment)
             due.append(moment)
@@ -96,7 +147,8 @@ class Schedule:
             self._next = max(self._next + interval, moment + interval - LATE_WAKE_UP)
             self._turns += 1
             self._last = earliest = moment
-        return Booking(now, pace, max(self._law.resume_at - now, 0.0), first, due)
+            moment = next_due()
+        return Booking(now, pace, cooldown, first, due)
 
     def late(self, turns: Sequence[tuple[int, float]]) -> None:
         """Note requests that went out late.
@@ -120,10 +172,11 @@ class Schedule:
             wait: seconds to pause.
         """
         wait = min(wait, LONGEST_COOLDOWN)
-        is_new = sent_at > self._began  # otherwise it was sent before this wave came back
+        # Otherwise it was sent before this wave came back, or by a turn that was booked before.
+        is_new = sent_at > max(self._began, self._booked)
         if is_new:
             self._law.rejected(sent_at, self._sent_between)
-            self._began = now
+            self._began, self._booked = now, self._last
         if is_new or wait > 0:
             self._law.resume_at = max(self._law.resume_at, now + wait)
 
@@ -143,7 +196,7 @@ class Schedule:
         oldest = max(remembered, self._valid)
         if oldest == remembered and self._sent_at(oldest) > start:
             return inf
-        return self._first_from(end, oldest) - self._first_from(start, oldest)
+        return max(self._first_from(end, oldest) - self._first_from(start, oldest), 0)
 
     def _first_from(self, moment: float, oldest: int) -> int:
         low, high = oldest, self._turns

@@ -50,29 +50,35 @@ def test_schedule_books_as_redis_does(ceiling: float, steps: list[tuple[Any, ...
     redis, schedule = ClockedRedis(), Schedule(ceiling)
     booked: list[tuple[int, float]] = []
     known = {0: -1, 1: -1, 2: -1}
+    places = dict.fromkeys(known, 0.0)
     for kind, pause, turns, lateness, process in steps:
         redis.moment = round(redis.moment + pause / 1e6, 6)
         now = redis.moment
         if kind == "reserve":
             last, latency = known.get(process, -1), lateness / 4e6
-            reply = redis.evaluate(
-                "key", kind, *constants, turns, last, round(latency * 1e6), int(process == -1)
-            )
+            place = places.get(process, 0.0)
+            arguments = [turns, last, round(latency * 1e6), int(process == -1), round(place * 1e6)]
+            reply = redis.evaluate("key", kind, *constants, *arguments)
             booking = schedule.reserve(
                 turns,
                 now,
                 last_number=last,
                 latency=round(latency, 6),
                 others_sent=process == -1,
+                place=place,
             )
             assert booking.first == reply[3]
+            assert booking.place == pytest.approx(reply[4] / 1e6, abs=1e-3)
             # Redis writes whole microseconds, which add up.
-            assert booking.due == pytest.approx([due / 1e6 for due in reply[4:]], abs=1e-3)
+            assert booking.due == pytest.approx([due / 1e6 for due in reply[5:]], abs=1e-3)
             assert booking.pace == pytest.approx(reply[1] / 1000, rel=1e-3, abs=2e-3)
             assert booking.cooldown == pytest.approx(reply[2] / 1e6, abs=1e-3)
             booked += enumerate(booking.due, booking.first)
-            known[process] = booking.first + len(booking.due) - 1
-            redis.moment = max(redis.moment, round(booking.due[-1], 6))
+            # Whole microseconds, which Redis has, and a moment later, so that both are sure of it.
+            places[process] = round(booking.place, 6)
+            if booking.due:
+                known[process] = booking.first + len(booking.due) - 1
+                redis.moment = max(redis.moment, round(booking.due[-1], 6))
         elif kind == "late":
             late = [(number, round(due + lateness / 1e6, 6)) for number, due in booked[-turns:]]
             schedule.late(late)
@@ -91,11 +97,12 @@ def test_schedule_books_as_redis_does(ceiling: float, steps: list[tuple[Any, ...
 
 @pytest.mark.parametrize("ceiling", [1, 20, 100])
 def test_schedule_uses_the_ceiling_and_keeps_it(ceiling: int) -> None:
-    schedule, due, now = Schedule(ceiling), list[float](), 0.0
+    schedule, due, now, place = Schedule(ceiling), list[float](), 1.0, 0.0
     while len(due) < 20 * ceiling:
-        booking = schedule.reserve(3, now, last_number=len(due) - 1)
+        booking = schedule.reserve(3, now, last_number=len(due) - 1, place=place)
         due += booking.due
-        now = due[-1]
+        place = booking.place
+        now = place or due[-1]
     assert busiest_window(due) <= ceiling
     assert len(due) / (due[-1] - due[0]) > 0.975 * ceiling
 
@@ -105,9 +112,11 @@ def test_schedule_pauses_and_slows_down_after_a_429() -> None:
     first = schedule.reserve(3, 0.0).due
     schedule.reject(0.3, sent_at=first[-1], wait=2.0)
     booking = schedule.reserve(1, 0.4, last_number=2)
-    assert booking.due[0] >= 2.3
+    assert not booking.due
     assert booking.cooldown == pytest.approx(1.9)
     assert booking.pace < 20
+    assert 1.4 < booking.place < 2.3
+    assert schedule.reserve(1, booking.place, last_number=2, place=booking.place).due[0] >= 2.3
     assert schedule.reserve(1, 1500.0, last_number=3).pace == 20
 
 
@@ -115,9 +124,13 @@ def test_a_new_schedule_waits_for_turns_of_an_old_one() -> None:
     """After a restart no turn is due within a second: older ones may still be used."""
     schedule = Schedule(20)
     booking = schedule.reserve(2, 100.0, last_number=41)
+    assert not booking.due  # the moment is too far away to book it
+    assert 100 < booking.place < 101
+    booking = schedule.reserve(2, booking.place, last_number=41, place=booking.place)
     assert booking.first == 42
     assert booking.due[0] >= 101
-    assert schedule.reserve(1, 101.0, last_number=43, others_sent=True).due[0] >= 102
+    place = schedule.reserve(1, 101.0, last_number=43, others_sent=True).place
+    assert schedule.reserve(1, place, last_number=43, place=place).due[0] >= 102
     assert inf not in booking.due
 
 

@@ -603,7 +603,7 @@ def test_a_ledger_that_forgot_turns_lets_none_bunch_up(how: str) -> None:
         if how == "snapshot":
             redis.hashes.update(snapshot)
         elif how == "flush":  # and then a process that knows nothing
-            redis.evaluate(key, "reserve", *constants, 1, -1, 0, 0)
+            redis.evaluate(key, "reserve", *constants, 1, -1, 0, 0, 0)
         elif how == "late first":
             redis.evaluate(key, "late", *constants, 40, round(redis.now() * 1e6))
         else:
@@ -760,7 +760,7 @@ def test_a_ledgers_fields_go_away_by_themselves() -> None:
         redis = FakeRedis()
         await take(pacer(redis), 50)
         (fields,) = redis.hashes.values()
-        assert len(fields) <= 80 + 12
+        assert len(fields) <= 80 + 18
         assert all(float(value) >= 0 for value in fields.values())
         assert 60 <= min(redis.expires.values()) <= 62
 
