@@ -379,7 +379,7 @@ def test_limiters_go_to_other_processes() -> None:
         again = pickle.loads(pickle.dumps(limiter))
         assert type(again) is type(limiter)
         assert repr(again) == repr(limiter)
-        assert again._fallback_share == 0.25
+        assert again._pacers._fallback_share == 0.25
         assert again.ceiling("a", 20) is again.ceiling("b", 20)
     with pytest.raises(ConfigurationError, match="name=''"):
         RayRateLimiter(name="")

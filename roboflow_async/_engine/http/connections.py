@@ -109,7 +109,9 @@ class FreeConnections:
 
     async def renew(self, connection: Connection) -> Connection:
         """A new connection in place of one that was taken."""
-        await asyncio.shield(self._discard(connection))
+        closing = self._discard(connection)
+        if closing is not None:
+            await asyncio.shield(closing)
         return self._make()
 
     def give_back(self, connection: Connection) -> None:
@@ -127,7 +129,8 @@ class FreeConnections:
         """Close a connection, even if this call is cancelled."""
         closing = self._discard(connection)
         self._left()
-        await asyncio.shield(closing)
+        if closing is not None:
+            await asyncio.shield(closing)
 
     def close_free(self) -> None:
         """Close the free connections, because something else needs their file descriptors."""
@@ -166,7 +169,13 @@ class FreeConnections:
         if self._free:
             self._timer = self._loop.call_at(self._free[0][0] + _KEEP_ALIVE, self._close_idle)
 
-    def _discard(self, connection: Connection) -> asyncio.Task[None]:
+    def _discard(self, connection: Connection) -> asyncio.Task[None] | None:
+        """Close a connection; return what waits for its end, unless the loop has ended."""
+        if self._loop.is_closed():
+            # The garbage collector ends the calls of such a loop. Nothing can be awaited there.
+            with suppress(RuntimeError):
+                connection.close()
+            return None
         connection.close()
         task = self._loop.create_task(connection.wait_closed())
         self._closing.add(task)
