@@ -113,3 +113,11 @@ def test_names_of_tests_have_fewer_than_60_characters() -> None:
     ]
     assert found
     assert [(path, name) for path, name in found if len(name) >= 60] == []
+
+
+def test_no_page_has_marks_of_a_merge() -> None:
+    """Nothing is left of a merge in a page, where no linter would see it."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "Makefile"]
+    assert len(pages) > 5
+    for page in pages:
+        assert not re.search(r"^(<{7}|>{7}) ", page.read_text(), re.MULTILINE), page
