@@ -141,7 +141,7 @@ def idle() -> bool:
     actor = remote.options(name="idle", lifetime="detached", num_cpus=0, max_restarts=-1).remote(
         0.5
     )
-    ray.get(actor.reserve.remote("a", 20.0, 1, -1, 0.0, False))
+    ray.get(actor.reserve.remote("a", 20.0, 1, -1, 0.0, False, 0.0))
     until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
