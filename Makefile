@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SDK := .venv-sdk
 AUDIT := .venv-audit
+DEMO := .venv-demo
 # Nothing is installed whose hash is not in the lock. (A wheel runs nothing when it is installed.)
 INSTALL := -m pip install --quiet --prefer-binary --require-hashes --requirement
 LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -15,8 +16,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test fuzz sdk bench mutants lint types build coverage audit lock clean
 
-demo: $(READY)
-	$(BIN)/python -m roboflow_async demo
+demo: $(DEMO)/.ready
+	$(DEMO)/bin/python -m roboflow_async demo
 
 # Five at once: most of the tests wait for a real clock.
 test: $(READY)
@@ -61,13 +62,20 @@ build: $(READY)
 	$(BIN)/python -m zipfile --list dist/*.whl
 
 clean:
-	rm -rf $(VENV) $(SDK) $(AUDIT) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
+	rm -rf $(VENV) $(SDK) $(AUDIT) $(DEMO) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
 
 $(READY): pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(INSTALL) requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .
 	touch $(READY)
+
+# Apart, because what the tests need takes minutes to install.
+$(DEMO)/.ready: pyproject.toml requirements/demo.txt
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python $(INSTALL) requirements/demo.txt
+	$(DEMO)/bin/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .
+	touch $(DEMO)/.ready
 
 sdk: $(SDK)/.ready
 
@@ -89,6 +97,8 @@ audit: $(AUDIT)/.ready
 # UPGRADE=--upgrade, which a workflow does once a week.
 lock: $(AUDIT)/.ready
 	$(AUDIT)/bin/uv $(LOCK) pyproject.toml --extra all --group dev --output-file requirements/dev.txt
+	$(AUDIT)/bin/uv $(LOCK) pyproject.toml --extra cli --extra testing --group demo \
+		--constraint requirements/dev.txt --output-file requirements/demo.txt
 	$(AUDIT)/bin/uv $(LOCK) --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt
 	$(AUDIT)/bin/uv $(LOCK) --group audit --output-file requirements/audit.txt
