@@ -109,6 +109,7 @@ async def test_a_stream_that_ended_early_goes_on(
     images = [picture(number) for number in range(40)]
     async with make_client(max_concurrency=4) as client:
         workflow = client.workflow("ws", "wf")
+        others = asyncio.all_tasks()
         stream = workflow.stream(images, journal=journal)
         got: Results = []
 
@@ -137,7 +138,9 @@ async def test_a_stream_that_ended_early_goes_on(
             with pytest.warns(ResourceWarning, match="never closed"):  # noqa: PT031
                 del stream, taking, take
                 gc.collect()
-            await asyncio.sleep(0.3)
+            async with asyncio.timeout(30):  # nobody waits for a stream that was dropped
+                while asyncio.all_tasks() - others:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
         else:
             await stream.aclose()
         sent = len(server.arrivals)
