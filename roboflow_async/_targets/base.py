@@ -14,6 +14,7 @@ from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_flag, check_number, refuse_copy
 from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.loader import ImageLoader
+from roboflow_async._engine.images.reading.files import FileNote
 from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
@@ -199,9 +200,10 @@ class Target(ABC, Generic[Output]):
         *,
         image: ImageOf | None = None,
         ordered: bool,
-        priority: Priority | None,
+        priority: Priority | None = None,
         progress: bool = False,
         retry: bool = True,
+        noting: Callable[[Any], FileNote] | None = None,
         journal: object = None,
         key: KeyOf = None,
         retry_failed: bool = False,
@@ -224,8 +226,11 @@ class Target(ABC, Generic[Output]):
         async def send(
             index: int, item: object, given: tuple[object, ...], note: "recording.Note | None"
         ) -> Result[Any, Output]:
+            note_file: FileNote | None = None if noting is None else noting(item)
+            if note is not None and note.wants_file:
+                note_file = note.note_file
             prepare_item = partial(
-                self._prepare_item, index, item, image, given, note, patient=retry
+                self._prepare_item, index, item, image, given, note_file, patient=retry
             )
             prepare = partial(finishing.prepared, prepare_item)
             return await finishing.sent(
@@ -287,13 +292,13 @@ class Target(ABC, Generic[Output]):
         item: object,
         image: ImageOf | None,
         known: tuple[object, ...],
-        note: "recording.Note | None",
+        note_file: FileNote | None,
         *,
         patient: bool,
     ) -> Prepared:
         loader = self._context.engine.runtime().loader
-        if note is not None and note.wants_file:
-            loader = loader.noting(note.note_file)
+        if note_file is not None:
+            loader = loader.noting(note_file)
         if image is None:
             given = known[0] if known else item
             return await self._prepare(loader, given, {}, patient=patient)

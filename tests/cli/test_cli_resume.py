@@ -1,6 +1,8 @@
 """`roboflow-async run` again: what changed is done again, and another run is refused."""
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import CommandLine
+from support.loopback import Arrival, Reply, Server, echo
 from support.run_command import JPEG, RunCommand, put
 
 from roboflow_async import ConfigurationError, RoboflowClient
@@ -68,6 +71,32 @@ def test_a_file_that_was_only_touched_is_not_sent_again(run: RunCommand) -> None
     run("data")
     run("data", "--check-content")
     assert run.billed == 1
+
+
+@pytest.mark.anyio
+async def test_a_file_that_changed_while_it_was_sent_is_done_again(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
+    """Its line has the fingerprint of what was sent, not of what was there later."""
+    put(tmp_path / "data", "a.jpg")
+
+    def change(arrival: Arrival) -> Reply:
+        if not arrival.index:
+            put(tmp_path / "data", "a.jpg", content=OTHER)
+        return echo(arrival)
+
+    async with Server(change) as server:
+        arguments = ["run", "data", "--workflow", "ws/wf", "--host", server.url, "--api-key-file"]
+        put(tmp_path, "key", content=b"any")
+        for arrived in (1, 2, 2):
+            done = await asyncio.to_thread(command_line.run, *arguments, "key", cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            assert len(server.arrivals) == arrived
+            (line,) = map(json.loads, (tmp_path / "results.jsonl").read_bytes().splitlines())
+            sent = base64.b64encode(JPEG if arrived == 1 else OTHER)
+            assert line["output"]["hash"] == hashlib.sha256(sent).hexdigest()
+            sent_file = base64.b64decode(sent)
+            assert line["file"]["sha256"] == hashlib.sha256(sent_file).hexdigest()
 
 
 def test_a_file_that_was_missing_is_done_when_it_is_there(run: RunCommand) -> None:

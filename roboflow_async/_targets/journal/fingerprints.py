@@ -22,11 +22,13 @@ def fingerprint(path: str) -> dict[str, Any] | None:
 
 
 def fingerprint_of(status: os.stat_result, content: bytes) -> dict[str, Any] | None:
-    """The same of a file that was read."""
+    """The same of a file that was read, the SHA-256 only if it was read to its end."""
     if not stat.S_ISREG(status.st_mode):
         return None
-    digest = hashlib.sha256(content).hexdigest()
-    return {"size": status.st_size, "modified": status.st_mtime_ns, "sha256": digest}
+    found = {"size": status.st_size, "modified": status.st_mtime_ns}
+    if len(content) != status.st_size:  # it is too large, or grows
+        return found
+    return {**found, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def is_another(path: str, before: Any, *, content: bool) -> bool:

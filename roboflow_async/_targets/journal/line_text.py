@@ -33,6 +33,9 @@ def json_line(line: Mapping[str, Any]) -> bytes:
         ValueError: it holds a number that is not finite, which JSON cannot write.
     """
     image = line.get("image")
+    if isinstance(image, str) and "output" in line and len(line) > 2:
+        how = {name: value for name, value in line.items() if name not in ("image", "output")}
+        return line_with(image, quick_json_text(line["output"]), how)
     if isinstance(image, str) and _LONE_SURROGATES.search(image):
         name = _named(image)
         line = {**name, **{key: value for key, value in line.items() if key not in name}}

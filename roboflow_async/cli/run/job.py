@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from roboflow_async import Model, Result, ResultStream, RoboflowClient, RoboflowError, Workflow
-from roboflow_async._targets.journal.fingerprints import fingerprint
+from roboflow_async._engine.images.reading.files import FileNote
+from roboflow_async._targets.journal.fingerprints import fingerprint_of
 from roboflow_async.cli.options import stderr
 from roboflow_async.cli.run.failures import FailureLimit, as_error, write_failures
 from roboflow_async.cli.run.file_names import is_url, on_record
@@ -19,6 +20,7 @@ from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.pictures import ItemNames, save_pictures, without_pictures
 from roboflow_async.cli.run.progress import RunProgress
 from roboflow_async.cli.run.sources import Source
+from roboflow_async.cli.run.writing import ResultWriter
 from roboflow_async.errors import plain_text
 from roboflow_async.types.predictions import Prediction
 
@@ -121,17 +123,23 @@ class Job:
             await self._warming_up
 
     async def _stream(self, progress: RunProgress) -> None:
-        async with self._target.stream(self._items()) as self._results:
-            async for result in self._results:
-                # Written in a thread, because a disk may be slow and pictures are large.
-                await asyncio.to_thread(self._write, result)
-                progress.advance(failed=not result.ok)
-                done = len(self._journal.done)
-                if self._stopping.is_set():
-                    continue
-                self.too_many_failures = self._limit.reached(self._journal.failed, done)
-                if self.too_many_failures or self.trouble is not None:
-                    self._finish(progress)
+        def written(result: Result[str, Any]) -> None:
+            progress.advance(failed=not result.ok)
+            if self._stopping.is_set():
+                return
+            done = len(self._journal.done)
+            self.too_many_failures = self._limit.reached(self._journal.failed, done)
+            if self.too_many_failures or self.trouble is not None:
+                self._finish(progress)
+
+        writer = ResultWriter(self._write, written)
+        stream = self._target._stream  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - tells what it read
+        async with stream(self._items(), ordered=False, noting=self._noting) as self._results:
+            try:
+                async for result in self._results:
+                    await writer.put(result)
+            finally:
+                await writer.close()
 
     async def _items(self) -> AsyncGenerator[str]:
         journal = self._journal
@@ -139,9 +147,16 @@ class Job:
         async with aclosing(found) as items:
             async for item in items:
                 if not is_url(item):
-                    # Before it is read to be sent: if it changes meanwhile, it is done again.
-                    self._files[item] = await asyncio.to_thread(fingerprint, item)
+                    self._files[item] = None
                 yield item
+
+    def _noting(self, item: str) -> FileNote:
+        """Keeps the fingerprint of what is sent: if the file changes later, it is done again."""
+
+        def note(status: os.stat_result, content: bytes) -> None:
+            self._files[item] = fingerprint_of(status, content)
+
+        return note
 
     def _finish(self, progress: RunProgress) -> None:
         """Read and send nothing more; what was sent still comes."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from roboflow_async import RoboflowError, decode_image
 from roboflow_async._engine.images.formats import suffix_of
-from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
+from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_container, is_object
 from roboflow_async.cli.files import write_below
 from roboflow_async.cli.run.file_names import (
     as_path,
@@ -225,7 +225,22 @@ def add_pictures(
 def without_pictures(output: Any) -> tuple[Any, list[str]]:
     """An output with None in the place of each picture, and where those were (`crops.0`)."""
     names: list[str] = []
-    return _without(output, "", names), names
+    return (_without(output, "", names) if _has_long_text(output) else output), names
+
+
+def _has_long_text(value: Any) -> bool:
+    """Whether there may be a picture: most outputs have none, and need not be copied."""
+    containers: list[Any] = [[value]]
+    while containers:
+        container = containers.pop()
+        items = container.values() if is_object(container) else container
+        for item in items:
+            if isinstance(item, str):
+                if len(item) >= _LEAST:
+                    return True
+            elif is_container(item):
+                containers.append(item)
+    return False
 
 
 def _without(value: Any, name: str, names: list[str]) -> Any:
