@@ -133,9 +133,11 @@ def _rows(width: int) -> int:
 def _strips(image: Any) -> Iterator[tuple[int, Any]]:
     """Strips of the picture (mode L or RGB) from the top, each with its first row's number."""
     read, rows = eight_bit_reading(image), _rows(image.width)
+    if image.mode in ("L", "RGB"):  # nothing is converted, and a piece would be a copy
+        rows = image.height
     for top in range(0, image.height, rows):
         box = 0, top, image.width, min(top + rows, image.height)
-        yield top, read(image.crop(box))
+        yield top, read(image if rows >= image.height else image.crop(box))
 
 
 def _shrink(strips: Iterator[tuple[int, Any]], height: int, size: _Size) -> Any:
@@ -145,6 +147,8 @@ def _shrink(strips: Iterator[tuple[int, Any]], height: int, size: _Size) -> Any:
     hamming = pillow.Resampling.HAMMING
     narrow: Any = None
     for top, strip in strips:
+        if strip.height == height:
+            return strip.resize(size, hamming)
         piece = strip.resize((size[0], strip.height), hamming)
         if narrow is None:
             narrow = pillow.new(piece.mode, (size[0], height))

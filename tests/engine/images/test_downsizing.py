@@ -189,13 +189,13 @@ def test_large_pictures_are_decoded_one_at_a_time() -> None:
 async def test_a_jpeg_is_decoded_at_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     data = saved(smooth("RGB", 3200, 2400), "JPEG")
     decoded: list[tuple[int, int]] = []
-    crop = PillowImage.Image.crop
+    resize = PillowImage.Image.resize
 
     def watched(self: PillowImage.Image, *arguments: Any) -> PillowImage.Image:
         decoded.append(self.size)
-        return crop(self, *arguments)
+        return resize(self, *arguments)
 
-    monkeypatch.setattr(PillowImage.Image, "crop", watched)
+    monkeypatch.setattr(PillowImage.Image, "resize", watched)
     resized = downsize(data, 300, max_pixels=MOST)
     assert resized is not None
     assert resized.original_size == (3200, 2400)
