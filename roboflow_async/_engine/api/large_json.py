@@ -25,6 +25,7 @@ _BYTES_OF_VALUE: Final = 40  # its place in a list, and a number
 _BYTES_OF_STRING: Final = 40  # beside its text
 _BYTES_OF_KEY: Final = 150  # from the sixth key of an object on
 _FEW: Final = 20_000  # arrays and objects, 4 MB at most
+_NOT_WORTH_IT: Final = 6_500_000  # bytes; to keep them small takes three times as long
 _SMALLEST_CONTAINER: Final = 6  # bytes of each on average: `[1,2],`
 
 # Possessive patterns: what cannot match fails at once, without backtracking.
@@ -97,7 +98,7 @@ class Weight:
         """Whether one call of the parser takes at most a few milliseconds."""
         return (
             self.size <= 8 << 20
-            and self.arrays + self.objects + self.commas + self.quotes // 2 <= 20_000
+            and self.arrays + self.objects + self.commas + self.quotes // 2 <= 100_000
         )
 
     def too_much(self, allowed: int) -> str:
@@ -123,8 +124,8 @@ class Weight:
 
     @property
     def is_heavy(self) -> bool:
-        """Whether it may take half of the allowed memory, or more."""
-        return self.bytes_in_memory > memory_allowed(self.size) // 2
+        """Whether it may take most of the allowed memory, or more."""
+        return self.bytes_in_memory > max(memory_allowed(self.size) // 4 * 3, _NOT_WORTH_IT)
 
 
 def parse_in_pieces(content: bytes | bytearray, thrift: Thrift | None = None) -> Any:

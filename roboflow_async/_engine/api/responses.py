@@ -175,7 +175,7 @@ def parse_json(response: Response) -> Any:
     if weight is not None and (what := weight.too_much(response.allowed)):
         raise too_much(response, what, limits_follow_size=True)
     try:
-        if weight is None or weight.is_light:
+        if weight is None or (weight.is_light and not weight.is_heavy):
             value: Any = pydantic_core.from_json(content, allow_inf_nan=False)
         else:
             thrift = Thrift(memory_allowed(weight.size)) if weight.is_heavy else None
