@@ -16,6 +16,7 @@ from roboflow_async._targets.workflow_requests import WorkflowOptions
 __all__ = ["PipelineOperations"]
 
 _ROOT = "/inference_pipelines"
+_ANY = "{pipeline_id}/"
 
 
 class PipelineOperations:
@@ -148,6 +149,7 @@ class PipelineOperations:
             self._context.engine.key,
             "the pipeline's fields",
             method=method,
+            template=f"{_ROOT}/{path if '/' not in path else _ANY + path.partition('/')[2]}",
         )
         return await self._context.engine.call(request, _parse, retry=retry)
 

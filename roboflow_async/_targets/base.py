@@ -30,13 +30,17 @@ from roboflow_async._targets.workflow_interface import InterfaceLookup
 from roboflow_async.errors import ImageError, RoboflowError, is_fatal
 
 if TYPE_CHECKING:
+    from roboflow_async._engine.telemetry import events
     from roboflow_async._targets.journal import large_text, line_text, runs
     from roboflow_async._targets.journal import recorder as recording
+    from roboflow_async._targets.streams import told as telling
 else:
+    events = LateModule("roboflow_async._engine.telemetry.events")
     large_text = LateModule("roboflow_async._targets.journal.large_text")
     line_text = LateModule("roboflow_async._targets.journal.line_text")
     runs = LateModule("roboflow_async._targets.journal.runs")
     recording = LateModule("roboflow_async._targets.journal.recorder")
+    telling = LateModule("roboflow_async._targets.streams.told")
 
 __all__ = ["Prepared", "Target", "TargetContext", "load_all"]
 
@@ -147,6 +151,12 @@ class Target(ABC, Generic[Output]):
         """
         ...
 
+    @property
+    @abstractmethod
+    def _called(self) -> "tuple[events.TargetKind, str]":
+        """What hooks call it: its kind and its name."""
+        ...
+
     @abstractmethod
     def _description(self) -> JSONObject:
         """What outputs depend on, besides their inputs: a journal is of one target."""
@@ -188,10 +198,16 @@ class Target(ABC, Generic[Output]):
         runtime = self._context.engine.runtime()
         dispatcher = runtime.dispatcher
         flow = dispatcher.single_calls(self._priority or "interactive")
-        with dispatcher.preparing(flow):
-            prepared = await self._prepare(runtime.loader, value, parameters)
-        parse = partial(self._parse, prepared)
-        return await dispatcher.call(prepared.request, parse, flow)
+        with (record := dispatcher.new_record(*self._called, "run")):
+            with dispatcher.preparing(flow):
+                prepared = await self._prepare(runtime.loader, value, parameters)
+            parse = partial(self._parse, prepared)
+            return await dispatcher.call(prepared.request, parse, flow, record=record)
+
+    def _told(self, operation: str) -> "telling.ToldStream | None":
+        """What tells hooks of a stream, if there are any."""
+        observer = self._context.engine.observer
+        return None if observer is None else telling.ToldStream(observer, *self._called, operation)
 
     def _stream(
         self,
@@ -216,6 +232,7 @@ class Target(ABC, Generic[Output]):
             total = len(images) if isinstance(images, Sized) else None
             bar = ProgressBar(total, self._context.engine.stats)
         finishing = Finishing(flow)
+        told = self._told("stream")
 
         recorder: recording.Recorder | None = None
         if journal is not None:
@@ -229,7 +246,7 @@ class Target(ABC, Generic[Output]):
             )
             prepare = partial(finishing.prepared, prepare_item)
             return await finishing.sent(
-                self._result(index, item, flow, prepare, retry=retry, note=note)
+                self._result(index, item, flow, prepare, retry=retry, note=note, told=told)
             )
 
         async def call(index: int, value: object) -> Result[Any, Output]:
@@ -239,6 +256,8 @@ class Target(ABC, Generic[Output]):
                 result = await recorder.result(index, value, partial(send, index, value))
             if bar is not None:
                 bar.count(failed=not result.ok)
+            if told is not None:
+                told.count(failed=not result.ok)
             return result
 
         return ResultStream(
@@ -251,6 +270,7 @@ class Target(ABC, Generic[Output]):
             resource=recorder,
             name=f"a stream of {self!r}",
             on_finish=finishing.finish,
+            told=told,
         )
 
     def _recorder(
@@ -313,19 +333,23 @@ class Target(ABC, Generic[Output]):
         *,
         retry: bool = True,
         note: "recording.Note | None" = None,
+        told: "telling.ToldStream | None" = None,
+        operation: str = "stream",
     ) -> Result[Any, Output]:
         """Run one input of a stream. A failure is a `Result`, too, unless it ends the stream."""
         dispatcher = self._context.engine.runtime().dispatcher
-        record = dispatcher.new_record()
+        stream = None if told is None else told.stream
+        record = dispatcher.new_record(*self._called, operation, stream)
         try:
-            prepared = await prepare()
-            if note is None:
-                parse = partial(self._parse, prepared)
-            else:
-                parse = partial(self._noted, prepared, note)
-            output = await dispatcher.call(
-                prepared.request, parse, flow, record=record, retry=retry
-            )
+            with record:
+                prepared = await prepare()
+                if note is None:
+                    parse = partial(self._parse, prepared)
+                else:
+                    parse = partial(self._noted, prepared, note)
+                output = await dispatcher.call(
+                    prepared.request, parse, flow, record=record, retry=retry
+                )
         except RoboflowError as error:
             if (retry and is_fatal(error)) or error is flow.error:
                 # Calls of this stream that still wait for a turn are not sent, and not billed.
@@ -369,15 +393,23 @@ class Target(ABC, Generic[Output]):
             runtime.loader, value, parameters, warm_up=True, patient=True
         )
         flow = self._new_flow()
+        told = self._told("warm_up")
 
         async def ready() -> Prepared:
             return prepared
 
         async def call(index: int, _: int) -> Result[Any, Output]:
-            return await self._result(index, value, flow, ready)
+            result = await self._result(index, value, flow, ready, told=told, operation="warm_up")
+            if told is not None:
+                told.count(failed=not result.ok)
+            return result
 
         async with ResultStream(
-            call, range(requests), limit=self._context.engine.settings.max_concurrency, ordered=True
+            call,
+            range(requests),
+            limit=self._context.engine.settings.max_concurrency,
+            ordered=True,
+            told=told,
         ) as results:
             seen = [result async for result in results]
         errors = [result.error for result in seen if result.error is not None]

@@ -30,7 +30,9 @@ from roboflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from roboflow_async import endpoints, types
+    from roboflow_async._engine.telemetry import events
 else:
+    events = LateModule("roboflow_async._engine.telemetry.events")
     endpoints = LateModule("roboflow_async.endpoints")
     types = LateModule("roboflow_async.types")
 
@@ -78,6 +80,10 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
 
     def __repr__(self) -> str:
         return f"<Endpoint {self._endpoint.path}>"
+
+    @property
+    def _called(self) -> "tuple[events.TargetKind, str]":
+        return "endpoint", self._endpoint.path
 
     async def run(self, value: Value[RequestT], **fields: object) -> ResponseT:
         """Send one request.
@@ -222,13 +228,14 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
             given = getattr(request, name)
             if given is not None:
                 fields[name] = await load_all(loader, given, kind=kind)
-        path = self._endpoint.path
+        template = path = self._endpoint.path
         if "{" in path:
             for segment in str(fields.get("model_id", "")).split("/"):
                 check_segment("model_id", segment)
             path = path.format(**fields)
         what = f"the fields of {self._endpoint.request.__name__}"
-        return Prepared(json_request(path, fields, self._context.engine.key, what), None)
+        key = self._context.engine.key
+        return Prepared(json_request(path, fields, key, what, template=template), None)
 
     def _fields_without(
         self, media: Mapping[str, str], request: "endpoints.EndpointRequest"

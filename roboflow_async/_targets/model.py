@@ -41,11 +41,13 @@ from roboflow_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from roboflow_async import types
     from roboflow_async._engine.api import validation
+    from roboflow_async._engine.telemetry import events
     from roboflow_async._targets.journal import outcomes
     from roboflow_async.types import predictions, to_supervision
 else:
     types = LateModule("roboflow_async.types")
     validation = LateModule("roboflow_async._engine.api.validation")
+    events = LateModule("roboflow_async._engine.telemetry.events")
     outcomes = LateModule("roboflow_async._targets.journal.outcomes")
     predictions = LateModule("roboflow_async.types.predictions")
     to_supervision = LateModule("roboflow_async.types.to_supervision")
@@ -99,6 +101,10 @@ class Model(Target[Output]):
 
     def __repr__(self) -> str:
         return f"<Model {self._id}>"
+
+    @property
+    def _called(self) -> "tuple[events.TargetKind, str]":
+        return "model", self._id
 
     @property
     def model_id(self) -> str:
@@ -251,7 +257,9 @@ class Model(Target[Output]):
             path, query = by_path
             if warm_up:
                 query = {**query, "disable_active_learning": "true"}
-            request = image_request(path, query, image, self._context.engine.key)
+            request = image_request(
+                path, query, image, self._context.engine.key, "/{project}/{version}"
+            )
         else:
             assert task is not None
             request = self._to_task(task, options, image, warm_up=warm_up)
@@ -295,7 +303,12 @@ class Model(Target[Output]):
         if warm_up:
             fields["disable_active_learning"] = True
         return json_request(
-            TASK_PATHS[task], fields, self._context.engine.key, "the options", query
+            TASK_PATHS[task],
+            fields,
+            self._context.engine.key,
+            "the options",
+            query,
+            template=TASK_PATHS[task],
         )
 
     async def _find_task(self, *, patient: bool) -> "types.Task | None":

@@ -26,10 +26,12 @@ from roboflow_async.errors import ConfigurationError, ImageError, ResponseError,
 if TYPE_CHECKING:
     from roboflow_async import types
     from roboflow_async._engine.api import validation
+    from roboflow_async._engine.telemetry import events
     from roboflow_async._targets.journal import outcomes, runs
 else:
     types = LateModule("roboflow_async.types")
     validation = LateModule("roboflow_async._engine.api.validation")
+    events = LateModule("roboflow_async._engine.telemetry.events")
     outcomes = LateModule("roboflow_async._targets.journal.outcomes")
     runs = LateModule("roboflow_async._targets.journal.runs")
 
@@ -53,13 +55,16 @@ async def run_batch(
     context.check_parameters(parameters or {})
     runtime = context.engine.runtime()
     dispatcher = runtime.dispatcher
-    with dispatcher.preparing(dispatcher.single_calls("interactive")):
-        inputs = {
-            name: await load_all(runtime.loader, image) for name, image in (images or {}).items()
-        }
-        request = workflow_request(options, {**inputs, **(parameters or {})}, context.engine.key)
-        await context.interfaces.check(options, parameters or {}, inputs)
-    return await dispatcher.call(request, parse_workflow_outputs)
+    with (record := dispatcher.new_record("workflow", options.name, "run_workflow")):
+        with dispatcher.preparing(dispatcher.single_calls("interactive")):
+            inputs = {
+                name: await load_all(runtime.loader, image)
+                for name, image in (images or {}).items()
+            }
+            given = {**inputs, **(parameters or {})}
+            request = workflow_request(options, given, context.engine.key)
+            await context.interfaces.check(options, parameters or {}, inputs)
+        return await dispatcher.call(request, parse_workflow_outputs, record=record)
 
 
 def _check_clash(names: AbstractSet[str], kind: type[RoboflowError]) -> None:
@@ -105,9 +110,11 @@ class Workflow(Target[Output]):
     @property
     def name(self) -> str:
         """`workspace/workflow`, or `inline` for a specification."""
-        if self._options.specification is not None:
-            return "inline"
-        return f"{self._options.workspace_name}/{self._options.workflow_id}"
+        return self._options.name
+
+    @property
+    def _called(self) -> "tuple[events.TargetKind, str]":
+        return "workflow", self.name
 
     def moved_to(self, context: TargetContext) -> "Workflow[Output]":
         """The same Workflow, run by another client. The library calls it."""
