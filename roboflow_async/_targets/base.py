@@ -92,8 +92,15 @@ class Prepared:
 class Target(ABC, Generic[Output]):
     """What calls run: subclasses say what is sent and how the response is read."""
 
-    def __init__(self, context: TargetContext, *, priority: Priority | None) -> None:
+    def __init__(
+        self,
+        context: TargetContext,
+        called: "tuple[events.TargetKind, str]",
+        *,
+        priority: Priority | None,
+    ) -> None:
         check_priority(priority)
+        self._called = called  # what hooks call it: its kind and its name
         self._context = context
         self._priority: Priority | None = priority
 
@@ -149,12 +156,6 @@ class Target(ABC, Generic[Output]):
         Raises:
             ResponseError: it does not fit.
         """
-        ...
-
-    @property
-    @abstractmethod
-    def _called(self) -> "tuple[events.TargetKind, str]":
-        """What hooks call it: its kind and its name."""
         ...
 
     @abstractmethod

@@ -30,9 +30,7 @@ from roboflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from roboflow_async import endpoints, types
-    from roboflow_async._engine.telemetry import events
 else:
-    events = LateModule("roboflow_async._engine.telemetry.events")
     endpoints = LateModule("roboflow_async.endpoints")
     types = LateModule("roboflow_async.types")
 
@@ -66,7 +64,7 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
                 f"endpoint is of type {type(endpoint).__name__}: give one of "
                 "roboflow_async.endpoints, such as endpoints.CLIP_EMBED_IMAGE."
             )
-        super().__init__(context, priority=priority)
+        super().__init__(context, ("endpoint", endpoint.path), priority=priority)
         unknown = fields.keys() - endpoint.request.model_fields.keys()
         if unknown:
             raise ConfigurationError(
@@ -80,10 +78,6 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
 
     def __repr__(self) -> str:
         return f"<Endpoint {self._endpoint.path}>"
-
-    @property
-    def _called(self) -> "tuple[events.TargetKind, str]":
-        return "endpoint", self._endpoint.path
 
     async def run(self, value: Value[RequestT], **fields: object) -> ResponseT:
         """Send one request.

@@ -41,13 +41,11 @@ from roboflow_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from roboflow_async import types
     from roboflow_async._engine.api import validation
-    from roboflow_async._engine.telemetry import events
     from roboflow_async._targets.journal import outcomes
     from roboflow_async.types import predictions, to_supervision
 else:
     types = LateModule("roboflow_async.types")
     validation = LateModule("roboflow_async._engine.api.validation")
-    events = LateModule("roboflow_async._engine.telemetry.events")
     outcomes = LateModule("roboflow_async._targets.journal.outcomes")
     predictions = LateModule("roboflow_async.types.predictions")
     to_supervision = LateModule("roboflow_async.types.to_supervision")
@@ -86,8 +84,8 @@ class Model(Target[Output]):
             raise ConfigurationError(f"route={route!r:.80} is not known: give 'path' or 'task'.")
         if max_side is not None:
             check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
-        super().__init__(context, priority=priority)
         self._id = resolve_alias(model_id)
+        super().__init__(context, ("model", self._id), priority=priority)
         for segment in self._id.split("/"):
             check_segment("model_id", segment)
         self._task: types.Task | None = task
@@ -101,10 +99,6 @@ class Model(Target[Output]):
 
     def __repr__(self) -> str:
         return f"<Model {self._id}>"
-
-    @property
-    def _called(self) -> "tuple[events.TargetKind, str]":
-        return "model", self._id
 
     @property
     def model_id(self) -> str:

@@ -26,12 +26,10 @@ from roboflow_async.errors import ConfigurationError, ImageError, ResponseError,
 if TYPE_CHECKING:
     from roboflow_async import types
     from roboflow_async._engine.api import validation
-    from roboflow_async._engine.telemetry import events
     from roboflow_async._targets.journal import outcomes, runs
 else:
     types = LateModule("roboflow_async.types")
     validation = LateModule("roboflow_async._engine.api.validation")
-    events = LateModule("roboflow_async._engine.telemetry.events")
     outcomes = LateModule("roboflow_async._targets.journal.outcomes")
     runs = LateModule("roboflow_async._targets.journal.runs")
 
@@ -96,7 +94,7 @@ class Workflow(Target[Output]):
         if max_side is not None:
             check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
         context.check_parameters(parameters or {})
-        super().__init__(context, priority=priority)
+        super().__init__(context, ("workflow", options.name), priority=priority)
         self._options = options
         self._image_input = image_input
         self._parameters = dict(parameters or {})
@@ -111,10 +109,6 @@ class Workflow(Target[Output]):
     def name(self) -> str:
         """`workspace/workflow`, or `inline` for a specification."""
         return self._options.name
-
-    @property
-    def _called(self) -> "tuple[events.TargetKind, str]":
-        return "workflow", self.name
 
     def moved_to(self, context: TargetContext) -> "Workflow[Output]":
         """The same Workflow, run by another client. The library calls it."""

@@ -100,16 +100,10 @@ class CallRecord:
         if self.counted_from is not None:
             self.counted_from += seconds
 
-    def waited_for_turn(self, seconds: float, paused: float) -> None:
-        """Note a wait in the queue.
-
-        Args:
-            seconds: how long it was.
-            paused: how much of it, at most, was a pause that a failure of this call had caused.
-        """
-        paused = min(seconds, paused)
-        self.backed_off += paused
-        self.queued += seconds - paused
+    def paused(self, seconds: float) -> None:
+        """Note that a failure of this call had caused so many seconds of its wait in the queue."""
+        self.backed_off += seconds
+        self.queued -= seconds
 
     def timings(self) -> Timings:
         """Where its time went, once it has ended."""

@@ -1,11 +1,11 @@
 """Runs one call: a slot, a turn, an attempt, and again if that makes sense."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
@@ -169,7 +169,7 @@ class Dispatcher:
             return "consumer"
         return held or ("input" if self._counters.in_flight else None)
 
-    async def call(
+    def call(
         self,
         request: PreparedRequest,
         parse: Callable[[Response], Output],
@@ -177,7 +177,7 @@ class Dispatcher:
         *,
         record: CallRecord | None = None,
         retry: bool = True,
-    ) -> Output:
+    ) -> Coroutine[Any, Any, Output]:
         """Send a request until it succeeds, or until another attempt makes no sense.
 
         Args:
@@ -194,10 +194,21 @@ class Dispatcher:
             QueueTimeoutError: no turn within `queue_timeout`, or too many wait already; nothing
                 was sent.
         """
+        # Not itself a coroutine, because one around others costs something at each wait.
         if record is None:
-            with (record := self.new_record(target=request.path.partition("?")[0])):
-                return await self._call(request, parse, flow, record, retry=retry)
-        return await self._call(request, parse, flow, record, retry=retry)
+            return self._operation(request, parse, flow, retry=retry)
+        return self._call(request, parse, flow, record, retry=retry)
+
+    async def _operation(
+        self,
+        request: PreparedRequest,
+        parse: Callable[[Response], Output],
+        flow: Flow | None,
+        *,
+        retry: bool,
+    ) -> Output:
+        with (record := self.new_record(target=request.path.partition("?")[0])):
+            return await self._call(request, parse, flow, record, retry=retry)
 
     async def _call(
         self,
@@ -262,13 +273,11 @@ class Dispatcher:
             limit = self._settings.queue_timeout if error is None else self._time_left(record)
         queued_at = self._clock()
         until: float | None = None
-        paused = 0.0  # of the wait: what a failure of this call caused
+        paused = 0.0
         if error is None:
             record.queued_from = queued_at
-        elif circuit.is_open:
-            paused = inf
-        elif record.was_rejected:
-            paused = self._pacer.cooldown
+        else:
+            paused = self._pause(record, circuit)
         try:
             with self._counted_as_waiting(flow):
                 # A call that was sent before keeps its deadline; others fail when their circuit
@@ -285,13 +294,21 @@ class Dispatcher:
             raise self._why_it_ends(ended, error, record, flow) from None
         finally:
             # Its turn was given a moment before this task went on, which the attempt counts.
-            waited = max((self._clock() if until is None else until) - queued_at, 0.0)
-            record.waited_for_turn(waited, paused)
+            waited = (self._clock() if until is None else until) - queued_at
+            record.queued += waited
+            if paused:
+                record.paused(min(waited, paused))
         if flow.is_stream:
             record.waited_in_queue(self._clock() - queued_at)
         if record.call is not None and record.observer is not None:
             record.observer.turn_given(record.call, record.attempts + 1, waited)
         return turn
+
+    def _pause(self, record: CallRecord, circuit: Circuit) -> float:
+        """The most seconds of a call's next wait that are because it failed, not for its turn."""
+        if circuit.is_open:
+            return inf
+        return self._pacer.cooldown if record.was_rejected else 0.0
 
     def _why_it_ends(
         self, ended: APIError, error: APIError | None, record: CallRecord, flow: Flow
@@ -360,7 +377,7 @@ class Dispatcher:
         finally:
             now = self._clock()
             record.latency = now - sent_at
-            record.connected_in = turn.until_sent(now)
+            record.connected_in = turn.at - sent_at if turn.is_used else record.latency
             counters.ended(record, record.latency)
             circuit.end_attempt(is_probe=is_probe)
             self._concurrency.ended(turn, now, outcome)

@@ -99,15 +99,9 @@ class Turn:
         """Seconds since it was given."""
         return self._clock() - self.given
 
-    def until_sent(self, now: float | None = None) -> float:
-        """Seconds until the request went out; until now, if it has not.
-
-        Args:
-            now: the loop's clock; None: it is asked.
-        """
-        if self.is_used:
-            return self.at - self.given
-        return self.age() if now is None else now - self.given
+    def until_sent(self) -> float:
+        """Seconds until the request went out; until now, if it has not."""
+        return self.at - self.given if self.is_used else self.age()
 
     def sent(self) -> None:
         """Note that the request goes out now; it may have needed a new connection first."""

@@ -7,6 +7,7 @@ the events have; `event` says which line it is. Neither has the key, an image or
 
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from roboflow_async._engine.late_modules import LateModule
@@ -56,6 +57,8 @@ class Notices:
 
     def __init__(self, observer: "observer.Observer | None" = None) -> None:
         self.observer = observer
+        # Whether the log has a line for each attempt; asked for each of them, so a plain function.
+        self.logs_attempts = partial(_log.isEnabledFor, logging.DEBUG)
         # The pace that was last told, while it is below the ceiling.
         self._told_pace: float | None = None
 
@@ -118,7 +121,7 @@ class Notices:
         status_code: int | None,
         failed: str | None,
     ) -> None:
-        """An attempt has ended; call it only if `logs_attempts`."""
+        """Log that an attempt has ended; call it only if `logs_attempts()`."""
         path = path.partition("?")[0]
         told = f"HTTP {status_code}" if status_code is not None else failed
         _log.debug(
@@ -133,11 +136,6 @@ class Notices:
                 "error_type": failed,
             },
         )  # fmt: skip
-
-    @staticmethod
-    def logs_attempts() -> bool:
-        """Whether the log has a line for each attempt."""
-        return _log.isEnabledFor(logging.DEBUG)
 
     def cooldown(self, seconds: float, error: APIStatusError, *, is_long: bool) -> None:
         """All sending pauses.
