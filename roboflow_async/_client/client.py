@@ -40,10 +40,10 @@ from roboflow_async._engine.telemetry.hook import Hook
 from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
-from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.model import Model
 from roboflow_async._targets.model_tasks import TaskLookup
+from roboflow_async._targets.prepared import TargetContext
 from roboflow_async._targets.streams.items import ImageOf
 from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.streams.stream import ResultStream

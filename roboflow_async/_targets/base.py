@@ -3,31 +3,25 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
-from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response, is_large
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_flag, check_number, refuse_copy
-from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.loader import ImageLoader
-from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._engine.runtime import Engine
-from roboflow_async._targets.batch_work import RunBatch
 from roboflow_async._targets.journal.keys import KeyOf, Keys, Named, check_key, name_of_image
-from roboflow_async._targets.model_tasks import TaskLookup
+from roboflow_async._targets.prepared import Prepared, TargetContext
 from roboflow_async._targets.streams.finishing import Finishing
 from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
 from roboflow_async._targets.streams.progress import ProgressBar
 from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow_interface import InterfaceLookup
-from roboflow_async.errors import ImageError, RoboflowError, is_fatal
+from roboflow_async.errors import RoboflowError, is_fatal
 
 if TYPE_CHECKING:
     from roboflow_async._engine.telemetry import events
@@ -42,51 +36,9 @@ else:
     recording = LateModule("roboflow_async._targets.journal.recorder")
     telling = LateModule("roboflow_async._targets.streams.told")
 
-__all__ = ["Prepared", "Target", "TargetContext", "load_all"]
+__all__ = ["Target"]
 
 Output = TypeVar("Output")
-
-_DEEPEST_BATCH: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class TargetContext:
-    """What a target needs from its client."""
-
-    engine: Engine
-    tasks: TaskLookup
-    interfaces: InterfaceLookup
-    run_batch: RunBatch
-
-    def check_parameters(
-        self, parameters: Mapping[str, object], *, are_texts: bool = False
-    ) -> None:
-        """Raise `ImageError` if a parameter may hold an image that the client must not pass on."""
-        settings = self.engine.settings
-        for name, value in parameters.items():
-            check_parameter(
-                name,
-                value,
-                settings.allow_urls,
-                allow_paths=settings.allow_paths,
-                is_text=are_texts,
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request, and how its image was made smaller, which its coordinates depend on.
-
-    It does not hold the image's bytes: the body has its base64 already, and a second copy would be
-    large.
-    """
-
-    request: PreparedRequest
-    resizing: Resizing | None
-    given_size: tuple[int, int] | None = None
-    """Width and height in pixels of the image that was given, or None if they are not known."""
-    image: object = None
-    """A path or URL that `image=` gave for an item."""
 
 
 class Target(ABC, Generic[Output]):
@@ -441,21 +393,3 @@ def _all_failed(errors: Sequence[RoboflowError]) -> RoboflowError:
     )
     first.reword(f"{what}: {first.message}")
     return first
-
-
-async def load_all(
-    loader: ImageLoader, value: object, *, kind: str = "image", depth: int = 0
-) -> Any:
-    """Load an image, or all images in lists and dicts."""
-    if depth > _DEEPEST_BATCH:
-        raise ImageError(f"images are nested in more than {_DEEPEST_BATCH} lists or dicts.")
-    if isinstance(value, (list, tuple)):
-        items = cast("list[object]", value)
-        return [await load_all(loader, item, kind=kind, depth=depth + 1) for item in items]
-    if isinstance(value, dict):
-        named = cast("dict[str, object]", value)
-        return {
-            name: await load_all(loader, item, kind=kind, depth=depth + 1)
-            for name, item in named.items()
-        }
-    return await loader.load(value, kind=kind)

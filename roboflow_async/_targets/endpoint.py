@@ -20,10 +20,11 @@ from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.public_names import public_name
-from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
+from roboflow_async._targets.base import Target
 from roboflow_async._targets.journal.contents import Text
 from roboflow_async._targets.journal.keys import JournalKey, Named, name_of_image, name_of_text
 from roboflow_async._targets.journal.outcomes import validated_again
+from roboflow_async._targets.prepared import Prepared, TargetContext, load_all
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import ConfigurationError

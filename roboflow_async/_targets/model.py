@@ -25,7 +25,7 @@ from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.log_filter import keep_out_of_logs
-from roboflow_async._targets.base import Prepared, Target, TargetContext
+from roboflow_async._targets.base import Target
 from roboflow_async._targets.journal.keys import JournalKey
 from roboflow_async._targets.model_aliases import resolve_alias
 from roboflow_async._targets.model_options import (
@@ -34,6 +34,7 @@ from roboflow_async._targets.model_options import (
     path_parameters,
     task_fields,
 )
+from roboflow_async._targets.prepared import Prepared, TargetContext
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import ConfigurationError

@@ -15,9 +15,10 @@ from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
+from roboflow_async._targets.base import Target
 from roboflow_async._targets.batch_work import BatchWork, check_for_batch
 from roboflow_async._targets.journal.keys import JournalKey
+from roboflow_async._targets.prepared import Prepared, TargetContext, load_all
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
