@@ -11,6 +11,8 @@ from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async._engine.pace.protocols import RateLimiter
 from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import RetryPolicy
+from roboflow_async._engine.telemetry.hook import Hook
+from roboflow_async._engine.telemetry.timings import Timings
 from roboflow_async._targets.model import Model
 from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
@@ -42,6 +44,7 @@ from roboflow_async.errors import (
 
 if TYPE_CHECKING:
     from roboflow_async import endpoints as endpoints
+    from roboflow_async import hooks as hooks
     from roboflow_async import types as types
     from roboflow_async._engine.pace.redis_limiter import RedisRateLimiter
     from roboflow_async._platform.batch.job import BatchJob
@@ -59,7 +62,7 @@ else:
             "benchmark": "roboflow_async._targets.load_test",
             "to_supervision": "roboflow_async.types.workflow_predictions",
         },
-        modules=("endpoints", "types"),
+        modules=("endpoints", "hooks", "types"),
     )
 
 __all__ = [
@@ -77,6 +80,7 @@ __all__ = [
     "DeploymentError",
     "EndpointTarget",
     "Failure",
+    "Hook",
     "Image",
     "ImageError",
     "ImageInput",
@@ -100,6 +104,7 @@ __all__ = [
     "ServerError",
     "Stats",
     "Success",
+    "Timings",
     "UsageLimitError",
     "WarmUpReport",
     "Workflow",

@@ -36,13 +36,14 @@ from roboflow_async._engine.settings import (
     Settings,
     TransportName,
 )
+from roboflow_async._engine.telemetry.hook import Hook
 from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
-from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.model import Model
 from roboflow_async._targets.model_tasks import TaskLookup
+from roboflow_async._targets.prepared import TargetContext
 from roboflow_async._targets.streams.items import ImageOf
 from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.streams.stream import ResultStream
@@ -140,6 +141,7 @@ class RoboflowClient:
         platform_url: base URL of the platform API, for operations on the workspace; the key is sent
             there. Default: RF_API_BASE_URL, else the URL for the region of `api_url`. If `api_url`
             is your own server there is no default, so give one of the two.
+        hooks: are told what happens: objects whose classes are derived from `Hook`.
 
     Raises:
         ConfigurationError: an argument or an environment variable is wrong.
@@ -168,6 +170,7 @@ class RoboflowClient:
         max_image_pixels: int = 178_956_970,
         platform_url: str | None = None,
         adaptive_concurrency: bool = True,
+        hooks: Sequence[Hook] = (),
     ) -> None:
         # Arguments are listed in the docstring above and in `Settings`, and nowhere else.
         options = {name: value for name, value in locals().items() if name != "self"}
@@ -530,4 +533,5 @@ def _settings_for_own_machine(settings: Settings) -> ClientOptions:
         "max_image_pixels": settings.max_image_pixels,
         "adaptive_concurrency": settings.adaptive_concurrency,
         "platform_url": settings.platform_url,
+        "hooks": settings.hooks,
     }

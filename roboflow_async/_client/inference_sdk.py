@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._targets.base import TargetContext
 from roboflow_async._targets.model import infer
+from roboflow_async._targets.prepared import TargetContext
 from roboflow_async._targets.workflow import run_batch
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from roboflow_async._engine.api.requests import check_segment, json_request
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
-from roboflow_async._targets.base import TargetContext
+from roboflow_async._targets.prepared import TargetContext
 from roboflow_async._targets.workflow_requests import WorkflowOptions
 
 __all__ = ["PipelineOperations"]
 
 _ROOT = "/inference_pipelines"
+_ANY = "{pipeline_id}/"
 
 
 class PipelineOperations:
@@ -148,6 +149,7 @@ class PipelineOperations:
             self._context.engine.key,
             "the pipeline's fields",
             method=method,
+            template=f"{_ROOT}/{path if '/' not in path else _ANY + path.partition('/')[2]}",
         )
         return await self._context.engine.call(request, _parse, retry=retry)
 

@@ -38,7 +38,7 @@ class ServerOperations:
     async def server_info(self) -> "types.ServerInfo":
         """The server's name and version."""
         return await self._engine.call(
-            get_request("/info", self._engine.key),
+            get_request("/info", self._engine.key, template="/info"),
             validation.parser_of(validation.adapter_of(types.ServerInfo), "server info"),
         )
 
@@ -53,7 +53,8 @@ class ServerOperations:
     async def list_models(self) -> "types.RegisteredModels":
         """The models that the server has loaded."""
         return await self._engine.call(
-            get_request("/model/registry", self._engine.key), parse_registry
+            get_request("/model/registry", self._engine.key, template="/model/registry"),
+            parse_registry,
         )
 
     async def load_model(self, model_id: str) -> "types.RegisteredModels":
@@ -121,19 +122,21 @@ class ServerOperations:
         )
 
     def _json(self, path: str, fields: JSONObject) -> PreparedRequest:
-        return json_request(path, fields, self._engine.key, "the request's fields")
+        key = self._engine.key
+        return json_request(path, fields, key, "the request's fields", template=path)
 
     async def info_with_headers(self) -> "tuple[types.ServerInfo, Headers]":
         """`server_info` with the headers of the response, which show the server's clock."""
         parse = validation.parser_of(validation.adapter_of(types.ServerInfo), "server info")
-        request = get_request("/info", self._engine.key)
+        request = get_request("/info", self._engine.key, template="/info")
         return await self._engine.call(
             request, lambda response: (parse(response), response.headers)
         )
 
     async def _responds(self, path: str) -> bool:
         try:
-            await self._engine.call(get_request(path, self._engine.key), bool, retry=False)
+            request = get_request(path, self._engine.key, template=path)
+            await self._engine.call(request, bool, retry=False)
         except APIError:
             return False
         return True

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
@@ -25,12 +25,19 @@ from roboflow_async._engine.http.connections import connection_factory
 from roboflow_async._engine.http.proxy_and_tls import make_ssl_context, resolve_proxy
 from roboflow_async._engine.http.transport import HTTPTransport, Transport
 from roboflow_async._engine.images.loader import ImageLoader
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async._engine.pace.protocols import ScopedRateLimiter
 from roboflow_async._engine.settings import RetryPolicy, Settings
+from roboflow_async._engine.telemetry.notices import Notices
 from roboflow_async._engine.unclosed import Reminder
 from roboflow_async.errors import ClientClosedError, ConfigurationError
+
+if TYPE_CHECKING:
+    from roboflow_async._engine.telemetry import observer as observing
+else:
+    observing = LateModule("roboflow_async._engine.telemetry.observer")
 
 __all__ = ["Engine", "Runtime"]
 
@@ -64,6 +71,7 @@ class Engine:
         key: the API key and its place.
         pacer: gives turns. It is not bound to an event loop, and other clients may share it.
         counters: count all calls.
+        observer: tells the hooks; None: there are none.
 
     Raises:
         ConfigurationError: a proxy or certificates from the environment cannot be used, or an extra
@@ -84,6 +92,8 @@ class Engine:
         trust_env = settings.trust_env and settings.http_client is None
         self.pacer = _pacer(settings, self.key)
         self.counters = Counters()
+        hooks = settings.hooks
+        self.observer = observing.Observer(hooks, settings.api_url) if hooks else None
         self._quota = RetryQuota()
         self._headers = httpx.Headers(headers).raw
         self._make_connection = connection_factory(
@@ -175,6 +185,7 @@ class Engine:
             transport=transport,
             quota=self._quota,
             counters=self.counters,
+            notices=Notices(self.observer),
         )
         loader = ImageLoader(
             allow_paths=settings.allow_paths,

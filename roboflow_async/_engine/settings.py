@@ -4,6 +4,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 
@@ -13,6 +14,7 @@ from roboflow_async._engine.api.regions import is_roboflow_host, serves_everybod
 from roboflow_async._engine.checks import check_choice, check_flag, check_number, shown
 from roboflow_async._engine.images.url_policy import AllowURLs
 from roboflow_async._engine.pace.protocols import RateLimiter
+from roboflow_async._engine.telemetry.hook import Hook, checked_hooks
 from roboflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -125,6 +127,7 @@ class AppOptions(TypedDict, total=False):
     max_image_pixels: int
     platform_url: str | None
     adaptive_concurrency: bool
+    hooks: Sequence[Hook]
 
 
 class ClientOptions(AppOptions, total=False):
@@ -160,6 +163,7 @@ class Settings:
     max_image_pixels: int = 178_956_970
     platform_url: str | None = None
     adaptive_concurrency: bool = True
+    hooks: Sequence[Hook] = ()
 
     def __post_init__(self) -> None:
         _check_rate(self.requests_per_second)
@@ -185,6 +189,8 @@ class Settings:
         check_number("max_image_bytes", self.max_image_bytes, at_least=1, whole=True)
         check_number("max_image_pixels", self.max_image_pixels, at_least=1, whole=True)
         check_flag("adaptive_concurrency", self.adaptive_concurrency)
+        # A copy, because nothing changes after this.
+        object.__setattr__(self, "hooks", checked_hooks(self.hooks))
         _check_http_client(self.http_client, self.api_key_transport)
 
     def __repr__(self) -> str:

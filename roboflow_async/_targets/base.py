@@ -3,94 +3,57 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
-from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response, is_large
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_flag, check_number, refuse_copy
-from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.reading.files import FileNote
-from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._engine.runtime import Engine
-from roboflow_async._targets.batch_work import RunBatch
 from roboflow_async._targets.journal.keys import KeyOf, Keys, Named, check_key, name_of_image
-from roboflow_async._targets.model_tasks import TaskLookup
+from roboflow_async._targets.prepared import Prepared, TargetContext
 from roboflow_async._targets.streams.finishing import Finishing
 from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
 from roboflow_async._targets.streams.progress import ProgressBar
 from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow_interface import InterfaceLookup
-from roboflow_async.errors import ImageError, RoboflowError, is_fatal
+from roboflow_async.errors import RoboflowError, is_fatal
 
 if TYPE_CHECKING:
+    from roboflow_async._engine.telemetry import events
     from roboflow_async._targets.journal import large_text, line_text, runs
     from roboflow_async._targets.journal import recorder as recording
+    from roboflow_async._targets.streams import told as telling
 else:
+    events = LateModule("roboflow_async._engine.telemetry.events")
     large_text = LateModule("roboflow_async._targets.journal.large_text")
     line_text = LateModule("roboflow_async._targets.journal.line_text")
     runs = LateModule("roboflow_async._targets.journal.runs")
     recording = LateModule("roboflow_async._targets.journal.recorder")
+    telling = LateModule("roboflow_async._targets.streams.told")
 
-__all__ = ["Prepared", "Target", "TargetContext", "load_all"]
+__all__ = ["Target"]
 
 Output = TypeVar("Output")
-
-_DEEPEST_BATCH: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class TargetContext:
-    """What a target needs from its client."""
-
-    engine: Engine
-    tasks: TaskLookup
-    interfaces: InterfaceLookup
-    run_batch: RunBatch
-
-    def check_parameters(
-        self, parameters: Mapping[str, object], *, are_texts: bool = False
-    ) -> None:
-        """Raise `ImageError` if a parameter may hold an image that the client must not pass on."""
-        settings = self.engine.settings
-        for name, value in parameters.items():
-            check_parameter(
-                name,
-                value,
-                settings.allow_urls,
-                allow_paths=settings.allow_paths,
-                is_text=are_texts,
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request, and how its image was made smaller, which its coordinates depend on.
-
-    It does not hold the image's bytes: the body has its base64 already, and a second copy would be
-    large.
-    """
-
-    request: PreparedRequest
-    resizing: Resizing | None
-    given_size: tuple[int, int] | None = None
-    """Width and height in pixels of the image that was given, or None if they are not known."""
-    image: object = None
-    """A path or URL that `image=` gave for an item."""
 
 
 class Target(ABC, Generic[Output]):
     """What calls run: subclasses say what is sent and how the response is read."""
 
-    def __init__(self, context: TargetContext, *, priority: Priority | None) -> None:
+    def __init__(
+        self,
+        context: TargetContext,
+        called: "tuple[events.TargetKind, str]",
+        *,
+        priority: Priority | None,
+    ) -> None:
         check_priority(priority)
+        self._called = called  # what hooks call it: its kind and its name
         self._context = context
         self._priority: Priority | None = priority
 
@@ -189,10 +152,16 @@ class Target(ABC, Generic[Output]):
         runtime = self._context.engine.runtime()
         dispatcher = runtime.dispatcher
         flow = dispatcher.single_calls(self._priority or "interactive")
-        with dispatcher.preparing(flow):
-            prepared = await self._prepare(runtime.loader, value, parameters)
-        parse = partial(self._parse, prepared)
-        return await dispatcher.call(prepared.request, parse, flow)
+        with (record := dispatcher.new_record(*self._called, "run")):
+            with dispatcher.preparing(flow):
+                prepared = await self._prepare(runtime.loader, value, parameters)
+            parse = partial(self._parse, prepared)
+            return await dispatcher.call(prepared.request, parse, flow, record=record)
+
+    def _told(self, operation: str) -> "telling.ToldStream | None":
+        """What tells hooks of a stream, if there are any."""
+        observer = self._context.engine.observer
+        return None if observer is None else telling.ToldStream(observer, *self._called, operation)
 
     def _stream(
         self,
@@ -218,6 +187,7 @@ class Target(ABC, Generic[Output]):
             total = len(images) if isinstance(images, Sized) else None
             bar = ProgressBar(total, self._context.engine.stats)
         finishing = Finishing(flow)
+        told = self._told("stream")
 
         recorder: recording.Recorder | None = None
         if journal is not None:
@@ -234,7 +204,7 @@ class Target(ABC, Generic[Output]):
             )
             prepare = partial(finishing.prepared, prepare_item)
             return await finishing.sent(
-                self._result(index, item, flow, prepare, retry=retry, note=note)
+                self._result(index, item, flow, prepare, retry=retry, note=note, told=told)
             )
 
         async def call(index: int, value: object) -> Result[Any, Output]:
@@ -244,6 +214,8 @@ class Target(ABC, Generic[Output]):
                 result = await recorder.result(index, value, partial(send, index, value))
             if bar is not None:
                 bar.count(failed=not result.ok)
+            if told is not None:
+                told.count(failed=not result.ok)
             return result
 
         return ResultStream(
@@ -256,6 +228,7 @@ class Target(ABC, Generic[Output]):
             resource=recorder,
             name=f"a stream of {self!r}",
             on_finish=finishing.finish,
+            told=told,
         )
 
     def _recorder(
@@ -318,19 +291,23 @@ class Target(ABC, Generic[Output]):
         *,
         retry: bool = True,
         note: "recording.Note | None" = None,
+        told: "telling.ToldStream | None" = None,
+        operation: str = "stream",
     ) -> Result[Any, Output]:
         """Run one input of a stream. A failure is a `Result`, too, unless it ends the stream."""
         dispatcher = self._context.engine.runtime().dispatcher
-        record = dispatcher.new_record()
+        stream = None if told is None else told.stream
+        record = dispatcher.new_record(*self._called, operation, stream)
         try:
-            prepared = await prepare()
-            if note is None:
-                parse = partial(self._parse, prepared)
-            else:
-                parse = partial(self._noted, prepared, note)
-            output = await dispatcher.call(
-                prepared.request, parse, flow, record=record, retry=retry
-            )
+            with record:
+                prepared = await prepare()
+                if note is None:
+                    parse = partial(self._parse, prepared)
+                else:
+                    parse = partial(self._noted, prepared, note)
+                output = await dispatcher.call(
+                    prepared.request, parse, flow, record=record, retry=retry
+                )
         except RoboflowError as error:
             if (retry and is_fatal(error)) or error is flow.error:
                 # Calls of this stream that still wait for a turn are not sent, and not billed.
@@ -374,15 +351,23 @@ class Target(ABC, Generic[Output]):
             runtime.loader, value, parameters, warm_up=True, patient=True
         )
         flow = self._new_flow()
+        told = self._told("warm_up")
 
         async def ready() -> Prepared:
             return prepared
 
         async def call(index: int, _: int) -> Result[Any, Output]:
-            return await self._result(index, value, flow, ready)
+            result = await self._result(index, value, flow, ready, told=told, operation="warm_up")
+            if told is not None:
+                told.count(failed=not result.ok)
+            return result
 
         async with ResultStream(
-            call, range(requests), limit=self._context.engine.settings.max_concurrency, ordered=True
+            call,
+            range(requests),
+            limit=self._context.engine.settings.max_concurrency,
+            ordered=True,
+            told=told,
         ) as results:
             seen = [result async for result in results]
         errors = [result.error for result in seen if result.error is not None]
@@ -413,21 +398,3 @@ def _all_failed(errors: Sequence[RoboflowError]) -> RoboflowError:
     )
     first.reword(f"{what}: {first.message}")
     return first
-
-
-async def load_all(
-    loader: ImageLoader, value: object, *, kind: str = "image", depth: int = 0
-) -> Any:
-    """Load an image, or all images in lists and dicts."""
-    if depth > _DEEPEST_BATCH:
-        raise ImageError(f"images are nested in more than {_DEEPEST_BATCH} lists or dicts.")
-    if isinstance(value, (list, tuple)):
-        items = cast("list[object]", value)
-        return [await load_all(loader, item, kind=kind, depth=depth + 1) for item in items]
-    if isinstance(value, dict):
-        named = cast("dict[str, object]", value)
-        return {
-            name: await load_all(loader, item, kind=kind, depth=depth + 1)
-            for name, item in named.items()
-        }
-    return await loader.load(value, kind=kind)

@@ -20,10 +20,11 @@ from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.public_names import public_name
-from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
+from roboflow_async._targets.base import Target
 from roboflow_async._targets.journal.contents import Text
 from roboflow_async._targets.journal.keys import JournalKey, Named, name_of_image, name_of_text
 from roboflow_async._targets.journal.outcomes import validated_again
+from roboflow_async._targets.prepared import Prepared, TargetContext, load_all
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import ConfigurationError
@@ -64,7 +65,7 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
                 f"endpoint is of type {type(endpoint).__name__}: give one of "
                 "roboflow_async.endpoints, such as endpoints.CLIP_EMBED_IMAGE."
             )
-        super().__init__(context, priority=priority)
+        super().__init__(context, ("endpoint", endpoint.path), priority=priority)
         unknown = fields.keys() - endpoint.request.model_fields.keys()
         if unknown:
             raise ConfigurationError(
@@ -222,13 +223,14 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
             given = getattr(request, name)
             if given is not None:
                 fields[name] = await load_all(loader, given, kind=kind)
-        path = self._endpoint.path
+        template = path = self._endpoint.path
         if "{" in path:
             for segment in str(fields.get("model_id", "")).split("/"):
                 check_segment("model_id", segment)
             path = path.format(**fields)
         what = f"the fields of {self._endpoint.request.__name__}"
-        return Prepared(json_request(path, fields, self._context.engine.key, what), None)
+        key = self._context.engine.key
+        return Prepared(json_request(path, fields, key, what, template=template), None)
 
     def _fields_without(
         self, media: Mapping[str, str], request: "endpoints.EndpointRequest"

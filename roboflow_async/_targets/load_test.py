@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
+from roboflow_async._engine.api.billing import credits_for
 from roboflow_async._engine.calls.stats import percentile
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.html import fields_table
@@ -24,9 +25,6 @@ from roboflow_async._targets.workflow import Workflow
 from roboflow_async.errors import APIStatusError, ConfigurationError
 
 __all__ = ["BenchmarkReport", "Sample", "benchmark"]
-
-_CREDIT: float = 500.0  # seconds of processing for one credit; each request counts for at least 0.1
-_LEAST_BILLED: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,4 +291,4 @@ def _over_all(count: int, samples: Sequence[Sample]) -> float:
 def _credits(times: list[float]) -> float | None:
     if not times:
         return None
-    return round(sum(max(seconds, _LEAST_BILLED) for seconds in times) / _CREDIT, 4)
+    return round(sum(credits_for(seconds) or 0.0 for seconds in times), 4)

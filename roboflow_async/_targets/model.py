@@ -25,7 +25,7 @@ from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.log_filter import keep_out_of_logs
-from roboflow_async._targets.base import Prepared, Target, TargetContext
+from roboflow_async._targets.base import Target
 from roboflow_async._targets.journal.keys import JournalKey
 from roboflow_async._targets.model_aliases import resolve_alias
 from roboflow_async._targets.model_options import (
@@ -34,6 +34,7 @@ from roboflow_async._targets.model_options import (
     path_parameters,
     task_fields,
 )
+from roboflow_async._targets.prepared import Prepared, TargetContext
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import ConfigurationError
@@ -84,8 +85,8 @@ class Model(Target[Output]):
             raise ConfigurationError(f"route={route!r:.80} is not known: give 'path' or 'task'.")
         if max_side is not None:
             check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
-        super().__init__(context, priority=priority)
         self._id = resolve_alias(model_id)
+        super().__init__(context, ("model", self._id), priority=priority)
         for segment in self._id.split("/"):
             check_segment("model_id", segment)
         self._task: types.Task | None = task
@@ -251,7 +252,9 @@ class Model(Target[Output]):
             path, query = by_path
             if warm_up:
                 query = {**query, "disable_active_learning": "true"}
-            request = image_request(path, query, image, self._context.engine.key)
+            request = image_request(
+                path, query, image, self._context.engine.key, "/{project}/{version}"
+            )
         else:
             assert task is not None
             request = self._to_task(task, options, image, warm_up=warm_up)
@@ -295,7 +298,12 @@ class Model(Target[Output]):
         if warm_up:
             fields["disable_active_learning"] = True
         return json_request(
-            TASK_PATHS[task], fields, self._context.engine.key, "the options", query
+            TASK_PATHS[task],
+            fields,
+            self._context.engine.key,
+            "the options",
+            query,
+            template=TASK_PATHS[task],
         )
 
     async def _find_task(self, *, patient: bool) -> "types.Task | None":

@@ -121,7 +121,11 @@ class TaskLookup:
         found = registry.find(model_id)
         if found is None:
             request = json_request(
-                "/model/add", {"model_id": model_id}, self._engine.key, "model_id"
+                "/model/add",
+                {"model_id": model_id},
+                self._engine.key,
+                "model_id",
+                template="/model/add",
             )
             try:
                 found = (await self._send(request, patient=patient)).find(model_id)
@@ -141,7 +145,7 @@ class TaskLookup:
 
     async def _registry(self, *, patient: bool) -> "types.RegisteredModels | None":
         """The registry; None: there is none, as on the hosted API."""
-        request = get_request("/model/registry", self._engine.key)
+        request = get_request("/model/registry", self._engine.key, template="/model/registry")
         try:
             # Sent once: a host without a registry may respond with a 500, which would be retried
             # and look like an outage.

@@ -15,9 +15,10 @@ from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._targets.base import Prepared, Target, TargetContext, load_all
+from roboflow_async._targets.base import Target
 from roboflow_async._targets.batch_work import BatchWork, check_for_batch
 from roboflow_async._targets.journal.keys import JournalKey
+from roboflow_async._targets.prepared import Prepared, TargetContext, load_all
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
@@ -53,13 +54,16 @@ async def run_batch(
     context.check_parameters(parameters or {})
     runtime = context.engine.runtime()
     dispatcher = runtime.dispatcher
-    with dispatcher.preparing(dispatcher.single_calls("interactive")):
-        inputs = {
-            name: await load_all(runtime.loader, image) for name, image in (images or {}).items()
-        }
-        request = workflow_request(options, {**inputs, **(parameters or {})}, context.engine.key)
-        await context.interfaces.check(options, parameters or {}, inputs)
-    return await dispatcher.call(request, parse_workflow_outputs)
+    with (record := dispatcher.new_record("workflow", options.name, "run_workflow")):
+        with dispatcher.preparing(dispatcher.single_calls("interactive")):
+            inputs = {
+                name: await load_all(runtime.loader, image)
+                for name, image in (images or {}).items()
+            }
+            given = {**inputs, **(parameters or {})}
+            request = workflow_request(options, given, context.engine.key)
+            await context.interfaces.check(options, parameters or {}, inputs)
+        return await dispatcher.call(request, parse_workflow_outputs, record=record)
 
 
 def _check_clash(names: AbstractSet[str], kind: type[RoboflowError]) -> None:
@@ -91,7 +95,7 @@ class Workflow(Target[Output]):
         if max_side is not None:
             check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
         context.check_parameters(parameters or {})
-        super().__init__(context, priority=priority)
+        super().__init__(context, ("workflow", options.name), priority=priority)
         self._options = options
         self._image_input = image_input
         self._parameters = dict(parameters or {})
@@ -105,9 +109,7 @@ class Workflow(Target[Output]):
     @property
     def name(self) -> str:
         """`workspace/workflow`, or `inline` for a specification."""
-        if self._options.specification is not None:
-            return "inline"
-        return f"{self._options.workspace_name}/{self._options.workflow_id}"
+        return self._options.name
 
     def moved_to(self, context: TargetContext) -> "Workflow[Output]":
         """The same Workflow, run by another client. The library calls it."""

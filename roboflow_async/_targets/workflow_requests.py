@@ -28,6 +28,7 @@ _PATHS: Final = (
     ),
     re.compile(r"/infer/workflows/(?P<workspace>[^/]+)/(?P<id>[^/]+)"),
 )
+_TEMPLATE: Final = "/{workspace_name}/workflows/{workflow_id}"
 _FORM: Final = "https://app.roboflow.com/WORKSPACE/workflows/edit/ID"
 
 
@@ -117,6 +118,13 @@ class WorkflowOptions:
             enable_profiling=enable_profiling,
         )
 
+    @property
+    def name(self) -> str:
+        """`workspace/workflow`, or `inline` for a specification."""
+        if self.specification is not None:
+            return "inline"
+        return f"{self.workspace_name}/{self.workflow_id}"
+
     def __post_init__(self) -> None:
         names = (self.workspace_name, self.workflow_id)
         url = next((name for name in names if is_workflow_url(name)), None)
@@ -163,13 +171,14 @@ def workflow_request(
         fields["excluded_fields"] = list(options.excluded_fields)
     if options.specification is not None:
         fields["specification"] = options.specification
-        path = "/workflows/run"
+        path = template = "/workflows/run"
     else:
         path = f"/{options.workspace_name}/workflows/{options.workflow_id}"
+        template = _TEMPLATE
     if options.workflow_version_id is not None:
         fields["workflow_version_id"] = options.workflow_version_id
     body: JSONObject = {"inputs": inputs, **fields}
-    return json_request(path, body, key, "the Workflow's inputs")
+    return json_request(path, body, key, "the Workflow's inputs", template=template)
 
 
 def describe_request(options: WorkflowOptions, key: KeyPlacement) -> PreparedRequest:
@@ -177,13 +186,14 @@ def describe_request(options: WorkflowOptions, key: KeyPlacement) -> PreparedReq
     fields: JSONObject = {}
     if options.specification is not None:
         fields["specification"] = options.specification
-        path = "/workflows/describe_interface"
+        path = template = "/workflows/describe_interface"
     else:
         fields["use_cache"] = options.use_cache
         path = f"/{options.workspace_name}/workflows/{options.workflow_id}/describe_interface"
+        template = f"{_TEMPLATE}/describe_interface"
     if options.workflow_version_id is not None:
         fields["workflow_version_id"] = options.workflow_version_id
     if key.where == "query":
         # This path of the Inference Server 1.8.3 reads the key from anywhere but the query.
         key = KeyPlacement(key.api_key, "body")
-    return json_request(path, fields, key, "the specification")
+    return json_request(path, fields, key, "the specification", template=template)

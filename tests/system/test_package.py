@@ -15,7 +15,7 @@ from types import FunctionType, ModuleType, UnionType
 import pytest
 
 import roboflow_async
-from roboflow_async import endpoints, fastapi, limiters, predictions, ray, testing, types
+from roboflow_async import endpoints, fastapi, hooks, limiters, predictions, ray, testing, types
 
 PACKAGE = Path(roboflow_async.__file__).parent
 
@@ -25,18 +25,18 @@ def test_the_public_names_are_these() -> None:
         "APIConnectionError", "APIError", "APIStatusError", "APITimeoutError",
         "AuthenticationError", "BadRequestError", "BatchError", "BatchJob",
         "BenchmarkReport", "ClientClosedError", "ConfigurationError", "DeploymentError",
-        "EndpointTarget", "Failure",
+        "EndpointTarget", "Failure", "Hook",
         "Image", "ImageError", "ImageInput", "JournalError", "Model", "NotFoundError", "Pacer",
         "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
         "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",
         "Result", "ResultStream", "RetryPolicy", "RoboflowClient", "RoboflowError", "ServerError",
-        "Stats", "Success", "UsageLimitError", "WarmUpReport", "Workflow",
+        "Stats", "Success", "Timings", "UsageLimitError", "WarmUpReport", "Workflow",
         "benchmark", "decode_image", "open_image", "to_supervision",
     ]  # fmt: skip
     assert all(hasattr(roboflow_async, name) for name in roboflow_async.__all__)
 
 
-@pytest.mark.parametrize("module", [roboflow_async, types, endpoints, fastapi, ray, testing])
+@pytest.mark.parametrize("module", [roboflow_async, types, endpoints, fastapi, hooks, ray, testing])
 def test_public_names_show_where_they_are_imported_from(module: ModuleType) -> None:
     public = [getattr(module, name) for name in module.__all__]
     named = [value for value in public if hasattr(value, "__qualname__")]

@@ -40,6 +40,8 @@ class PreparedRequest:
         content_type: the type of the body; empty: no such header.
         size: bytes of the body, where to add up its pieces would read a file; None: add them up.
         more_headers: other headers of this request alone.
+        template: the path with names in place of what differs from call to call; None: it is not
+            known.
         sink: gets the content of a successful response piece by piece, which then has none; for
             what is too large for memory. Only for a request that is sent once.
     """
@@ -51,6 +53,7 @@ class PreparedRequest:
     size: int | None = None
     more_headers: tuple[tuple[bytes, bytes], ...] = ()
     sink: Callable[[bytes], None] | None = None
+    template: str | None = None
 
     def __repr__(self) -> str:
         # Both may hold the key, and the body megabytes.
@@ -99,6 +102,7 @@ def json_request(
     parameters: Mapping[str, str] | None = None,
     *,
     method: Literal["GET", "POST"] = "POST",
+    template: str | None = None,
 ) -> PreparedRequest:
     """A request with a JSON object.
 
@@ -109,16 +113,21 @@ def json_request(
         what: what error messages call the fields.
         parameters: the query.
         method: POST, or GET: some of the server's GETs have a body, too.
+        template: see `PreparedRequest`.
 
     Raises:
         ConfigurationError: a field cannot be written as JSON.
     """
     pieces = _json_pieces({**fields, **key.body_fields()}, what)
-    return PreparedRequest(path + key.query(parameters), tuple(pieces), method)
+    return PreparedRequest(path + key.query(parameters), tuple(pieces), method, template=template)
 
 
 def image_request(
-    path: str, parameters: Mapping[str, str], image: EncodedImage | ImageURL, key: KeyPlacement
+    path: str,
+    parameters: Mapping[str, str],
+    image: EncodedImage | ImageURL,
+    key: KeyPlacement,
+    template: str | None = None,
 ) -> PreparedRequest:
     """A POST of one image (base64 text or a URL), with the parameters in the query."""
     if isinstance(image, ImageURL):
@@ -129,14 +138,19 @@ def image_request(
         path + key.query(parameters, json_body=False),
         body,
         content_type=b"application/x-www-form-urlencoded",
+        template=template,
     )
 
 
 def get_request(
-    path: str, key: KeyPlacement, parameters: Mapping[str, str] | None = None
+    path: str,
+    key: KeyPlacement,
+    parameters: Mapping[str, str] | None = None,
+    template: str | None = None,
 ) -> PreparedRequest:
     """A GET request."""
-    return PreparedRequest(path + key.query(parameters or {}, json_body=False), method="GET")
+    query = key.query(parameters or {}, json_body=False)
+    return PreparedRequest(path + query, method="GET", template=template)
 
 
 # Stands for an image while everything else is written; nothing else can be the same by chance.

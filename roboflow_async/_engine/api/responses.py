@@ -97,6 +97,12 @@ class Response:
         return seconds if seconds is not None and 0 <= seconds <= _LONGEST_WORK else None
 
     @property
+    def remote_processing_time(self) -> float | None:
+        """Seconds that other machines worked for it, as the server says."""
+        seconds = _seconds(self.headers.get("x-remote-processing-time"))
+        return seconds if seconds is not None and 0 <= seconds <= _LONGEST_WORK else None
+
+    @property
     def cold_start(self) -> bool | None:
         """Whether the server says that it had to load a model."""
         text = self.headers.get("x-model-cold-start", "").strip().lower()

@@ -1,9 +1,20 @@
 """What happened to one call so far."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
+from roboflow_async._engine.late_modules import LateModule
+from roboflow_async._engine.telemetry.timings import Timings
 from roboflow_async.errors import APIError
+
+if TYPE_CHECKING:
+    from roboflow_async._engine.telemetry import events, observer
+else:
+    observer = LateModule("roboflow_async._engine.telemetry.observer")
+    events = LateModule("roboflow_async._engine.telemetry.events")
 
 __all__ = ["CallRecord"]
 
@@ -12,7 +23,7 @@ __all__ = ["CallRecord"]
 class CallRecord:
     """What happened to one call so far. Filled in while it runs, and kept after an error.
 
-    Times are of the loop's clock, in seconds.
+    Times are of the loop's clock, in seconds. It is a context, whose end is the call's.
     """
 
     submitted: float
@@ -41,6 +52,38 @@ class CallRecord:
     processing_time: float | None = None
     cold_start: bool | None = None
     ended: float | None = None
+    queued_from: float | None = None  # when its request was ready, and queued first
+    # Seconds in which it waited for a slot and a turn, and those that its failures took.
+    queued: float = 0.0
+    backed_off: float = 0.0
+    connected_in: float = 0.0  # seconds from the last turn until its request went out
+    # What the headers of the last response say.
+    request_id: str | None = None
+    model_ids: tuple[str, ...] = ()
+    credits: float | None = None
+    call: "events.Call | None" = None  # as hooks know it
+    observer: "observer.Observer | None" = None  # tells them
+
+    def __enter__(self) -> None:
+        """The call begins; it has been made already."""
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        """The call has ended."""
+        if self.ended is None:
+            with suppress(RuntimeError):  # no loop runs: what is left is only being destroyed
+                self.ended = asyncio.get_running_loop().time()
+        if self.call is not None and self.observer is not None:
+            self.observer.call_ended(
+                self.call,
+                error,
+                attempts=self.attempts,
+                timings=self.timings(),
+                request_id=self.request_id,
+                model_ids=self.model_ids,
+                credits=self.credits,
+                processing_time=self.processing_time,
+                cold_start=self.cold_start,
+            )
 
     @property
     def waited(self) -> float:
@@ -57,8 +100,26 @@ class CallRecord:
         if self.counted_from is not None:
             self.counted_from += seconds
 
+    def paused(self, seconds: float) -> None:
+        """Note that a failure of this call had caused so many seconds of its wait in the queue."""
+        self.backed_off += seconds
+        self.queued -= seconds
+
+    def timings(self) -> Timings:
+        """Where its time went, once it has ended."""
+        ended = self.ended if self.ended is not None else self.submitted
+        total = ended - self.submitted
+        ready = self.queued_from if self.queued_from is not None else ended
+        load, queued, backoff = ready - self.submitted, self.queued, self.backed_off
+        connect = self.connected_in
+        # What a server says need not fit into the time that its response took.
+        server = min(self.processing_time or 0.0, self.latency - connect)
+        rest = total - load - queued - backoff - connect - server
+        return Timings(load, queued, backoff, connect, server, max(rest, 0.0), total)
+
     def sent(self, now: float) -> None:
         """Note that an attempt goes out."""
+        self.backed_off += self.latency  # of the attempt before, which has failed
         if self.first_sent is None:
             self.first_sent = now
         if self.counted_from is None:

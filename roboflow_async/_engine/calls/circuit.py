@@ -8,8 +8,8 @@ It knows nothing about HTTP, slots or turns. Times are seconds of the running lo
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -17,11 +17,10 @@ from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.retry import may_be_its_own, probe_wait
 from roboflow_async._engine.pace.cooldown import LONGEST_COOLDOWN
 from roboflow_async._engine.settings import RetryPolicy
+from roboflow_async._engine.telemetry.notices import Notices
 from roboflow_async.errors import APIConnectionError, APIError, APIStatusError
 
 __all__ = ["Circuit", "Circuits"]
-
-_log: Final = logging.getLogger("roboflow_async.circuit")
 
 # It opens after this many failures of this many calls with no other response between them. If a
 # third of all attempts fail by chance, that happens once in 59,000 times.
@@ -39,22 +38,29 @@ class Circuit:
     """Follows whether one part of an API is away.
 
     Args:
+        path: which part.
         policy: says how long streams wait (`max_outage`).
+        notices: says when an outage begins and ends.
         wake: called when a held flow (the calls of a stream) may go on.
         reject: called when the circuit opens, with an error for the single calls that wait.
 
     Attributes:
+        path: which part it is.
         openings: how often the circuit has opened.
         began_with: the call that failed first in the last row of failures.
     """
 
     def __init__(
         self,
+        path: str,
         policy: RetryPolicy,
+        notices: Notices,
         *,
         wake: Callable[[], None],
         reject: Callable[["Circuit", APIConnectionError], None],
     ) -> None:
+        self.path = path
+        self._notices = notices
         self._max_outage = inf if policy.max_outage is None else policy.max_outage
         self._wake = wake
         self._reject = reject
@@ -83,6 +89,11 @@ class Circuit:
     def outage(self) -> float:
         """Seconds since the API went away; 0 if it is there."""
         return self._loop.time() - self._since if self._since is not None else 0.0
+
+    @property
+    def next_probe(self) -> float:
+        """Seconds until a probe may be sent, while it is open."""
+        return max(self._probe_at - self._loop.time(), 0.0)
 
     @property
     def is_idle(self) -> bool:
@@ -210,7 +221,7 @@ class Circuit:
         self._since = self._first_failure
         self.openings += 1
         self._sent = 0
-        _log.warning("the API is away (%s): only probes are sent until it is back", self._reason)
+        self._notices.outage_began(self.path, self.outage, self._reason)
         for flow in self._flows:
             flow.permits = 0
         self._probe_at = self._loop.time() + probe_wait(self.outage)
@@ -223,9 +234,9 @@ class Circuit:
         self._calls.clear()
         if self._since is None:
             return
-        if self._answered_until > self._since:
-            message = "the API is back after %.3g s; %d requests were sent meanwhile"
-            _log.warning(message, self.outage, self._sent)
+        self._notices.outage_ended(
+            self.path, self.outage, self._sent, is_back=self._answered_until > self._since
+        )
         self._since = None
         self._closed_at = self._loop.time()
         if self._timer is not None:
@@ -275,6 +286,10 @@ class Circuits:
         policy: says how long streams wait (`max_outage`).
         wake: called when a held flow may go on.
         reject: called when a circuit opens, with an error for the single calls that wait.
+        notices: says when an outage begins and ends.
+
+    Attributes:
+        has_been_reached: whether the API has ever responded.
     """
 
     def __init__(
@@ -283,8 +298,10 @@ class Circuits:
         *,
         wake: Callable[[], None],
         reject: Callable[[Circuit, APIConnectionError], None],
+        notices: Notices,
     ) -> None:
-        self._make = lambda: Circuit(policy, wake=wake, reject=reject)
+        self._make = partial(Circuit, policy=policy, notices=notices, wake=wake, reject=reject)
+        self.has_been_reached = False
         self._circuits: dict[str, Circuit] = {}
 
     def of(self, path: str) -> Circuit:
@@ -295,7 +312,7 @@ class Circuits:
             if len(self._circuits) >= _MOST_KEPT:
                 kept = {name: one for name, one in self._circuits.items() if not one.is_idle}
                 self._circuits = kept
-            circuit = self._circuits[path] = self._make()
+            circuit = self._circuits[path] = self._make(path)
         return circuit
 
     @property

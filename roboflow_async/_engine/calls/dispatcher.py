@@ -1,11 +1,11 @@
 """Runs one call: a slot, a turn, an attempt, and again if that makes sense."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
 from functools import partial
 from math import inf
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
@@ -17,10 +17,10 @@ from roboflow_async._engine.calls.circuit import Circuit, Circuits
 from roboflow_async._engine.calls.concurrency import Concurrency, Outcome, outcome_of
 from roboflow_async._engine.calls.concurrency_law import ConcurrencyLaw
 from roboflow_async._engine.calls.fair_queue import FairQueue, Flow
-from roboflow_async._engine.calls.output_reader import OutputReader
+from roboflow_async._engine.calls.output_reader import HeaderReader, OutputReader
 from roboflow_async._engine.calls.patience import Patience
 from roboflow_async._engine.calls.priority import PRIORITIES, Priority
-from roboflow_async._engine.calls.queue_bounds import QueueBounds, warn_of_cooldown
+from roboflow_async._engine.calls.queue_bounds import QueueBounds
 from roboflow_async._engine.calls.refusals import Refusals
 from roboflow_async._engine.calls.retry import (
     GiveUp,
@@ -34,8 +34,10 @@ from roboflow_async._engine.calls.retry import (
 )
 from roboflow_async._engine.calls.stats import Counters, LimitedBy
 from roboflow_async._engine.http.transport import Transport
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.pace.pacer import Pacer, Turn
 from roboflow_async._engine.settings import Settings
+from roboflow_async._engine.telemetry.notices import Notices
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
@@ -46,11 +48,20 @@ from roboflow_async.errors import (
     RoboflowError,
 )
 
+if TYPE_CHECKING:
+    from roboflow_async._engine.telemetry import attempts, events
+else:
+    attempts = LateModule("roboflow_async._engine.telemetry.attempts")
+    events = LateModule("roboflow_async._engine.telemetry.events")
+
 __all__ = ["Dispatcher"]
 
 Output = TypeVar("Output")
 
 _CLOSED: Final = "the client was closed before the next attempt"
+# What a call that is tried again waits for, besides some seconds.
+_PAUSE: Final = " when the pause of all sending is over"
+_OUTAGE: Final = " at least, as a probe, because the API is away"
 
 
 class Dispatcher:
@@ -62,6 +73,7 @@ class Dispatcher:
         transport: sends attempts.
         quota: what retries are paid from.
         counters: counts.
+        notices: says what happens. Default: only in the log.
     """
 
     def __init__(
@@ -72,6 +84,7 @@ class Dispatcher:
         transport: Transport,
         quota: RetryQuota,
         counters: Counters,
+        notices: Notices | None = None,
     ) -> None:
         self._settings = settings
         self._policy = settings.retry
@@ -80,9 +93,12 @@ class Dispatcher:
         self._transport = transport
         self._quota = quota
         self._counters = counters
+        self._notices = notices or Notices()
+        self._follows_pace = pacer.shares_pace
         self._chance = Chance()
         key = KeyPlacement(settings.api_key, settings.api_key_transport)
         self._reader = OutputReader(key)
+        self._headers = HeaderReader(key)
         self._patience = Patience(settings, self._chance)
         self._clock = asyncio.get_running_loop().time
         most, pace = settings.max_concurrency, pacer.requests_per_second
@@ -92,15 +108,33 @@ class Dispatcher:
         self._bounds = QueueBounds(settings, pacer, counters, self._concurrency)
         self._single_calls = {name: Flow(name, is_stream=False) for name in PRIORITIES}
         self._circuits = Circuits(
-            settings.retry, wake=self._queue.wake, reject=self._reject_single_calls
+            settings.retry,
+            wake=self._queue.wake,
+            reject=self._reject_single_calls,
+            notices=self._notices,
         )
-        self._is_closed = False
-        self._has_been_reached = False
         self._cooldown_wait = partial(cooldown_wait, policy=settings.retry)
 
-    def new_record(self) -> CallRecord:
-        """A new record for a call that is submitted now."""
-        return CallRecord(submitted=asyncio.get_running_loop().time())
+    def new_record(
+        self,
+        kind: "events.TargetKind" = "operation",
+        target: str = "",
+        operation: str = "call",
+        stream: "events.Stream | None" = None,
+    ) -> CallRecord:
+        """A new record for a call that is submitted now.
+
+        Args:
+            kind: what runs, for hooks.
+            target: its name.
+            operation: what the user called.
+            stream: the stream that the call belongs to, if hooks know it.
+        """
+        record = CallRecord(submitted=asyncio.get_running_loop().time())
+        if (observer := self._notices.observer) is not None:
+            record.observer = observer
+            record.call = observer.new_call(kind, target, operation, stream)
+        return record
 
     def single_calls(self, priority: Priority) -> Flow:
         """The flow for single calls of a priority."""
@@ -135,7 +169,7 @@ class Dispatcher:
             return "consumer"
         return held or ("input" if self._counters.in_flight else None)
 
-    async def call(
+    def call(
         self,
         request: PreparedRequest,
         parse: Callable[[Response], Output],
@@ -143,7 +177,7 @@ class Dispatcher:
         *,
         record: CallRecord | None = None,
         retry: bool = True,
-    ) -> Output:
+    ) -> Coroutine[Any, Any, Output]:
         """Send a request until it succeeds, or until another attempt makes no sense.
 
         Args:
@@ -151,7 +185,8 @@ class Dispatcher:
             parse: makes the output from a response; if it raises, that is a `ResponseError`.
             flow: the flow that the call belongs to: its stream's, or one of `single_calls`. None:
                 an interactive single call.
-            record: an existing record to fill in, which is kept after an error.
+            record: an existing record to fill in, which is kept after an error. Whoever made it
+                ends it, too.
             retry: False: there is only one attempt, and a 429 does not slow down other calls.
 
         Raises:
@@ -159,8 +194,32 @@ class Dispatcher:
             QueueTimeoutError: no turn within `queue_timeout`, or too many wait already; nothing
                 was sent.
         """
+        # Not itself a coroutine, because one around others costs something at each wait.
+        if record is None:
+            return self._operation(request, parse, flow, retry=retry)
+        return self._call(request, parse, flow, record, retry=retry)
+
+    async def _operation(
+        self,
+        request: PreparedRequest,
+        parse: Callable[[Response], Output],
+        flow: Flow | None,
+        *,
+        retry: bool,
+    ) -> Output:
+        with (record := self.new_record(target=request.path.partition("?")[0])):
+            return await self._call(request, parse, flow, record, retry=retry)
+
+    async def _call(
+        self,
+        request: PreparedRequest,
+        parse: Callable[[Response], Output],
+        flow: Flow | None,
+        record: CallRecord,
+        *,
+        retry: bool,
+    ) -> Output:
         flow = flow if flow is not None else self._single_calls["interactive"]
-        record = record if record is not None else self.new_record()
         circuit = self._circuits.of(request.path)
         order = self._queue.next_order()
         error: APIError | None = None
@@ -203,7 +262,6 @@ class Dispatcher:
 
     def close(self) -> None:
         """Send no more attempts: calls that wait or want to retry fail."""
-        self._is_closed = True
         self._queue.close(ClientClosedError())
 
     async def _enter(
@@ -214,6 +272,12 @@ class Dispatcher:
         if not flow.is_stream:
             limit = self._settings.queue_timeout if error is None else self._time_left(record)
         queued_at = self._clock()
+        until: float | None = None
+        paused = 0.0
+        if error is None:
+            record.queued_from = queued_at
+        else:
+            paused = self._pause(record, circuit)
         try:
             with self._counted_as_waiting(flow):
                 # A call that was sent before keeps its deadline; others fail when their circuit
@@ -221,15 +285,30 @@ class Dispatcher:
                 subject = circuit if error is None else None
                 entering = self._queue.enter(flow, order, subject)
                 turn = await (entering if limit is None else within(limit, entering))
+            until = turn.given
         except TimeoutError:
             if error is not None:
                 raise record.given_up(error, self._deadline_passed()) from None
             raise self._bounds.no_turn(flow) from None
         except APIError as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
+        finally:
+            # Its turn was given a moment before this task went on, which the attempt counts.
+            waited = (self._clock() if until is None else until) - queued_at
+            record.queued += waited
+            if paused:
+                record.paused(min(waited, paused))
         if flow.is_stream:
             record.waited_in_queue(self._clock() - queued_at)
+        if record.call is not None and record.observer is not None:
+            record.observer.turn_given(record.call, record.attempts + 1, waited)
         return turn
+
+    def _pause(self, record: CallRecord, circuit: Circuit) -> float:
+        """The most seconds of a call's next wait that are because it failed, not for its turn."""
+        if circuit.is_open:
+            return inf
+        return self._pacer.cooldown if record.was_rejected else 0.0
 
     def _why_it_ends(
         self, ended: APIError, error: APIError | None, record: CallRecord, flow: Flow
@@ -237,7 +316,7 @@ class Dispatcher:
         """The error for a waiting call that was told to stop: its last attempt's, if it has one."""
         if error is None or flow.error is not None:
             return ended
-        reason = _CLOSED if self._is_closed else ended.message.removesuffix(".")
+        reason = _CLOSED if self._queue.is_closed else ended.message.removesuffix(".")
         return record.given_up(error, reason)
 
     def _counted_as_waiting(
@@ -266,10 +345,9 @@ class Dispatcher:
         outcome: Outcome = "nothing"
         self._concurrency.sent(turn, sent_at)
         try:
-            response = await self._transport.attempt(
-                request, timeout, turn.sent, fresh=record.is_connection_doubtful
-            )
+            response = await self._send(request, record, turn, timeout)
         except APIError as error:
+            record.request_id = getattr(error, "request_id", None)
             record.is_connection_doubtful = isinstance(error, APIConnectionError)
             record.was_rejected = self._is_rejection(error, record, sent_at, retry=retry)
             if record.was_rejected and isinstance(error, APIStatusError):
@@ -289,7 +367,7 @@ class Dispatcher:
             counters.timed_out += isinstance(error, APITimeoutError)
             if isinstance(error, APIConnectionError) and error.fault == "host_name":
                 # If the name was found before, it will be found again when the network is back.
-                error.fault = "network" if self._has_been_reached else "host_name"
+                error.fault = "network" if self._circuits.has_been_reached else "host_name"
             counts = retry and not was_cut
             self._patience.tell(circuit, error, record, sent_at, counts=counts)
             raise
@@ -299,6 +377,7 @@ class Dispatcher:
         finally:
             now = self._clock()
             record.latency = now - sent_at
+            record.connected_in = turn.at - sent_at if turn.is_used else record.latency
             counters.ended(record, record.latency)
             circuit.end_attempt(is_probe=is_probe)
             self._concurrency.ended(turn, now, outcome)
@@ -306,11 +385,25 @@ class Dispatcher:
         self._succeeded(response, record, sent_at)
         return response
 
+    def _send(
+        self, request: PreparedRequest, record: CallRecord, turn: Turn, seconds: float
+    ) -> Awaitable[Response]:
+        attempt = self._transport.attempt
+        fresh = record.is_connection_doubtful
+        if record.call is None and not self._notices.logs_attempts():
+            return attempt(request, seconds, turn.sent, fresh=fresh)
+        send = partial(attempt, seconds=seconds, on_sent=turn.sent, fresh=fresh)
+        return attempts.told_attempt(
+            self._notices, record.call, request, record.attempts, turn, send
+        )
+
     def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:
-        self._has_been_reached = True
-        record.processing_time = response.processing_time
+        self._circuits.has_been_reached = True
+        self._headers.note(response, record)
         self._counters.answered(record.latency, record.processing_time)
         self._pacer.succeeded()
+        if self._follows_pace:
+            self._tell_pace()
         is_early = record.failures + record.refusals <= 1
         self._refusals.succeeded(sent_at, is_early=is_early)
         self._chance.succeeded(record, sent_at)
@@ -329,17 +422,26 @@ class Dispatcher:
         return self._refusals.refused(sent_at, self._clock(), is_early=is_early)
 
     def _rejected(self, error: APIStatusError, sent_at: float) -> None:
-        """Pause all sending after a rejection; log a long pause."""
-        before = self._pacer.cooldown
+        """Pause all sending after a rejection."""
+        before, pace = self._pacer.cooldown, self._pacer.pace
         self._pacer.rejected(
             sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
         )
-        if self._pacer.cooldown > self._policy.max_wait >= before:
-            warn_of_cooldown(self._pacer.cooldown, error.status_code)
+        after = self._pacer.cooldown
+        if after > before:
+            is_long = after > self._policy.max_wait >= before
+            self._notices.cooldown(after, error, is_long=is_long)
+        self._tell_pace(pace)
         refusal = self._bounds.refusal_of_cooldown()
         if refusal is not None:
             for flow in self._single_calls.values():
                 flow.reject(refusal)
+
+    def _tell_pace(self, before: float | None = None) -> None:
+        """Tell the pace if it fell (from `before`), or is back; say whether to look again."""
+        pacer = self._pacer
+        self._notices.pace(pacer.pace, pacer.requests_per_second, before)
+        self._follows_pace = pacer.shares_pace or self._notices.follows_pace
 
     def _reject_single_calls(self, circuit: Circuit, error: RoboflowError) -> None:
         for flow in self._single_calls.values():
@@ -349,7 +451,7 @@ class Dispatcher:
         self, error: APIError, record: CallRecord, flow: Flow, circuit: Circuit
     ) -> None:
         """Wait until the next attempt may queue, or raise the error for good."""
-        if self._is_closed:
+        if self._queue.is_closed:
             raise record.given_up(error, "")
         if flow.error is not None and (record.was_rejected or is_transient(error)):
             raise flow.error  # else it would not be sent again in any case
@@ -357,6 +459,7 @@ class Dispatcher:
         cooldown, now = self._pacer.cooldown, self._clock()
         if is_patient and record.was_rejected and isinstance(error, APIStatusError):
             self._patience.with_rate_limit(error, record, flow, circuit, wait=cooldown, now=now)
+            self._tell_retry(error, record, circuit, cooldown, _PAUSE)
             return
         verdict = decide(
             error,
@@ -371,6 +474,7 @@ class Dispatcher:
         if is_patient and self._patience.with_outage(
             error, record, flow, circuit, is_over=is_over, now=now
         ):
+            self._tell_retry(error, record, circuit, circuit.next_probe, _OUTAGE)
             return  # back to the queue, where its flow is held
         if isinstance(verdict, GiveUp):
             is_limited = may_be_a_refusal(error) and self._refusals.are_a_limiter
@@ -383,12 +487,30 @@ class Dispatcher:
                 raise record.given_up(error, verdict.reason)
             verdict = Wait(seconds)
         if record.was_rejected:
+            self._tell_retry(error, record, circuit, cooldown, _PAUSE)
             return  # back to the queue, where the oldest call goes first
+        self._tell_retry(error, record, circuit, verdict.seconds)
+        began = self._clock()
         try:
             with self._counted_as_waiting(flow, is_queued=False):
                 await self._queue.rest(flow, verdict.seconds)
         except APIError as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
+        finally:
+            record.backed_off += self._clock() - began
+
+    def _tell_retry(
+        self, error: APIError, record: CallRecord, circuit: Circuit, delay: float, then: str = ""
+    ) -> None:
+        self._notices.retry(
+            error,
+            call=record.call,
+            path=circuit.path,
+            number=record.attempts,
+            max_attempts=self._policy.max_attempts,
+            delay=delay,
+            then=then,
+        )
 
     def _time_left(self, record: CallRecord) -> float | None:
         """Seconds until `max_elapsed` has passed; None: no deadline."""

@@ -168,6 +168,11 @@ class FairQueue:
             return "pace"
         return "concurrency" if self._has_head or self._concurrency.is_full else None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._error is not None
+
     def next_order(self) -> int:
         """The position for a call that is submitted now, among the calls of its flow."""
         return next(self._submitted)

@@ -1,8 +1,6 @@
 """Refuses single calls that would wait in vain or for too long."""
 
 import asyncio
-import logging
-from datetime import datetime, timedelta
 from typing import Final
 
 from roboflow_async._engine.calls.concurrency import Concurrency
@@ -12,9 +10,7 @@ from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async._engine.settings import Settings
 from roboflow_async.errors import QueueFullError, QueueTimeoutError, RateLimitError
 
-__all__ = ["QueueBounds", "warn_of_cooldown"]
-
-_log: Final = logging.getLogger("roboflow_async.queue_bounds")
+__all__ = ["QueueBounds"]
 
 _LEAST_RETRY_AFTER: Final = 0.1  # seconds
 
@@ -93,10 +89,3 @@ class QueueBounds:
             retry_after=cooldown,
             attempts=0,
         )
-
-
-def warn_of_cooldown(seconds: float, status: int) -> None:
-    """Log that nothing is sent for these seconds, because of a response with this status."""
-    until = datetime.now().astimezone() + timedelta(seconds=seconds)
-    message = "the API asks to wait for %.0f s (%d): nothing is sent until %s"
-    _log.warning(message, seconds, status, until.isoformat(" ", "seconds"))

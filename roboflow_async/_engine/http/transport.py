@@ -50,7 +50,13 @@ class Transport(Protocol):
     """Sends attempts."""
 
     async def attempt(
-        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
+        self,
+        request: PreparedRequest,
+        seconds: float,
+        on_sent: Callable[[], None],
+        *,
+        fresh: bool,
+        on_connection: Callable[[bool], None] | None = None,
     ) -> Response:
         """Send the request and return its whole response.
 
@@ -59,6 +65,8 @@ class Transport(Protocol):
             seconds: the deadline for everything: connect, send, wait, read.
             on_sent: called when the request goes out, after connecting.
             fresh: whether to use a new connection, because a kept-alive one has just failed.
+            on_connection: called before that with whether a connection has to be opened, if that is
+                known; None: nobody wants to know.
 
         Raises:
             APIError: there was no response with a status below 300.
@@ -118,7 +126,13 @@ class HTTPTransport:
         self._closed = False
 
     async def attempt(
-        self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
+        self,
+        request: PreparedRequest,
+        seconds: float,
+        on_sent: Callable[[], None],
+        *,
+        fresh: bool,
+        on_connection: Callable[[bool], None] | None = None,
     ) -> Response:
         """Send the request and return its whole response."""
         if self._closed:
@@ -130,7 +144,9 @@ class HTTPTransport:
             with deadline:
                 self._running.add(deadline)
                 if self._client is None:
-                    response = await self._send(request, on_sent, attempt, fresh=fresh)
+                    response = await self._send(
+                        request, on_sent, attempt, fresh=fresh, on_connection=on_connection
+                    )
                 else:
                     # Its pool would lose a connection with each cancellation by asyncio. (We cannot
                     # choose its connection; after a wait, most that the server has closed are
@@ -168,6 +184,7 @@ class HTTPTransport:
         attempt: _Attempt,
         *,
         fresh: bool,
+        on_connection: Callable[[bool], None] | None,
     ) -> Response:
         connection = self._connections.take()
         reusable = False
@@ -176,6 +193,8 @@ class HTTPTransport:
                 connection = await self._connections.renew(connection)
             body = Body(prepared.body, on_sent, prepared.length)
             attempt.kept_alive = kept_alive = not connection.is_new()
+            if on_connection is not None:
+                on_connection(not kept_alive)
             incoming = await connection.send(
                 prepared.method, self._url(prepared.path), prepared.headers(), body
             )

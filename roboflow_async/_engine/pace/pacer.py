@@ -78,9 +78,10 @@ class Turn:
     Attributes:
         given: when the turn was given (the loop's clock, seconds).
         at: when the request went out; before that, the same as `given`.
+        is_used: whether it went out.
     """
 
-    __slots__ = ("_booked", "_clock", "_on_sent", "at", "given")
+    __slots__ = ("_booked", "_clock", "_on_sent", "at", "given", "is_used")
 
     def __init__(
         self,
@@ -91,11 +92,21 @@ class Turn:
         self._clock = clock
         self._booked = booked
         self._on_sent = on_sent
+        self.is_used = False
         self.given = self.at = clock()
+
+    def age(self) -> float:
+        """Seconds since it was given."""
+        return self._clock() - self.given
+
+    def until_sent(self) -> float:
+        """Seconds until the request went out; until now, if it has not."""
+        return self.at - self.given if self.is_used else self.age()
 
     def sent(self) -> None:
         """Note that the request goes out now; it may have needed a new connection first."""
         self.at = self._clock()
+        self.is_used = True
         if self._on_sent is not None:
             self._on_sent(self)
         # Checked first, because the check for a protocol takes longer than all the rest.
@@ -182,6 +193,11 @@ class Pacer:
             own = self._law.pace(loop.time())
         told = self._told.pace if self._told is not None else None
         return own if own is None or told is None else min(own, told)
+
+    @property
+    def shares_pace(self) -> bool:
+        """Whether the pace is found together with other processes, and may fall at any time."""
+        return self._told is not None
 
     @property
     def cooldown(self) -> float:

@@ -28,7 +28,7 @@ import anyio
 from roboflow_async._engine.checks import refuse_copy
 from roboflow_async._engine.unclosed import warn_unclosed
 
-__all__ = ["Progress", "Resource", "ResultStream"]
+__all__ = ["Progress", "Resource", "ResultStream", "Told"]
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
@@ -43,6 +43,23 @@ class Progress(Protocol):
 
     def close(self) -> None:
         """Nothing runs any more. It may be called again, and in any thread."""
+        ...
+
+
+class Told(Protocol):
+    """Tells somebody when a stream begins and ends."""
+
+    def begin(self) -> None:
+        """The first result is asked for, in the task that does so."""
+        ...
+
+    def end(self, error: BaseException | None, *, cancelled: bool) -> None:
+        """Nothing runs any more. It may be called again, and in any thread.
+
+        Args:
+            error: what ended the stream, if not its inputs' end.
+            cancelled: whether it was closed before its end.
+        """
         ...
 
 
@@ -115,11 +132,13 @@ class _Work(Generic[Item, Output]):
         on_finish: Callable[[], None] | None,
         progress: Progress | None,
         resource: Resource | None,
+        told: Told | None,
     ) -> None:
         self._call = call
         self._on_full = on_full
         self._on_finish = on_finish
         self._progress = progress
+        self._told = told
         self._resource = resource  # None once it is closed
         self._items = items
         self._limit = limit
@@ -137,6 +156,8 @@ class _Work(Generic[Item, Output]):
         self.loop = asyncio.get_running_loop()
         if progress is not None:
             progress.start()
+        if told is not None:
+            told.begin()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closer: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None  # still None while an eager task starts
@@ -157,6 +178,7 @@ class _Work(Generic[Item, Output]):
             stopped = self._cancelled or self._finishing or self._error is not None
             self._closer = self._spawn(self._closed(resource.close(completed=not stopped)))
             return
+        self._tell_end(cancelled=self._cancelled)
         if self._cancelled:
             return
         # Results that are still held back wait for others that will never come.
@@ -178,6 +200,10 @@ class _Work(Generic[Item, Output]):
     def _close_progress(self) -> None:
         if self._progress is not None:
             self._progress.close()
+
+    def _tell_end(self, *, cancelled: bool) -> None:
+        if self._told is not None:
+            self._told.end(self._error, cancelled=cancelled)
 
     async def get(self) -> Output:
         item = await self._done.get()
@@ -332,6 +358,7 @@ class _Work(Generic[Item, Output]):
                 if isinstance(work, CoroutineType) and getcoroutinestate(work) == CORO_CREATED:
                     work.close()
             self._close_progress()
+            self._tell_end(cancelled=True)
             if self._resource is not None:
                 self._resource.close(completed=False)
         if not is_over:
@@ -361,6 +388,7 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         progress: shows how far it is.
         resource: what it has open while it runs.
         name: what warnings call it.
+        told: tells somebody when it begins and ends.
     """
 
     def __init__(
@@ -375,10 +403,11 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         progress: Progress | None = None,
         resource: Resource | None = None,
         name: str = "a ResultStream",
+        told: Told | None = None,
     ) -> None:
         self._name = name
         self._start: Callable[[], _Work[Any, Output]] | None = lambda: _Work(
-            call, items, limit, ordered, on_full, on_finish, progress, resource
+            call, items, limit, ordered, on_full, on_finish, progress, resource, told
         )
         self._work: _Work[Any, Output] | None = None
 

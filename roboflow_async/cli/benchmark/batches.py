@@ -17,7 +17,7 @@ from roboflow_async._engine.api.responses import (
 )
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.jsonvalues import is_array
-from roboflow_async._targets.base import Prepared
+from roboflow_async._targets.prepared import Prepared
 
 __all__ = ["BatchModel", "BatchWorkflow", "batches_of", "for_each_image"]
 

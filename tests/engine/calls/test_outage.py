@@ -495,7 +495,7 @@ def test_the_log_tells_when_an_outage_begins_and_ends(caplog: pytest.LogCaptureF
         assert outages == [pytest.approx(14, abs=0.5)]
         assert client.dispatcher.outage == 0
 
-    with caplog.at_level(logging.INFO, "roboflow_async"):
+    with caplog.at_level(logging.INFO, "roboflow_async.circuit"):
         run_on_fake_clock(main())
     begin, end = (record.getMessage() for record in caplog.records)
     assert begin.startswith("the API is away (no): only probes are sent")

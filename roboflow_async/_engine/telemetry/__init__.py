@@ -1,0 +1,1 @@
+"""Tells hooks and the log what happens to calls."""

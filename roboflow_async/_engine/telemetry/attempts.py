@@ -1,0 +1,103 @@
+"""Makes an attempt that hooks or the log are told of."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from roboflow_async._engine.api.requests import PreparedRequest
+from roboflow_async._engine.api.responses import Response
+from roboflow_async._engine.late_modules import LateModule
+from roboflow_async._engine.pace.pacer import Turn
+from roboflow_async._engine.telemetry.notices import Notices, error_type, own_error
+
+if TYPE_CHECKING:
+    from roboflow_async._engine.telemetry import events
+else:
+    events = LateModule("roboflow_async._engine.telemetry.events")
+
+__all__ = ["Send", "told_attempt"]
+
+
+class Send(Protocol):
+    """Sends the request of an attempt."""
+
+    def __call__(
+        self, request: PreparedRequest, *, on_connection: Callable[[bool], None]
+    ) -> Awaitable[Response]:
+        """Send it; `on_connection` is called with whether the connection is a new one."""
+        ...
+
+
+async def told_attempt(
+    notices: Notices,
+    call: "events.Call | None",
+    request: PreparedRequest,
+    number: int,
+    turn: Turn,
+    send: Send,
+) -> Response:
+    """Make an attempt.
+
+    Args:
+        notices: says what happens.
+        call: the call, as hooks know it; None: there are no hooks.
+        request: what to send; hooks may add headers to it.
+        number: of the attempt, from 1.
+        turn: its turn.
+        send: sends it.
+
+    Raises:
+        APIError: as `send` does.
+    """
+    observer, attempt = notices.observer, None
+    if call is not None and observer is not None:
+        attempt, headers = observer.new_attempt(
+            call, number, request.method, request.path, request.template, request.length
+        )
+        if headers:
+            more = (*request.more_headers, *headers)
+            request = replace(request, more_headers=more)
+    connections: list[bool] = []
+    response: Response | None = None
+    failed: str | None = None
+    error: BaseException | None = None
+    try:
+        response = await send(request, on_connection=connections.append)
+        return response
+    except BaseException as raised:
+        error, failed = raised, error_type(raised)
+        raise
+    finally:
+        duration = turn.age()
+        status: int | None = (
+            response.status_code if response is not None else getattr(error, "status_code", None)
+        )
+        if notices.logs_attempts():
+            notices.attempt(
+                call=call,
+                method=request.method,
+                path=request.path,
+                number=number,
+                duration=duration,
+                status_code=status,
+                failed=failed,
+            )
+        if observer is not None and attempt is not None and observer.hears("on_attempt_ended"):
+            event = events.AttemptEnded(
+                attempt=attempt,
+                duration=duration,
+                connect=turn.until_sent(),
+                status_code=status,
+                error=own_error(error),
+                error_type=failed,
+                is_new_connection=connections[-1] if connections else None,
+                request_id=(
+                    response.request_id
+                    if response is not None
+                    else getattr(error, "request_id", None)
+                ),
+                processing_time=response.processing_time if response is not None else None,
+            )
+            observer.tell("on_attempt_ended", event)
+            del event
+        del error  # its traceback holds this frame

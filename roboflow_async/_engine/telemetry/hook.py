@@ -1,0 +1,95 @@
+"""`Hook`: what a program derives from to be told what happens."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from roboflow_async._engine.checks import shown
+from roboflow_async._engine.late_modules import LateModule
+from roboflow_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from roboflow_async._engine.telemetry import events
+else:
+    events = LateModule("roboflow_async._engine.telemetry.events")
+
+__all__ = ["HOOKS_ADVICE", "Hook", "checked_hooks"]
+
+HOOKS_ADVICE: Final = "give a list of objects whose classes are derived from roboflow_async.Hook"
+
+
+class Hook:
+    """Is told what happens to calls: derive from it, and override what you need.
+
+    Give it to `RoboflowClient(hooks=[...])`. Its methods are called on the event loop, in the task
+    that does the work, between two steps of that work: they must be quick, and must not wait. What
+    they raise is logged (logger "roboflow_async.hooks") and harms no call.
+
+    Methods that later versions add do nothing here, and events may get more fields, so a hook that
+    works goes on working. `roboflow_async.hooks` has the events.
+    """
+
+    def on_stream_began(self, event: "events.StreamBegan") -> None:
+        """The first result of a stream was asked for."""
+
+    def on_stream_ended(self, event: "events.StreamEnded") -> None:
+        """Nothing of a stream runs any more."""
+
+    def on_call_began(self, event: "events.CallBegan") -> None:
+        """A call was made."""
+
+    def on_turn_given(self, event: "events.TurnGiven") -> None:
+        """A call has a slot and a turn."""
+
+    def on_attempt_began(self, event: "events.AttemptBegan") -> Mapping[str, str] | None:
+        """An attempt begins.
+
+        Returns:
+            Headers that go out with this attempt, such as `traceparent`; None: no more than usual.
+            Those that are the client's to set (the key's, `Content-Length`, and so on) are refused.
+        """
+
+    def on_attempt_ended(self, event: "events.AttemptEnded") -> None:
+        """An attempt has ended."""
+
+    def on_retry_scheduled(self, event: "events.RetryScheduled") -> None:
+        """A call will be tried again."""
+
+    def on_cooldown_began(self, event: "events.CooldownBegan") -> None:
+        """All sending pauses."""
+
+    def on_pace_changed(self, event: "events.PaceChanged") -> None:
+        """The pace fell, or is back."""
+
+    def on_outage_began(self, event: "events.OutageBegan") -> None:
+        """The API, or a part of it, is away."""
+
+    def on_outage_ended(self, event: "events.OutageEnded") -> None:
+        """It is back."""
+
+    def on_call_ended(self, event: "events.CallEnded") -> None:
+        """A call has ended."""
+
+
+def checked_hooks(hooks: object) -> tuple[Hook, ...]:
+    """The hooks as a tuple.
+
+    Raises:
+        ConfigurationError: something in it is no hook, or has a method that would have to be
+            awaited.
+    """
+    if isinstance(hooks, (str, bytes, Mapping)) or not isinstance(hooks, Iterable):
+        told = shown(cast("object", hooks))
+        raise ConfigurationError(f"hooks={told} is not a list: {HOOKS_ADVICE}.")
+    found = tuple(cast("Iterable[Any]", hooks))
+    for hook in found:
+        if not isinstance(hook, Hook):
+            told = f"is the class {hook.__name__}" if isinstance(hook, type) else "is no Hook"
+            raise ConfigurationError(f"hooks: {shown(hook)} {told}: {HOOKS_ADVICE}.")
+        for name in dir(Hook):
+            if name.startswith("on_") and inspect.iscoroutinefunction(getattr(hook, name)):
+                raise ConfigurationError(
+                    f"hooks: {type(hook).__name__}.{name} is `async def`, and would never be "
+                    "awaited: write it with `def`."
+                )
+    return found

@@ -1,0 +1,165 @@
+"""Tells the hooks of one client what happens. What a hook raises ends here."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from roboflow_async._engine.api.extra_headers import RawHeader, checked_headers, with_headers
+from roboflow_async._engine.late_modules import LateModule
+from roboflow_async._engine.telemetry.hook import Hook
+from roboflow_async._engine.telemetry.notices import error_type, own_error
+from roboflow_async._engine.telemetry.timings import Timings
+
+if TYPE_CHECKING:
+    from roboflow_async._engine.telemetry import events
+else:
+    events = LateModule("roboflow_async._engine.telemetry.events")
+
+__all__ = ["Observer"]
+
+_log: Final = logging.getLogger("roboflow_async.hooks")
+
+_stream_ids: Final = count(1)
+_call_ids: Final = count(1)
+
+
+class Observer:
+    """Calls the hooks.
+
+    Args:
+        hooks: at least one.
+        api_url: the API's base URL.
+    """
+
+    def __init__(self, hooks: Sequence[Hook], api_url: str) -> None:
+        self._hooks = hooks
+        self._api_url = api_url
+        # Only those that do something: most hooks need few of the events.
+        self._methods = {
+            name: tuple(
+                getattr(hook, name)
+                for hook in hooks
+                if getattr(type(hook), name) is not method or name in vars(hook)
+            )
+            for name, method in vars(Hook).items()
+            if name.startswith("on_")
+        }
+        self._complained: set[Any] = set()
+
+    def hears(self, name: str) -> bool:
+        """Whether any hook has this method."""
+        return bool(self._methods[name])
+
+    def tell(self, name: str, event: object) -> None:
+        """Call this method of all hooks."""
+        for method in self._methods[name]:
+            try:
+                method(event)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - a hook's CancelledError is not the call's
+                self._complain(name, method, error)
+
+    def new_stream(self, kind: "events.TargetKind", target: str, operation: str) -> "events.Stream":
+        """A stream begins."""
+        stream = events.Stream(id=next(_stream_ids), kind=kind, target=target, operation=operation)
+        self.tell("on_stream_began", events.StreamBegan(stream=stream))
+        return stream
+
+    def new_call(
+        self,
+        kind: "events.TargetKind",
+        target: str,
+        operation: str,
+        stream: "events.Stream | None" = None,
+    ) -> "events.Call":
+        """A call begins."""
+        call = events.Call(
+            id=next(_call_ids), kind=kind, target=target, operation=operation, stream=stream
+        )
+        if self._methods["on_call_began"]:
+            self.tell("on_call_began", events.CallBegan(call=call))
+        return call
+
+    def turn_given(self, call: "events.Call", number: int, waited: float) -> None:
+        """A call has a turn for its attempt with this number, after so many seconds."""
+        if self._methods["on_turn_given"]:
+            event = events.TurnGiven(call=call, number=number, waited=waited)
+            self.tell("on_turn_given", event)
+
+    def call_ended(
+        self,
+        call: "events.Call",
+        error: BaseException | None,
+        *,
+        attempts: int,
+        timings: Timings,
+        request_id: str | None,
+        model_ids: tuple[str, ...],
+        credits: float | None,  # noqa: A002 - the event's name for it
+        processing_time: float | None,
+        cold_start: bool | None,
+    ) -> None:
+        """A call has ended; the arguments are the fields of `CallEnded`."""
+        if self._methods["on_call_ended"]:
+            event = events.CallEnded(
+                call=call,
+                attempts=attempts,
+                error=own_error(error),
+                error_type=error_type(error),
+                timings=timings,
+                request_id=request_id,
+                model_ids=model_ids,
+                credits=credits,
+                processing_time=processing_time,
+                cold_start=cold_start,
+            )
+            self.tell("on_call_ended", event)
+
+    def new_attempt(
+        self,
+        call: "events.Call",
+        number: int,
+        method: str,
+        path: str,
+        template: str | None,
+        size: int,
+    ) -> "tuple[events.Attempt, tuple[RawHeader, ...]]":
+        """An attempt begins; also returns the headers that hooks want to go out with it."""
+        attempt = events.Attempt(
+            call=call,
+            number=number,
+            method=method,
+            url=self._api_url + path.partition("?")[0],
+            template=template,
+            size=size,
+        )
+        headers: tuple[RawHeader, ...] = ()
+        methods = self._methods["on_attempt_began"]
+        event = events.AttemptBegan(attempt=attempt) if methods else None
+        for told in methods:
+            try:
+                wanted: Mapping[str, str] | None = told(event)
+                if wanted:
+                    headers = with_headers(headers, checked_headers(wanted, "its headers"))
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
+                self._complain("on_attempt_began", told, error)
+        return attempt, headers
+
+    def _complain(self, name: str, method: Callable[..., object], error: BaseException) -> None:
+        """Log what a hook raised: the first time with its lines, and then quietly."""
+        hook = type(getattr(method, "__self__", method)).__qualname__
+        is_known = (hook, name) in self._complained
+        self._complained.add((hook, name))
+        _log.log(
+            logging.DEBUG if is_known else logging.ERROR,
+            "the hook %s.%s raised %s; the call goes on",
+            hook,
+            name,
+            type(error).__name__,
+            exc_info=None if is_known else error,
+            extra={"event": "hook_failed", "hook": hook, "error_type": type(error).__name__},
+        )

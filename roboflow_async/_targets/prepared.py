@@ -1,0 +1,77 @@
+"""What a target makes of an input, and what it needs from its client for that."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from roboflow_async._engine.api.requests import PreparedRequest
+from roboflow_async._engine.images.encoded import Resizing
+from roboflow_async._engine.images.loader import ImageLoader
+from roboflow_async._engine.images.url_policy import check_parameter
+from roboflow_async._engine.runtime import Engine
+from roboflow_async._targets.batch_work import RunBatch
+from roboflow_async._targets.model_tasks import TaskLookup
+from roboflow_async._targets.workflow_interface import InterfaceLookup
+from roboflow_async.errors import ImageError
+
+__all__ = ["Prepared", "TargetContext", "load_all"]
+
+_DEEPEST_BATCH: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TargetContext:
+    """What a target needs from its client."""
+
+    engine: Engine
+    tasks: TaskLookup
+    interfaces: InterfaceLookup
+    run_batch: RunBatch
+
+    def check_parameters(
+        self, parameters: Mapping[str, object], *, are_texts: bool = False
+    ) -> None:
+        """Raise `ImageError` if a parameter may hold an image that the client must not pass on."""
+        settings = self.engine.settings
+        for name, value in parameters.items():
+            check_parameter(
+                name,
+                value,
+                settings.allow_urls,
+                allow_paths=settings.allow_paths,
+                is_text=are_texts,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request, and how its image was made smaller, which its coordinates depend on.
+
+    It does not hold the image's bytes: the body has its base64 already, and a second copy would be
+    large.
+    """
+
+    request: PreparedRequest
+    resizing: Resizing | None
+    given_size: tuple[int, int] | None = None
+    """Width and height in pixels of the image that was given, or None if they are not known."""
+    image: object = None
+    """A path or URL that `image=` gave for an item."""
+
+
+async def load_all(
+    loader: ImageLoader, value: object, *, kind: str = "image", depth: int = 0
+) -> Any:
+    """Load an image, or all images in lists and dicts."""
+    if depth > _DEEPEST_BATCH:
+        raise ImageError(f"images are nested in more than {_DEEPEST_BATCH} lists or dicts.")
+    if isinstance(value, (list, tuple)):
+        items = cast("list[object]", value)
+        return [await load_all(loader, item, kind=kind, depth=depth + 1) for item in items]
+    if isinstance(value, dict):
+        named = cast("dict[str, object]", value)
+        return {
+            name: await load_all(loader, item, kind=kind, depth=depth + 1)
+            for name, item in named.items()
+        }
+    return await loader.load(value, kind=kind)
