@@ -38,6 +38,7 @@ from roboflow_async.errors import (
     RoboflowError,
     ServerError,
     UsageLimitError,
+    VideoError,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ __all__ = [
     "Stats",
     "Success",
     "UsageLimitError",
+    "VideoError",
     "WarmUpReport",
     "Workflow",
     "benchmark",
