@@ -13,8 +13,9 @@ from roboflow_async.errors import VideoError as VideoError
 from roboflow_async.video.frame import Frame
 from roboflow_async.video.frames import Frames, frames
 from roboflow_async.video.handover import Counts
+from roboflow_async.video.merging import merge
 from roboflow_async.video.reconnecting import ConnectionEvent, Reconnect
 
-__all__ = ["ConnectionEvent", "Counts", "Frame", "Frames", "Reconnect", "frames"]
+__all__ = ["ConnectionEvent", "Counts", "Frame", "Frames", "Reconnect", "frames", "merge"]
 
 show_as_public(globals())

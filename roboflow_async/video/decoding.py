@@ -6,9 +6,11 @@ is missing is told at the end (`OpenVideo.missing`).
 
 import heapq
 import os
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from roboflow_async.errors import VideoError
@@ -70,7 +72,7 @@ def opened(
         cause = None if isinstance(error, av.FFmpegError) else error
         raise VideoError(_why_not(source, av, error), source=source.name) from cause
     try:
-        yield OpenVideo(source, av, container, live=live)
+        yield OpenVideo(source, av, container, live=live, stall=stall)
     finally:
         container.close()
 
@@ -80,9 +82,7 @@ def _why_not(source: Source, av: Any, error: Exception) -> str:
         if source.kind == "device":
             return f"there is no camera {source.name!r}."
         return f"there is no file {source.name!r}."
-    if isinstance(error, IsADirectoryError) or (
-        source.kind == "path" and os.path.isdir((source.address or "").removeprefix("file:"))  # noqa: PTH112 - no path, if it has "file:"
-    ):
+    if isinstance(error, IsADirectoryError) or (source.path and Path(source.path).is_dir()):
         return f"{source.name!r} is a folder: give its videos, one by one."
     if isinstance(error, av.error.InvalidDataError):
         return f"{source.name!r} is not a video, or its beginning is broken."
@@ -99,9 +99,12 @@ class OpenVideo:
         total_frames: how many it says to have, or None.
         decoded: frames that were decoded so far.
         last_time: seconds of the last of them, or None.
+        trouble: why reading has ended, if that was not the end of the data.
     """
 
-    def __init__(self, source: Source, av: Any, container: Any, *, live: bool) -> None:
+    def __init__(
+        self, source: Source, av: Any, container: Any, *, live: bool, stall: float | None
+    ) -> None:
         self._name = source.name
         self._av = av
         self._container = container
@@ -117,11 +120,13 @@ class OpenVideo:
         self.total_frames: int | None = self._stream.frames or None
         self.decoded = 0
         self.last_time: float | None = None
+        self.trouble: str | None = None
         self._index = 0  # of the next frame
         self._ahead: list[tuple[int, bool]] = []  # packets without a frame yet: pts, is a keyframe
         self._has_times = False  # packets say when they are shown
-        self._errors: list[str] = []  # of the decoder, since the last frame
-        self._trouble: str | None = None  # why reading ended
+        self._problem: str | None = None  # the decoder's first error since the last frame
+        self._problems = 0
+        self._stall = stall if live else None
         self._completeness = Completeness(container, self._stream, self.fps, av.time_base)
         self._was_left = False  # before the end
 
@@ -161,7 +166,7 @@ class OpenVideo:
                     self._was_left = True
                     return
                 yield picture
-        if self._errors and self.missing() is None:
+        if self._problem is not None and self.missing() is None:
             yield from self._failed(None, keyframes_only=keyframes_only)
 
     def missing(self) -> VideoError | None:
@@ -169,13 +174,13 @@ class OpenVideo:
         if self._was_left:
             return None
         after = "" if self.last_time is None else f" after {self.last_time:.3f} s"
-        if (reason := self._trouble or self._what_is_missing()) is not None:
+        if (reason := self.trouble or self._what_is_missing()) is not None:
             message = (
                 f"{self._name!r} is broken{after}: {reason}. The {self.decoded} frames before that "
                 "were given, and the rest is missing."
             )
         elif not self.decoded:
-            reason = f": {self._errors[0]}" if self._errors else ""
+            reason = "" if self._problem is None else f": {self._problem}"
             message = f"{self._name!r} has no frame that can be decoded{reason}."
         else:
             return None
@@ -187,18 +192,26 @@ class OpenVideo:
     def _demuxed(self) -> Iterator[Any]:
         """The packets of the video; None at the end, if it came by an error."""
         stream = self._stream
-        # Of a file the others, too: how long they are tells whether the end is missing.
-        packets = self._container.demux(stream) if self._live else self._container.demux()
+        # Of a file the others are read, too: how long they are tells whether the end is missing.
+        # Of a camera too: its sound may go on while its picture has stopped.
+        came_at = time.monotonic()
         try:
-            for packet in packets:
+            for packet in self._container.demux():
                 self._completeness.note(packet)
                 if packet.stream.index == stream.index:
                     yield packet
+                    came_at = time.monotonic()
+                elif self._stall is not None and time.monotonic() - came_at > self._stall:
+                    self.trouble = f"it gave no picture for {self._stall:g} s"
+                    return
+        except self._av.error.ExitError:
+            self.trouble = "it gave no data in time"
+            yield None
         except self._av.FFmpegError as error:
-            self._trouble = reason_of(error)
+            self.trouble = reason_of(error)
             yield None
         except OSError as error:  # of a file object
-            self._trouble = reason_of(error)
+            self.trouble = reason_of(error)
             yield None
 
     def _from(self, start: float) -> Iterator[Any]:
@@ -228,18 +241,18 @@ class OpenVideo:
 
     def _decoded(self, packet: Any, *, keyframes_only: bool) -> Iterator[Picture]:
         context = self._stream.codec_context
-        if packet is not None and packet.pts is not None and packet.size and not packet.is_discard:
-            self._has_times = True
-            heapq.heappush(self._ahead, (packet.pts, packet.is_keyframe))
+        if packet is not None and packet.size and not packet.is_discard and not self._live:
+            self._expect(packet)
         frames: list[Any] = []
         try:
             frames = context.decode(None) if packet is None else packet.decode()
         except self._av.error.EOFError:
             pass  # the decoder was emptied before
         except self._av.FFmpegError as error:
-            self._errors.append(reason_of(error))
+            self._problem = self._problem or reason_of(error)
+            self._problems += 1
         for frame in frames:
-            if self._errors:
+            if self._problem is not None:
                 yield from self._failed(frame.pts, keyframes_only=keyframes_only)
             else:
                 self._pass_over(frame.pts, count=keyframes_only or not self.decoded)
@@ -247,6 +260,11 @@ class OpenVideo:
             self.last_time = self._time_of(frame.pts)
             self._index += 1
             yield Picture(self._index - 1, self.last_time, frame)
+
+    def _expect(self, packet: Any) -> None:
+        if packet.pts is not None:
+            self._has_times = True
+            heapq.heappush(self._ahead, (packet.pts, packet.is_keyframe))
 
     def _time_of(self, pts: int | None) -> float:
         if pts is not None:
@@ -268,7 +286,7 @@ class OpenVideo:
 
     def _failed(self, pts: int | None, *, keyframes_only: bool) -> Iterator[Picture]:
         """The frames before this one that did not come because of errors."""
-        problem = self._errors[0]
+        problem = self._problem
         failed: list[int | None] = []
         while self._ahead and (pts is None or self._ahead[0][0] <= pts):
             passed, is_keyframe = heapq.heappop(self._ahead)
@@ -279,10 +297,10 @@ class OpenVideo:
                 continue
             failed.append(passed)
         if not failed and not self._has_times:
-            failed = [None] * len(self._errors)
-        self._errors.clear()
+            failed = [None] * self._problems
+        self._problem, self._problems = None, 0
         for one in failed:
             self._index += 1
-            time = self._time_of(one)
-            self.last_time = time if one is None else self.last_time
-            yield Picture(self._index - 1, time, None, problem)
+            moment = self._time_of(one)
+            self.last_time = moment if one is None else self.last_time
+            yield Picture(self._index - 1, moment, None, problem)

@@ -28,7 +28,7 @@ class Clip:
         fps: frames a second that it says to have, or None.
         total_frames: how many it says to have, or None.
         max_side: pixels; larger pictures are made smaller.
-        has_path: whether the name is the path of a file.
+        path: of the file, if it is one.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Clip:
     fps: float | None = None
     total_frames: int | None = None
     max_side: int | None = None
-    has_path: bool = False
+    path: str | None = None
 
 
 class Frame(VideoFrame):
@@ -109,7 +109,8 @@ class Frame(VideoFrame):
     @property
     def key(self) -> str | None:
         """What tells it apart in a journal: the path and the index; None: its pixels."""
-        return f"{self.source}#frame={self.index}" if self._clip.has_path else None
+        path = self._clip.path
+        return None if path is None else f"{path}#frame={self.index}"
 
     @property
     def is_live(self) -> bool:

@@ -13,11 +13,12 @@ from roboflow_async.errors import ConfigurationError
 from roboflow_async.video.frame import Frame
 from roboflow_async.video.handover import Counts
 from roboflow_async.video.libraries import load_av, load_numpy
-from roboflow_async.video.reading import Plan, Reader
+from roboflow_async.video.plan import Plan
+from roboflow_async.video.reading import Reader
 from roboflow_async.video.reconnecting import Reconnect
 from roboflow_async.video.source import VideoSource, source_of
 
-__all__ = ["Frames", "frames"]
+__all__ = ["Frames", "frames", "plan_of"]
 
 
 def frames(
@@ -154,6 +155,14 @@ class Frames(AsyncGenerator[Frame, None]):
             plan.source.name: counts for plan, counts in zip(self._plans, self._counts, strict=True)
         }
 
+    def _taken_over(self) -> Plan:
+        first, *others = self._plans
+        if self._has_begun or self._is_over or others:
+            what = "of several sources" if others else "in use, or closed"
+            raise ConfigurationError(f"{self!r} are {what}: give new video.frames(...).")
+        self._is_over = True
+        return first
+
     def __aiter__(self) -> Self:
         return self
 
@@ -271,3 +280,12 @@ class Frames(AsyncGenerator[Frame, None]):
 def _stop(readers: Sequence[Reader]) -> None:
     for reader in readers:
         reader.stop()
+
+
+def plan_of(frames: Frames) -> Plan:
+    """The plan of frames of one source, which are not read themselves then.
+
+    Raises:
+        ConfigurationError: they have been asked for a frame, or are of several sources.
+    """
+    return frames._taken_over()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - not for users

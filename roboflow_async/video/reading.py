@@ -3,46 +3,21 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from roboflow_async.video.decoding import Picture, opened
 from roboflow_async.video.frame import Clip, Frame
-from roboflow_async.video.handover import Backlog, Counts, Handover
+from roboflow_async.video.handover import Backlog, Counts, Handover, Newest
+from roboflow_async.video.interrupts import interruptible
 from roboflow_async.video.libraries import load_av
-from roboflow_async.video.reconnecting import Reconnect
+from roboflow_async.video.live import LiveReading
+from roboflow_async.video.plan import Plan
 from roboflow_async.video.sampling import NearestFrames
-from roboflow_async.video.source import Source
 
-__all__ = ["Plan", "Reader"]
+__all__ = ["Reader"]
 
 # Seconds that closing waits for a thread that hangs in a file object of the user, or in a driver.
 _LONGEST_WAIT: Final = 2.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is read of a source, and how.
-
-    Attributes:
-        source: what is opened.
-        fps: frames a second to give; None: all.
-        live: whether the newest frame wins.
-        start: seconds from which on frames are given; None: the beginning.
-        end: seconds before which frames are given; None: the end.
-        max_side: pixels; larger pictures are made smaller.
-        keyframes_only: whether only keyframes are decoded.
-        reconnect: how a live source is connected again; None: not at all.
-    """
-
-    source: Source
-    fps: float | None = None
-    live: bool = False
-    start: float | None = None
-    end: float | None = None
-    max_side: int | None = None
-    keyframes_only: bool = False
-    reconnect: Reconnect | None = None
 
 
 class Reader:
@@ -60,18 +35,19 @@ class Reader:
 
     def __init__(self, plan: Plan, wake: Callable[[], None], counts: Counts) -> None:
         self.plan = plan
-        work: Callable[[], None]
-        backlog = Backlog(wake, counts)
-        self.handover: Handover = backlog
-        work = _FileWork(plan, backlog).run
-        # What is told the loop last: the thread touches nothing any more.
+        self.handover: Handover
+        if plan.live:
+            newest = self.handover = Newest(wake, counts)
+            work = LiveReading(plan, newest).run
+        else:
+            backlog = self.handover = Backlog(wake, counts)
+            work = _FileReading(plan, backlog).run
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._thread = threading.Thread(
             target=_run,
             args=(work, self.handover, self._ended),
             name=f"roboflow-async video {plan.source.name}"[:80],
-            # A driver or a file object may hang for ever.
-            daemon=True,
+            daemon=True,  # a driver or a file object may hang for ever
         )
         self._thread.start()
 
@@ -89,15 +65,16 @@ class Reader:
 def _run(work: Callable[[], None], handover: Handover, ended: "asyncio.Future[None]") -> None:
     error: Exception | None = None
     try:
-        work()
+        with interruptible(lambda: handover.is_stopped):
+            work()
     except Exception as failure:  # noqa: BLE001 - it is raised where the frames are taken
         error = failure
     handover.end(error)
     handover.tell(lambda: None if ended.done() else ended.set_result(None))
 
 
-class _FileWork:
-    """Decodes a video that has an end: every frame counts."""
+class _FileReading:
+    """Reads a video that has an end: every frame counts."""
 
     def __init__(self, plan: Plan, handover: Backlog) -> None:
         self._plan = plan
@@ -111,7 +88,7 @@ class _FileWork:
                 fps=video.fps,
                 total_frames=None if plan.start else video.total_frames,
                 max_side=plan.max_side,
-                has_path=plan.source.kind == "path",
+                path=plan.source.path,
             )
             chosen = None if plan.fps is None else NearestFrames[Picture](plan.fps, plan.start)
             pictures = video.pictures(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from roboflow_async._engine.checks import check_number, shown
+from roboflow_async._engine.checks import check_flag, check_number, shown
 from roboflow_async.errors import ConfigurationError
 
 __all__ = ["ConnectionEvent", "Reconnect"]
@@ -42,8 +42,8 @@ class Reconnect:
             random part, so that many programs do not come back at once. Default: 0.5.
         longest_wait: seconds that an attempt waits at most. Default: 30.
         give_up: seconds without frames after which a `VideoError` is raised; None (default): never.
-            A source that has never given a frame is an error at once, unless it has an `on_event`
-            and no `give_up`... see `frames`.
+        at_start: whether a source is waited for, too, that has never given a frame. False
+            (default): that is a `VideoError` at once, as the address may be wrong.
         on_event: called with a `ConnectionEvent` on the event loop. It should be quick; the logger
             `roboflow_async.video` tells the same.
     """
@@ -52,6 +52,7 @@ class Reconnect:
     first_wait: float = 0.5
     longest_wait: float = 30.0
     give_up: float | None = None
+    at_start: bool = False
     on_event: Callable[[ConnectionEvent], None] | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +61,7 @@ class Reconnect:
         check_number("longest_wait", self.longest_wait, at_least=self.first_wait, at_most=3600)
         if self.give_up is not None:
             check_number("give_up", self.give_up, at_least=0)
+        check_flag("at_start", self.at_start)
         if self.on_event is not None and not callable(self.on_event):  # pyright: ignore[reportUnnecessaryIsInstance, reportUnnecessaryComparison]
             raise ConfigurationError(
                 f"on_event={shown(self.on_event)} is not callable: give a function that takes a "

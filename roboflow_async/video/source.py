@@ -43,11 +43,10 @@ _LONGEST_NAME: Final = 300  # characters
 _OPEN_TIMEOUT: Final = 10.0  # seconds
 _READ_TIMEOUT: Final = 30.0  # seconds, of a file behind a URL
 
-# A live source should give its first picture soon, and hold none back. By default FFmpeg looks at
-# the first five seconds of it before it gives any.
+# A live source should give its first picture soon. By default FFmpeg looks at the first five seconds
+# before it gives any. ("fflags": "nobuffer" would throw away what it has looked at, and with it the
+# first keyframe, so that all waits for the next one.)
 _LIVE_OPTIONS: Final = {
-    "fflags": "nobuffer",
-    "flags": "low_delay",
     "analyzeduration": "1000000",  # microseconds
     "probesize": "500000",  # bytes
 }
@@ -75,6 +74,13 @@ class Source:
     format: str | None = None
     options: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def path(self) -> str | None:
+        """The path of the file, if it is one."""
+        if self.kind != "path" or self.address is None:
+            return None
+        return self.address.removeprefix("file:")
+
     def open(self, av: Any, *, live: bool, stall: float | None) -> Any:
         """Open it. It blocks.
 
@@ -84,7 +90,7 @@ class Source:
             stall: seconds without any data after which it counts as gone; None: as long as the kind
                 of the source allows.
         """
-        options = {**(_LIVE_OPTIONS if live else {}), **self.options}
+        options = {**(_LIVE_OPTIONS if live and self.kind == "url" else {}), **self.options}
         what: Any = self.address
         if self.kind == "bytes":
             what = io.BytesIO(self.data)
