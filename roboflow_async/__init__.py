@@ -40,6 +40,7 @@ from roboflow_async.errors import (
     RoboflowError,
     ServerError,
     UsageLimitError,
+    VideoError,
 )
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ __all__ = [
     "Success",
     "Timings",
     "UsageLimitError",
+    "VideoError",
     "WarmUpReport",
     "Workflow",
     "benchmark",

@@ -3,6 +3,7 @@
 RoboflowError
 ├── ConfigurationError            a bad argument or environment; nothing was sent
 ├── ImageError                    an input that is missing, unreadable, not an image or too large
+│   └── VideoError                a video that cannot be read, or whose rest is missing
 ├── QueueTimeoutError             waited longer than `queue_timeout` for a turn, or would have to
 │   └── QueueFullError            `max_waiting` calls wait already
 ├── RateLimiterUnavailableError   the shared `limiter` cannot be reached
@@ -55,6 +56,7 @@ __all__ = [
     "RoboflowError",
     "ServerError",
     "UsageLimitError",
+    "VideoError",
     "is_fatal",
     "plain_text",
     "status_error_class",
@@ -118,6 +120,26 @@ class ConfigurationError(RoboflowError):
 
 class ImageError(RoboflowError):
     """An input that cannot be sent: missing, unreadable, not an image, or too large."""
+
+
+class VideoError(ImageError):
+    """A video that cannot be read, or whose rest is missing: `roboflow_async.video` raises it.
+
+    It comes after the frames that are there.
+
+    Attributes:
+        source: the path or URL (without passwords), or the name in `video.merge`.
+        decoded: frames that could be decoded before.
+        time: seconds, as the source tells it, of the last of them; None: there was none.
+    """
+
+    def __init__(
+        self, message: str, *, source: str, decoded: int = 0, time: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.source = plain_text(source)
+        self.decoded = decoded
+        self.time = time
 
 
 class QueueTimeoutError(RoboflowError):

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.url_policy import check_parameter
+from roboflow_async._engine.images.video_frames import with_video_metadata
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.batch_work import RunBatch
 from roboflow_async._targets.model_tasks import TaskLookup
@@ -60,18 +62,30 @@ class Prepared:
 
 
 async def load_all(
-    loader: ImageLoader, value: object, *, kind: str = "image", depth: int = 0
+    loader: ImageLoader,
+    value: object,
+    *,
+    kind: str = "image",
+    for_workflow: bool = False,
+    depth: int = 0,
 ) -> Any:
-    """Load an image, or all images in lists and dicts."""
+    """Load an image, or all images in lists and dicts.
+
+    Args:
+        loader: the client's.
+        value: an image, or lists and dicts of them.
+        kind: as `ImageLoader.load` takes it.
+        for_workflow: whether to tell what is known of a frame of a video.
+        depth: how many lists and dicts it is in.
+    """
     if depth > _DEEPEST_BATCH:
         raise ImageError(f"images are nested in more than {_DEEPEST_BATCH} lists or dicts.")
+    again = partial(load_all, loader, kind=kind, for_workflow=for_workflow, depth=depth + 1)
     if isinstance(value, (list, tuple)):
         items = cast("list[object]", value)
-        return [await load_all(loader, item, kind=kind, depth=depth + 1) for item in items]
+        return [await again(item) for item in items]
     if isinstance(value, dict):
         named = cast("dict[str, object]", value)
-        return {
-            name: await load_all(loader, item, kind=kind, depth=depth + 1)
-            for name, item in named.items()
-        }
-    return await loader.load(value, kind=kind)
+        return {name: await again(item) for name, item in named.items()}
+    loaded = await loader.load(value, kind=kind)
+    return with_video_metadata(loaded, value) if for_workflow else loaded

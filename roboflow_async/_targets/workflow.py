@@ -13,6 +13,7 @@ from roboflow_async._engine.images.encoded import EncodedImage, ImageURL, Resizi
 from roboflow_async._engine.images.inputs import is_image, is_one_file
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
+from roboflow_async._engine.images.video_frames import with_video_metadata
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.base import Target
@@ -57,7 +58,7 @@ async def run_batch(
     with (record := dispatcher.new_record("workflow", options.name, "run_workflow")):
         with dispatcher.preparing(dispatcher.single_calls("interactive")):
             inputs = {
-                name: await load_all(runtime.loader, image)
+                name: await load_all(runtime.loader, image, for_workflow=True)
                 for name, image in (images or {}).items()
             }
             given = {**inputs, **(parameters or {})}
@@ -422,7 +423,7 @@ class Workflow(Target[Output]):
                 "run and stream take one image for each output: give the images of a list one "
                 "by one to stream, or a batch to client.run_workflow."
             )
-        return await loader.load(value, max_side=self._max_side)
+        return with_video_metadata(await loader.load(value, max_side=self._max_side), value)
 
     def _read(self, prepared: Prepared, response: Response) -> JSONObject:
         outputs = parse_workflow_outputs(response)

@@ -16,6 +16,7 @@ TREE = {
     "RoboflowError": "Exception",
     "ConfigurationError": "RoboflowError",
     "ImageError": "RoboflowError",
+    "VideoError": "ImageError",
     "QueueTimeoutError": "RoboflowError",
     "QueueFullError": "QueueTimeoutError",
     "RateLimiterUnavailableError": "RoboflowError",

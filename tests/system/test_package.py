@@ -15,7 +15,17 @@ from types import FunctionType, ModuleType, UnionType
 import pytest
 
 import roboflow_async
-from roboflow_async import endpoints, fastapi, hooks, limiters, predictions, ray, testing, types
+from roboflow_async import (
+    endpoints,
+    fastapi,
+    hooks,
+    limiters,
+    predictions,
+    ray,
+    testing,
+    types,
+    video,
+)
 
 PACKAGE = Path(roboflow_async.__file__).parent
 
@@ -30,13 +40,15 @@ def test_the_public_names_are_these() -> None:
         "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
         "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",
         "Result", "ResultStream", "RetryPolicy", "RoboflowClient", "RoboflowError", "ServerError",
-        "Stats", "Success", "Timings", "UsageLimitError", "WarmUpReport", "Workflow",
+        "Stats", "Success", "Timings", "UsageLimitError", "VideoError", "WarmUpReport", "Workflow",
         "benchmark", "decode_image", "open_image", "to_supervision",
     ]  # fmt: skip
     assert all(hasattr(roboflow_async, name) for name in roboflow_async.__all__)
 
 
-@pytest.mark.parametrize("module", [roboflow_async, types, endpoints, fastapi, hooks, ray, testing])
+@pytest.mark.parametrize(
+    "module", [roboflow_async, types, endpoints, fastapi, hooks, ray, testing, video]
+)
 def test_public_names_show_where_they_are_imported_from(module: ModuleType) -> None:
     public = [getattr(module, name) for name in module.__all__]
     named = [value for value in public if hasattr(value, "__qualname__")]
@@ -103,6 +115,7 @@ def test_importing_costs_little_more_than_its_five_packages() -> None:
         "fsspec",
         "pyarrow",
         "ray",
+        "av",
     }
 
 

@@ -186,8 +186,14 @@ def _json_pieces(fields: JSONObject, what: str) -> list[bytes]:
     first, *others = text.split(_PLACE_AS_JSON)
     pieces = [first]
     for image, following in zip(images, others, strict=True):
-        pieces += [b'{"type":"base64","value":"', *image.chunks, b'"}', following]
+        pieces += [b'{"type":"base64","value":"', *image.chunks, _end_of(image, encoder), following]
     return pieces
+
+
+def _end_of(image: EncodedImage, encoder: json.JSONEncoder) -> bytes:
+    if image.video_metadata is None:
+        return b'"}'
+    return b'","video_metadata":' + encoder.encode(image.video_metadata).encode() + b"}"
 
 
 def _unwritable(fields: JSONObject, encoder: json.JSONEncoder) -> str:

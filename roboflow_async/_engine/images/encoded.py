@@ -8,6 +8,8 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Final
 
+from roboflow_async._engine.jsonvalues import JSONObject
+
 __all__ = ["CHUNK", "EncodedImage", "ImageFile", "ImageURL", "Resizing", "base64_chunks"]
 
 # Each call of the encoder holds the interpreter lock: 0.2 ms for this many bytes (measured: 1.3
@@ -43,10 +45,12 @@ class EncodedImage:
     Attributes:
         chunks: its base64 text, in order.
         resizing: how it was made smaller; None if it is sent as it was given.
+        video_metadata: what is sent beside it about the frame of a video that it is.
     """
 
     chunks: tuple[bytes, ...]
     resizing: Resizing | None = None
+    video_metadata: JSONObject | None = None
 
 
 @dataclass(frozen=True, slots=True)

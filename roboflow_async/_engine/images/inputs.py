@@ -11,6 +11,7 @@ from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.pillow import is_array, is_pillow
 from roboflow_async._engine.images.reading.file_objects import SupportsAsyncRead, SupportsRead
 from roboflow_async._engine.images.reading.object_storage import StoredFile, is_stored
+from roboflow_async._engine.images.video_frames import VideoFrame
 from roboflow_async.errors import ConfigurationError, ImageError
 
 __all__ = ["Image", "ImageInput", "check_many", "is_image", "is_one_file"]
@@ -95,6 +96,7 @@ ImageInput = (
     | StoredFile
     | httpx.URL
     | Image
+    | VideoFrame
     | SupportsArrayInterface
 )
 """What may be given as an image; see `ImageLoader.load`."""
@@ -102,7 +104,7 @@ ImageInput = (
 
 def is_image(value: object) -> bool:
     """Whether `value` has a type that can be given as an image. Its content is not read."""
-    plain = (str, PathLike, bytes, bytearray, memoryview, httpx.URL, Image)
+    plain = (str, PathLike, bytes, bytearray, memoryview, httpx.URL, Image, VideoFrame)
     if isinstance(value, plain):
         return True
     try:

@@ -47,6 +47,7 @@ from roboflow_async._engine.images.reading.object_storage import (
     is_stored,
 )
 from roboflow_async._engine.images.url_policy import AllowURLs, check_image_url, is_url
+from roboflow_async._engine.images.video_frames import VideoFrame
 from roboflow_async.errors import ImageError, RoboflowError
 
 __all__ = ["SHORTAGE", "ImageLoader", "SupportsRead"]
@@ -127,7 +128,8 @@ class ImageLoader:
         Args:
             value: a path, also in object storage (`s3://`, `gs://`, `az://`), a URL, bytes-like
                 object, binary file object (plain or async), file of fsspec, `Image`, numpy array
-                (BGR or grey, uint8, shape (height, width[, 3 or 4])) or PIL image.
+                (BGR or grey, uint8, shape (height, width[, 3 or 4])), PIL image, or frame of a
+                video.
             max_side: pixels; an image whose longer side has more is made smaller.
             kind: "video" for a path, URL or bytes of a video, whose content is not checked.
 
@@ -232,6 +234,8 @@ class ImageLoader:
             return self._read_file(value, most)
         if is_bytes_like(value):
             return bytes(value), name
+        if isinstance(value, VideoFrame):
+            return encode_array(value.image), value.name
         if is_array(value):
             return encode_array(value), "the given array"
         if is_pillow(value):

@@ -21,6 +21,7 @@ from roboflow_async._engine.images.pillow import (
 )
 from roboflow_async._engine.images.reading.file_objects import is_bytes_like
 from roboflow_async._engine.images.url_policy import is_url
+from roboflow_async._engine.images.video_frames import VideoFrame
 from roboflow_async.errors import ImageError
 
 __all__ = ["Mark", "Point", "Thumbnail", "thumbnail_of"]
@@ -134,6 +135,8 @@ def _data_of(value: object) -> bytes | None:
         if len(data) > _LARGEST_FILE:
             raise ImageError("it is too large")
         return data
+    if isinstance(value, VideoFrame):
+        value = value.image
     if is_array(value):
         return encode_array(value)
     return encode_pillow(value) if is_pillow(value) else None

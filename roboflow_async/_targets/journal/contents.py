@@ -17,6 +17,7 @@ from roboflow_async._engine.images.reading.file_objects import (
     is_bytes_like,
     read_file_object,
 )
+from roboflow_async._engine.images.video_frames import VideoFrame
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._targets.journal.fingerprints import fingerprint
 from roboflow_async._targets.journal.keys import name_of_image
@@ -137,6 +138,8 @@ def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
 
 def _digest_of_pixels(value: Any) -> str | None:
     try:
+        if isinstance(value, VideoFrame):
+            value = value.image
         if is_array(value):
             how = f"{value.dtype} {tuple(value.shape)}\0"
             return _sha256(value.tobytes(), how.encode())

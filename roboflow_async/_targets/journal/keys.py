@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 
 from roboflow_async._engine.checks import shown
+from roboflow_async._engine.images.video_frames import VideoFrame
 from roboflow_async._targets.journal.names import is_url, on_record
 from roboflow_async.errors import ConfigurationError
 
@@ -55,16 +56,18 @@ def check_key(key: object, journal: object) -> None:
 
 
 def name_of_image(value: object) -> Named:
-    """What is known of an image: a path or a URL has a name, and nothing else does."""
+    """What is known of an image: a path, a URL and a frame of a file have a name."""
     if isinstance(value, httpx.URL):
         return _short(str(value))
+    if isinstance(value, VideoFrame):
+        return _short("" if value.key is None else on_record(value.key))
     if not isinstance(value, (str, PathLike)):
         return Named(None)
     try:
         text = os.fspath(cast("str | PathLike[str]", value))
     except TypeError:
-        return Named(None)
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - a path of bytes
+        text = b""
+    if not isinstance(text, str):  # a path of bytes, or none at all
         return Named(None)
     if is_url(text) or "://" in text:
         return _short(text)

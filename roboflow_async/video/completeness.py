@@ -1,0 +1,94 @@
+"""Tells whether the end of a video is missing, from what its header says and what was read."""
+
+from contextlib import suppress
+from typing import Any, Final
+
+__all__ = ["Completeness"]
+
+# Formats whose header says how long the video is. Of others FFmpeg guesses it from what is there.
+_TELL_THEIR_LENGTH: Final = frozenset({"mov", "matroska", "flv", "asf"})
+_TS_PACKETS: Final = (188, 192, 204)  # bytes of a packet of MPEG-TS, and with what some add
+_TOLERANCE: Final = 0.1  # seconds, or three frames
+
+
+class Completeness:
+    """Watches the packets of a container.
+
+    Args:
+        container: PyAV's.
+        stream: the video in it.
+        fps: its frames a second, or None.
+        time_base: PyAV's, of a container's duration.
+    """
+
+    def __init__(self, container: Any, stream: Any, fps: float | None, time_base: int) -> None:
+        self._container = container
+        self._stream = stream
+        self._fps = fps
+        self._time_base = time_base
+        self._ends: dict[int, float] = {}  # seconds until which each stream was read
+        self._packets = 0  # of the video
+        self._is_cut = False  # its last packet is not whole
+
+    def note(self, packet: Any) -> None:
+        """Take the next packet, of any stream."""
+        if not packet.size:
+            return
+        stream = packet.stream
+        begin = packet.pts if packet.pts is not None else packet.dts
+        if begin is not None:
+            until = float((begin + (packet.duration or 0)) * stream.time_base)
+            self._ends[stream.index] = max(self._ends.get(stream.index, until), until)
+        if stream.index == self._stream.index:
+            self._packets += 1
+            self._is_cut = packet.is_corrupt
+
+    def missing(self) -> str | None:
+        """What shows that the end is missing; None: nothing does."""
+        kinds = set(self._container.format.name.split(","))
+        if self._is_cut or self._ends_within_a_packet(kinds):
+            return "its last frame is cut off"
+        if "avi" in kinds:
+            # FFmpeg makes the length of a cut AVI fit; the number of frames is the header's.
+            # Frames that were dropped while it was recorded may count there.
+            lacking = self._stream.frames - self._packets
+            if lacking > max(2, self._stream.frames // 50):
+                return f"its header tells of {lacking} more frames"
+        declared = self._declared_end() if kinds & _TELL_THEIR_LENGTH else None
+        if declared is None:
+            return None
+        told, is_there = declared
+        tolerance = max(_TOLERANCE, 3 / self._fps if self._fps else 0.0)
+        if is_there + tolerance >= told:
+            return None
+        return f"it ends at {is_there:.2f} s, and its header says {told:.2f} s"
+
+    def _ends_within_a_packet(self, kinds: set[str]) -> bool:
+        if "mpegts" not in kinds:
+            return False
+        size: int = self._container.size  # negative: unknown, as of a pipe
+        return size > 0 and all(size % length for length in _TS_PACKETS)
+
+    def _declared_end(self) -> tuple[float, float] | None:
+        """Seconds: where the video should end, and where it does."""
+        stream, container = self._stream, self._container
+        own = self._ends.get(stream.index, 0.0)
+        if stream.duration is not None:
+            begin = stream.start_time or 0
+            return float((begin + stream.duration) * stream.time_base), own
+        tag = _seconds_of_tag(stream.metadata.get("DURATION", ""))
+        if tag is not None:
+            return tag, own
+        if container.duration is None:
+            return None
+        # It is that of the longest stream, which may be the sound.
+        whole = (container.duration + (container.start_time or 0)) / self._time_base
+        return whole, max(self._ends.values(), default=0.0)
+
+
+def _seconds_of_tag(text: str) -> float | None:
+    """Seconds of Matroska's "HH:MM:SS.fraction"."""
+    with suppress(ValueError):
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return None
