@@ -5,19 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from roboflow_async._engine.api.credits import serverless_credits
+
 __all__ = [
-    "BILLED_AT_LEAST",
-    "SECONDS_FOR_A_CREDIT",
     "Batch",
     "Deployment",
     "Estimate",
     "Serverless",
-    "serverless_credits",
 ]
-
-# https://docs.roboflow.com/deployment/roboflow-cloud/serverless-api/pricing
-SECONDS_FOR_A_CREDIT: Final = 500.0
-BILLED_AT_LEAST: Final = 0.1  # seconds, of each request
 
 _HOUR: Final = 3600.0
 _BASE64: Final = 4 / 3
@@ -42,11 +37,6 @@ class Estimate:
     def seconds(self) -> float:
         """How long all of it takes."""
         return math.fsum(self.steps.values())
-
-
-def serverless_credits(processing_time: float) -> float:
-    """What a request costs whose processing takes this many seconds."""
-    return max(processing_time, BILLED_AT_LEAST) / SECONDS_FOR_A_CREDIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
