@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
-from roboflow_async._engine.api.billing import credits_for
+from roboflow_async._engine.api.credits import serverless_credits
 from roboflow_async._engine.calls.stats import percentile
 from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.html import fields_table
@@ -291,4 +291,4 @@ def _over_all(count: int, samples: Sequence[Sample]) -> float:
 def _credits(times: list[float]) -> float | None:
     if not times:
         return None
-    return round(sum(credits_for(seconds) or 0.0 for seconds in times), 4)
+    return round(sum(map(serverless_credits, times)), 4)

@@ -13,6 +13,7 @@ from roboflow_async.cli.doctor import doctor
 from roboflow_async.cli.plan import plan
 from roboflow_async.cli.run import run
 from roboflow_async.cli.serve import serve
+from roboflow_async.cli.typegen import typegen
 
 __all__ = ["app", "main"]
 
@@ -46,7 +47,7 @@ def _options(  # pyright: ignore[reportUnusedFunction] - typer calls it
     """Roboflow inference at the API's rate, without lost images."""
 
 
-for _command in (run, plan, serve, doctor, demo):
+for _command in (run, plan, typegen, serve, doctor, demo):
     app.command()(_command)
 app.add_typer(benchmark_app, name="benchmark")
 app.add_typer(batch_app, name="batch")

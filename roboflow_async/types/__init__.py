@@ -15,7 +15,7 @@ from roboflow_async._engine.settings import (
     HTTPClient,
     TransportName,
 )
-from roboflow_async.types.arguments import ModelArguments, WorkflowArguments
+from roboflow_async.types.arguments import ModelArguments, StreamOptions, WorkflowArguments
 from roboflow_async.types.base import (
     BoundingBox,
     DetectedObject,
@@ -83,6 +83,7 @@ from roboflow_async.types.server import (
     WorkflowInterface,
     WorkflowValidation,
 )
+from roboflow_async.types.workflow_predictions import WorkflowClassification
 from roboflow_async.types.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
 
 __all__ = [
@@ -148,6 +149,7 @@ __all__ = [
     "ServerResponse",
     "SharedRateLimiter",
     "StagingNotification",
+    "StreamOptions",
     "Stub",
     "Task",
     "TrackedTurn",
@@ -155,6 +157,7 @@ __all__ = [
     "UploadProgress",
     "WorkflowArguments",
     "WorkflowBlocks",
+    "WorkflowClassification",
     "WorkflowInput",
     "WorkflowInterface",
     "WorkflowValidation",

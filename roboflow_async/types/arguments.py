@@ -1,14 +1,16 @@
-"""The arguments of `client.workflow` and `client.model`, for functions that pass them on."""
+"""Arguments of `client.workflow`, `client.model` and `stream`, for functions that pass them on."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal
+from uuid import UUID
 
 from typing_extensions import TypedDict
 
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async.types.model_options import ModelOptions, Route
 
-__all__ = ["ModelArguments", "WorkflowArguments"]
+__all__ = ["ModelArguments", "StreamOptions", "WorkflowArguments"]
 
 
 class WorkflowArguments(TypedDict, total=False):
@@ -31,3 +33,14 @@ class ModelArguments(ModelOptions, total=False):
     route: Route | None
     max_side: int | None
     priority: Priority | None
+
+
+class StreamOptions(TypedDict, total=False):
+    """Arguments of `stream` besides the images and `image`."""
+
+    ordered: bool
+    priority: Priority | None
+    progress: bool
+    journal: str | PathLike[str] | None
+    key: Literal["content"] | Callable[[Any], str | int | PathLike[str] | UUID] | None
+    retry_failed: bool

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from roboflow_async._engine.jsonvalues import is_object
 from roboflow_async.errors import plain_text
 
 __all__ = [
@@ -102,7 +103,11 @@ class Inference(ServerResponse):
 
 
 def _none_as_empty(image: object) -> object:
-    return [] if image is None else image
+    # A Workflow in which nothing was found gives {"width": null, "height": null}.
+    is_unknown = image is None or (
+        is_object(image) and image and all(size is None for size in image.values())
+    )
+    return [] if is_unknown else image
 
 
 class ImageInference(Inference):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import AliasChoices, BeforeValidator, Discriminator, Field, Tag
 
 from roboflow_async._engine.jsonvalues import is_array, is_object
 from roboflow_async.types.base import (
@@ -68,16 +68,18 @@ class RLEObject(ScoredBox):
 
     Attributes:
         rle: `{"size": [height, width], "counts": ...}`, as COCO has it, in pixels of the image
-            as it was sent: `max_side` does not scale it back.
+            as it was sent: `max_side` does not scale it back. Workflows call it `rle_mask`.
     """
 
-    rle: dict[str, Any]
+    rle: dict[str, Any] = Field(validation_alias=AliasChoices("rle", "rle_mask"))
     mask_format: Literal["rle"] = "rle"
 
 
 def _kind_of_segment(item: object) -> str:
     """Which of the two types it is. To try both in turn would list the errors of both."""
-    has_mask = "rle" in item if is_object(item) else isinstance(item, RLEObject)
+    has_mask = (
+        "rle" in item or "rle_mask" in item if is_object(item) else isinstance(item, RLEObject)
+    )
     return "rle" if has_mask else "polygon"
 
 
@@ -305,6 +307,7 @@ _BY_FIELD_OF_THE_FIRST: Mapping[str, type[Prediction]] = {
     "keypoints": KeypointsDetection,
     "points": InstanceSegmentation,
     "rle": InstanceSegmentation,
+    "rle_mask": InstanceSegmentation,
     "x": ObjectDetection,
     "class": Classification,
 }

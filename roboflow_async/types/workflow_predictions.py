@@ -1,17 +1,20 @@
 """Predictions among a Workflow's outputs, which are plain JSON, as supervision has them."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import pydantic
+from pydantic import Discriminator, Tag
 
 from roboflow_async._engine.jsonvalues import is_array, is_object
 from roboflow_async._engine.public_names import public_name
 from roboflow_async.errors import ConfigurationError, plain_text
 from roboflow_async.types.base import ImageInference
 from roboflow_async.types.predictions import (
+    Classification,
     InstanceSegmentation,
     KeypointsDetection,
+    MultiLabelClassification,
     ObjectDetection,
 )
 from roboflow_async.types.to_supervision import to_detections
@@ -19,9 +22,26 @@ from roboflow_async.types.to_supervision import to_detections
 if TYPE_CHECKING:
     import supervision
 
-__all__ = ["holds_objects", "to_supervision"]
+__all__ = ["WorkflowClassification", "holds_objects", "to_supervision"]
 
 _OF_OBJECTS: Final = (ObjectDetection, InstanceSegmentation, KeypointsDetection)
+
+
+def _kind_of_classes(value: object) -> str:
+    """Which of the two types it is: each could be read as the other."""
+    has_several = (
+        "predicted_classes" in value
+        if is_object(value)
+        else isinstance(value, MultiLabelClassification)
+    )
+    return "several" if has_several else "one"
+
+
+WorkflowClassification = Annotated[
+    Annotated[Classification, Tag("one")] | Annotated[MultiLabelClassification, Tag("several")],
+    Discriminator(_kind_of_classes),
+]
+"""The kind "classification_prediction" of Workflows: of models for one class, or for several."""
 
 
 @public_name

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 import pydantic_core
 
 from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.credits import credits_of, parse_working_time
 from roboflow_async._engine.api.large_json import Weight, parse_in_pieces
 from roboflow_async._engine.api.thrift import Thrift, TooMuchMemoryError, memory_allowed
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_container, is_object
@@ -60,7 +61,6 @@ _LARGE: Final = 128 * 1024
 # Seconds. A server may mean "never again" with it, which then fails a call; the pause of all
 # sending has its own limit.
 _LONGEST_WAIT: Final = 1e36
-_LONGEST_WORK: Final = 86_400.0  # seconds; no server works on one request for longer than a day
 # The fields of an error that say what is wrong.
 _WORDS: Final = ("message", "error", "hint", "detail", "inner_error_message")
 # The fields of errors from the Inference Server, the hosted API, the platform and FastAPI.
@@ -93,14 +93,12 @@ class Response:
     @property
     def processing_time(self) -> float | None:
         """Seconds that the server says it worked."""
-        seconds = _seconds(self.headers.get("x-processing-time"))
-        return seconds if seconds is not None and 0 <= seconds <= _LONGEST_WORK else None
+        return parse_working_time(self.headers.get("x-processing-time"))
 
     @property
-    def remote_processing_time(self) -> float | None:
-        """Seconds that other machines worked for it, as the server says."""
-        seconds = _seconds(self.headers.get("x-remote-processing-time"))
-        return seconds if seconds is not None and 0 <= seconds <= _LONGEST_WORK else None
+    def credits(self) -> float | None:
+        """What the Serverless API bills for this request, or None if the headers tell no times."""
+        return credits_of(self.headers)
 
     @property
     def cold_start(self) -> bool | None:

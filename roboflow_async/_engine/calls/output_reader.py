@@ -7,13 +7,17 @@ import anyio
 import anyio.to_thread
 
 from roboflow_async._engine.api.api_key import KeyPlacement
-from roboflow_async._engine.api.billing import credits_for, model_ids_in
 from roboflow_async._engine.api.responses import Response, is_large, output_of
 from roboflow_async._engine.calls.call_record import CallRecord
+from roboflow_async.errors import plain_text
 
 __all__ = ["HeaderReader", "OutputReader"]
 
 Output = TypeVar("Output")
+
+_MOST_KEPT: Final = 256  # headers that name models; normally there are only a few
+_MOST_MODELS: Final = 100  # in one header
+_LONGEST_ID: Final = 200  # characters
 
 
 class OutputReader:
@@ -44,10 +48,6 @@ class OutputReader:
         )
 
 
-_REMOTE_TIME: Final = "x-remote-processing-time"
-_MOST_KEPT: Final = 256  # normally there are only a few
-
-
 class HeaderReader:
     """Notes what the headers of a response say of a call.
 
@@ -63,9 +63,8 @@ class HeaderReader:
         """Note it in the call's record."""
         headers = response.headers
         record.request_id = headers.get("x-request-id")
-        seconds = record.processing_time = response.processing_time
-        remote = response.remote_processing_time if _REMOTE_TIME in headers else None
-        record.credits = credits_for(seconds, remote)
+        record.processing_time = response.processing_time
+        record.credits = response.credits
         named = headers.get("x-model-id")
         if named:
             found = self._model_ids.get(named)
@@ -74,5 +73,11 @@ class HeaderReader:
     def _read(self, named: str) -> tuple[str, ...]:
         if len(self._model_ids) >= _MOST_KEPT:
             self._model_ids.clear()
-        found = self._model_ids[named] = model_ids_in(self._key.without_key(named))
+        found = self._model_ids[named] = _models_in(self._key.without_key(named))
         return found
+
+
+def _models_in(text: str) -> tuple[str, ...]:
+    """The models that `X-Model-Id` names: each once, in its order."""
+    names = (plain_text(name).strip()[:_LONGEST_ID] for name in text.split(",")[:_MOST_MODELS])
+    return tuple(dict.fromkeys(name for name in names if name))

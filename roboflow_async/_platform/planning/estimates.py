@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from roboflow_async._engine.api.billing import credits_for
+from roboflow_async._engine.api.credits import serverless_credits
 
 __all__ = [
     "Batch",
@@ -66,7 +66,7 @@ class Serverless:
         )
         # The last one leaves when all others have left, and then its response is waited for.
         steps = {"requests": (images - 1) / rate, "last response": self.latency}
-        return Estimate(steps, rate, images * (credits_for(self.processing_time) or 0.0))
+        return Estimate(steps, rate, images * serverless_credits(self.processing_time))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio.to_thread
 
-from roboflow_async._engine.api.billing import LEAST_BILLED
+from roboflow_async._engine.api.credits import BILLED_AT_LEAST
 from roboflow_async._engine.calls.stats import Stats
 from roboflow_async._engine.checks import check_choice, check_number, shown
 from roboflow_async._engine.late_modules import LateModule
@@ -199,7 +199,7 @@ class Planner:
         latency = notes.value(found and found.latency, _LATENCY, "a request takes {:g} s (measure)")
         processing = notes.value(
             found and found.processing_time,
-            LEAST_BILLED,
+            BILLED_AT_LEAST,
             "the API works on an image for {:g} s, the least that is billed (measure)",
         )
         notes.assumed.append(
