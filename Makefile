@@ -14,7 +14,7 @@ LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-ann
 # and the time of an import is not that of its users.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fuzz sdk bench mutants lint types build coverage audit lock clean
+.PHONY: demo test fuzz sdk bench mutants lint types build coverage names audit lock clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python -m roboflow_async demo
@@ -55,6 +55,10 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/pyright
+
+# For a release: what the changelog must tell of changes in is written down anew.
+names: $(READY)
+	$(BIN)/python tests/support/public_names.py
 
 build: $(READY)
 	rm -rf dist

@@ -20,22 +20,6 @@ from roboflow_async import endpoints, fastapi, limiters, predictions, ray, testi
 PACKAGE = Path(roboflow_async.__file__).parent
 
 
-def test_the_public_names_are_these() -> None:
-    assert sorted(roboflow_async.__all__) == [
-        "APIConnectionError", "APIError", "APIStatusError", "APITimeoutError",
-        "AuthenticationError", "BadRequestError", "BatchError", "BatchJob",
-        "BenchmarkReport", "ClientClosedError", "ConfigurationError", "DeploymentError",
-        "EndpointTarget", "Failure",
-        "Image", "ImageError", "ImageInput", "JournalError", "Model", "NotFoundError", "Pacer",
-        "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
-        "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",
-        "Result", "ResultStream", "RetryPolicy", "RoboflowClient", "RoboflowError", "ServerError",
-        "Stats", "Success", "UsageLimitError", "WarmUpReport", "Workflow",
-        "benchmark", "decode_image", "open_image", "to_supervision",
-    ]  # fmt: skip
-    assert all(hasattr(roboflow_async, name) for name in roboflow_async.__all__)
-
-
 @pytest.mark.parametrize("module", [roboflow_async, types, endpoints, fastapi, ray, testing])
 def test_public_names_show_where_they_are_imported_from(module: ModuleType) -> None:
     public = [getattr(module, name) for name in module.__all__]
