@@ -14,7 +14,7 @@ LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-ann
 # and the time of an import is not that of its users.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fuzz sdk bench mutants lint types build coverage audit lock clean
+.PHONY: demo test fuzz sdk bench pictures mutants lint types build coverage names audit lock clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python -m roboflow_async demo
@@ -26,13 +26,19 @@ test: $(READY)
 # Needs nginx; about eight minutes.
 bench: $(READY) $(SDK)/.ready
 	$(BIN)/python $(INSTALL) requirements/bench.txt
-	$(BIN)/python benchmarks/lost_images.py
+	$(BIN)/python benchmarks/lost_images.py --keep
 	$(BIN)/python benchmarks/throughput.py --rounds 2 --requests 1280
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py --many 30000
 	$(BIN)/python benchmarks/large_responses.py
 	$(BIN)/python benchmarks/batch.py
 	$(BIN)/python benchmarks/pace.py --rates 20,500 --seconds 5
+
+# Of the pages, anew; needs Chromium. benchmark.svg shows what `make bench` measured.
+pictures: $(READY)
+	for picture in annotated benchmark call page terminal; do \
+		$(BIN)/python -W ignore docs/pictures/$$picture.py || exit 1; \
+	done
 
 # Ten minutes of hostile input to each parser of what comes from outside; says what it ran.
 fuzz: $(READY)
@@ -55,6 +61,10 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/pyright
+
+# For a release: what the changelog must tell of changes in is written down anew.
+names: $(READY)
+	$(BIN)/python tests/support/public_names.py
 
 build: $(READY)
 	rm -rf dist

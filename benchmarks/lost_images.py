@@ -1,12 +1,12 @@
 """200 images through an API that allows 20 requests per second: who loses some?
 
     make bench
-    python benchmarks/lost_images.py [--images 200] [--latency 0.3]
+    python benchmarks/lost_images.py [--images 200] [--latency 0.3] [--keep]
 
 What people use today against this library, one after another on the stand-in API (in a process of
 its own), which counts: results that are missing, requests that were rejected with 429, results in
 each second between the first request and the last, their share of the ceiling, CPU per image,
-peak memory and connections.
+peak memory and connections. `--keep` writes them beside this file, for docs/pictures/benchmark.py.
 """
 
 import argparse
@@ -23,10 +23,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from harness.kept import keep
 from harness.process import peak_memory_mb, server_process
 
 KEY = "a-key-that-is-none"
 CEILING = 20
+KEPT = Path(__file__).with_suffix(".json")
 
 Send = Callable[[str, Sequence[Path]], Awaitable[int]]
 
@@ -150,7 +152,7 @@ def serve(pipe: Connection, latency: float) -> None:
         pipe.send((meter.rejected, meter.requests, meter.connections, span))
 
 
-def measure(name: str, folder: str, latency: float, python: str) -> str:
+def measure(name: str, folder: str, latency: float, python: str) -> dict[str, Any]:
     with server_process(serve, latency) as (url, pipe):
         command = [python, "-W", "ignore", __file__, "--peer", name, "--url", url]
         done = subprocess.run(
@@ -163,10 +165,24 @@ def measure(name: str, folder: str, latency: float, python: str) -> str:
     seen = json.loads(done.stdout)
     images = len(list(Path(folder).iterdir()))
     reached = max(seen["done"] - 1, 0) / span
+    return {
+        "client": name,
+        "lost": images - seen["done"],
+        "rejected": rejected,
+        "requests": requests,
+        "results_per_second": reached,
+        "of_the_ceiling": reached / CEILING,
+        "cpu_ms_an_image": seen["cpu"] / images * 1000,
+        "memory_mb": seen["memory_mb"],
+        "connections": connections,
+    }
+
+
+def line(row: dict[str, Any]) -> str:
     return (
-        f"| {name} | {images - seen['done']} | {rejected} | {requests} | {reached:.1f} | "
-        f"{reached / CEILING:.0%} | {seen['cpu'] / images * 1000:.1f} ms | "
-        f"{seen['memory_mb']:.0f} MB | {connections} |"
+        f"| {row['client']} | {row['lost']} | {row['rejected']} | {row['requests']} | "
+        f"{row['results_per_second']:.1f} | {row['of_the_ceiling']:.0%} | "
+        f"{row['cpu_ms_an_image']:.1f} ms | {row['memory_mb']:.0f} MB | {row['connections']} |"
     )
 
 
@@ -174,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--latency", type=float, default=0.3)
+    parser.add_argument("--keep", action="store_true", help=f"write {KEPT.name}, too")
     parser.add_argument("--sdk-python", default=".venv-sdk/bin/python")
     for name in ("--peer", "--url", "--folder"):
         parser.add_argument(name, help=argparse.SUPPRESS)
@@ -186,6 +203,7 @@ def main() -> None:
     columns = "client, lost, rejected, requests, results/s, of the ceiling, CPU an image, memory"
     names = [*columns.split(", "), "connections"]
     print(f"| {' | '.join(names)} |\n{'|---' * len(names)}|")
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.images):
             Path(folder, f"{seed:04}.jpg").write_bytes(draw_scene(seed % 20).jpeg)
@@ -194,7 +212,12 @@ def main() -> None:
                 print(f"{name}: `make sdk` installs it.", file=sys.stderr)
                 continue
             python = options.sdk_python if sdk else sys.executable
-            print(measure(name, folder, options.latency, python), flush=True)
+            rows.append(measure(name, folder, options.latency, python))
+            print(line(rows[-1]), flush=True)
+    if options.keep:
+        keep(
+            KEPT, rows, images=options.images, latency=options.latency, requests_per_second=CEILING
+        )
 
 
 if __name__ == "__main__":

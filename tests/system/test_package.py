@@ -30,22 +30,6 @@ from roboflow_async import (
 PACKAGE = Path(roboflow_async.__file__).parent
 
 
-def test_the_public_names_are_these() -> None:
-    assert sorted(roboflow_async.__all__) == [
-        "APIConnectionError", "APIError", "APIStatusError", "APITimeoutError",
-        "AuthenticationError", "BadRequestError", "BatchError", "BatchJob",
-        "BenchmarkReport", "ClientClosedError", "ConfigurationError", "DeploymentError",
-        "EndpointTarget", "Failure", "Hook",
-        "Image", "ImageError", "ImageInput", "JournalError", "Model", "NotFoundError", "Pacer",
-        "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
-        "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",
-        "Result", "ResultStream", "RetryPolicy", "RoboflowClient", "RoboflowError", "ServerError",
-        "Stats", "Success", "Timings", "UsageLimitError", "VideoError", "WarmUpReport", "Workflow",
-        "benchmark", "decode_image", "open_image", "to_supervision",
-    ]  # fmt: skip
-    assert all(hasattr(roboflow_async, name) for name in roboflow_async.__all__)
-
-
 @pytest.mark.parametrize(
     "module", [roboflow_async, types, endpoints, fastapi, hooks, ray, testing, video]
 )
