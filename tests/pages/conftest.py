@@ -43,6 +43,11 @@ def make_reader(
             text = (ROOT / page).read_text(encoding="utf-8")
             replaced = {
                 "https://serverless.roboflow.com": roboflow_stand_in.url,
+                # Shorter, for what shows itself with fewer, too.
+                "python -m roboflow_async demo": "python -m roboflow_async demo --images 30",
+                "--rps 5,10,20": "--rps 20",
+                "--benchmark_requests 200": "--benchmark_requests 8",
+                "--warm_up_requests 24": "--warm_up_requests 2",
                 # Jobs of the stand-in end at once.
                 'machine="gpu")': 'machine="gpu", poll_interval=0.1)',
             }
