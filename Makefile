@@ -27,6 +27,7 @@ test: $(READY)
 
 # The site, in build/docs/index.html. What is missing, unknown or out of date is an error.
 docs: $(DOCS)/.ready
+	$(DOCS)/bin/python docs/measured.py
 	$(DOCS)/bin/python -m sphinx --builder html $(SPHINX) docs build/docs
 
 # Asks each other site that a page links to; needs the network.

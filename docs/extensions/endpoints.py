@@ -41,8 +41,8 @@ def endpoints_page() -> str:
     for name, one in declared().items():
         lines += [
             f".. py:data:: {name}", "",
-            f"   ``POST {one.path}`` takes `{one.request.__name__}`, gives `{one.response.__name__}`.",
-            "", "   .. code-block:: python", "",
+            f"   ``POST {one.path}`` takes `{one.request.__name__}`,",
+            f"   gives `{one.response.__name__}`.", "", "   .. code-block:: python", "",
             f"      await client.endpoint(endpoints.{name}).run({arguments(one.request)})", "",
         ]  # fmt: skip
     classes = [getattr(endpoints, name) for name in endpoints.__all__ if name not in declared()]

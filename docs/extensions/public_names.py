@@ -1,4 +1,4 @@
-"""The reference as its readers know the names: as they are imported, and without what is private."""
+"""The reference has names as they are imported, and nothing that is private."""
 
 import sys
 from types import ModuleType

@@ -1,17 +1,15 @@
 """What the tests of the pages share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from support.command_line import CommandLine
-from support.pages import ROOT, Reader, skipped_without_redis
+from support.pages import ROOT, MakeReader, Reader, skipped_without_redis
 from support.redis_server import RedisServer
 
 from roboflow_async.testing import StandInPlatform, StandInServer, draw_scene
-
-MakeReader = Callable[[str], Reader]
 
 
 @pytest.fixture

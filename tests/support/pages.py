@@ -19,6 +19,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,9 @@ class Reader:
             assert done.returncode == 0, (command, done.stdout, done.stderr)
             printed += done.stdout
         return printed
+
+
+MakeReader = Callable[[str], Reader]
 
 
 def _run(command: list[str]) -> str:
