@@ -6,15 +6,17 @@ READY := $(VENV)/.ready
 SDK := .venv-sdk
 AUDIT := .venv-audit
 DEMO := .venv-demo
+DOCS := .venv-docs
 # Nothing is installed whose hash is not in the lock. (A wheel runs nothing when it is installed.)
 INSTALL := -m pip install --quiet --prefer-binary --require-hashes --requirement
 LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" --quiet $(UPGRADE)
+SPHINX := --fail-on-warning --nitpicky --jobs auto --quiet
 # Without compiled files each of the many processes that the tests start compiles everything anew,
 # and the time of an import is not that of its users.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fuzz sdk bench pictures mutants lint types build coverage names audit lock clean
+.PHONY: demo test docs linkcheck fuzz sdk bench pictures mutants lint types build coverage names audit lock clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python -m roboflow_async demo
@@ -22,6 +24,15 @@ demo: $(DEMO)/.ready
 # Five at once: most of the tests wait for a real clock.
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal
+
+# The site, in build/docs/index.html. What is missing, unknown or out of date is an error.
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/python docs/measured.py
+	$(DOCS)/bin/python -m sphinx --builder html $(SPHINX) docs build/docs
+
+# Asks each other site that a page links to; needs the network.
+linkcheck: $(DOCS)/.ready
+	$(DOCS)/bin/python -m sphinx --builder linkcheck $(SPHINX) docs build/linkcheck
 
 # Needs nginx; about eight minutes.
 bench: $(READY) $(SDK)/.ready
@@ -72,7 +83,7 @@ build: $(READY)
 	$(BIN)/python -m zipfile --list dist/*.whl
 
 clean:
-	rm -rf $(VENV) $(SDK) $(AUDIT) $(DEMO) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
+	rm -rf $(VENV) $(SDK) $(AUDIT) $(DEMO) $(DOCS) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
 
 $(READY): pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -86,6 +97,12 @@ $(DEMO)/.ready: pyproject.toml requirements/demo.txt
 	$(DEMO)/bin/python $(INSTALL) requirements/demo.txt
 	$(DEMO)/bin/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .
 	touch $(DEMO)/.ready
+
+$(DOCS)/.ready: pyproject.toml requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python $(INSTALL) requirements/docs.txt
+	$(DOCS)/bin/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .
+	touch $(DOCS)/.ready
 
 sdk: $(SDK)/.ready
 
@@ -109,6 +126,8 @@ lock: $(AUDIT)/.ready
 	$(AUDIT)/bin/uv $(LOCK) pyproject.toml --extra all --group dev --output-file requirements/dev.txt
 	$(AUDIT)/bin/uv $(LOCK) pyproject.toml --extra cli --extra testing --group demo \
 		--constraint requirements/dev.txt --output-file requirements/demo.txt
+	$(AUDIT)/bin/uv $(LOCK) pyproject.toml --extra cli --extra fastapi --extra opentelemetry --extra redis \
+		--extra testing --group docs --constraint requirements/dev.txt --output-file requirements/docs.txt
 	$(AUDIT)/bin/uv $(LOCK) --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt
 	$(AUDIT)/bin/uv $(LOCK) --group audit --output-file requirements/audit.txt

@@ -16,7 +16,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 PATH = r"(?<![\w/.:~<=-])(?:(?:\.?[\w-]+/)+[\w.-]*|\.?[\w-]+\.(?:py|md|toml|ya?ml|json|txt|lua))"
 # Made on a contributor's machine.
-MADE = re.compile(r"\.venv/|dist/|v?\d")
+MADE = re.compile(r"\.venv/|build/|dist/|v?\d")
 
 
 def text_of(page: str) -> str:
@@ -28,7 +28,7 @@ def text_of(page: str) -> str:
 def ours() -> set[str]:
     """Each file and folder, and each part of its path."""
     files = [ROOT / ".pre-commit-config.yaml", ROOT / "pyproject.toml", *ROOT.glob("*.md")]
-    for room in ("roboflow_async", "tests", "requirements", ".github", ".ci"):
+    for room in ("roboflow_async", "tests", "docs", "benchmarks", "requirements", ".github", ".ci"):
         files += (ROOT / room).rglob("*")
     parts = [file.relative_to(ROOT).parts for file in files]
     return {
