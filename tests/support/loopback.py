@@ -122,6 +122,17 @@ def raw(data: bytes, *, close: bool = True) -> Wire:
     return write
 
 
+def held(event: asyncio.Event, reply: Reply) -> Wire:
+    """Answer when the event is set, and not before."""
+
+    async def write(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await event.wait()
+        writer.write(reply.encode())
+        await writer.drain()
+
+    return write
+
+
 def drip(head: bytes, piece: bytes, *, every: float) -> Wire:
     """Answer with `head`, and then with `piece` again and again, until the client leaves."""
 

@@ -146,6 +146,7 @@ class Kept(pydantic.BaseModel):
         return {"raw": value["either"], "either": value["either"]}
 
 
+@pytest.mark.each_transport
 async def test_a_large_output_of_a_type_of_the_users_is_whole(
     server: Server, make_client: MakeClient
 ) -> None:
@@ -293,6 +294,7 @@ async def test_a_large_response_is_parsed_in_another_thread(
     assert (found.thread != threading.get_ident()) == is_large
 
 
+@pytest.mark.each_transport
 @pytest.mark.parametrize("compressed", [False, True])
 async def test_the_loop_goes_on_while_a_large_response_is_parsed(
     server: Server, make_client: MakeClient, compressed: bool
@@ -321,6 +323,7 @@ async def test_the_loop_goes_on_while_a_large_response_is_parsed(
     assert ticks >= 15  # a hundred, where nothing else runs
 
 
+@pytest.mark.each_transport
 async def test_a_cancellation_does_not_wait_for_the_parsing(
     server: Server, make_client: MakeClient
 ) -> None:
@@ -421,6 +424,7 @@ def test_a_weight_is_no_less_than_what_is_there() -> None:
     assert (weight.arrays, weight.objects, weight.commas, weight.colons) == (2, 2, 3, 2)
 
 
+@pytest.mark.each_transport
 @pytest.mark.parametrize("status", [400, 500])
 async def test_an_error_is_looked_at_up_to_64_kb(
     server: Server, make_client: MakeClient, status: int

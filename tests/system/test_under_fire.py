@@ -16,11 +16,9 @@ from email.utils import format_datetime
 from typing import Any
 
 import anyio
-import httpx
-import httpx2
 import psutil
 import pytest
-from conftest import FAST, KEY, NO_DEBUG, MakeClient, picture
+from conftest import EACH_LIBRARY, FAST, KEY, NO_DEBUG, MakeClient, picture
 from pydantic import BaseModel
 from support.fault_proxy import FaultProxy
 from support.loopback import (
@@ -52,7 +50,7 @@ from roboflow_async import (
 )
 from roboflow_async.testing.meter import busiest_window
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_transport]
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -547,7 +545,7 @@ async def test_a_bad_network_gives_each_input_its_right_result(
     assert proxy.resets > 10
 
 
-@pytest.mark.parametrize("library", [None, httpx, httpx2])
+@EACH_LIBRARY
 async def test_many_kept_connections_closed_at_once_are_no_outage(
     server: Server, make_client: MakeClient, library: Any
 ) -> None:

@@ -57,6 +57,7 @@ def sent_hash(image: bytes) -> str:
 # One call
 
 
+@pytest.mark.each_transport
 async def test_a_call_gives_the_workflows_output(server: Server, make_client: MakeClient) -> None:
     async with make_client() as client:
         output = await client.workflow("ws", "wf").run(picture(1))
@@ -178,6 +179,7 @@ async def test_run_workflow_is_that_of_the_official_client(
 # Retries
 
 
+@pytest.mark.each_transport
 @pytest.mark.parametrize(
     ("reply", "attempts", "error"),
     [
@@ -577,6 +579,7 @@ async def test_a_stream_in_the_pace_of_20_keeps_the_ceiling_of_20(
     assert 0.6 < share < 1.01
 
 
+@pytest.mark.each_transport
 async def test_breaking_out_of_a_stream_leaves_nothing_behind(
     server: Server, make_client: MakeClient
 ) -> None:
@@ -722,6 +725,7 @@ async def test_the_stats_count(server: Server, make_client: MakeClient) -> None:
     assert 0.49 <= stats.latency_p50 <= stats.latency_p99 < 5
 
 
+@pytest.mark.each_transport
 def test_one_client_works_in_one_event_loop_after_another(
     roboflow_stand_in: StandInServer, transport: Any
 ) -> None:
@@ -739,6 +743,7 @@ def test_one_client_works_in_one_event_loop_after_another(
         asyncio.run(main())
 
 
+@pytest.mark.each_transport
 async def test_a_client_in_use_on_another_loop_is_a_clear_error(
     server: Server, make_client: MakeClient
 ) -> None:

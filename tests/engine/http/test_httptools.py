@@ -28,6 +28,8 @@ from roboflow_async._engine.http.bodies import Body
 from roboflow_async._engine.http.connections import Connection, connection_factory
 from roboflow_async._engine.http.request_heads import RequestHeads
 
+pytestmark = pytest.mark.each_transport
+
 ONCE = RetryPolicy(max_attempts=1)
 BODY = outputs(a=1)
 

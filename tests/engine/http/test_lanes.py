@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import httpx2
 import psutil
 import pytest
 import trustme
-from conftest import KEY, MakeClient, picture
+from conftest import EACH_LIBRARY, KEY, MakeClient, picture
 from support.loopback import Reply, Server, all_closed, hang, outputs, reset
 
 from roboflow_async import (
@@ -32,6 +31,8 @@ from roboflow_async import (
 from roboflow_async._engine.http import connections
 from roboflow_async._engine.http.connections import connection_factory
 from roboflow_async._engine.http.proxy_and_tls import resolve_proxy
+
+pytestmark = pytest.mark.each_transport
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -96,7 +97,7 @@ def failed_handshakes() -> Iterator[None]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", CERTIFICATES)
-@pytest.mark.parametrize("library", [None, httpx, httpx2])
+@EACH_LIBRARY
 async def test_a_refused_certificate_is_named_and_nothing_sent(
     authority: trustme.CA,
     make_client: MakeClient,
@@ -141,7 +142,7 @@ async def test_a_server_that_speaks_no_tls_is_a_fault_of_the_network(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("library", [None, httpx, httpx2])
+@EACH_LIBRARY
 @pytest.mark.parametrize("host", [64 * "a" + ".example", "a..example"])
 async def test_host_name_that_can_be_nobodys_is_named(
     make_client: MakeClient, host: str, library: Any
@@ -157,7 +158,7 @@ async def test_host_name_that_can_be_nobodys_is_named(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("library", [None, httpx, httpx2])
+@EACH_LIBRARY
 async def test_a_host_that_nobody_knows_is_named(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, library: Any
 ) -> None:
@@ -271,7 +272,7 @@ async def test_tls_goes_through_a_proxy_that_asks_for_a_password(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("library", [None, httpx, httpx2])
+@EACH_LIBRARY
 @pytest.mark.parametrize(
     ("status", "fault"),
     [("407 Proxy Authentication Required", "proxy_authentication"), ("502 Bad", "network")],
@@ -301,7 +302,7 @@ async def test_a_proxy_that_refuses_a_tunnel_is_a_connection_error(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("library", [None, httpx, httpx2])
+@EACH_LIBRARY
 async def test_a_407_of_a_plain_proxy_is_named(
     server: Server, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, library: Any
 ) -> None:

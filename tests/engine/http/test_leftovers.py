@@ -11,7 +11,7 @@ import httpx
 import httpx2
 import pytest
 import trustme
-from conftest import FAST, JPEG, KEY, MakeClient, picture
+from conftest import EACH_LIBRARY, FAST, JPEG, KEY, MakeClient, picture
 from support.loopback import Reply, Server, echo, outputs, raw
 from support.observed import sent_hash, sockets_to_port
 
@@ -23,7 +23,7 @@ from roboflow_async import (
     RoboflowClient,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_transport]
 
 ONCE = RetryPolicy(max_attempts=1)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
@@ -212,7 +212,7 @@ def leave_body(status: int) -> Callable[[Any], Any]:
 
 
 @pytest.mark.parametrize("status", [400, 408, 413, 431])
-@pytest.mark.parametrize("library", [None, httpx, httpx2])
+@EACH_LIBRARY
 async def test_a_refusal_before_the_body_was_read_ends_connection(
     server: Server, make_client: MakeClient, status: int, library: Any
 ) -> None:

@@ -28,7 +28,7 @@ from roboflow_async import (
     ServerError,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_transport]
 
 ONCE = RetryPolicy(max_attempts=1)
 
