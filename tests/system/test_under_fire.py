@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import gc
-import gzip
 import os
 import random
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -638,20 +637,17 @@ async def test_large_images_at_once_do_not_hold_up_the_event_loop(
 
 @NO_DEBUG
 @pytest.mark.parametrize(
-    ("wire", "error"),
+    ("make", "error"),
     [
-        (
-            Reply(body=gzip.compress(bytes(400_000_000), 9), headers={"Content-Encoding": "gzip"}),
-            ResponseError,
-        ),
-        (drip(b"HTTP/1.1 200 OK\r\n\r\n", bytes(200_000), every=0), ResponseError),
-        (raw(b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 1_000_000), APIConnectionError),
+        (lambda: drip(b"HTTP/1.1 200 OK\r\n\r\n", bytes(200_000), every=0), ResponseError),
+        (lambda: raw(b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 1_000_000), APIConnectionError),
     ],
-    ids=["bomb", "endless", "headers"],
+    ids=["endless", "headers"],
 )
 async def test_an_answer_without_end_costs_less_than_48_megabytes(
-    server: Server, make_client: MakeClient, wire: Any, error: type[APIError]
+    server: Server, make_client: MakeClient, make: Callable[[], Any], error: type[APIError]
 ) -> None:
+    wire = make()
     server.handler = lambda _: wire
     async with make_client(retry=ONCE) as client:
         tracemalloc.start()
