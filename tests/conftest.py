@@ -122,6 +122,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("transport", TRANSPORTS, indirect=True)
 
 
+# What one process alone works on for long. It begins first, so that nobody waits for it at the end.
+LONG = ("test_cluster.py", "test_mypy.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture
 def transport(request: pytest.FixtureRequest) -> str:
     """The one that users get who choose none; each one in turn for tests of the network.

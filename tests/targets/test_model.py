@@ -168,7 +168,7 @@ async def test_a_stream_waits_for_the_task_as_long_as_it_takes(
     server: Server, make_client: MakeClient
 ) -> None:
     server.handler = serving(loaded=False)
-    async with make_client(requests_per_second=4, queue_timeout=0.05) as client:
+    async with make_client(requests_per_second=10, queue_timeout=0.01) as client:
         stream = client.model("pets/3").stream(map(picture, range(3)))
         assert all([result.ok async for result in stream])
 
