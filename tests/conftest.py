@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
+import httpx2
 import pytest
 from hypothesis import HealthCheck, settings
 from support.command_line import CommandLine
@@ -93,10 +95,49 @@ FAST = RetryPolicy(base=0.005, max_wait=0.02)
 MakeClient = Callable[..., RoboflowClient]
 
 
-@pytest.fixture(params=["httpx", "aiohttp", "httptools"])
+TRANSPORTS = ("httpx", "aiohttp", "httptools")
+
+# For what is the same over each transport and over clients of the user's own.
+EACH_LIBRARY = pytest.mark.parametrize(
+    ("transport", "library"),
+    [*((name, None) for name in TRANSPORTS), ("auto", httpx), ("auto", httpx2)],
+    ids=[*TRANSPORTS, "client of httpx", "client of httpx2"],
+    indirect=["transport"],
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "each_transport: tests the network, so it runs over each transport; others over one",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    given = [str(marker.args[0]) for marker in metafunc.definition.iter_markers("parametrize")]
+    # With a client of the user's own, whosever library it is, there is no transport of ours.
+    is_chosen = "library" in metafunc.fixturenames or "transport" in str(given)
+    is_marked = metafunc.definition.get_closest_marker("each_transport") is not None
+    if "transport" in metafunc.fixturenames and is_marked and not is_chosen:
+        metafunc.parametrize("transport", TRANSPORTS, indirect=True)
+
+
+# What one process alone works on for long. It begins first, so that nobody waits for it at the end.
+LONG = ("test_cluster.py", "test_mypy.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.fixture
 def transport(request: pytest.FixtureRequest) -> str:
-    """Whatever touches the network is tested over each."""
-    return request.param
+    """The one that users get who choose none; each one in turn for tests of the network.
+
+    Those are marked with `each_transport`, alone or as a file. What lies above the transport
+    (results and their order, journals, images, pace, the command line) sees none of its bytes.
+    """
+    return getattr(request, "param", "auto")
 
 
 @pytest.fixture

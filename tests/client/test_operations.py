@@ -152,6 +152,7 @@ async def test_a_pipeline_is_steered_by_its_id(server: Server, make_client: Make
     assert server.arrivals[0].target == "/inference_pipelines/p1/status"
 
 
+@pytest.mark.each_transport
 async def test_a_get_is_never_sent_twice_by_itself(server: Server, make_client: MakeClient) -> None:
     """aiohttp would, when a kept connection is closed by the server at that moment."""
 
@@ -250,6 +251,7 @@ async def test_an_answer_that_names_no_workspace_is_no_answer(
             await client.list_workflows("my-ws")
 
 
+@pytest.mark.each_transport
 @pytest.mark.parametrize(
     "name",
     ["../evil", "a/b", "a?api_key=", "a#", "@evil.example/", "/evil.example", "%2e%2e", ".."],

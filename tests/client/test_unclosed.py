@@ -15,6 +15,8 @@ from support.loopback import Reply, Server, echo
 from roboflow_async import ConfigurationError
 from roboflow_async.testing import StandInServer
 
+pytestmark = pytest.mark.each_transport
+
 CLIENT = "a RoboflowClient for {url} was used and never closed: write `async with RoboflowClient("
 STREAM = (
     "a stream of <Workflow ws/wf> was dropped before its end and never closed: write `async with "

@@ -86,6 +86,7 @@ QUICK: Any = {"poll_interval": 0.02}
 # What comes back
 
 
+@pytest.mark.each_transport
 async def test_a_batch_gives_what_a_stream_gives(
     workflow: Workflow[Any], roboflow_stand_in: StandInServer
 ) -> None:
@@ -545,6 +546,7 @@ async def test_a_short_outage_does_not_end_the_wait(
     assert (await job.wait(poll_interval=0.01)).state == "succeeded"
 
 
+@pytest.mark.each_transport
 async def test_a_job_whose_response_was_lost_is_made_once(
     server: Server, make_client: MakeClient, tmp_path: Path
 ) -> None:
@@ -622,6 +624,7 @@ async def test_old_journals_are_deleted(
 # Leaving early
 
 
+@pytest.mark.each_transport
 async def test_leaving_early_leaves_nothing_behind(
     platform: StandInPlatform, client: RoboflowClient, workflow: Workflow[Any], tmp_path: Path
 ) -> None:
@@ -637,6 +640,7 @@ async def test_leaving_early_leaves_nothing_behind(
     assert (await client.batch.job("night").status()).state == "succeeded"
 
 
+@pytest.mark.each_transport
 @pytest.mark.parametrize("moment", ["upload", "job"])
 async def test_cancelling_leaves_nothing_behind(
     platform: StandInPlatform, workflow: Workflow[Any], tmp_path: Path, moment: str
@@ -662,6 +666,7 @@ async def test_cancelling_leaves_nothing_behind(
     assert set(platform.meter.stored.values()) == {1}
 
 
+@pytest.mark.each_transport
 async def test_a_closed_client_submits_nothing(
     platform: StandInPlatform, client: RoboflowClient, workflow: Workflow[Any]
 ) -> None:

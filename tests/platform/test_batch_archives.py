@@ -66,6 +66,7 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarIn
     return info
 
 
+@pytest.mark.each_transport
 @pytest.mark.anyio
 async def test_a_hostile_archive_writes_nothing_outside(
     platform: StandInPlatform, transport: Any, tmp_path: Path
@@ -260,6 +261,7 @@ def test_csv_is_told_to_be_downloaded() -> None:
     assert not records.has_any
 
 
+@pytest.mark.each_transport
 @pytest.mark.anyio
 async def test_results_that_were_deleted_are_told(
     platform: StandInPlatform, transport: Any

@@ -311,6 +311,7 @@ async def test_a_domain_that_the_api_gives_gets_no_key(
             await client.deployments.wait_until_ready("my-gpu")
 
 
+@pytest.mark.each_transport
 async def test_a_deployment_of_roboflow_is_reached_by_https(
     server: Server, make_client: MakeClient
 ) -> None:
@@ -402,6 +403,7 @@ async def test_wrapped_and_bare_responses_are_both_read(
             assert (await deployments.usage()).records == [{"hours": 1}]
 
 
+@pytest.mark.each_transport
 async def test_a_lost_response_makes_no_second_deployment(
     server: Server, make_client: MakeClient
 ) -> None:
@@ -420,6 +422,7 @@ async def test_a_lost_response_makes_no_second_deployment(
     assert (found.name, len(made)) == ("my-gpu", 1)
 
 
+@pytest.mark.each_transport
 async def test_a_lost_response_to_a_delete_is_no_error(
     server: Server, make_client: MakeClient
 ) -> None:
@@ -448,6 +451,7 @@ async def test_the_pace_is_its_own(
     assert times[-1] - times[0] >= 0.5  # three distances of a fifth of a second
 
 
+@pytest.mark.each_transport
 async def test_a_closed_client_has_no_deployments(
     platform: StandInPlatform, client: RoboflowClient
 ) -> None:

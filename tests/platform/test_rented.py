@@ -260,6 +260,7 @@ async def test_one_that_is_made_while_it_is_cancelled_is_deleted(
     assert (api.names, api.deleted) == ([], ["my-gpu"])
 
 
+@pytest.mark.each_transport
 @pytest.mark.parametrize("answer", [reset, Reply(500, b"oops"), Reply(200, b"odd")])
 async def test_one_whose_response_is_lost_is_deleted(
     server: Server, make_client: MakeClient, answer: Any

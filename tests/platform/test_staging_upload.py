@@ -43,7 +43,7 @@ from roboflow_async._platform.staging.storage import CloudStorage, FilePieces, S
 from roboflow_async._platform.staging.upload import Staged, Uploader
 from roboflow_async.testing import StandInPlatform, draw_scene
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_transport]
 
 POLICY = RetryPolicy(base=0.001, max_wait=0.01)
 LIST = "/data-staging/v1/external/my-workspace/batches/photos/list"

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("ray.data", reason="needs ray[data]")
+# Not imported: that takes a second of each process that collects the tests.
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs ray[data]")
 fcntl: Any = pytest.importorskip("fcntl", reason="Ray's processes are killed as POSIX does")
 PROGRAM = Path(__file__).parents[1] / "support" / "ray_program.py"
 

@@ -7,6 +7,7 @@ import json
 import pickle
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from roboflow_async.ray import RayRateLimiter, RoboflowInference, ray_inference
 from roboflow_async.ray.columns import with_results
 from roboflow_async.ray.job import Job
 
-pytest.importorskip("ray.data", reason="needs ray[data]")
 arrow: Any = pytest.importorskip("pyarrow")
 pytestmark = [
     pytest.mark.anyio,
+    # Not imported: that takes a second of each process that collects the tests.
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs ray[data]"),
     # Of Ray itself, when its context is made.
     pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning:ray.data"),
 ]

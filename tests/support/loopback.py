@@ -103,11 +103,16 @@ async def truncate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until it is so, however busy the machine is; half a minute at most."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 async def all_closed(server: "Server") -> None:
     """Wait until the server has seen the end of each of its connections."""
-    async with asyncio.timeout(10):
-        while server.open_connections:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+    await until(lambda: not server.open_connections)
 
 
 def raw(data: bytes, *, close: bool = True) -> Wire:
@@ -118,6 +123,17 @@ def raw(data: bytes, *, close: bool = True) -> Wire:
         await writer.drain()
         if close:
             writer.close()
+
+    return write
+
+
+def held(event: asyncio.Event, reply: Reply) -> Wire:
+    """Answer when the event is set, and not before."""
+
+    async def write(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await event.wait()
+        writer.write(reply.encode())
+        await writer.drain()
 
     return write
 

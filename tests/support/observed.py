@@ -1,5 +1,6 @@
 """What a server was sent, and the sockets that are open to it."""
 
+import asyncio
 import base64
 import hashlib
 
@@ -14,6 +15,13 @@ def sent_hash(image: bytes) -> str:
 def sockets_to(server: Server) -> int:
     """Our sockets that are connected to that server."""
     return sockets_to_port(int(server.url.rsplit(":", 1)[1]))
+
+
+async def no_sockets(server: Server, count: int = 0) -> None:
+    """Wait until no more than so many are open."""
+    async with asyncio.timeout(30):
+        while sockets_to(server) > count:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 def sockets_to_port(port: int) -> int:

@@ -115,6 +115,7 @@ REPLIES: dict[str, Any] = {
 }
 
 
+@pytest.mark.each_transport
 @pytest.mark.anyio
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
 async def test_no_error_carries_the_input(

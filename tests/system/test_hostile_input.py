@@ -117,6 +117,7 @@ async def test_a_parameter_that_cannot_be_sent_is_refused(
     assert server.arrivals == []
 
 
+@pytest.mark.each_transport
 async def test_odd_but_valid_parameters_arrive_as_they_are(
     server: Server, make_client: MakeClient
 ) -> None:
@@ -140,6 +141,7 @@ async def test_run_workflow_refuses_what_is_no_dict(
     assert server.arrivals == []
 
 
+@pytest.mark.each_transport
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", "a?x=1", "a#b", "a%2f..", "a\r\nb", "a b"])
 async def test_a_name_never_changes_the_url(
     server: Server, make_client: MakeClient, name: str

@@ -47,6 +47,7 @@ URL = os.environ.get("INFERENCE_SERVER_URL")
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.each_transport,
     pytest.mark.inference_server,
     pytest.mark.skipif(
         URL is None,

@@ -90,6 +90,7 @@ async def test_a_servers_words_reach_no_terminal_raw(
         assert_plain(record.getMessage())
 
 
+@pytest.mark.each_transport
 @pytest.mark.anyio
 async def test_the_id_of_a_request_is_plain(server: Server, make_client: MakeClient) -> None:
     server.handler = lambda _: Reply(400, b"no", {"X-Request-ID": "a\u0080\u009b2J\u00adb"})
@@ -100,6 +101,7 @@ async def test_the_id_of_a_request_is_plain(server: Server, make_client: MakeCli
     assert str(raised.value.request_id).startswith("a")
 
 
+@pytest.mark.each_transport
 @pytest.mark.anyio
 async def test_a_key_that_something_invisible_divides_is_masked(
     server: Server, make_client: MakeClient

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import MakeClient, picture
 from pydantic import BaseModel
-from support.loopback import Arrival, Reply, Server, hang, outputs
+from support.loopback import Arrival, Reply, Server, echo, hang, held, outputs
 
 from roboflow_async import (
     APITimeoutError,
@@ -543,12 +543,17 @@ async def test_a_secret_of_a_model_is_not_written(
 async def test_a_second_stream_on_a_journal_is_refused(
     server: Server, make_client: MakeClient, journal: Path, files: list[Path]
 ) -> None:
+    release = asyncio.Event()
+    server.handler = lambda arrival: (
+        held(release, echo(arrival)) if arrival.index else echo(arrival)
+    )
     async with make_client() as client:
         workflow = client.workflow("ws", "wf")
         async with workflow.stream(files, journal=journal) as first:
             await anext(first)
             with pytest.raises(ConfigurationError, match="wait for it, or give another journal="):
                 await taken(workflow.stream(files, journal=journal))
+            release.set()
             rest = [result async for result in first]
         assert len(rest) == 7
         assert len(await taken(workflow.stream(files, journal=journal))) == 8

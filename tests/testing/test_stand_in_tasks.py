@@ -3,8 +3,6 @@
 import base64
 import http.client
 import socket
-import statistics
-import time
 from typing import Any
 
 import httpx
@@ -173,14 +171,11 @@ def test_responses_leave_at_once() -> None:
         url = httpx.URL(server.url)
         connection = http.client.HTTPConnection(url.host, url.port)
         image = base64.b64encode(draw_scene(1, width=64, height=64).jpeg)
-        took: list[float] = []
         for method, path, body in [
             ("GET", "/info", None), ("POST", "/pets/1", image), ("POST", "/pets/1", b"no image"),
-        ] * 10:  # fmt: skip
-            began = time.perf_counter()
+        ]:  # fmt: skip
             connection.request(method, path, body)
             connection.getresponse().read()
-            took.append(time.perf_counter() - began)
         sockets = [
             one.transport.get_extra_info("socket")  # type: ignore[union-attr]
             for one in server._server.server_state.connections
@@ -188,5 +183,3 @@ def test_responses_leave_at_once() -> None:
         assert sockets
         assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets)
         connection.close()
-    # 40 ms on each would show here; a busy machine delays only some.
-    assert statistics.median(took) < 0.03

@@ -22,10 +22,10 @@ from roboflow_async import (
     ServerError,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_transport]
 
 ONCE = RetryPolicy(max_attempts=1, max_elapsed=4)
-BOMB = gzip.compress(bytes(50_000_000))
+BOMB = gzip.compress(bytes(10_000_000))
 PACKED = gzip.compress(b'{"message": "slow down"}')
 
 

@@ -366,9 +366,17 @@ def test_what_a_long_latency_needs_is_found_soon() -> None:
     run_on_fake_clock(main())
 
 
-@pytest.mark.parametrize("starts", [(0, 0), (0, 30), (0, 5, 17, 40)])
+STARTS = [(0, 0), (0, 30), (0, 5, 17, 40)]
+
+
 @pytest.mark.parametrize(
-    ("workers", "seconds"), [(1, 0.5), (3, 0.5), (4, 0.5), (8, 0.2), (12, 0.5), (16, 0.5)]
+    ("workers", "seconds", "starts"),
+    [
+        *((workers, 0.5, starts) for workers in (1, 3, 4) for starts in STARTS),
+        (8, 0.2, STARTS[0]),
+        (12, 0.5, STARTS[1]),
+        (16, 0.5, STARTS[2]),
+    ],
 )
 def test_clients_of_one_server_get_similar_shares(
     workers: int, seconds: float, starts: tuple[float, ...]

@@ -182,6 +182,7 @@ class Limited:
         return Reply(503) if self._refuses(arrival.at) else echo(arrival)
 
 
+@pytest.mark.each_transport
 @pytest.mark.anyio
 @pytest.mark.parametrize("rate", [40, None])
 async def test_a_limiter_that_says_503_costs_no_connection(

@@ -13,8 +13,8 @@ import httpx
 import pytest
 import trustme
 from conftest import FAST, KEY, MakeClient, picture
-from support.loopback import Reply, Server, echo, outputs, raw
-from support.observed import sent_hash, sockets_to
+from support.loopback import Reply, Server, echo, outputs, raw, until
+from support.observed import no_sockets, sent_hash, sockets_to
 from test_lanes import run_python
 
 from roboflow_async import (
@@ -27,6 +27,8 @@ from roboflow_async import (
 from roboflow_async._engine.http.bodies import Body
 from roboflow_async._engine.http.connections import Connection, connection_factory
 from roboflow_async._engine.http.request_heads import RequestHeads
+
+pytestmark = pytest.mark.each_transport
 
 ONCE = RetryPolicy(max_attempts=1)
 BODY = outputs(a=1)
@@ -329,7 +331,7 @@ async def test_responses_that_can_be_read_in_two_ways_are_refused(
 ) -> None:
     """And their connection is closed."""
     server.handler = lambda _: raw(b"HTTP/1.1 200 OK\r\n" + rest, close=False)
-    async with make_fast_client(retry=ONCE, timeout=5) as client:
+    async with make_fast_client(retry=ONCE, timeout=30) as client:
         with pytest.raises(APIConnectionError, match="closed or reset before a whole response"):
             await run(client)
         assert sockets_to(server) == 0
@@ -341,7 +343,7 @@ async def test_another_protocol_that_nobody_asked_for_is_refused(
 ) -> None:
     head = b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"
     server.handler = lambda _: raw(head + FORMS["a length"], close=False)
-    async with make_fast_client(retry=ONCE, timeout=5) as client:
+    async with make_fast_client(retry=ONCE, timeout=30) as client:
         with pytest.raises(APIConnectionError):
             await run(client)
 
@@ -377,9 +379,7 @@ async def test_data_that_comes_while_idle_closes_the_connection(
     async with make_fast_client(max_concurrency=1) as client:
         for index in range(3):
             assert await run(client, index) == {"hash": sent_hash(picture(index))}
-            async with asyncio.timeout(5):
-                while sockets_to(server):  # noqa: ASYNC110
-                    await asyncio.sleep(0.005)
+            await no_sockets(server)
         assert client.stats.attempts == 3
     assert server.connections == 3
 
@@ -453,8 +453,7 @@ async def test_a_closed_connection_leaves_nothing_to_the_collector(server: Serve
             assert [piece async for piece in incoming.stream] == [BODY]
             gone = weakref.ref(one)
         del one, incoming
-        await asyncio.sleep(0.01)
-        assert gone() is None
+        await until(lambda: gone() is None)
     finally:
         gc.enable()
 

@@ -14,7 +14,19 @@ import httpx
 import httpx2
 import pytest
 from conftest import FULL_DEBUG, KEY, MakeClient, picture
-from support.loopback import Reply, Server, drip, echo, hang, outputs, raw, reset, truncate
+from support.loopback import (
+    Reply,
+    Server,
+    all_closed,
+    drip,
+    echo,
+    hang,
+    outputs,
+    raw,
+    reset,
+    truncate,
+    until,
+)
 
 from roboflow_async import (
     APIConnectionError,
@@ -28,7 +40,7 @@ from roboflow_async import (
     ServerError,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_transport]
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -80,8 +92,7 @@ async def test_connections_are_kept_and_used_again(server: Server, make_client: 
         assert all([result.ok async for result in stream])
         assert server.connections <= 4
         assert server.most_in_flight <= 4
-    await asyncio.sleep(0.01)
-    assert server.open_connections == 0
+    await all_closed(server)
 
 
 @pytest.mark.parametrize(
@@ -102,11 +113,10 @@ async def test_a_server_that_takes_its_time_is_cut_at_the_timeout(
         began = time.monotonic()
         with pytest.raises(APITimeoutError, match=r"0\.3 s"):
             await run(client)
-        assert 0.29 <= time.monotonic() - began <= 2
+        assert 0.29 <= time.monotonic() - began <= 30
         assert client.stats.timed_out == 1
         assert client.stats.in_flight == 0
-    await asyncio.sleep(0.01)
-    assert server.open_connections == 0
+    await all_closed(server)
 
 
 async def test_a_server_that_never_accepts_is_cut_at_the_timeout(
@@ -180,8 +190,8 @@ async def test_a_compressed_answer_is_read(
 
 
 async def test_a_bomb_is_stopped_before_it_unfolds(server: Server, make_client: MakeClient) -> None:
-    bomb = gzip.compress(bytes(400_000_000), 9)
-    assert len(bomb) < 500_000
+    bomb = gzip.compress(bytes(100_000_000), 9)
+    assert len(bomb) < 125_000
     server.handler = lambda _: Reply(body=bomb, headers={"Content-Encoding": "gzip"})
     async with make_client() as client:
         tracemalloc.start()
@@ -197,8 +207,7 @@ async def test_an_endless_answer_is_stopped(server: Server, make_client: MakeCli
     async with make_client(max_response_bytes=1_000_000) as client:
         with pytest.raises(ResponseError, match="max_response_bytes=1000000"):
             await run(client)
-    await asyncio.sleep(0.05)
-    assert server.open_connections == 0
+    await all_closed(server)
 
 
 @pytest.mark.parametrize(("encoding", "body"), [("br", b"x"), ("gzip", b"not gzip")])
@@ -234,7 +243,7 @@ async def test_cancelled_calls_leave_no_connection_behind(
                 task.cancel()
             done = await asyncio.gather(*tasks, return_exceptions=True)
             assert all(isinstance(one, (dict, asyncio.CancelledError)) for one in done)
-        assert await asyncio.wait_for(run(client), 1)
+        assert await asyncio.wait_for(run(client), 30)
         assert server.open_connections <= 4
         assert client.stats.in_flight == client.stats.waiting == 0
 
@@ -245,7 +254,7 @@ async def test_a_cancellation_comes_through_as_itself(
     server.handler = lambda _: hang
     async with make_client() as client:
         task = asyncio.create_task(run(client))
-        await asyncio.sleep(0.05)
+        await until(lambda: len(server.arrivals) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -291,7 +300,7 @@ async def test_an_injected_client_survives_native_cancellations(
             await asyncio.sleep(0.001 * (round_ % 25))
             task.cancel()
             await asyncio.wait({task})
-        assert await asyncio.wait_for(run(client), 1)
+        assert await asyncio.wait_for(run(client), 30)
 
 
 async def test_an_injected_clients_own_timeout_is_a_timeout(
@@ -392,21 +401,20 @@ async def test_closing_ends_what_is_in_flight_with_a_typed_error(
     server: Server, make_client: MakeClient
 ) -> None:
     server.handler = lambda _: hang
-    client = make_client(max_concurrency=10, adaptive_concurrency=False)
+    client = make_client(timeout=100, max_concurrency=10, adaptive_concurrency=False)
     tasks = [asyncio.create_task(run(client)) for _ in range(50)]
-    await asyncio.sleep(0.2)
+    await until(lambda: len(server.arrivals) == 10)
     began = time.monotonic()
     await client.aclose()
     await client.aclose()
     done = await asyncio.gather(*tasks, return_exceptions=True)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert all(isinstance(one, APIConnectionError) for one in done)
     assert sorted(one.attempts for one in done) == [0] * 40 + [1] * 10  # type: ignore[union-attr]
     assert client.stats.failed == 10
     with pytest.raises(ConfigurationError, match="closed"):
         await run(client)
-    await asyncio.sleep(0.01)
-    assert server.open_connections == 0
+    await all_closed(server)
 
 
 @pytest.mark.parametrize(
@@ -423,11 +431,11 @@ async def test_closing_ends_the_wait_for_another_attempt(
     server.handler = lambda _: reply
     client = make_client(adaptive_concurrency=False)
     tasks = [asyncio.create_task(run(client)) for _ in range(3)]
-    await asyncio.sleep(0.1)
+    await until(lambda: client.stats.attempts == 3 and client.stats.in_flight == 0)
     began = time.monotonic()
     await client.aclose()
     done = await asyncio.gather(*tasks, return_exceptions=True)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     for one in done:
         assert isinstance(one, error)
         assert one.attempts == 1
@@ -445,8 +453,7 @@ async def test_closing_at_the_moment_of_a_timeout_closes_all(
         await client.aclose()
         errors = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(error, (APITimeoutError, APIConnectionError)) for error in errors)
-    await asyncio.sleep(0.02)
-    assert server.open_connections == 0
+    await all_closed(server)
 
 
 async def test_an_injected_client_that_is_closed_is_refused(
