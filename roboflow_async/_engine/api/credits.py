@@ -19,6 +19,9 @@ __all__ = [
 SECONDS_FOR_A_CREDIT: Final = 500.0
 BILLED_AT_LEAST: Final = 0.1  # seconds, of each request
 _LONGEST_WORK: Final = 86_400.0  # seconds; no server works on one request for longer than a day
+# float() alone would also accept "1_0", "infinity" and digits of all scripts. And it refuses some
+# characters that strip() removes, so it only gets what was matched.
+_SECONDS: Final = re.compile(r"[ \t]*([0-9]{1,40}(?:\.[0-9]{0,20})?(?:[eE][+-]?[0-9]{1,3})?)[ \t]*")
 
 
 def serverless_credits(processing_time: float) -> float:
@@ -49,10 +52,8 @@ def parse_working_time(text: str | None) -> float | None:
     It is Python's `str` of a float, which has an exponent when it is small: 5e-05. None if it is
     missing, not a number, below zero, or longer than a day.
     """
-    # float() alone would also accept "1_0", "infinity" and digits of all scripts. And it refuses
-    # some characters that strip() removes, so it only gets what was matched.
-    found = re.fullmatch(
-        r"[ \t]*([0-9]{1,40}(?:\.[0-9]{0,20})?(?:[eE][+-]?[0-9]{1,3})?)[ \t]*", text or ""
-    )
+    if text is None:
+        return None
+    found = _SECONDS.fullmatch(text)
     seconds = float(found[1]) if found is not None else None
     return seconds if seconds is not None and seconds <= _LONGEST_WORK else None
