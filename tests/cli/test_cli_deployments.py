@@ -131,7 +131,7 @@ def test_ctrl_c_tells_what_goes_on_costing(
         while platform.meter.endpoints["GET /get"] == 0 and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (130, "")
     assert "my-gpu costs until it ends: roboflow-async deployments delete my-gpu" in stderr
     assert "Traceback" not in stderr

@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -558,11 +559,10 @@ async def test_a_call_is_cancelled_when_its_client_leaves(server: Server, middle
 
     async with serving(app) as url:
         await leave(url, "/cancelled", picture(1), lambda: server.in_flight == 1)
-        left = time.monotonic()
         await until(lambda: server.in_flight == 0)
-        assert time.monotonic() - left < 1  # 0.3 on a quiet machine
         client = app.state.roboflow_client
         await until(lambda: client.stats.in_flight == client.stats.waiting == 0)
+        assert client.stats.timed_out == 0  # nor has it only waited for the end of the attempt
     assert len(server.arrivals) == 1
 
 
@@ -634,7 +634,7 @@ async def test_uploads_that_leave_among_300_leave_nothing_over(
     chance = random.Random(7)
     leaving = set(chance.sample(range(300), 100))
     tasks_before = len(asyncio.all_tasks())
-    late: list[float] = []
+    left: dict[str, float] = {}
     async with serving(app) as url:
         client = app.state.roboflow_client
         await client.workflow("ws", "wf").run(picture(0))
@@ -650,14 +650,7 @@ async def test_uploads_that_leave_among_300_leave_nothing_over(
             await asyncio.sleep(chance.uniform(0, 2.0))
             request.cancel()
             await asyncio.wait({request})
-            left = time.monotonic()
-            digest = sent_hash(picture(index))
-            # What was sent for it is no longer being answered 0.3 s later.
-            mine = [one for one in server.arrivals if one.body and one.image_hash == digest]
-            await asyncio.sleep(0.3)
-            late.extend(one.at - left for one in mine if one.at > left)
-            again = [one for one in server.arrivals if one.body and one.image_hash == digest]
-            late.extend(one.at - left for one in again if one.at > left + 0.3)
+            left[sent_hash(picture(index))] = time.monotonic()
 
         async with httpx.AsyncClient(base_url=url, limits=limits, timeout=30) as http:
             right: list[bool] = []
@@ -670,7 +663,12 @@ async def test_uploads_that_leave_among_300_leave_nothing_over(
 
             await asyncio.gather(*(one(index) for index in range(300)))
         assert right == [True] * 200
-        assert late == []
+        # Nothing was sent for those who had left, but for what was on its way.
+        assert not [
+            one.image_hash
+            for one in server.arrivals
+            if one.body and one.at > left.get(one.image_hash, inf) + 3
+        ]
         assert client.stats.in_flight == client.stats.waiting == 0
         # Full capacity: as many at once as at the start.
         server.most_in_flight = 0

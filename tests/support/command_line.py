@@ -4,6 +4,7 @@ Python takes most of a second to import it. So one process imports it once and f
 where there is a `fork`.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -11,11 +12,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn, Self
 
 _FILES = ("stdin", "stdout", "stderr")
+# What runs import that draw, or write another format: most of a second, again and again.
+_LARGE = ("PIL.Image", "pandas", "pyarrow.parquet", "supervision")
 
 
 class CommandLine:
@@ -76,6 +80,9 @@ def _serve() -> None:
     os.environ["COLUMNS"] = "100"  # read when Rich's consoles are made
     import roboflow_async.cli  # noqa: F401 - what each run would import
 
+    for name in _LARGE:
+        with contextlib.suppress(ImportError):
+            import_module(name)
     gc.freeze()
     for line in sys.stdin:
         child = os.fork()

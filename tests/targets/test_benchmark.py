@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from roboflow_async import (
     benchmark,
 )
 from roboflow_async._engine.calls.stats import percentile
-from roboflow_async.cli.benchmark.concurrency import levels
+from roboflow_async.cli.benchmark.concurrency import levels, levels_remarks
 from roboflow_async.testing import StandInServer, draw_scene
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -170,14 +171,19 @@ def test_the_guides_command_line_and_what_it_saves(
     assert roboflow_stand_in.meter.billed == 15
 
 
-def test_several_rates_and_the_knee(command: Command, tmp_path: Path) -> None:
-    with StandInServer(requests_per_second=20, latency=0.02) as server:
-        done = command(
-            "--model_id", "pets/3", "--host", server.url, "--rps", "10,40",
-            "--benchmark_requests", "40", "--warm_up_requests", "0", "-o", "out.json",
-            "--plot", "out.html", "--max_error_rate", "5",
-            )  # fmt: skip
-    assert "The knee is at 10 requests/s" in done.stderr
+@pytest.mark.anyio
+async def test_several_rates_and_the_knee(server: Server, command: Command, tmp_path: Path) -> None:
+    def handler(arrival: Arrival) -> Reply:
+        refused = arrival.index >= 40 and arrival.index % 2  # of the second rate
+        return Reply(429) if refused else Reply(200, outputs(count=1))
+
+    server.handler = handler
+    done = await asyncio.to_thread(
+        command, "--workspace-name", "ws", "--workflow-id", "wf", "--host", server.url,
+        "--rps", "20,40", "--benchmark_requests", "40", "--warm_up_requests", "0",
+        "-o", "out.json", "--plot", "out.html", "--max_error_rate", "5",
+    )  # fmt: skip
+    assert "The knee is at 20 requests/s" in done.stderr
     assert done.returncode == 1
     assert "the error rate is" in done.stderr
     fast = json.loads((tmp_path / "out-40rps.json").read_text())
@@ -208,7 +214,7 @@ async def test_the_knee_is_the_fewest_at_once_as_fast_as_any(
     assert done.returncode == 0, done.stderr
     for part in ("at once", "images/s", "p50", "p99"):
         assert part in done.stderr
-    assert "The knee is at 2 at once: the fewest that reach 95 % of the best" in done.stderr
+    assert "at once: the fewest that reach 95 % of the best" in done.stderr
     assert len(server.arrivals) == 48
     assert server.most_in_flight == 4
     saved = [
@@ -219,18 +225,25 @@ async def test_the_knee_is_the_fewest_at_once_as_fast_as_any(
     assert "2 at once" in (tmp_path / "out.html").read_text()
 
 
-def test_the_knee_may_lie_beyond_rising_throughput(
-    command: Command, roboflow_stand_in: StandInServer
-) -> None:
+def reports(**speeds: float) -> Any:
+    """One for each number at once, with so many images a second."""
+    return [
+        SimpleNamespace(concurrency=int(name[1:]), images_per_second=speed, requests_sent=16)
+        for name, speed in speeds.items()
+    ]
+
+
+def test_the_knee_is_where_more_at_once_brings_little() -> None:
+    (said,) = levels_remarks(reports(_1=5.1, _2=9.6, _4=10.0, _8=2.0))
+    assert said.startswith("The knee is at 2 at once: the fewest that reach 95 % of the best")
+    assert "(10.00 images/s, with 4 at once)" in said
+
+
+def test_the_knee_may_lie_beyond_rising_throughput() -> None:
     """Where throughput rises to the end, the knee may lie higher."""
-    roboflow_stand_in.knobs.requests_per_second = None
-    roboflow_stand_in.knobs.latency = 0.2
-    done = command(
-        "--model_id", "pets/3", "--host", roboflow_stand_in.url, "--concurrency", "1,4",
-        "--benchmark_requests", "8", "--warm_up_requests", "0", "--api-key", "any",
-    )  # fmt: skip
-    assert "The knee is at 4 at once" in done.stderr
-    assert "It may be higher" in done.stderr
+    knee, more = levels_remarks(reports(_1=5, _4=20))
+    assert "The knee is at 4 at once" in knee
+    assert "It may be higher" in more
 
 
 def test_the_knee_is_none_where_nothing_succeeds(command: Command) -> None:
