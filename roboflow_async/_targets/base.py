@@ -19,7 +19,13 @@ from roboflow_async._targets.prepared import Prepared, TargetContext
 from roboflow_async._targets.streams.finishing import Finishing
 from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
 from roboflow_async._targets.streams.progress import ProgressBar
-from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
+from roboflow_async._targets.streams.results import (
+    Failure,
+    Result,
+    Success,
+    WarmUpReport,
+    how_it_went,
+)
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import RoboflowError, is_fatal
 
@@ -39,6 +45,7 @@ else:
 __all__ = ["Target"]
 
 Output = TypeVar("Output")
+InputT = TypeVar("InputT")
 
 
 class Target(ABC, Generic[Output]):
@@ -289,7 +296,7 @@ class Target(ABC, Generic[Output]):
         told: "telling.ToldStream | None" = None,
         operation: str = "stream",
     ) -> Result[Any, Output]:
-        """Run one input of a stream. A failure is a `Result`, too, unless it ends the stream."""
+        """Run one input. A failure is a `Result`, too, unless every other input would fail."""
         dispatcher = self._context.engine.runtime().dispatcher
         stream = None if told is None else told.stream
         record = dispatcher.new_record(*self._called, operation, stream)
@@ -305,31 +312,29 @@ class Target(ABC, Generic[Output]):
                 )
         except RoboflowError as error:
             if (retry and is_fatal(error)) or error is flow.error:
-                # Calls of this stream that still wait for a turn are not sent, and not billed.
-                flow.close(error)
+                if flow.is_stream:
+                    # Its calls that still wait for a turn are not sent, and not billed.
+                    flow.close(error)
                 raise
-            return Failure(
-                input=value,
-                index=index,
-                error=error,
-                # Attempts of a failed preparation (to ask for a model's task) count, too.
-                attempts=record.attempts or getattr(error, "attempts", 0),
-                latency=record.latency,
-                waited=record.waited,
-                processing_time=record.processing_time,
-                cold_start=record.cold_start,
-            )
-        return Success(
-            input=value,
-            index=index,
-            output=output,
-            image=prepared.image,
-            attempts=record.attempts,
-            latency=record.latency,
-            waited=record.waited,
-            processing_time=record.processing_time,
-            cold_start=record.cold_start,
-        )
+            how = how_it_went(record)
+            # Attempts of a failed preparation (to ask for a model's task) count, too.
+            how["attempts"] = record.attempts or getattr(error, "attempts", 0)
+            return Failure(input=value, index=index, error=error, **how)
+        how = how_it_went(record)
+        return Success(input=value, index=index, output=output, image=prepared.image, **how)
+
+    async def _one_result(
+        self, value: InputT, parameters: Mapping[str, Any]
+    ) -> Result[InputT, Output]:
+        """Make a single call, whose failure is a `Result`, too."""
+        runtime = self._context.engine.runtime()
+        flow = runtime.dispatcher.single_calls(self._priority or "interactive")
+
+        async def prepare() -> Prepared:
+            with runtime.dispatcher.preparing(flow):
+                return await self._prepare(runtime.loader, value, parameters)
+
+        return await self._result(0, value, flow, prepare, operation="result")
 
     def _once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Any, Output]]:
         """Like `stream`, but each request is sent once, and no error ends it: for measurements."""

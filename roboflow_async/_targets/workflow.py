@@ -144,6 +144,24 @@ class Workflow(Target[Output]):
         """
         return await self._run(image, parameters)
 
+    async def result(self, image: InputT, **parameters: Any) -> Result[InputT, Output]:
+        """Run the Workflow on one image, and tell how that went, as `stream` does for each.
+
+        Args:
+            image: an image, or a dict of images by input name.
+            **parameters: as those of `run`.
+
+        Returns:
+            The output, or the error in its place: `result.ok` tells which. It has the times,
+            the attempts and the cost of the call, too.
+
+        Raises:
+            ConfigurationError: a parameter is wrong; nothing was sent.
+            AuthenticationError, UsageLimitError, NotFoundError: every other image would fail in the
+                same way.
+        """
+        return await self._one_result(image, parameters)
+
     @overload
     def stream(
         self,
