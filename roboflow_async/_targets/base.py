@@ -5,7 +5,17 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
+from math import inf
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    NoReturn,
+    Self,
+    SupportsIndex,
+    TypeVar,
+    Unpack,
+)
 
 from roboflow_async._engine.api.responses import Response, is_large
 from roboflow_async._engine.calls.fair_queue import Flow
@@ -30,11 +40,13 @@ from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import RoboflowError, is_fatal
 
 if TYPE_CHECKING:
+    from roboflow_async._engine import views
     from roboflow_async._engine.telemetry import events
     from roboflow_async._targets.journal import large_text, line_text, runs
     from roboflow_async._targets.journal import recorder as recording
     from roboflow_async._targets.streams import told as telling
 else:
+    views = LateModule("roboflow_async._engine.views")
     events = LateModule("roboflow_async._engine.telemetry.events")
     large_text = LateModule("roboflow_async._targets.journal.large_text")
     line_text = LateModule("roboflow_async._targets.journal.line_text")
@@ -59,12 +71,34 @@ class Target(ABC, Generic[Output]):
         priority: Priority | None,
     ) -> None:
         check_priority(priority)
+        if priority is None:
+            priority = context.engine.priority
         self._called = called  # what hooks call it: its kind and its name
         self._context = context
         self._priority: Priority | None = priority
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         refuse_copy(self)
+
+    def with_options(self, **options: "Unpack[views.CallOptions]") -> Self:
+        """A view of this target whose calls have other settings.
+
+        It shares everything else with this one: connections, pace, slots and statistics.
+
+        Args:
+            **options: what is different: `timeout`, `retry`, `queue_timeout`, `priority`,
+                `headers`. What is left out stays as it is. See `CallOptions`.
+
+        Raises:
+            ConfigurationError: one of them is wrong.
+        """
+        context = self._context.with_options(options)
+        view = object.__new__(type(self))
+        vars(view).update(vars(self))
+        view._context = context
+        if "priority" in options:
+            view._priority = options["priority"]
+        return view
 
     @abstractmethod
     async def _prepare(
@@ -282,7 +316,10 @@ class Target(ABC, Generic[Output]):
         return replace(prepared, image=worth_keeping(given))
 
     def _new_flow(self, priority: Priority | None = None) -> Flow:
-        return Flow(priority or self._priority or "bulk")
+        longest = self._context.engine.settings.retry.max_outage
+        return Flow(
+            priority or self._priority or "bulk", max_outage=inf if longest is None else longest
+        )
 
     async def _result(
         self,

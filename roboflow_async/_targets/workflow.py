@@ -55,7 +55,8 @@ async def run_batch(
     runtime = context.engine.runtime()
     dispatcher = runtime.dispatcher
     with (record := dispatcher.new_record("workflow", options.name, "run_workflow")):
-        with dispatcher.preparing(dispatcher.single_calls("interactive")):
+        flow = dispatcher.single_calls(context.engine.priority or "interactive")
+        with dispatcher.preparing(flow):
             inputs = {
                 name: await load_all(runtime.loader, image)
                 for name, image in (images or {}).items()
@@ -63,7 +64,7 @@ async def run_batch(
             given = {**inputs, **(parameters or {})}
             request = workflow_request(options, given, context.engine.key)
             await context.interfaces.check(options, parameters or {}, inputs)
-        return await dispatcher.call(request, parse_workflow_outputs, record=record)
+        return await dispatcher.call(request, parse_workflow_outputs, flow, record=record)
 
 
 def _check_clash(names: AbstractSet[str], kind: type[RoboflowError]) -> None:

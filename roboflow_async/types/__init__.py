@@ -15,7 +15,7 @@ from roboflow_async._engine.settings import (
     HTTPClient,
     TransportName,
 )
-from roboflow_async.types.arguments import ModelArguments, WorkflowArguments
+from roboflow_async.types.arguments import CallOptions, ModelArguments, WorkflowArguments
 from roboflow_async.types.base import (
     BoundingBox,
     DetectedObject,
@@ -99,6 +99,7 @@ __all__ = [
     "BatchStatus",
     "BatchTask",
     "BoundingBox",
+    "CallOptions",
     "Classification",
     "ClassifiedAs",
     "ClientOptions",

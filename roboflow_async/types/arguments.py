@@ -1,4 +1,4 @@
-"""The arguments of `client.workflow` and `client.model`, for functions that pass them on."""
+"""The arguments of `client.workflow`, `client.model` and `with_options`, to be passed on."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from roboflow_async._engine.calls.priority import Priority
+from roboflow_async._engine.views import CallOptions
 from roboflow_async.types.model_options import ModelOptions, Route
 
-__all__ = ["ModelArguments", "WorkflowArguments"]
+__all__ = ["CallOptions", "ModelArguments", "WorkflowArguments"]
 
 
 class WorkflowArguments(TypedDict, total=False):
