@@ -5,6 +5,7 @@ import pickle
 import random
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,6 +291,23 @@ async def test_a_result_keeps_what_it_says_in_a_pickle(
     again = pickle.loads(pickle.dumps(result))
     assert again.timings == result.timings
     assert (again.request_id, again.model_ids) == ("r-7", ("shapes/1", "clip/2"))
+
+
+@pytest_async
+async def test_a_result_from_a_journal_has_no_times(
+    server: Server, make_client: MakeClient, tmp_path: Path
+) -> None:
+    server.handler = lambda arrival: Reply(body=echo(arrival).body, headers=HEADERS)
+    (tmp_path / "a.jpg").write_bytes(picture(0))
+    for count in (1, 2):
+        async with make_client() as client:
+            stream = client.workflow("w", "f").stream(
+                [tmp_path / "a.jpg"], journal=tmp_path / "run.jsonl"
+            )
+            (result,) = [one async for one in stream]
+        assert result.from_journal == (count == 2)
+        assert (result.timings == Timings()) == (count == 2)
+        assert result.credits == (0.25 / 500 if count == 1 else None)
 
 
 def test_a_result_that_no_call_was_made_for_has_no_times() -> None:
