@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import logging
 import os
 import signal
 import socket
@@ -68,6 +69,7 @@ def what_was_imported_is_no_garbage() -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    logging.getLogger("roboflow_async").setLevel(logging.NOTSET)  # as a page's example may set it
     for name in ("ROBOFLOW_API_KEY", "ROBOFLOW_API_URL", "ROBOFLOW_REGION"):
         monkeypatch.delenv(name, raising=False)
     for name in ("ROBOFLOW_ENVIRONMENT", "PROJECT", "RF_API_BASE_URL", "API_BASE_URL"):

@@ -53,12 +53,14 @@ from roboflow_async._targets.workflow_requests import WorkflowOptions
 
 if TYPE_CHECKING:
     from roboflow_async import endpoints, types
+    from roboflow_async._engine import views
     from roboflow_async._platform import deployments as deployment_operations
     from roboflow_async._platform.batch import operations as batch_operations
     from roboflow_async._targets import endpoint as endpoint_targets
 else:
     endpoints = LateModule("roboflow_async.endpoints")
     types = LateModule("roboflow_async.types")
+    views = LateModule("roboflow_async._engine.views")
     deployment_operations = LateModule("roboflow_async._platform.deployments")
     batch_operations = LateModule("roboflow_async._platform.batch.operations")
     endpoint_targets = LateModule("roboflow_async._targets.endpoint")
@@ -181,6 +183,7 @@ class RoboflowClient:
             forget_locals(error)
             raise
         workspace = self._workspace
+        self._is_view = False
         self._engine = engine
         # These functions do not hold the client, which would then be freed late.
         self._batch = LatePart(
@@ -208,6 +211,30 @@ class RoboflowClient:
         is_made = hasattr(self, "_engine")
         return f"<RoboflowClient {f'for {self.api_url}' if is_made else 'that is not made'}>"
 
+    def with_options(self, **options: "Unpack[views.CallOptions]") -> Self:
+        """A view of this client whose calls have other settings.
+
+        It shares everything else with this one: connections, pace, slots and statistics. It lives
+        as long as this one, and closing it does nothing: close the client itself.
+
+        Args:
+            **options: what is different: `timeout`, `retry`, `queue_timeout`, `priority`,
+                `headers`. What is left out stays as it is. See `CallOptions`. They count for what
+                is sent to `api_url`, and not for the workspace, deployments and batch jobs.
+
+        Raises:
+            ConfigurationError: one of them is wrong.
+        """
+        context = self._context.with_options(options)
+        view = object.__new__(type(self))
+        vars(view).update(vars(self))
+        view._is_view = True
+        view._engine, view._context = context.engine, context
+        view._server = ServerOperations(context.engine)
+        view._pipelines = PipelineOperations(context)
+        view._inference_sdk = InferenceSDKCalls(context)
+        return view
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         refuse_copy(self)
 
@@ -224,7 +251,12 @@ class RoboflowClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection. Calls that still run fail with `ClientClosedError`."""
+        """Close every connection. Calls that still run fail with `ClientClosedError`.
+
+        A view (`with_options`) has no connections: closing it does nothing.
+        """
+        if self._is_view:
+            return
         try:
             await self._engine.aclose()
         finally:

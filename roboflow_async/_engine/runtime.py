@@ -19,6 +19,7 @@ from roboflow_async._engine.api.requests import PreparedRequest, common_headers
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.asyncio_tools import BoundToLoop, close_with_loop
 from roboflow_async._engine.calls.dispatcher import Dispatcher
+from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.calls.retry import RetryQuota, full_jitter_wait
 from roboflow_async._engine.calls.stats import Counters, Stats
 from roboflow_async._engine.http.connections import connection_factory
@@ -72,6 +73,7 @@ class Engine:
         pacer: gives turns. It is not bound to an event loop, and other clients may share it.
         counters: count all calls.
         observer: tells the hooks; None: there are none.
+        priority: of calls for which nothing else is said; None: it depends on the call.
 
     Raises:
         ConfigurationError: a proxy or certificates from the environment cannot be used, or an extra
@@ -80,6 +82,7 @@ class Engine:
 
     def __init__(self, settings: Settings, reminder: Reminder | None = None) -> None:
         self.settings = settings
+        self.priority: Priority | None = None
         self._reminder = reminder
         self.key = KeyPlacement(settings.api_key, settings.api_key_transport)
         keep_out_of_logs(self.key.forms())

@@ -5,7 +5,17 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
+from math import inf
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    NoReturn,
+    Self,
+    SupportsIndex,
+    TypeVar,
+    Unpack,
+)
 
 from roboflow_async._engine.api.responses import Response, is_large
 from roboflow_async._engine.calls.fair_queue import Flow
@@ -20,16 +30,24 @@ from roboflow_async._targets.prepared import Prepared, TargetContext
 from roboflow_async._targets.streams.finishing import Finishing
 from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
 from roboflow_async._targets.streams.progress import ProgressBar
-from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
+from roboflow_async._targets.streams.results import (
+    Failure,
+    Result,
+    Success,
+    WarmUpReport,
+    how_it_went,
+)
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import RoboflowError, is_fatal
 
 if TYPE_CHECKING:
+    from roboflow_async._engine import views
     from roboflow_async._engine.telemetry import events
     from roboflow_async._targets.journal import large_text, line_text, runs
     from roboflow_async._targets.journal import recorder as recording
     from roboflow_async._targets.streams import told as telling
 else:
+    views = LateModule("roboflow_async._engine.views")
     events = LateModule("roboflow_async._engine.telemetry.events")
     large_text = LateModule("roboflow_async._targets.journal.large_text")
     line_text = LateModule("roboflow_async._targets.journal.line_text")
@@ -40,6 +58,7 @@ else:
 __all__ = ["Target"]
 
 Output = TypeVar("Output")
+InputT = TypeVar("InputT")
 
 
 class Target(ABC, Generic[Output]):
@@ -53,12 +72,34 @@ class Target(ABC, Generic[Output]):
         priority: Priority | None,
     ) -> None:
         check_priority(priority)
+        if priority is None:
+            priority = context.engine.priority
         self._called = called  # what hooks call it: its kind and its name
         self._context = context
         self._priority: Priority | None = priority
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         refuse_copy(self)
+
+    def with_options(self, **options: "Unpack[views.CallOptions]") -> Self:
+        """A view of this target whose calls have other settings.
+
+        It shares everything else with this one: connections, pace, slots and statistics.
+
+        Args:
+            **options: what is different: `timeout`, `retry`, `queue_timeout`, `priority`,
+                `headers`. What is left out stays as it is. See `CallOptions`.
+
+        Raises:
+            ConfigurationError: one of them is wrong.
+        """
+        context = self._context.with_options(options)
+        view = object.__new__(type(self))
+        vars(view).update(vars(self))
+        view._context = context
+        if "priority" in options:
+            view._priority = options["priority"]
+        return view
 
     @abstractmethod
     async def _prepare(
@@ -280,7 +321,10 @@ class Target(ABC, Generic[Output]):
         return replace(prepared, image=worth_keeping(given))
 
     def _new_flow(self, priority: Priority | None = None) -> Flow:
-        return Flow(priority or self._priority or "bulk")
+        longest = self._context.engine.settings.retry.max_outage
+        return Flow(
+            priority or self._priority or "bulk", max_outage=inf if longest is None else longest
+        )
 
     async def _result(
         self,
@@ -294,7 +338,7 @@ class Target(ABC, Generic[Output]):
         told: "telling.ToldStream | None" = None,
         operation: str = "stream",
     ) -> Result[Any, Output]:
-        """Run one input of a stream. A failure is a `Result`, too, unless it ends the stream."""
+        """Run one input. A failure is a `Result`, too, unless every other input would fail."""
         dispatcher = self._context.engine.runtime().dispatcher
         stream = None if told is None else told.stream
         record = dispatcher.new_record(*self._called, operation, stream)
@@ -310,31 +354,29 @@ class Target(ABC, Generic[Output]):
                 )
         except RoboflowError as error:
             if (retry and is_fatal(error)) or error is flow.error:
-                # Calls of this stream that still wait for a turn are not sent, and not billed.
-                flow.close(error)
+                if flow.is_stream:
+                    # Its calls that still wait for a turn are not sent, and not billed.
+                    flow.close(error)
                 raise
-            return Failure(
-                input=value,
-                index=index,
-                error=error,
-                # Attempts of a failed preparation (to ask for a model's task) count, too.
-                attempts=record.attempts or getattr(error, "attempts", 0),
-                latency=record.latency,
-                waited=record.waited,
-                processing_time=record.processing_time,
-                cold_start=record.cold_start,
-            )
-        return Success(
-            input=value,
-            index=index,
-            output=output,
-            image=prepared.image,
-            attempts=record.attempts,
-            latency=record.latency,
-            waited=record.waited,
-            processing_time=record.processing_time,
-            cold_start=record.cold_start,
-        )
+            how = how_it_went(record)
+            # Attempts of a failed preparation (to ask for a model's task) count, too.
+            how["attempts"] = record.attempts or getattr(error, "attempts", 0)
+            return Failure(input=value, index=index, error=error, **how)
+        how = how_it_went(record)
+        return Success(input=value, index=index, output=output, image=prepared.image, **how)
+
+    async def _one_result(
+        self, value: InputT, parameters: Mapping[str, Any]
+    ) -> Result[InputT, Output]:
+        """Make a single call, whose failure is a `Result`, too."""
+        runtime = self._context.engine.runtime()
+        flow = runtime.dispatcher.single_calls(self._priority or "interactive")
+
+        async def prepare() -> Prepared:
+            with runtime.dispatcher.preparing(flow):
+                return await self._prepare(runtime.loader, value, parameters)
+
+        return await self._result(0, value, flow, prepare, operation="result")
 
     def _once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Any, Output]]:
         """Like `stream`, but each request is sent once, and no error ends it: for measurements."""

@@ -98,6 +98,24 @@ class EndpointTarget(Target[ResponseT], Generic[RequestT, ResponseT]):
         """
         return await self._run(value, fields)
 
+    async def result(self, value: ValueT, **fields: object) -> Result[ValueT, ResponseT]:
+        """Send one request, and tell how that went, as `stream` does for each.
+
+        Args:
+            value: the request, or only its main field (an image, or a text).
+            **fields: as those of `run`.
+
+        Returns:
+            The output, or the error in its place: `result.ok` tells which. It has the times,
+            the attempts and the cost of the call, too.
+
+        Raises:
+            ConfigurationError: a field is wrong; nothing was sent.
+            AuthenticationError, UsageLimitError, NotFoundError: every other request would fail in
+                the same way.
+        """
+        return await self._one_result(value, fields)
+
     @overload
     def stream(
         self,

@@ -125,6 +125,26 @@ class Model(Target[Output]):
         """
         return await self._run(image, options)
 
+    async def result(
+        self, image: InputT, **options: "Unpack[types.ModelOptions]"
+    ) -> Result[InputT, Output]:
+        """Run the model on one image, and tell how that went, as `stream` does for each.
+
+        Args:
+            image: an image.
+            **options: as those of `run`.
+
+        Returns:
+            The output, or the error in its place: `result.ok` tells which. It has the times,
+            the attempts and the cost of the call, too.
+
+        Raises:
+            ConfigurationError: an option is wrong; nothing was sent.
+            AuthenticationError, UsageLimitError, NotFoundError: every other image would fail in the
+                same way.
+        """
+        return await self._one_result(image, options)
+
     @overload
     def stream(
         self,

@@ -71,6 +71,12 @@ class TaskLookup:
         self._asking: dict[tuple[str, bool], _Asking] = {}
         self._no_registry_until = -inf  # by the loop's clock
 
+    def asking_by(self, engine: Engine) -> "TaskLookup":
+        """The same, which knows and learns the same, and whose requests this engine sends."""
+        other = copy.copy(self)
+        other._engine = engine  # noqa: SLF001 - its own class
+        return other
+
     def told_by_response(self, model_id: str) -> "types.Task | None":
         """The task that a response showed for a model, or None."""
         return self._told.get(model_id)

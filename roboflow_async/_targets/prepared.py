@@ -1,20 +1,26 @@
 """What a target makes of an input, and what it needs from its client for that."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.images.encoded import Resizing
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.images.video_frames import with_video_metadata
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.batch_work import RunBatch
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.workflow_interface import InterfaceLookup
 from roboflow_async.errors import ImageError
+
+if TYPE_CHECKING:
+    from roboflow_async._engine import views
+else:
+    views = LateModule("roboflow_async._engine.views")
 
 __all__ = ["Prepared", "TargetContext", "load_all"]
 
@@ -29,6 +35,16 @@ class TargetContext:
     tasks: TaskLookup
     interfaces: InterfaceLookup
     run_batch: RunBatch
+
+    def with_options(self, options: Mapping[str, Any]) -> "TargetContext":
+        """The same with other settings for calls; see `CallOptions`."""
+        engine = views.EngineView(self.engine, views.checked_options(options))
+        return replace(
+            self,
+            engine=engine,
+            tasks=self.tasks.asking_by(engine),
+            interfaces=self.interfaces.asking_by(engine),
+        )
 
     def check_parameters(
         self, parameters: Mapping[str, object], *, are_texts: bool = False

@@ -56,7 +56,8 @@ async def run_batch(
     runtime = context.engine.runtime()
     dispatcher = runtime.dispatcher
     with (record := dispatcher.new_record("workflow", options.name, "run_workflow")):
-        with dispatcher.preparing(dispatcher.single_calls("interactive")):
+        flow = dispatcher.single_calls(context.engine.priority or "interactive")
+        with dispatcher.preparing(flow):
             inputs = {
                 name: await load_all(runtime.loader, image, for_workflow=True)
                 for name, image in (images or {}).items()
@@ -64,7 +65,7 @@ async def run_batch(
             given = {**inputs, **(parameters or {})}
             request = workflow_request(options, given, context.engine.key)
             await context.interfaces.check(options, parameters or {}, inputs)
-        return await dispatcher.call(request, parse_workflow_outputs, record=record)
+        return await dispatcher.call(request, parse_workflow_outputs, flow, record=record)
 
 
 def _check_clash(names: AbstractSet[str], kind: type[RoboflowError]) -> None:
@@ -144,6 +145,24 @@ class Workflow(Target[Output]):
             APIError: the call failed for good.
         """
         return await self._run(image, parameters)
+
+    async def result(self, image: InputT, **parameters: Any) -> Result[InputT, Output]:
+        """Run the Workflow on one image, and tell how that went, as `stream` does for each.
+
+        Args:
+            image: an image, or a dict of images by input name.
+            **parameters: as those of `run`.
+
+        Returns:
+            The output, or the error in its place: `result.ok` tells which. It has the times,
+            the attempts and the cost of the call, too.
+
+        Raises:
+            ConfigurationError: a parameter is wrong; nothing was sent.
+            AuthenticationError, UsageLimitError, NotFoundError: every other image would fail in the
+                same way.
+        """
+        return await self._one_result(image, parameters)
 
     @overload
     def stream(

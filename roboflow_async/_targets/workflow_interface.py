@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Collection, Iterable
+from copy import copy
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -81,6 +82,12 @@ class InterfaceLookup:
         self._engine = engine
         self._known: dict[_Key, _Interface] = {}
         self._asking: dict[_Key, asyncio.Event] = {}
+
+    def asking_by(self, engine: Engine) -> "InterfaceLookup":
+        """The same, which knows and learns the same, and whose requests this engine sends."""
+        other = copy(self)
+        other._engine = engine  # noqa: SLF001 - its own class
+        return other
 
     async def check(
         self,

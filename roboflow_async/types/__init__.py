@@ -15,7 +15,12 @@ from roboflow_async._engine.settings import (
     HTTPClient,
     TransportName,
 )
-from roboflow_async.types.arguments import ModelArguments, StreamOptions, WorkflowArguments
+from roboflow_async.types.arguments import (
+    CallOptions,
+    ModelArguments,
+    StreamOptions,
+    WorkflowArguments,
+)
 from roboflow_async.types.base import (
     BoundingBox,
     DetectedObject,
@@ -100,6 +105,7 @@ __all__ = [
     "BatchStatus",
     "BatchTask",
     "BoundingBox",
+    "CallOptions",
     "Classification",
     "ClassifiedAs",
     "ClientOptions",

@@ -1,4 +1,4 @@
-"""Arguments of `client.workflow`, `client.model` and `stream`, for functions that pass them on."""
+"""The arguments of `client.workflow`, `client.model`, `stream` and `with_options`, to pass on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -8,9 +8,10 @@ from uuid import UUID
 from typing_extensions import TypedDict
 
 from roboflow_async._engine.calls.priority import Priority
+from roboflow_async._engine.views import CallOptions
 from roboflow_async.types.model_options import ModelOptions, Route
 
-__all__ = ["ModelArguments", "StreamOptions", "WorkflowArguments"]
+__all__ = ["CallOptions", "ModelArguments", "StreamOptions", "WorkflowArguments"]
 
 
 class WorkflowArguments(TypedDict, total=False):

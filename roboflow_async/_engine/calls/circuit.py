@@ -260,14 +260,18 @@ class Circuit:
     def _patience_ends(self, flow: Flow) -> float:
         assert self._since is not None
         assert flow.joined_at is not None
-        return max(self._since, flow.joined_at) + self._max_outage
+        return max(self._since, flow.joined_at) + self._longest(flow)
+
+    def _longest(self, flow: Flow) -> float:
+        """Seconds that the calls of a flow wait."""
+        return self._max_outage if flow.max_outage is None else flow.max_outage
 
     def _tick(self) -> None:
         self._timer = None
         now = self._loop.time()
         for flow in tuple(self._flows):
             if flow.error is None and now >= self._patience_ends(flow):
-                flow.close(self.error(f"max_outage={self._max_outage:g} s have passed"))
+                flow.close(self.error(f"max_outage={self._longest(flow):g} s have passed"))
         if now >= self._probe_at:
             waiting = [flow for flow in self._flows if flow.has_waiting and flow.error is None]
             if waiting and self._probes < _MOST_PROBES:

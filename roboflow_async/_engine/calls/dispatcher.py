@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakSet
 
 from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.extra_headers import RawHeader, with_headers
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.asyncio_tools import within
@@ -86,34 +90,58 @@ class Dispatcher:
         counters: Counters,
         notices: Notices | None = None,
     ) -> None:
-        self._settings = settings
-        self._policy = settings.retry
+        self._usual_timeout = settings.timeout  # not that of a view
+        self._family: WeakSet[Dispatcher] = WeakSet([self])  # this one, and its views
         self._pacer = pacer
         self._refusals = Refusals(pacer.restore)
         self._transport = transport
         self._quota = quota
         self._counters = counters
         self._notices = notices or Notices()
-        self._follows_pace = pacer.shares_pace
+        self._shares_pace = pacer.shares_pace
         self._chance = Chance()
         key = KeyPlacement(settings.api_key, settings.api_key_transport)
         self._reader = OutputReader(key)
-        self._headers = HeaderReader(key)
-        self._patience = Patience(settings, self._chance)
+        self._header_reader = HeaderReader(key)
         self._clock = asyncio.get_running_loop().time
         most, pace = settings.max_concurrency, pacer.requests_per_second
         law = ConcurrencyLaw(most, timeout=settings.timeout, pace=pace)
         self._concurrency = Concurrency(most, law if settings.adaptive_concurrency else None)
         self._queue = FairQueue(settings.max_concurrency, pacer, self._concurrency)
-        self._bounds = QueueBounds(settings, pacer, counters, self._concurrency)
-        self._single_calls = {name: Flow(name, is_stream=False) for name in PRIORITIES}
+        self._single_calls = _single_calls()
+        self._use(settings)
         self._circuits = Circuits(
             settings.retry,
             wake=self._queue.wake,
-            reject=self._reject_single_calls,
+            reject=self._opened,
             notices=self._notices,
         )
+
+    def _use(self, settings: Settings, headers: tuple[RawHeader, ...] = ()) -> None:
+        """Keep to these settings, in what a view may have of its own."""
+        self._settings, self._policy = settings, settings.retry
+        self._own_headers = headers
+        self._patience = Patience(settings, self._chance)
+        self._bounds = QueueBounds(settings, self._pacer, self._counters, self._concurrency)
         self._cooldown_wait = partial(cooldown_wait, policy=settings.retry)
+
+    def with_options(self, settings: Settings, headers: tuple[RawHeader, ...]) -> "Dispatcher":
+        """A view of this one: the same queue, slots, turns, counters and connections.
+
+        Args:
+            settings: its timeout, its retry policy and its `queue_timeout` count.
+            headers: go out with each of its requests.
+        """
+        view = copy(self)  # all that changes later is in the parts that they share
+        view._become_view(settings, headers)  # noqa: SLF001 - its own class
+        self._family.add(view)
+        return view
+
+    def _become_view(self, settings: Settings, headers: tuple[RawHeader, ...]) -> None:
+        if settings.retry.max_elapsed != self._policy.max_elapsed:
+            # A long pause ends the calls of one, and not those of the other.
+            self._single_calls = _single_calls()
+        self._use(settings, headers)
 
     def new_record(
         self,
@@ -194,6 +222,9 @@ class Dispatcher:
             QueueTimeoutError: no turn within `queue_timeout`, or too many wait already; nothing
                 was sent.
         """
+        if self._own_headers:
+            more = with_headers(request.more_headers, self._own_headers)
+            request = replace(request, more_headers=more)
         # Not itself a coroutine, because one around others costs something at each wait.
         if record is None:
             return self._operation(request, parse, flow, retry=retry)
@@ -360,8 +391,9 @@ class Dispatcher:
                     raise
                 record.was_rejected = False  # its input may still be to blame
             record.failed(self._clock(), sent_at, circuit.openings, in_outage=circuit.is_open)
-            # If the call's deadline cut the attempt short, that says nothing about the API.
-            longest = min(self._settings.timeout, self._policy.max_elapsed or inf)
+            # If a deadline cut the attempt short (the call's, or that of a view with a shorter
+            # timeout), that says nothing about the API.
+            longest = min(self._usual_timeout, self._policy.max_elapsed or inf)
             was_cut = timeout < longest and isinstance(error, APITimeoutError)
             outcome = "nothing" if was_cut else outcome_of(error)
             counters.timed_out += isinstance(error, APITimeoutError)
@@ -399,10 +431,10 @@ class Dispatcher:
 
     def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:
         self._circuits.has_been_reached = True
-        self._headers.note(response, record)
+        self._header_reader.note(response, record)
         self._counters.answered(record.latency, record.processing_time)
         self._pacer.succeeded()
-        if self._follows_pace:
+        if self._shares_pace or self._notices.follows_pace:
             self._tell_pace()
         is_early = record.failures + record.refusals <= 1
         self._refusals.succeeded(sent_at, is_early=is_early)
@@ -432,20 +464,27 @@ class Dispatcher:
             is_long = after > self._policy.max_wait >= before
             self._notices.cooldown(after, error, is_long=is_long)
         self._tell_pace(pace)
+        for one in tuple(self._family):
+            one.refuse_in_pause()
+
+    def refuse_in_pause(self) -> None:
+        """End the single calls that wait, if the present pause is too long for them."""
         refusal = self._bounds.refusal_of_cooldown()
         if refusal is not None:
-            for flow in self._single_calls.values():
-                flow.reject(refusal)
+            self.reject_single_calls(refusal)
 
-    def _tell_pace(self, before: float | None = None) -> None:
-        """Tell the pace if it fell (from `before`), or is back; say whether to look again."""
-        pacer = self._pacer
-        self._notices.pace(pacer.pace, pacer.requests_per_second, before)
-        self._follows_pace = pacer.shares_pace or self._notices.follows_pace
-
-    def _reject_single_calls(self, circuit: Circuit, error: RoboflowError) -> None:
+    def reject_single_calls(self, error: RoboflowError, circuit: Circuit | None = None) -> None:
+        """End the single calls that wait; only those of a circuit, if one is given."""
         for flow in self._single_calls.values():
             flow.reject(error, circuit)
+
+    def _tell_pace(self, before: float | None = None) -> None:
+        """Tell the pace if it fell (from `before`), or is back."""
+        self._notices.pace(self._pacer.pace, self._pacer.requests_per_second, before)
+
+    def _opened(self, circuit: Circuit, error: RoboflowError) -> None:
+        for one in tuple(self._family):
+            one.reject_single_calls(error, circuit)
 
     async def _wait_to_retry(
         self, error: APIError, record: CallRecord, flow: Flow, circuit: Circuit
@@ -519,3 +558,7 @@ class Dispatcher:
 
     def _deadline_passed(self) -> str:
         return f"max_elapsed={self._policy.max_elapsed:g} s passed before the next attempt"
+
+
+def _single_calls() -> dict[Priority, Flow]:
+    return {name: Flow(name, is_stream=False) for name in PRIORITIES}

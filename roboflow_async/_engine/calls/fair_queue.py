@@ -36,6 +36,7 @@ class Flow:
         is_stream: whether its calls wait as long as it takes, without `queue_timeout` and
             `max_waiting`.
         outlives_outages: whether its calls wait while the API is away. Default: like `is_stream`.
+        max_outage: seconds that they wait for it; None: as the client's policy says.
 
     Attributes:
         error: why its calls cannot be sent any more, or None.
@@ -49,10 +50,12 @@ class Flow:
         *,
         is_stream: bool = True,
         outlives_outages: bool | None = None,
+        max_outage: float | None = None,
     ) -> None:
         self.priority: Priority = priority
         self.is_stream = is_stream
         self.outlives_outages = is_stream if outlives_outages is None else outlives_outages
+        self.max_outage = max_outage
         self.error: RoboflowError | None = None
         self.permits: int | None = None
         self.joined_at: float | None = None

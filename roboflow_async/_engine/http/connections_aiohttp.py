@@ -157,7 +157,9 @@ class AiohttpConnection:
 
     def is_new(self) -> bool:
         """See `Connection`."""
-        return self._payload is None
+        # aiohttp opens another one by itself, after a response that ends its connection.
+        protocol = self._connector and self._connector.protocol
+        return self._payload is None or protocol is None or not protocol.is_connected()
 
     def is_quiet(self) -> bool:
         """See `Connection`."""

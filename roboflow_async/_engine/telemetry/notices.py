@@ -87,7 +87,7 @@ class Notices:
         if _log.isEnabledFor(logging.INFO):
             of_most = f" of {max_attempts}" if number <= max_attempts else ""
             _log.info(
-                "%s: attempt %d%s failed (%s): again in %.3g s%s",
+                "%s: attempt %d%s: %s; again in %.3g s%s",
                 path, number, of_most, _in_words(error), delay, then,
                 extra={
                     **_about(call, path),

@@ -7,6 +7,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
+    Final,
     Generic,
     Literal,
     NoReturn,
@@ -17,10 +18,12 @@ from typing import (
     cast,
 )
 
+from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async._engine.html import fields_table
+from roboflow_async._engine.telemetry.timings import Timings
 from roboflow_async.errors import RoboflowError
 
-__all__ = ["Failure", "Result", "Success", "WarmUpReport"]
+__all__ = ["Failure", "HowItWent", "Result", "Success", "WarmUpReport", "how_it_went"]
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -28,13 +31,38 @@ Input_co = TypeVar("Input_co", covariant=True)
 Output_co = TypeVar("Output_co", covariant=True)
 
 
-class _HowItWent(TypedDict, total=False):
+class HowItWent(TypedDict, total=False):
+    """The attributes that both kinds of results have besides their input and outcome."""
+
     attempts: int
     latency: float
     waited: float
     processing_time: float | None
     cold_start: bool | None
     from_journal: bool
+    timings: Timings
+    request_id: str | None
+    model_ids: tuple[str, ...]
+    credits: float | None
+
+
+def how_it_went(record: CallRecord) -> HowItWent:
+    """What the record of a call that has ended says."""
+    return {
+        "attempts": record.attempts,
+        "latency": record.latency,
+        "waited": record.waited,
+        "processing_time": record.processing_time,
+        "cold_start": record.cold_start,
+        "timings": record.timings(),
+        "request_id": record.request_id,
+        "model_ids": record.model_ids,
+        "credits": record.credits,
+    }
+
+
+# What a result has for which no call was made.
+_NO_TIME: Final = Timings()
 
 
 class _Result(Generic[Input_co, Output_co]):
@@ -57,9 +85,16 @@ class _Result(Generic[Input_co, Output_co]):
         processing_time: seconds that the server says it worked (`X-Processing-Time`), or None.
         cold_start: whether the server says that it had to load a model (`X-Model-Cold-Start`), or
             None if it does not say so.
+        timings: where its time went, from its begin to its end, in parts that add up. All are 0.0
+            if it was not sent.
+        request_id: the server's id for the last request (`X-Request-ID`), or None. With it,
+            Roboflow's support can find the request.
+        model_ids: the models that the server says it ran (`X-Model-Id`).
+        credits: what it costs by the rule of the Serverless API, from the times that the server
+            says it worked; None if it does not say so.
         from_journal: whether it was not sent, because the stream's journal has its result, or that
             of an equal input. Attempts and times are those of the run that sent it; 0 if another
-            result has them.
+            result has them. A journal has no `timings`, ids and credits.
     """
 
     __slots__ = (
@@ -67,12 +102,16 @@ class _Result(Generic[Input_co, Output_co]):
         "_output",
         "attempts",
         "cold_start",
+        "credits",
         "error",
         "from_journal",
         "index",
         "input",
         "latency",
+        "model_ids",
         "processing_time",
+        "request_id",
+        "timings",
         "waited",
     )
 
@@ -84,6 +123,10 @@ class _Result(Generic[Input_co, Output_co]):
     processing_time: float | None
     cold_start: bool | None
     from_journal: bool
+    timings: Timings
+    request_id: str | None
+    model_ids: tuple[str, ...]
+    credits: float | None
     _output: Any
     _image: object
 
@@ -105,6 +148,10 @@ class _Result(Generic[Input_co, Output_co]):
             processing_time: float | None = None,
             cold_start: bool | None = None,
             from_journal: bool = False,
+            timings: Timings = _NO_TIME,
+            request_id: str | None = None,
+            model_ids: tuple[str, ...] = (),
+            credits: float | None = None,  # noqa: A002 - the public name of the field
             image: object = None,
         ) -> None:
             setter = object.__setattr__
@@ -118,6 +165,10 @@ class _Result(Generic[Input_co, Output_co]):
             setter(self, "processing_time", processing_time)
             setter(self, "cold_start", cold_start)
             setter(self, "from_journal", from_journal)
+            setter(self, "timings", timings)
+            setter(self, "request_id", request_id)
+            setter(self, "model_ids", model_ids)
+            setter(self, "credits", credits)
             setter(self, "_image", image)
             if type(self) is _Result:
                 setter(self, "__class__", Success if error is None else Failure)
@@ -168,7 +219,7 @@ class Success(_Result[Input_co, Output_co]):
             index: int,
             output: Output_co,
             image: object = None,
-            **how: Unpack[_HowItWent],
+            **how: Unpack[HowItWent],
         ) -> None: ...
 
     @property
@@ -204,7 +255,7 @@ class Failure(_Result[Input_co, NoReturn]):
             input: Input_co,  # noqa: A002 - the public name of the field
             index: int,
             error: RoboflowError,
-            **how: Unpack[_HowItWent],
+            **how: Unpack[HowItWent],
         ) -> None: ...
 
     @property

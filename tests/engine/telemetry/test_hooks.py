@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
 import pytest
 from conftest import FAST, KEY, MakeClient, picture
 from support.loopback import Arrival, Reply, Server, echo, hang, outputs, reset
@@ -280,6 +281,35 @@ async def test_a_hook_that_raises_harms_no_call(
     loud = [one for one in told if one.levelno == logging.ERROR]
     assert len(loud) == len(broken.told)  # once for each method
     assert loud[0].exc_info
+
+
+async def test_attempts_say_whether_their_connection_is_new(
+    server: Server, make_client: MakeClient
+) -> None:
+    def closes_some(arrival: Arrival) -> Reply:
+        headers = {"Connection": "close"} if arrival.index in (1, 2) else {}
+        return Reply(body=echo(arrival).body, headers=headers, close=bool(headers))
+
+    server.handler = closes_some
+    hook = Recorder()
+    async with make_client(hooks=[hook]) as client:
+        for index in range(5):
+            await client.workflow("ws", "wf").run(picture(index))
+    found = [event.is_new_connection for event in hook.of(hooks.AttemptEnded)]
+    assert found == [True, False, True, True, False]
+    assert server.connections == 3
+
+
+async def test_a_clients_own_http_client_tells_no_connections(server: Server) -> None:
+    hook = Recorder()
+    async with (
+        httpx.AsyncClient() as http,
+        RoboflowClient(KEY, api_url=server.url, http_client=http, hooks=[hook]) as client,
+    ):
+        await client.workflow("ws", "wf").run(picture(0))
+    (ended,) = hook.of(hooks.AttemptEnded)
+    assert ended.is_new_connection is None
+    assert ended.duration >= ended.connect > 0
 
 
 async def test_a_pause_and_the_pace_are_told(server: Server, make_client: MakeClient) -> None:
