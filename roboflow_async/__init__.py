@@ -23,6 +23,7 @@ from roboflow_async.errors import (
     AuthenticationError,
     BadRequestError,
     BatchError,
+    BudgetExceededError,
     ClientClosedError,
     ConfigurationError,
     DeploymentError,
@@ -43,6 +44,7 @@ from roboflow_async.errors import (
 if TYPE_CHECKING:
     from roboflow_async import endpoints as endpoints
     from roboflow_async import types as types
+    from roboflow_async._engine.budget.budget import Budget
     from roboflow_async._engine.pace.redis_limiter import RedisRateLimiter
     from roboflow_async._platform.batch.job import BatchJob
     from roboflow_async._targets.endpoint import EndpointTarget
@@ -52,6 +54,7 @@ else:
     __getattr__, __dir__ = late_names(
         globals(),
         {
+            "Budget": "roboflow_async._engine.budget.budget",
             "BatchJob": "roboflow_async._platform.batch.job",
             "BenchmarkReport": "roboflow_async._targets.load_test",
             "EndpointTarget": "roboflow_async._targets.endpoint",
@@ -72,6 +75,8 @@ __all__ = [
     "BatchError",
     "BatchJob",
     "BenchmarkReport",
+    "Budget",
+    "BudgetExceededError",
     "ClientClosedError",
     "ConfigurationError",
     "DeploymentError",

@@ -121,7 +121,7 @@ class ServerOperations:
         )
 
     def _json(self, path: str, fields: JSONObject) -> PreparedRequest:
-        return json_request(path, fields, self._engine.key, "the request's fields")
+        return json_request(path, fields, self._engine.key, "the request's fields", is_free=True)
 
     async def info_with_headers(self) -> "tuple[types.ServerInfo, Headers]":
         """`server_info` with the headers of the response, which show the server's clock."""

@@ -121,7 +121,7 @@ class TaskLookup:
         found = registry.find(model_id)
         if found is None:
             request = json_request(
-                "/model/add", {"model_id": model_id}, self._engine.key, "model_id"
+                "/model/add", {"model_id": model_id}, self._engine.key, "model_id", is_free=True
             )
             try:
                 found = (await self._send(request, patient=patient)).find(model_id)

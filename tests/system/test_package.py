@@ -24,8 +24,8 @@ def test_the_public_names_are_these() -> None:
     assert sorted(roboflow_async.__all__) == [
         "APIConnectionError", "APIError", "APIStatusError", "APITimeoutError",
         "AuthenticationError", "BadRequestError", "BatchError", "BatchJob",
-        "BenchmarkReport", "ClientClosedError", "ConfigurationError", "DeploymentError",
-        "EndpointTarget", "Failure",
+        "BenchmarkReport", "Budget", "BudgetExceededError", "ClientClosedError",
+        "ConfigurationError", "DeploymentError", "EndpointTarget", "Failure",
         "Image", "ImageError", "ImageInput", "JournalError", "Model", "NotFoundError", "Pacer",
         "PayloadTooLargeError", "QueueFullError", "QueueTimeoutError", "RateLimitError",
         "RateLimiter", "RateLimiterUnavailableError", "RedisRateLimiter", "ResponseError",

@@ -42,6 +42,7 @@ class PreparedRequest:
         more_headers: other headers of this request alone.
         sink: gets the content of a successful response piece by piece, which then has none; for
             what is too large for memory. Only for a request that is sent once.
+        is_free: whether the API bills nothing for it: a question about a model or a Workflow.
     """
 
     path: str
@@ -51,6 +52,7 @@ class PreparedRequest:
     size: int | None = None
     more_headers: tuple[tuple[bytes, bytes], ...] = ()
     sink: Callable[[bytes], None] | None = None
+    is_free: bool = False
 
     def __repr__(self) -> str:
         # Both may hold the key, and the body megabytes.
@@ -99,6 +101,7 @@ def json_request(
     parameters: Mapping[str, str] | None = None,
     *,
     method: Literal["GET", "POST"] = "POST",
+    is_free: bool = False,
 ) -> PreparedRequest:
     """A request with a JSON object.
 
@@ -109,12 +112,13 @@ def json_request(
         what: what error messages call the fields.
         parameters: the query.
         method: POST, or GET: some of the server's GETs have a body, too.
+        is_free: whether the API bills nothing for it.
 
     Raises:
         ConfigurationError: a field cannot be written as JSON.
     """
     pieces = _json_pieces({**fields, **key.body_fields()}, what)
-    return PreparedRequest(path + key.query(parameters), tuple(pieces), method)
+    return PreparedRequest(path + key.query(parameters), tuple(pieces), method, is_free=is_free)
 
 
 def image_request(
@@ -136,7 +140,9 @@ def get_request(
     path: str, key: KeyPlacement, parameters: Mapping[str, str] | None = None
 ) -> PreparedRequest:
     """A GET request."""
-    return PreparedRequest(path + key.query(parameters or {}, json_body=False), method="GET")
+    return PreparedRequest(
+        path + key.query(parameters or {}, json_body=False), method="GET", is_free=True
+    )
 
 
 # Stands for an image while everything else is written; nothing else can be the same by chance.

@@ -11,6 +11,7 @@ from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.asyncio_tools import within
+from roboflow_async._engine.budget.account import Account, Spending
 from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async._engine.calls.chance import Chance
 from roboflow_async._engine.calls.circuit import Circuit, Circuits
@@ -41,6 +42,7 @@ from roboflow_async.errors import (
     APIError,
     APIStatusError,
     APITimeoutError,
+    BudgetExceededError,
     ClientClosedError,
     RateLimitError,
     RoboflowError,
@@ -62,6 +64,7 @@ class Dispatcher:
         transport: sends attempts.
         quota: what retries are paid from.
         counters: counts.
+        account: of the client's budget; None: there is none.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Dispatcher:
         transport: Transport,
         quota: RetryQuota,
         counters: Counters,
+        account: Account | None = None,
     ) -> None:
         self._settings = settings
         self._policy = settings.retry
@@ -91,6 +95,8 @@ class Dispatcher:
         self._queue = FairQueue(settings.max_concurrency, pacer, self._concurrency)
         self._bounds = QueueBounds(settings, pacer, counters, self._concurrency)
         self._single_calls = {name: Flow(name, is_stream=False) for name in PRIORITIES}
+        self._free_calls = Flow("interactive", is_stream=False)
+        self._spending = Spending(account, self._queue.reject_billed)
         self._circuits = Circuits(
             settings.retry, wake=self._queue.wake, reject=self._reject_single_calls
         )
@@ -158,8 +164,9 @@ class Dispatcher:
             APIError: the last attempt's error.
             QueueTimeoutError: no turn within `queue_timeout`, or too many wait already; nothing
                 was sent.
+            BudgetExceededError: the budget is used up; nothing was sent, or nothing again.
         """
-        flow = flow if flow is not None else self._single_calls["interactive"]
+        flow = self._flow_of(request, flow)
         record = record if record is not None else self.new_record()
         circuit = self._circuits.of(request.path)
         order = self._queue.next_order()
@@ -191,7 +198,7 @@ class Dispatcher:
                     # The waiting calls take turns as probes, because one may fail because of its
                     # input.
                     order = self._queue.next_order()
-        except APIError:
+        except (APIError, BudgetExceededError):
             self._counters.failed += record.attempts > 0
             raise
         finally:
@@ -200,6 +207,12 @@ class Dispatcher:
             record.ended = self._clock()
             # Its traceback holds this frame, a cycle that only the garbage collector would end.
             error = None
+
+    def _flow_of(self, request: PreparedRequest, flow: Flow | None) -> Flow:
+        if flow is None:
+            flow = self._free_calls if request.is_free else self._single_calls["interactive"]
+        flow.is_free = request.is_free
+        return flow
 
     def close(self) -> None:
         """Send no more attempts: calls that wait or want to retry fail."""
@@ -219,24 +232,31 @@ class Dispatcher:
                 # A call that was sent before keeps its deadline; others fail when their circuit
                 # opens.
                 subject = circuit if error is None else None
-                entering = self._queue.enter(flow, order, subject)
+                enter = partial(self._queue.enter, flow, order, subject)
+                entering = self._spending.entered(enter, self._queue.leave, is_free=flow.is_free)
                 turn = await (entering if limit is None else within(limit, entering))
         except TimeoutError:
             if error is not None:
                 raise record.given_up(error, self._deadline_passed()) from None
             raise self._bounds.no_turn(flow) from None
-        except APIError as ended:
+        except (APIError, BudgetExceededError) as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
         if flow.is_stream:
             record.waited_in_queue(self._clock() - queued_at)
         return turn
 
     def _why_it_ends(
-        self, ended: APIError, error: APIError | None, record: CallRecord, flow: Flow
-    ) -> APIError:
+        self,
+        ended: APIError | BudgetExceededError,
+        error: APIError | None,
+        record: CallRecord,
+        flow: Flow,
+    ) -> APIError | BudgetExceededError:
         """The error for a waiting call that was told to stop: its last attempt's, if it has one."""
         if error is None or flow.error is not None:
             return ended
+        if isinstance(ended, BudgetExceededError):
+            return ended.after(error)
         reason = _CLOSED if self._is_closed else ended.message.removesuffix(".")
         return record.given_up(error, reason)
 
@@ -270,6 +290,7 @@ class Dispatcher:
                 request, timeout, turn.sent, fresh=record.is_connection_doubtful
             )
         except APIError as error:
+            self._spend(error.credits)
             record.is_connection_doubtful = isinstance(error, APIConnectionError)
             record.was_rejected = self._is_rejection(error, record, sent_at, retry=retry)
             if record.was_rejected and isinstance(error, APIStatusError):
@@ -308,6 +329,7 @@ class Dispatcher:
 
     def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:
         self._has_been_reached = True
+        self._spend(response.credits)
         record.processing_time = response.processing_time
         self._counters.answered(record.latency, record.processing_time)
         self._pacer.succeeded()
@@ -315,6 +337,12 @@ class Dispatcher:
         self._refusals.succeeded(sent_at, is_early=is_early)
         self._chance.succeeded(record, sent_at)
         self._quota.refill(record.failures)
+
+    def _spend(self, amount: float | None) -> None:
+        """Note what an attempt cost, if its headers tell."""
+        if amount is not None:
+            self._counters.spent(amount)
+            self._spending.spend(amount)
 
     def _is_rejection(
         self, error: APIError, record: CallRecord, sent_at: float, *, retry: bool
@@ -338,11 +366,11 @@ class Dispatcher:
             warn_of_cooldown(self._pacer.cooldown, error.status_code)
         refusal = self._bounds.refusal_of_cooldown()
         if refusal is not None:
-            for flow in self._single_calls.values():
+            for flow in (*self._single_calls.values(), self._free_calls):
                 flow.reject(refusal)
 
     def _reject_single_calls(self, circuit: Circuit, error: RoboflowError) -> None:
-        for flow in self._single_calls.values():
+        for flow in (*self._single_calls.values(), self._free_calls):
             flow.reject(error, circuit)
 
     async def _wait_to_retry(
@@ -387,7 +415,7 @@ class Dispatcher:
         try:
             with self._counted_as_waiting(flow, is_queued=False):
                 await self._queue.rest(flow, verdict.seconds)
-        except APIError as ended:
+        except (APIError, BudgetExceededError) as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
 
     def _time_left(self, record: CallRecord) -> float | None:
