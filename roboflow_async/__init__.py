@@ -25,6 +25,7 @@ from roboflow_async.errors import (
     AuthenticationError,
     BadRequestError,
     BatchError,
+    BudgetExceededError,
     ClientClosedError,
     ConfigurationError,
     DeploymentError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from roboflow_async import endpoints as endpoints
     from roboflow_async import hooks as hooks
     from roboflow_async import types as types
+    from roboflow_async._engine.budget.budget import Budget
     from roboflow_async._engine.pace.redis_limiter import RedisRateLimiter
     from roboflow_async._platform.batch.job import BatchJob
     from roboflow_async._targets.endpoint import EndpointTarget
@@ -56,6 +58,7 @@ else:
     __getattr__, __dir__ = late_names(
         globals(),
         {
+            "Budget": "roboflow_async._engine.budget.budget",
             "BatchJob": "roboflow_async._platform.batch.job",
             "BenchmarkReport": "roboflow_async._targets.load_test",
             "EndpointTarget": "roboflow_async._targets.endpoint",
@@ -76,6 +79,8 @@ __all__ = [
     "BatchError",
     "BatchJob",
     "BenchmarkReport",
+    "Budget",
+    "BudgetExceededError",
     "ClientClosedError",
     "ConfigurationError",
     "DeploymentError",

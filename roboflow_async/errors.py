@@ -6,6 +6,7 @@ RoboflowError
 │   └── VideoError                a video that cannot be read, or whose rest is missing
 ├── QueueTimeoutError             waited longer than `queue_timeout` for a turn, or would have to
 │   └── QueueFullError            `max_waiting` calls wait already
+├── BudgetExceededError           the `budget` is used up; it was not sent, or not sent again
 ├── RateLimiterUnavailableError   the shared `limiter` cannot be reached
 ├── JournalError                  the `journal` of a stream cannot be written or read any more
 ├── DeploymentError               a Dedicated Deployment that cannot be used, or not be deleted
@@ -40,6 +41,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BatchError",
+    "BudgetExceededError",
     "ClientClosedError",
     "ConfigurationError",
     "ConnectionFault",
@@ -160,6 +162,25 @@ class QueueFullError(QueueTimeoutError):
     """`max_waiting` calls wait for their turn already. Nothing was sent for this one."""
 
 
+class BudgetExceededError(RoboflowError):
+    """The client's `budget` is used up: nothing was sent, or nothing was sent again.
+
+    Attributes:
+        requests: how many are used, of this process or of all that share the budget.
+        credits: how many are used, as far as responses told.
+    """
+
+    def __init__(self, message: str, *, requests: int, credits: float) -> None:  # noqa: A002 - what they are
+        super().__init__(message)
+        self.requests = requests
+        self.credits = credits
+
+    def after(self, error: "APIError") -> "BudgetExceededError":
+        """The same for a call that was sent, and whose last attempt had this error."""
+        message = f"{self.message} The last attempt failed: {error.message}"
+        return BudgetExceededError(message, requests=self.requests, credits=self.credits)
+
+
 class RateLimiterUnavailableError(RoboflowError):
     """The limiter that is shared with other processes cannot be reached. Nothing was sent."""
 
@@ -218,7 +239,11 @@ class APIError(RoboflowError):
 
     Attributes:
         attempts: HTTP requests that were sent for this call; each is metered by the API.
+        credits: what the last of them costs, by its response's headers; None: they do not tell, or
+            there was no response.
     """
+
+    credits: float | None = None
 
     def __init__(self, message: str, *, attempts: int = 1) -> None:
         super().__init__(message)
@@ -381,6 +406,9 @@ def is_fatal(error: BaseException) -> bool:
     """Whether every further call to the same target would fail in the same way."""
     if isinstance(error, APIConnectionError):
         return error.fault != "network"
-    return isinstance(error, (ConfigurationError, RateLimiterUnavailableError, JournalError)) or (
-        isinstance(error, APIStatusError) and error.status_code in FATAL_STATUS_CODES
+    if isinstance(error, APIStatusError):
+        return error.status_code in FATAL_STATUS_CODES
+    return isinstance(
+        error,
+        (ConfigurationError, RateLimiterUnavailableError, BudgetExceededError, JournalError),
     )

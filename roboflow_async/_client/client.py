@@ -54,10 +54,12 @@ from roboflow_async._targets.workflow_requests import WorkflowOptions
 if TYPE_CHECKING:
     from roboflow_async import endpoints, types
     from roboflow_async._engine import views
+    from roboflow_async._engine.budget import budget as budgets
     from roboflow_async._platform import deployments as deployment_operations
     from roboflow_async._platform.batch import operations as batch_operations
     from roboflow_async._targets import endpoint as endpoint_targets
 else:
+    budgets = LateModule("roboflow_async._engine.budget.budget")
     endpoints = LateModule("roboflow_async.endpoints")
     types = LateModule("roboflow_async.types")
     views = LateModule("roboflow_async._engine.views")
@@ -114,6 +116,8 @@ class RoboflowClient:
             any number. Does not apply to streams.
         limiter: shares one rate limit: a `Pacer` between clients, a `RedisRateLimiter` between
             processes and hosts, or any object with an `acquire` method like theirs.
+        budget: how many requests and credits may be used; then nothing more is sent. A
+            `RedisRateLimiter` shares it between processes, too. None: no limit.
         http_client: an `httpx.AsyncClient`, or an `httpx2.AsyncClient`, that sends everything
             (for its proxies, TLS settings, hooks). It is not closed with this client.
         transport: what sends: "httpx"; "aiohttp" (extra `aiohttp`), which takes less CPU;
@@ -161,6 +165,7 @@ class RoboflowClient:
         queue_timeout: float | None = None,
         max_waiting: int | None = None,
         limiter: RateLimiter | None = None,
+        budget: "budgets.Budget | None" = None,
         http_client: HTTPClient | None = None,
         transport: TransportName = "auto",
         api_key_transport: APIKeyTransport = "auto",

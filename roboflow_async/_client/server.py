@@ -122,8 +122,8 @@ class ServerOperations:
         )
 
     def _json(self, path: str, fields: JSONObject) -> PreparedRequest:
-        key = self._engine.key
-        return json_request(path, fields, key, "the request's fields", template=path)
+        key, what = self._engine.key, "the request's fields"
+        return json_request(path, fields, key, what, template=path, is_free=True)
 
     async def info_with_headers(self) -> "tuple[types.ServerInfo, Headers]":
         """`server_info` with the headers of the response, which show the server's clock."""

@@ -18,6 +18,7 @@ from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest, common_headers
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.asyncio_tools import BoundToLoop, close_with_loop
+from roboflow_async._engine.budget.account import Account
 from roboflow_async._engine.calls.dispatcher import Dispatcher
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.calls.retry import RetryQuota, full_jitter_wait
@@ -52,12 +53,17 @@ class Runtime:
     loader: ImageLoader
     transport: Transport
     dispatcher: Dispatcher
+    account: Account | None
 
     async def aclose(self) -> None:
         """Stop all calls, and close every connection."""
         self.dispatcher.close()
         self.loader.close()
-        await self.transport.aclose()
+        try:
+            await self.transport.aclose()
+        finally:
+            if self.account is not None:
+                await self.account.aclose()
 
 
 class Engine:
@@ -71,6 +77,7 @@ class Engine:
         settings: the client's.
         key: the API key and its place.
         pacer: gives turns. It is not bound to an event loop, and other clients may share it.
+        account: what is used of the budget, if there is one; others may share it, too.
         counters: count all calls.
         observer: tells the hooks; None: there are none.
         priority: of calls for which nothing else is said; None: it depends on the call.
@@ -86,14 +93,18 @@ class Engine:
         self._reminder = reminder
         self.key = KeyPlacement(settings.api_key, settings.api_key_transport)
         keep_out_of_logs(self.key.forms())
+        host = httpx.URL(settings.api_url).netloc.decode("ascii")
+        scope = f"{host}:{self.key.digest()}"
         headers = common_headers(
             self.key,
             user_agent=f"roboflow-async/{version('roboflow-async')}",
-            host=httpx.URL(settings.api_url).netloc.decode("ascii"),
+            host=host,
         )
         # An http_client has its own, so those of the environment are not used.
         trust_env = settings.trust_env and settings.http_client is None
-        self.pacer = _pacer(settings, self.key)
+        self.pacer = _pacer(settings, scope)
+        budget = settings.budget
+        self.account = None if budget is None else budget.account(settings.limiter, scope)
         self.counters = Counters()
         hooks = settings.hooks
         self.observer = observing.Observer(hooks, settings.api_url) if hooks else None
@@ -146,13 +157,14 @@ class Engine:
 
     def stats(self) -> Stats:
         """The counters at this moment."""
+        used = None if self.account is None else self.account.used
         try:
             now = asyncio.get_running_loop().time()
         except RuntimeError:
             now = None
         if now is None or self._runtime is None or not self._loop.is_current:
             slots = self.settings.max_concurrency
-            return self.counters.snapshot(now, self.pacer, slots=slots)
+            return self.counters.snapshot(now, self.pacer, slots=slots, budget=used)
         dispatcher = self._runtime.dispatcher
         return self.counters.snapshot(
             now,
@@ -160,6 +172,7 @@ class Engine:
             slots=dispatcher.concurrency_limit,
             outage=dispatcher.outage,
             limited_by=dispatcher.limited_by,
+            budget=used,
         )
 
     async def aclose(self) -> None:
@@ -189,6 +202,7 @@ class Engine:
             quota=self._quota,
             counters=self.counters,
             notices=Notices(self.observer),
+            account=self.account,
         )
         loader = ImageLoader(
             allow_paths=settings.allow_paths,
@@ -200,7 +214,7 @@ class Engine:
             retry_wait=partial(_retry_wait, settings.retry),
             free_descriptors=transport.close_free,
         )
-        return Runtime(loader, transport, dispatcher)
+        return Runtime(loader, transport, dispatcher, self.account)
 
 
 def _retry_wait(policy: RetryPolicy, failures: int) -> float | None:
@@ -208,7 +222,7 @@ def _retry_wait(policy: RetryPolicy, failures: int) -> float | None:
     return full_jitter_wait(failures, policy) if failures < policy.max_attempts else None
 
 
-def _pacer(settings: Settings, key: KeyPlacement) -> Pacer:
+def _pacer(settings: Settings, scope: str) -> Pacer:
     limiter, ceiling = settings.limiter, settings.requests_per_second
     if isinstance(limiter, Pacer):
         return limiter
@@ -218,8 +232,7 @@ def _pacer(settings: Settings, key: KeyPlacement) -> Pacer:
                 "requests_per_second=None cannot be used with a limiter that shares a rate limit: "
                 "give the number that all clients together may send."
             )
-        host = httpx.URL(settings.api_url).netloc.decode("ascii")
-        limiter = limiter.ceiling(f"{host}:{key.digest()}", ceiling)
+        limiter = limiter.ceiling(scope, ceiling)
     return Pacer(ceiling, limiter=limiter)
 
 

@@ -13,6 +13,7 @@ import httpx
 from roboflow_async._engine.api.regions import is_roboflow_host, serves_everybody, services_for
 from roboflow_async._engine.checks import check_choice, check_flag, check_number, shown
 from roboflow_async._engine.images.url_policy import AllowURLs
+from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.pace.protocols import RateLimiter
 from roboflow_async._engine.telemetry.hook import Hook, checked_hooks
 from roboflow_async.errors import ConfigurationError
@@ -20,8 +21,11 @@ from roboflow_async.errors import ConfigurationError
 if TYPE_CHECKING:
     import httpx2
 
+    from roboflow_async._engine.budget import budget as budgets
+
     HTTPClient = httpx.AsyncClient | httpx2.AsyncClient
 else:
+    budgets = LateModule("roboflow_async._engine.budget.budget")
     HTTPClient = httpx.AsyncClient  # a caller with an httpx2 client has imported httpx2 already
 
 __all__ = [
@@ -117,6 +121,7 @@ class AppOptions(TypedDict, total=False):
     queue_timeout: float | None
     max_waiting: int | None
     limiter: RateLimiter | None
+    budget: "budgets.Budget | None"
     http_client: HTTPClient | None
     transport: TransportName
     api_key_transport: APIKeyTransport
@@ -153,6 +158,7 @@ class Settings:
     queue_timeout: float | None = None
     max_waiting: int | None = None
     limiter: RateLimiter | None = None
+    budget: "budgets.Budget | None" = None
     http_client: HTTPClient | None = None
     transport: TransportName = "auto"
     allow_paths: bool = True
@@ -181,6 +187,10 @@ class Settings:
         # cause.
         if not isinstance(self.retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"retry={shown(self.retry)} is not a RetryPolicy: give one.")
+        if self.budget is not None and not isinstance(self.budget, budgets.Budget):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"budget={shown(self.budget)} is not a Budget: give Budget(requests=...)."
+            )
         check_choice("transport", self.transport, get_args(TransportName))
         check_flag("allow_paths", self.allow_paths)
         check_choice("allow_urls", self.allow_urls, (True, False, "public"))
@@ -244,7 +254,7 @@ class Settings:
     def for_platform(self) -> "Settings":
         """These settings for the platform API, which reads the key from the header.
 
-        It has a separate rate limit, so `limiter` is not used.
+        It has a separate rate limit, so `limiter` is not used; and it bills nothing.
         """
         url, source = self.platform_url, "platform_url"
         if url is None:
@@ -258,6 +268,7 @@ class Settings:
             api_key_transport="header",
             requests_per_second=self.requests_per_second or 20,
             limiter=None,
+            budget=None,
         )
 
 

@@ -51,6 +51,7 @@ def service_settings(settings: Settings, url: str) -> Settings:
         max_concurrency=min(settings.max_concurrency, _CONCURRENCY),
         timeout=max(settings.timeout, _TIMEOUT),
         limiter=None,
+        budget=None,
         queue_timeout=None,
         max_waiting=None,
         adaptive_concurrency=False,  # at this pace nothing queues

@@ -132,6 +132,7 @@ class TaskLookup:
                 self._engine.key,
                 "model_id",
                 template="/model/add",
+                is_free=True,
             )
             try:
                 found = (await self._send(request, patient=patient)).find(model_id)

@@ -196,4 +196,5 @@ def describe_request(options: WorkflowOptions, key: KeyPlacement) -> PreparedReq
     if key.where == "query":
         # This path of the Inference Server 1.8.3 reads the key from anywhere but the query.
         key = KeyPlacement(key.api_key, "body")
-    return json_request(path, fields, key, "the specification", template=template)
+    what = "the specification"
+    return json_request(path, fields, key, what, template=template, is_free=True)

@@ -76,18 +76,19 @@ async def _inline(request: Request) -> Response:
 
 async def _validate(request: Request) -> Response:
     def verdict(raw: bytes) -> JSONObject:
-        describe_workflow({"specification": _json(raw)}, inline=True)
+        describe_workflow({"specification": _json(raw)}, "", inline=True)
         return {"status": "ok"}
 
     return await _respond(request, verdict)
 
 
 async def _describe_named(request: Request) -> Response:
-    return await _respond(request, lambda raw: describe_workflow(_json(raw), inline=False))
+    name = request.path_params["workflow_id"]
+    return await _respond(request, lambda raw: describe_workflow(_json(raw), name, inline=False))
 
 
 async def _describe_inline(request: Request) -> Response:
-    return await _respond(request, lambda raw: describe_workflow(_json(raw), inline=True))
+    return await _respond(request, lambda raw: describe_workflow(_json(raw), "", inline=True))
 
 
 async def _by_task(request: Request) -> Response:

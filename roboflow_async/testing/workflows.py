@@ -24,6 +24,12 @@ _NAMED_OUTPUTS = {
     "visualization": "$steps.boxes.image",
 }
 _DEFAULT_CONFIDENCE = 0.4
+_KINDS: Mapping[Task, str] = {
+    "object-detection": "object_detection_prediction",
+    "instance-segmentation": "instance_segmentation_prediction",
+    "keypoint-detection": "keypoint_detection_prediction",
+    "classification": "classification_prediction",
+}
 
 
 class RequestRefusedError(Exception):
@@ -35,27 +41,35 @@ class RequestRefusedError(Exception):
         self.body = body
 
 
-def describe_workflow(body: Any, *, inline: bool) -> JSONObject:
+def describe_workflow(body: Any, workflow_id: str, *, inline: bool) -> JSONObject:
     """The response to a question for a Workflow's inputs and outputs.
 
     Args:
         body: the request's JSON.
+        workflow_id: the Workflow, whose name says what it finds.
         inline: whether the request has its own specification.
 
     Raises:
         RequestRefusedError: the response is 400, with an error in the server's form.
     """
-    inputs, outputs = list(_NAMED_INPUTS), list(_NAMED_OUTPUTS)
+    inputs, outputs, task = list(_NAMED_INPUTS), _NAMED_OUTPUTS, task_of(workflow_id)
     if inline:
         specification = body.get("specification") if is_object(body) else None
-        outputs = list(_declared_outputs(specification))
+        outputs = _declared_outputs(specification)
         inputs = _declared_inputs(specification)
+        task = _task_of_steps(body["specification"]["steps"])
     return {
         "inputs": {name: list(_NAMED_INPUTS.get(name, ("*",))) for name in inputs},
-        "outputs": {name: ["*"] for name in outputs},
+        "outputs": {name: [_kind_of(selector, task)] for name, selector in outputs.items()},
         "typing_hints": {"*": "Any", "image": "dict", "float_zero_to_one": "float"},
         "kinds_schemas": {},
     }
+
+
+def _kind_of(selector: str, task: Task) -> str:
+    if selector.endswith(".image"):
+        return "image"
+    return _KINDS.get(task, "*") if selector.endswith(".predictions") else "*"
 
 
 def run_workflow(body: Any, workflow_id: str, *, inline: bool) -> JSONObject:

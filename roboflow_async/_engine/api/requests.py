@@ -44,6 +44,7 @@ class PreparedRequest:
             known.
         sink: gets the content of a successful response piece by piece, which then has none; for
             what is too large for memory. Only for a request that is sent once.
+        is_free: whether the API bills nothing for it: a question about a model or a Workflow.
     """
 
     path: str
@@ -54,6 +55,7 @@ class PreparedRequest:
     more_headers: tuple[tuple[bytes, bytes], ...] = ()
     sink: Callable[[bytes], None] | None = None
     template: str | None = None
+    is_free: bool = False
 
     def __repr__(self) -> str:
         # Both may hold the key, and the body megabytes.
@@ -103,6 +105,7 @@ def json_request(
     *,
     method: Literal["GET", "POST"] = "POST",
     template: str | None = None,
+    is_free: bool = False,
 ) -> PreparedRequest:
     """A request with a JSON object.
 
@@ -114,12 +117,15 @@ def json_request(
         parameters: the query.
         method: POST, or GET: some of the server's GETs have a body, too.
         template: see `PreparedRequest`.
+        is_free: whether the API bills nothing for it.
 
     Raises:
         ConfigurationError: a field cannot be written as JSON.
     """
     pieces = _json_pieces({**fields, **key.body_fields()}, what)
-    return PreparedRequest(path + key.query(parameters), tuple(pieces), method, template=template)
+    return PreparedRequest(
+        path + key.query(parameters), tuple(pieces), method, template=template, is_free=is_free
+    )
 
 
 def image_request(
@@ -150,7 +156,7 @@ def get_request(
 ) -> PreparedRequest:
     """A GET request."""
     query = key.query(parameters or {}, json_body=False)
-    return PreparedRequest(path + query, method="GET", template=template)
+    return PreparedRequest(path + query, method="GET", template=template, is_free=True)
 
 
 # Stands for an image while everything else is written; nothing else can be the same by chance.

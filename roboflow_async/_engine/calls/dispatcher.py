@@ -15,6 +15,7 @@ from roboflow_async._engine.api.extra_headers import RawHeader, with_headers
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.asyncio_tools import within
+from roboflow_async._engine.budget.account import Account, Spending
 from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async._engine.calls.chance import Chance
 from roboflow_async._engine.calls.circuit import Circuit, Circuits
@@ -47,6 +48,7 @@ from roboflow_async.errors import (
     APIError,
     APIStatusError,
     APITimeoutError,
+    BudgetExceededError,
     ClientClosedError,
     RateLimitError,
     RoboflowError,
@@ -78,6 +80,7 @@ class Dispatcher:
         quota: what retries are paid from.
         counters: counts.
         notices: says what happens. Default: only in the log.
+        account: of the client's budget; None: there is none.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Dispatcher:
         quota: RetryQuota,
         counters: Counters,
         notices: Notices | None = None,
+        account: Account | None = None,
     ) -> None:
         self._usual_timeout = settings.timeout  # not that of a view
         self._family: WeakSet[Dispatcher] = WeakSet([self])  # this one, and its views
@@ -109,6 +113,8 @@ class Dispatcher:
         self._concurrency = Concurrency(most, law if settings.adaptive_concurrency else None)
         self._queue = FairQueue(settings.max_concurrency, pacer, self._concurrency)
         self._single_calls = _single_calls()
+        self._free_calls = Flow("interactive", is_stream=False)
+        self._spending = Spending(account, self._queue.reject_billed)
         self._use(settings)
         self._circuits = Circuits(
             settings.retry,
@@ -221,6 +227,7 @@ class Dispatcher:
             APIError: the last attempt's error.
             QueueTimeoutError: no turn within `queue_timeout`, or too many wait already; nothing
                 was sent.
+            BudgetExceededError: the budget is used up; nothing was sent, or nothing again.
         """
         if self._own_headers:
             more = with_headers(request.more_headers, self._own_headers)
@@ -250,7 +257,7 @@ class Dispatcher:
         *,
         retry: bool,
     ) -> Output:
-        flow = flow if flow is not None else self._single_calls["interactive"]
+        flow = self._flow_of(request, flow)
         circuit = self._circuits.of(request.path)
         order = self._queue.next_order()
         error: APIError | None = None
@@ -281,7 +288,7 @@ class Dispatcher:
                     # The waiting calls take turns as probes, because one may fail because of its
                     # input.
                     order = self._queue.next_order()
-        except APIError:
+        except (APIError, BudgetExceededError):
             self._counters.failed += record.attempts > 0
             raise
         finally:
@@ -290,6 +297,12 @@ class Dispatcher:
             record.ended = self._clock()
             # Its traceback holds this frame, a cycle that only the garbage collector would end.
             error = None
+
+    def _flow_of(self, request: PreparedRequest, flow: Flow | None) -> Flow:
+        if flow is None:
+            flow = self._free_calls if request.is_free else self._single_calls["interactive"]
+        flow.is_free = request.is_free
+        return flow
 
     def close(self) -> None:
         """Send no more attempts: calls that wait or want to retry fail."""
@@ -314,14 +327,15 @@ class Dispatcher:
                 # A call that was sent before keeps its deadline; others fail when their circuit
                 # opens.
                 subject = circuit if error is None else None
-                entering = self._queue.enter(flow, order, subject)
+                enter = partial(self._queue.enter, flow, order, subject)
+                entering = self._spending.entered(enter, self._queue.leave, is_free=flow.is_free)
                 turn = await (entering if limit is None else within(limit, entering))
             until = turn.given
         except TimeoutError:
             if error is not None:
                 raise record.given_up(error, self._deadline_passed()) from None
             raise self._bounds.no_turn(flow) from None
-        except APIError as ended:
+        except (APIError, BudgetExceededError) as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
         finally:
             # Its turn was given a moment before this task went on, which the attempt counts.
@@ -342,11 +356,17 @@ class Dispatcher:
         return self._pacer.cooldown if record.was_rejected else 0.0
 
     def _why_it_ends(
-        self, ended: APIError, error: APIError | None, record: CallRecord, flow: Flow
-    ) -> APIError:
+        self,
+        ended: APIError | BudgetExceededError,
+        error: APIError | None,
+        record: CallRecord,
+        flow: Flow,
+    ) -> APIError | BudgetExceededError:
         """The error for a waiting call that was told to stop: its last attempt's, if it has one."""
         if error is None or flow.error is not None:
             return ended
+        if isinstance(ended, BudgetExceededError):
+            return ended.after(error)
         reason = _CLOSED if self._queue.is_closed else ended.message.removesuffix(".")
         return record.given_up(error, reason)
 
@@ -379,6 +399,7 @@ class Dispatcher:
             response = await self._send(request, record, turn, timeout)
         except APIError as error:
             record.request_id = getattr(error, "request_id", None)
+            self._spend(error.credits)
             record.is_connection_doubtful = isinstance(error, APIConnectionError)
             record.was_rejected = self._is_rejection(error, record, sent_at, retry=retry)
             if record.was_rejected and isinstance(error, APIStatusError):
@@ -431,6 +452,7 @@ class Dispatcher:
 
     def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:
         self._circuits.has_been_reached = True
+        self._spend(response.credits)
         self._header_reader.note(response, record)
         self._counters.answered(record.latency, record.processing_time)
         self._pacer.succeeded()
@@ -440,6 +462,12 @@ class Dispatcher:
         self._refusals.succeeded(sent_at, is_early=is_early)
         self._chance.succeeded(record, sent_at)
         self._quota.refill(record.failures)
+
+    def _spend(self, amount: float | None) -> None:
+        """Note what an attempt cost, if its headers tell."""
+        if amount is not None:
+            self._counters.spent(amount)
+            self._spending.spend(amount)
 
     def _is_rejection(
         self, error: APIError, record: CallRecord, sent_at: float, *, retry: bool
@@ -475,7 +503,7 @@ class Dispatcher:
 
     def reject_single_calls(self, error: RoboflowError, circuit: Circuit | None = None) -> None:
         """End the single calls that wait; only those of a circuit, if one is given."""
-        for flow in self._single_calls.values():
+        for flow in (*self._single_calls.values(), self._free_calls):
             flow.reject(error, circuit)
 
     def _tell_pace(self, before: float | None = None) -> None:
@@ -533,7 +561,7 @@ class Dispatcher:
         try:
             with self._counted_as_waiting(flow, is_queued=False):
                 await self._queue.rest(flow, verdict.seconds)
-        except APIError as ended:
+        except (APIError, BudgetExceededError) as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
         finally:
             record.backed_off += self._clock() - began

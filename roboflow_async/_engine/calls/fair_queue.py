@@ -42,6 +42,7 @@ class Flow:
         error: why its calls cannot be sent any more, or None.
         permits: calls that may still be chosen while the flow is held; None: it is not held.
         joined_at: when the first call of a stream began (the loop's clock), or None.
+        is_free: whether the API bills nothing for its calls.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Flow:
         self.error: RoboflowError | None = None
         self.permits: int | None = None
         self.joined_at: float | None = None
+        self.is_free = False
         self._waiting: list[tuple[int, int, Chosen, object]] = []
         self._ties = count()
         self._resting: set[asyncio.Future[None]] = set()
@@ -269,6 +271,12 @@ class FairQueue:
         self._error = error
         for flow in tuple(self._in_use):
             flow.reject(error)
+
+    def reject_billed(self, error: RoboflowError) -> None:
+        """Raise `error` in all calls that wait now and would be billed."""
+        for flow in tuple(self._in_use):
+            if not flow.is_free:
+                flow.reject(error)
 
     async def _wait(self, flow: Flow, order: int, subject: object) -> Turn | None:
         """Wait to be chosen; return a turn if there was a slot and a turn at once."""

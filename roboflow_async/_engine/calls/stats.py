@@ -8,6 +8,7 @@ from itertools import accumulate
 from math import ceil, log2
 from typing import Final, Literal
 
+from roboflow_async._engine.budget.account import BILLIONTHS, Used
 from roboflow_async._engine.calls.priority import BULK_SHARE, PRIORITIES, Priority
 from roboflow_async._engine.html import fields_table
 from roboflow_async._engine.pace.pacer import Pacer
@@ -52,6 +53,10 @@ class Stats:
         latency_p90: seconds; 90 % took no longer.
         latency_p99: seconds; 99 % took no longer.
         processing_time: the sum of the seconds that the server says it worked.
+        credits: what all attempts cost, as far as the headers of their responses tell.
+        budget_requests: what is used of the client's `budget`, also by others who share it, as far
+            as is known; None: there is none.
+        budget_credits: likewise the credits.
     """
 
     attempts: int
@@ -76,6 +81,9 @@ class Stats:
     latency_p90: float | None
     latency_p99: float | None
     processing_time: float
+    credits: float
+    budget_requests: int | None
+    budget_credits: float | None
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a table."""
@@ -177,6 +185,7 @@ class Counters:
             for is_queued in (False, True)
         }
         self.processing_time = 0.0
+        self._billionths = 0  # of credits, as a budget adds them up
         self._latencies = Latencies()
         self._first_sent: float | None = None
         # Sends are counted in bins of a tenth of a second: memory stays flat at any rate.
@@ -261,6 +270,10 @@ class Counters:
         self._latencies.add(latency)
         self.processing_time += processing_time or 0.0
 
+    def spent(self, amount: float) -> None:
+        """Count the credits that an attempt cost."""
+        self._billionths += round(amount * BILLIONTHS)
+
     def snapshot(
         self,
         now: float | None,
@@ -269,6 +282,7 @@ class Counters:
         slots: int,
         outage: float = 0.0,
         limited_by: LimitedBy | None = None,
+        budget: Used | None = None,
     ) -> Stats:
         """The counters at `now` (None: no event loop has been used yet), and the pacer's state.
 
@@ -278,6 +292,7 @@ class Counters:
             slots: the present limit for requests in flight.
             outage: seconds that the API has been away.
             limited_by: what limits the number of requests.
+            budget: what is used of the client's.
         """
         p50, p75, p90, p99 = self._latencies.percentiles((0.5, 0.75, 0.9, 0.99))
         return Stats(
@@ -303,6 +318,9 @@ class Counters:
             latency_p90=p90,
             latency_p99=p99,
             processing_time=self.processing_time,
+            credits=self._billionths / BILLIONTHS,
+            budget_requests=budget and budget.requests,
+            budget_credits=budget and budget.credits,
         )
 
     def _achieved(self, now: float | None) -> float:

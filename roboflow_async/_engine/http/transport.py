@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import httpx
 
 from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.credits import credits_of
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response, status_error
 from roboflow_async._engine.asyncio_tools import Deadline, as_child
@@ -85,12 +86,13 @@ class Transport(Protocol):
 class _Attempt:
     """The state of one attempt while it runs."""
 
-    __slots__ = ("deadline", "error_content", "failed", "kept_alive")
+    __slots__ = ("credits", "deadline", "error_content", "failed", "kept_alive")
 
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
         self.failed: Incoming | None = None  # an error response, whose status is final
         self.error_content: bytearray
+        self.credits: float | None = None  # by the headers, once they are here
         # Whether the connection was used before, and has no response yet this time.
         self.kept_alive = False
 
@@ -158,7 +160,9 @@ class HTTPTransport:
             if response.status_code < 300:
                 return response
             failure = self._failure(response)
-        except (APIError, ConfigurationError):
+        except (APIError, ConfigurationError) as error:
+            if isinstance(error, APIError):
+                error.credits = attempt.credits
             raise
         except TimeoutError as error:
             failure = self._failure_in_time(error, attempt, seconds)
@@ -172,6 +176,8 @@ class HTTPTransport:
             self._running.discard(deadline)
         # Raised outside of the handlers, because the caught error holds the request and would be
         # the context of ours.
+        if isinstance(failure, APIError):
+            failure.credits = attempt.credits
         try:
             raise failure
         finally:
@@ -264,6 +270,7 @@ class HTTPTransport:
     ) -> tuple[Response, bool]:
         """The response, and whether its connection may carry another request."""
         attempt.kept_alive = False
+        attempt.credits = credits_of(incoming.fields)
         if incoming.status_code >= 300:
             attempt.failed, attempt.error_content = incoming, bytearray()
             soon = asyncio.get_running_loop().time() + _ERROR_BODY

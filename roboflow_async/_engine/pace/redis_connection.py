@@ -89,8 +89,13 @@ class RedisConnection:
             self._life = close_with_loop(partial(_close_all, opened))
         return self._client
 
-    async def evaluate(self, key: str, *arguments: object) -> object:
-        """Run the script on a key once. It is never repeated, because it would book again.
+    async def evaluate(self, key: str, *arguments: object, script: str = "") -> object:
+        """Run a script on a key once. It is never repeated, because it would book again.
+
+        Args:
+            key: the key.
+            *arguments: of the script.
+            script: its text; default: that of the rate limit.
 
         Raises:
             LedgerLostError: there is no response at present.
@@ -99,7 +104,7 @@ class RedisConnection:
         try:
             client = self._connect()
             async with asyncio.timeout(self._timeout):
-                return await client.eval(self._script, 1, key, *arguments)
+                return await client.eval(script or self._script, 1, key, *arguments)
         except _REFUSALS as error:
             failure: Exception = _refusal(error)
         except exceptions.MovedError:

@@ -35,11 +35,11 @@ class RedisRateLimiter:
         async with RedisRateLimiter("redis://localhost") as limiter:
             async with RoboflowClient(limiter=limiter) as client: ...
 
-    The rate limit is the clients' `requests_per_second`. A Lua script books turns by Redis's clock,
-    so that the hosts' clocks do not matter. It books small batches, and each process waits for its
-    turns with its own timer. After a 429 all processes pause, and then send more slowly. Bookings
-    are stored under the API's host and a slow hash (scrypt) of the key, which is made once, in a
-    thread; the key itself is not stored.
+    The rate limit is the clients' `requests_per_second`; a `Budget` that they have is shared, too.
+    A Lua script books turns by Redis's clock, so that the hosts' clocks do not matter. It books
+    small batches, and each process waits for its turns with its own timer. After a 429 all
+    processes pause, and then send more slowly. Bookings are stored under the API's host and a slow
+    hash (scrypt) of the key, which is made once, in a thread; the key itself is not stored.
 
     It may be created anywhere, and serves one event loop at a time.
 
@@ -87,6 +87,8 @@ class RedisRateLimiter:
                 "RedisRateLimiter needs an extra: pip install 'roboflow-async[redis]'."
             ) from None
         self._connection = RedisConnection(url, timeout)
+        self.name = name
+        self.unavailable_timeout = unavailable_timeout
         self._again = partial(
             type(self),
             url,
@@ -114,6 +116,10 @@ class RedisRateLimiter:
 
     def _ledger(self, scope: str, requests_per_second: float, is_secret: bool) -> "_RedisLedger":
         return _RedisLedger(self._connection, scope, requests_per_second, is_secret=is_secret)
+
+    async def run_script(self, script: str, key: str, *arguments: object) -> object:
+        """Run a script on a key of this Redis once; the library calls it, for a `Budget`."""
+        return await self._connection.evaluate(key, *arguments, script=script)
 
     async def acquire(self) -> None:
         """Wait until one request may be sent, for requests without a `RoboflowClient`: 20 a second.

@@ -15,6 +15,7 @@ from roboflow_async.errors import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
+    BudgetExceededError,
     QueueTimeoutError,
     RateLimitError,
     ResponseError,
@@ -53,7 +54,7 @@ def _may_pass(error: BaseException) -> bool:
         return error.fault not in ("certificate", "proxy_authentication")
     if isinstance(error, APIStatusError):
         return isinstance(error, RateLimitError) or is_transient(error)
-    if isinstance(error, (APITimeoutError, QueueTimeoutError)):
+    if isinstance(error, (APITimeoutError, QueueTimeoutError, BudgetExceededError)):
         return True
     return is_shortage(error) or (isinstance(error, RoboflowError) and SHORTAGE in error.message)
 
@@ -93,7 +94,8 @@ def _defaults(kind: type[RoboflowError]) -> JSONObject:
     """The attributes of an error of this type, for a line that does not have them."""
     given: JSONObject = {
         "status_code": 0, "request_id": None, "retry_after": None, "body": "", "fault": "network",
-        "was_kept_alive": False, "attempts": 0, "name": "", "status": "",
+        "was_kept_alive": False, "attempts": 0, "name": "", "status": "", "requests": 0,
+        "credits": 0.0,
     }  # fmt: skip
     names = {name for one in kind.__mro__ for name in _FIELDS.get(one, ())}
     return {name: given[name] for name in names}
@@ -105,6 +107,7 @@ _FIELDS: Final[dict[type, tuple[str, ...]]] = {
     errors.ResponseError: ("status_code", "request_id", "body"),
     errors.APIStatusError: ("status_code", "request_id", "retry_after", "body"),
     errors.QueueTimeoutError: ("retry_after",),
+    errors.BudgetExceededError: ("requests", "credits"),
     errors.DeploymentError: ("name", "status"),
 }
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
+from roboflow_async import Budget, ConfigurationError, Model, RoboflowClient, Workflow
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.settings import Settings
 from roboflow_async._targets.journal.fingerprints import is_another
@@ -116,6 +116,10 @@ def run(
             help="Find images that changed also where their size and time are the same.",
         ),
     ] = False,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after so many requests, with retries and the warm-up."),
+    ] = None,
     warm_up: Annotated[int, typer.Option(min=0, help="Requests to warm up with.")] = 0,
     rps: Rps = DEFAULT_RPS,
     concurrency: Annotated[int | None, typer.Option(help="Requests in flight at most.")] = None,
@@ -146,6 +150,7 @@ def run(
         client = connect(
             api_key, host,
             rps=rps, concurrency=concurrency, timeout=timeout, transport=transport,
+            budget=None if budget is None else Budget(requests=budget),
         )  # fmt: skip
         target = _target(client, workflow, specification, model, options, image_input, max_side,
                          exclude, visualize=save_images is not None)  # fmt: skip

@@ -267,6 +267,7 @@ class Job:
             "failed": self._journal.failed,
             "done_before": self._skipped,
             "attempts": stats.attempts,
+            "credits": stats.credits,
             "rejected": stats.rejected,
             "retried": stats.retried,
             "seconds": round(seconds, 3),

@@ -32,7 +32,7 @@ def tell(summary: dict[str, Any]) -> None:
     before = f" ({summary['done_before']} of them before)" if summary["done_before"] else ""
     _say(
         f"{summary['images']} images{before}: {summary['succeeded']} succeeded, "
-        f"{summary['failed']} failed. {summary['attempts']} requests in "
+        f"{summary['failed']} failed. {summary['attempts']} requests{_cost(summary)} in "
         f"{summary['seconds']:.1f} s, {summary['rejected']} rejected with 429."
     )
     for reason, count in summary["reasons"].items():
@@ -55,6 +55,11 @@ def tell(summary: dict[str, Any]) -> None:
     if summary["interrupted"]:
         goes_on = "the same command goes on from here" if kept else "the rest was not sent"
         _say(f"Interrupted: {goes_on}.")
+
+
+def _cost(summary: dict[str, Any]) -> str:
+    """What the requests cost, as the responses of the hosted API tell."""
+    return f" for {summary['credits']:.6g} credits" if summary["credits"] else ""
 
 
 def tell_again(journal: Journal) -> None:

@@ -1,0 +1,1 @@
+"""A limit for what a client may use: requests and credits."""
