@@ -62,9 +62,9 @@ python_maximum_signature_line_length = 72
 toc_object_entries_show_parents = "hide"
 # What is not ours has no page here, nor what is private, such as a type variable in a signature.
 nitpick_ignore_regex = [
-    ("py:.*", r"(?!roboflow_async\.).*"),
+    ("py:.*", r"(?s)(?!roboflow_async\.).*"),
     ("py:.*", r"roboflow_async\.(.*\.)?_.*"),
-    ("py:class", r"roboflow_async\.types\.Literal"),
+    ("py:.*", r"roboflow_async\.(endpoints|ray|testing)\.[a-z]+\..*"),
 ]
 
 html_theme = "furo"
