@@ -110,7 +110,11 @@ class Workflow(Target[Output]):
         return f"{self._options.workspace_name}/{self._options.workflow_id}"
 
     def moved_to(self, context: TargetContext) -> "Workflow[Output]":
-        """The same Workflow, run by another client. The library calls it."""
+        """The same Workflow, run by another client. The library calls it.
+
+        Args:
+            context: what that client gives its targets.
+        """
         return Workflow(
             context,
             self._options,
