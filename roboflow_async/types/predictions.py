@@ -70,12 +70,11 @@ class SegmentedObject(ScoredBox):
 
 
 class RLEObject(ScoredBox):
-    """An object with its mask (`response_mask_format="rle"`).
+    """An object with its mask (`response_mask_format="rle"`), whose `mask_format` is "rle".
 
     Attributes:
         rle: `{"size": [height, width], "counts": ...}`, as COCO has it, in pixels of the image
             as it was sent: `max_side` does not scale it back.
-        mask_format: "rle".
     """
 
     rle: dict[str, Any]
