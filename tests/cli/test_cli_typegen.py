@@ -21,6 +21,7 @@ from roboflow_async import ConfigurationError, RoboflowClient, types
 from roboflow_async._engine.jsonvalues import is_object
 from roboflow_async.cli.typegen.interface import interface_of
 from roboflow_async.cli.typegen.names import identifiers, literal
+from roboflow_async.cli.typegen.nesting import BLOCKS, nestings
 from roboflow_async.cli.typegen.source import Named, source_of
 from roboflow_async.testing import StandInServer
 from roboflow_async.types import ServerModel, WorkflowInterface
@@ -217,7 +218,7 @@ def fields(output: BigOutput) -> None:
     assert_type(output.out_classification_prediction, WorkflowClassification)
     assert_type(output.out_integer, int)
     assert_type(output.out_zone, list[tuple[float, float]])
-    assert_type(output.out_float, list[float] | None)
+    assert_type(output.out_float, list[float | None] | None)
     assert_type(output.class_, str | None)
     assert_type(output.a_b, str)
     assert_type(output.text_or_number, float | int | str)
@@ -367,11 +368,86 @@ def test_unknown_outputs_are_refused() -> None:
 def test_lists_may_be_nested(tmp_path: Path) -> None:
     told = interface({}, {"x": ["integer"], "y": ["*"]})
     text = source(told, "one", lists=["x", "x"], optional=["x", "y"])
-    assert "    x: list[list[int]] | None = None\n" in text
+    assert "    x: list[list[int | None] | None] | None = None\n" in text
     assert "    y: JsonValue = None\n" in text
     module = loaded(tmp_path, text, "one")
     assert module.OneOutput.model_validate({"x": [[1], []], "y": None}).x == [[1], []]
     assert module.OneOutput.model_validate({}).x is None
+
+
+CROPS: dict[str, Any] = {
+    "inputs": [
+        {"type": "WorkflowImage", "name": "image"},
+        {"type": "WorkflowParameter", "name": "limit", "default_value": 0},
+    ],
+    "dynamic_blocks_definitions": [
+        {"manifest": {"block_type": "Split", "output_dimensionality_offset": 1}},
+        {"manifest": 5}, 6,
+    ],
+    "steps": [
+        {"type": "roboflow_core/roboflow_object_detection_model@v2", "name": "detector",
+         "images": "$inputs.image", "model_id": "shapes/1"},
+        {"type": "roboflow_core/dynamic_crop@v1", "name": "crop", "images": "$inputs.image",
+         "predictions": "$steps.detector.predictions"},
+        {"type": "roboflow_core/continue_if@v1", "name": "if",
+         "condition_statement": {"type": "StatementGroup", "statements": [
+             {"type": "BinaryStatement",
+              "left_operand": {"type": "DynamicOperand", "operand_name": "n",
+                               "operations": [{"type": "SequenceLength"}]},
+              "comparator": {"type": "(Number) >"},
+              "right_operand": {"type": "StaticOperand", "value": 100}}]},
+         "evaluation_parameters": {"n": "$steps.detector.predictions"},
+         "next_steps": ["$steps.boxes"]},
+        {"type": "roboflow_core/bounding_box_visualization@v1", "name": "boxes",
+         "image": "$inputs.image", "predictions": "$steps.detector.predictions"},
+    ],
+    "outputs": [
+        {"type": "JsonField", "name": "found", "selector": "$steps.detector.predictions"},
+        {"type": "JsonField", "name": "crops", "selector": "$steps.crop.crops"},
+        {"type": "JsonField", "name": "boxes", "selector": "$steps.boxes.image"},
+    ],
+}  # fmt: skip
+MORE_STEPS: list[Any] = [
+    {"type": "ImageSlicer", "name": "same", "image": "$steps.crop.crops"},
+    {"type": "roboflow_core/image_slicer@v2", "name": "slices", "image": "$steps.crop.crops"},
+    {"type": "roboflow_core/dimension_collapse@v1", "name": "all", "data": "$steps.slices.slices"},
+    {"type": "roboflow_core/detections_stitch@v1", "name": "stitch",
+     "reference_image": "$inputs.image", "predictions": "$steps.slices.x"},
+    {"type": "x", "name": "after", "data": {"deep": [["$steps.boxes.image"]]}},
+    {"type": "x", "name": "crop after", "image": "$steps.crop.crops", "data": "$steps.after.x"},
+    {"type": "roboflow_core/switch_case@v1", "name": "switch", "value": "$steps.detector.x",
+     "cases": {"a": ["$steps.case"]}},
+    {"type": "x", "name": "case", "data": "$inputs.image"},
+    {"type": "x", "name": "plain", "data": "$inputs.limit"},
+    {"type": "Split", "name": "own", "data": "$inputs.image"},
+    {"type": "x", "name": "circle", "data": "$steps.other circle.x"},
+    {"type": "x", "name": "other circle", "data": "$steps.circle.x"},
+    5, {"name": 5}, {},
+]  # fmt: skip
+
+
+def test_specification_tells_lists_and_gaps() -> None:
+    names = [step["name"] for step in MORE_STEPS[:12]]
+    specification: Any = {
+        **CROPS,
+        "steps": CROPS["steps"] + MORE_STEPS,
+        "outputs": [
+            *CROPS["outputs"],
+            *({"name": name, "selector": f"$steps.{name}.x"} for name in names),
+            {"name": "picture", "selector": "$inputs.image"},
+            {"name": "everything", "selector": "$steps.slices.*"},
+            {"name": "nowhere", "selector": "$steps.gone.x"}, {"name": "none"}, {"selector": 5}, 7,
+        ],
+    }  # fmt: skip
+    found = {name: (one.lists, one.may_be_none) for name, one in nestings(specification).items()}
+    assert found == {
+        "found": (0, False), "crops": (1, False), "boxes": (0, True), "same": (1, False),
+        "slices": (2, False), "all": (1, False), "stitch": (0, False), "after": (0, True),
+        "crop after": (1, True), "switch": (0, False), "case": (0, True), "plain": (0, False),
+        "own": (1, False), "circle": (0, False), "other circle": (0, False),
+        "picture": (0, False), "everything": (2, False), "nowhere": (0, False), "none": (0, False),
+    }  # fmt: skip
+    assert nestings({"steps": 5, "outputs": "x", "inputs": None}) == {}
 
 
 @pytest.mark.anyio
@@ -484,16 +560,31 @@ async def test_real_server_fits_its_types(command_line: CommandLine, tmp_path: P
     module = loaded(tmp_path, text, "shapes")
     specification = SUPPORT / "inference_server/shapes-workflow.json"
     (tmp_path / "inline.json").write_bytes(specification.read_bytes())
-    done = command_line.run(
-        "typegen", "inline.json", "--host", str(URL), cwd=tmp_path, env=ENVIRONMENT
-    )
-    inline = loaded(tmp_path, done.stdout, "inline")
+    (tmp_path / "crops.json").write_text(json.dumps({"version": "1.0", **CROPS} | {
+        "dynamic_blocks_definitions": [],
+    }))  # fmt: skip
+    inline, crops = (
+        loaded(tmp_path, command_line.run(
+            "typegen", f"{name}.json", "--host", str(URL), cwd=tmp_path, env=ENVIRONMENT
+        ).stdout, name)
+        for name in ("inline", "crops")
+    )  # fmt: skip
     async with RoboflowClient("any", api_url=URL) as client:
         output = await module.Shapes(client).run(picture.getvalue(), confidence=0.3)
         assert isinstance(output.predictions, types.ObjectDetection)
         results = [one async for one in module.Shapes(client).stream([picture.getvalue()] * 3)]
         assert [one.output.count for one in results] == [output.count] * 3
         assert (await inline.Inline(client).run(picture.getvalue())).count == output.count
+        cropped = await crops.Crops(client).run(picture.getvalue())
+        assert len(cropped.crops) == len(cropped.found.predictions) > 0
+        assert cropped.boxes is None
         blocks = await client.list_blocks()
     declared = {one["name"]: one["serialised_data_type"] for one in blocks.declared_kinds}
     assert declared == KINDS
+    nested = {
+        name.partition("@")[0]
+        for one in blocks.blocks
+        if one["output_dimensionality_offset"] or one["dimensionality_reference_property"]
+        for name in (one["manifest_type_identifier"], *one["manifest_type_identifier_aliases"])
+    }
+    assert nested == BLOCKS.keys()

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from roboflow_async import ConfigurationError
-from roboflow_async._engine.jsonvalues import is_array, is_object
+from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
+from roboflow_async.cli.typegen.nesting import Nesting, nestings
 from roboflow_async.types import WorkflowInterface
 
 __all__ = ["NO_DEFAULT", "Interface", "Output", "Parameter", "interface_of"]
@@ -38,7 +39,7 @@ class Output:
         name: its name in the Workflow.
         kinds: what it may be, or the same of each of its parts: all properties of a step.
         lists: how deep it is within lists: 1 if it comes once for each crop of the image.
-        may_be_none: whether it may be missing.
+        may_be_none: whether it may be missing, or one in its lists.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Interface:
 def interface_of(
     told: WorkflowInterface,
     *,
-    specification: Mapping[str, Any] | None = None,
+    specification: JSONObject | None = None,
     lists: Iterable[str] = (),
     optional: Iterable[str] = (),
 ) -> Interface:
@@ -67,7 +68,8 @@ def interface_of(
 
     Args:
         told: by the server.
-        specification: the Workflow's own, which has the defaults of its inputs.
+        specification: the Workflow's own, which has the defaults of its inputs, and tells which
+            outputs are within lists or may be missing.
         lists: outputs that are within a list; a name that comes twice, within lists of lists.
         optional: outputs that may be None.
 
@@ -84,6 +86,7 @@ def interface_of(
                     f"{known or 'none'}."
                 )
     defaults = _defaults(specification or {})
+    nested = nestings(specification or {})
     return Interface(
         images=tuple(name for name, kinds in told.inputs.items() if "image" in kinds),
         parameters=tuple(
@@ -98,15 +101,15 @@ def interface_of(
                 {part: tuple(sorted(of_part)) for part, of_part in kinds.items()}
                 if isinstance(kinds, dict)
                 else tuple(sorted(kinds)),
-                depths[name],
-                name in missing,
+                max(depths[name], nested.get(name, Nesting()).lists),
+                name in missing or nested.get(name, Nesting()).may_be_none,
             )
             for name, kinds in told.outputs.items()
         ),
     )
 
 
-def _defaults(specification: Mapping[str, Any]) -> dict[str, object]:
+def _defaults(specification: JSONObject) -> dict[str, object]:
     """The defaults of inputs, by their names."""
     declared: object = specification.get("inputs")
     found: dict[str, object] = {}

@@ -217,10 +217,11 @@ class _Source:
         code: list[str] = []
         for one in outputs:
             field, kind = fields[one.name], types[one.name]
+            may_be_none = " | None" if one.may_be_none else ""
             for _ in range(one.lists):
-                kind = f"list[{kind}]"
-            if one.may_be_none and kind != "JsonValue":
-                kind = f"{kind} | None"
+                kind = f"list[{kind}{may_be_none if kind != 'JsonValue' else ''}]"
+            if kind != "JsonValue":
+                kind += may_be_none
             attributes.append((field, self._kinds_shown(one)))
             options = ["default=None"] if one.may_be_none else []
             if field != one.name:
