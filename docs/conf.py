@@ -66,7 +66,7 @@ toc_object_entries_show_parents = "hide"
 nitpick_ignore_regex = [
     ("py:.*", r"(?s)(?!roboflow_async\.).*"),
     ("py:.*", r"roboflow_async\.(.*\.)?_.*"),
-    ("py:.*", r"roboflow_async\.(endpoints|ray|testing)\.[a-z]+\..*"),
+    ("py:.*", r"roboflow_async\.(endpoints|ray|testing|video)\.[a-z]+\..*"),
 ]
 
 html_theme = "furo"

@@ -180,7 +180,11 @@ class BudgetExceededError(RoboflowError):
         self.credits = credits
 
     def after(self, error: "APIError") -> "BudgetExceededError":
-        """The same for a call that was sent, and whose last attempt had this error."""
+        """The same for a call that was sent, and whose last attempt had this error.
+
+        Args:
+            error: that of the last attempt.
+        """
         message = f"{self.message} The last attempt failed: {error.message}"
         return BudgetExceededError(message, requests=self.requests, credits=self.credits)
 

@@ -250,7 +250,11 @@ class Frames(AsyncGenerator[Frame, None]):
             await reader.ended()
 
     def asend(self, value: None) -> Coroutine[Any, Any, Frame]:  # noqa: ARG002 - of the interface
-        """The next frame; the value is ignored."""
+        """The next frame; the value is ignored.
+
+        Args:
+            value: is ignored.
+        """
         return self.__anext__()
 
     async def athrow(
@@ -259,7 +263,13 @@ class Frames(AsyncGenerator[Frame, None]):
         val: object = None,
         tb: TracebackType | None = None,
     ) -> Frame:
-        """Close it and raise the exception."""
+        """Close it and raise the exception.
+
+        Args:
+            typ: the exception, or its class.
+            val: the exception, if `typ` is its class.
+            tb: its traceback.
+        """
         await self.aclose()
         if isinstance(typ, BaseException):
             raise typ.with_traceback(tb)

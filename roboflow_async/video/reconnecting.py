@@ -69,6 +69,10 @@ class Reconnect:
             )
 
     def wait(self, attempt: int) -> float:
-        """Seconds before this attempt, from 1."""
+        """Seconds before this attempt, from 1.
+
+        Args:
+            attempt: its number, from 1.
+        """
         longest = min(self.first_wait * 2.0 ** min(attempt - 1, 20), self.longest_wait)
         return longest * random.uniform(0.5, 1.0)

@@ -118,7 +118,13 @@ class RedisRateLimiter:
         return _RedisLedger(self._connection, scope, requests_per_second, is_secret=is_secret)
 
     async def run_script(self, script: str, key: str, *arguments: object) -> object:
-        """Run a script on a key of this Redis once; the library calls it, for a `Budget`."""
+        """Run a script on a key of this Redis once; the library calls it, for a `Budget`.
+
+        Args:
+            script: in Lua.
+            key: what it works on.
+            arguments: what it is given.
+        """
         return await self._connection.evaluate(key, *arguments, script=script)
 
     async def acquire(self) -> None:

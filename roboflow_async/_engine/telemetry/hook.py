@@ -30,19 +30,38 @@ class Hook:
     """
 
     def on_stream_began(self, event: "events.StreamBegan") -> None:
-        """The first result of a stream was asked for."""
+        """The first result of a stream was asked for.
+
+        Args:
+            event: what happened.
+        """
 
     def on_stream_ended(self, event: "events.StreamEnded") -> None:
-        """Nothing of a stream runs any more."""
+        """Nothing of a stream runs any more.
+
+        Args:
+            event: what happened.
+        """
 
     def on_call_began(self, event: "events.CallBegan") -> None:
-        """A call was made."""
+        """A call was made.
+
+        Args:
+            event: what happened.
+        """
 
     def on_turn_given(self, event: "events.TurnGiven") -> None:
-        """A call has a slot and a turn."""
+        """A call has a slot and a turn.
+
+        Args:
+            event: what happened.
+        """
 
     def on_attempt_began(self, event: "events.AttemptBegan") -> Mapping[str, str] | None:
         """An attempt begins.
+
+        Args:
+            event: what happened.
 
         Returns:
             Headers that go out with this attempt, such as `traceparent`; None: no more than usual.
@@ -50,25 +69,53 @@ class Hook:
         """
 
     def on_attempt_ended(self, event: "events.AttemptEnded") -> None:
-        """An attempt has ended."""
+        """An attempt has ended.
+
+        Args:
+            event: what happened.
+        """
 
     def on_retry_scheduled(self, event: "events.RetryScheduled") -> None:
-        """A call will be tried again."""
+        """A call will be tried again.
+
+        Args:
+            event: what happened.
+        """
 
     def on_cooldown_began(self, event: "events.CooldownBegan") -> None:
-        """All sending pauses."""
+        """All sending pauses.
+
+        Args:
+            event: what happened.
+        """
 
     def on_pace_changed(self, event: "events.PaceChanged") -> None:
-        """The pace fell, or is back."""
+        """The pace fell, or is back.
+
+        Args:
+            event: what happened.
+        """
 
     def on_outage_began(self, event: "events.OutageBegan") -> None:
-        """The API, or a part of it, is away."""
+        """The API, or a part of it, is away.
+
+        Args:
+            event: what happened.
+        """
 
     def on_outage_ended(self, event: "events.OutageEnded") -> None:
-        """It is back."""
+        """It is back.
+
+        Args:
+            event: what happened.
+        """
 
     def on_call_ended(self, event: "events.CallEnded") -> None:
-        """A call has ended."""
+        """A call has ended.
+
+        Args:
+            event: what happened.
+        """
 
 
 def checked_hooks(hooks: object) -> tuple[Hook, ...]:
