@@ -23,6 +23,7 @@ from roboflow_async._targets.batch_work import RunBatch
 from roboflow_async._targets.journal.keys import KeyOf, Keys, Named, check_key, name_of_image
 from roboflow_async._targets.model_tasks import TaskLookup
 from roboflow_async._targets.streams.finishing import Finishing
+from roboflow_async._targets.streams.freshness import Freshness
 from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
 from roboflow_async._targets.streams.progress import ProgressBar
 from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
@@ -217,6 +218,7 @@ class Target(ABC, Generic[Output]):
             total = len(images) if isinstance(images, Sized) else None
             bar = ProgressBar(total, self._context.engine.stats)
         finishing = Finishing(flow)
+        freshness = Freshness(self._context.engine, flow)
 
         recorder: recording.Recorder | None = None
         if journal is not None:
@@ -230,14 +232,19 @@ class Target(ABC, Generic[Output]):
             )
             prepare = partial(finishing.prepared, prepare_item)
             return await finishing.sent(
-                self._result(index, item, flow, prepare, retry=retry, note=note)
+                self._result(
+                    index, item, flow, prepare, retry=retry, note=note, freshness=freshness
+                )
             )
 
         async def call(index: int, value: object) -> Result[Any, Output]:
-            if recorder is None:
-                result = await send(index, value, (), None)
-            else:
-                result = await recorder.result(index, value, partial(send, index, value))
+            try:
+                if recorder is None:
+                    result = await send(index, value, (), None)
+                else:
+                    result = await recorder.result(index, value, partial(send, index, value))
+            finally:
+                freshness.left(index)
             if bar is not None:
                 bar.count(failed=not result.ok)
             return result
@@ -252,6 +259,7 @@ class Target(ABC, Generic[Output]):
             resource=recorder,
             name=f"a stream of {self!r}",
             on_finish=finishing.finish,
+            before_next=freshness.before_next,
         )
 
     def _recorder(
@@ -314,12 +322,17 @@ class Target(ABC, Generic[Output]):
         *,
         retry: bool = True,
         note: "recording.Note | None" = None,
+        freshness: Freshness | None = None,
     ) -> Result[Any, Output]:
         """Run one input of a stream. A failure is a `Result`, too, unless it ends the stream."""
         dispatcher = self._context.engine.runtime().dispatcher
         record = dispatcher.new_record()
+        if freshness is not None:
+            record.on_sent = partial(freshness.left, index)
         try:
             prepared = await prepare()
+            if freshness is not None:
+                freshness.prepared()
             if note is None:
                 parse = partial(self._parse, prepared)
             else:

@@ -1,5 +1,6 @@
 """What happened to one call so far."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
@@ -41,6 +42,7 @@ class CallRecord:
     processing_time: float | None = None
     cold_start: bool | None = None
     ended: float | None = None
+    on_sent: Callable[[], None] | None = None  # called when it goes out for the first time
 
     @property
     def waited(self) -> float:
@@ -61,6 +63,8 @@ class CallRecord:
         """Note that an attempt goes out."""
         if self.first_sent is None:
             self.first_sent = now
+            if self.on_sent is not None:
+                self.on_sent()
         if self.counted_from is None:
             self.counted_from = now
         self.attempts += 1

@@ -113,10 +113,12 @@ class _Work(Generic[Item, Output]):
         ordered: bool,
         on_full: Callable[[int], None] | None,
         on_finish: Callable[[], None] | None,
+        before_next: Callable[[int, Item], Awaitable[None]] | None,
         progress: Progress | None,
         resource: Resource | None,
     ) -> None:
         self._call = call
+        self._before_next = before_next
         self._on_full = on_full
         self._on_finish = on_finish
         self._progress = progress
@@ -227,6 +229,8 @@ class _Work(Generic[Item, Output]):
                         return
                     self._in_hand += 1
                     self._spawn(self._run(index, item))
+                    if self._before_next is not None:
+                        await self._before_next(index, item)
                     del item  # so that it is not kept alive while the reader waits for room
             finally:
                 await source.aclose()
@@ -357,6 +361,7 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         ordered: whether results come in the order of the inputs. Those that complete before their
             turn do not count for the limit; there may be eight times as many of them.
         on_full: called with 1 when the limit is reached, and with -1 when reading goes on.
+        before_next: awaited with each index and input before the next one is read.
         on_finish: called by `finish`: calls that have sent nothing then raise `CancelledError`.
         progress: shows how far it is.
         resource: what it has open while it runs.
@@ -372,13 +377,14 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         ordered: bool = False,
         on_full: Callable[[int], None] | None = None,
         on_finish: Callable[[], None] | None = None,
+        before_next: Callable[[int, Any], Awaitable[None]] | None = None,
         progress: Progress | None = None,
         resource: Resource | None = None,
         name: str = "a ResultStream",
     ) -> None:
         self._name = name
         self._start: Callable[[], _Work[Any, Output]] | None = lambda: _Work(
-            call, items, limit, ordered, on_full, on_finish, progress, resource
+            call, items, limit, ordered, on_full, on_finish, before_next, progress, resource
         )
         self._work: _Work[Any, Output] | None = None
 
