@@ -18,7 +18,7 @@ __all__ = ["Freshness"]
 
 _REMEMBERED: Final = 8  # preparations
 _SPARE: Final = 0.01  # seconds
-_LONGEST_LEAD: Final = 0.2  # seconds
+_LONGEST_LEAD: Final = 0.1  # seconds; a frame gets older by as much
 
 
 def _is_live(item: object) -> bool:
