@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from roboflow_async.errors import VideoError
-from roboflow_async.video.decoding import OpenVideo, Picture, opened
+from roboflow_async.video.decoding.open_video import OpenVideo, Picture, opened
 from roboflow_async.video.frame import Clip, Frame
 from roboflow_async.video.handover import Newest
 from roboflow_async.video.libraries import load_av

@@ -26,7 +26,8 @@ class Completeness:
         self._stream = stream
         self._fps = fps
         self._time_base = time_base
-        self._ends: dict[int, float] = {}  # seconds until which each stream was read
+        self._end: int | None = None  # until which the video was read, in its own units
+        self._ends: dict[int, float] = {}  # seconds until which each other stream was read
         self._packets = 0  # of the video
         self._is_cut = False  # its last packet is not whole
 
@@ -35,11 +36,16 @@ class Completeness:
         if not packet.size:
             return
         stream = packet.stream
-        begin = packet.pts if packet.pts is not None else packet.dts
+        begin: int | None = packet.pts
+        if begin is None:
+            begin = packet.dts
         if begin is not None:
-            until = float((begin + (packet.duration or 0)) * stream.time_base)
-            self._ends[stream.index] = max(self._ends.get(stream.index, until), until)
-        if stream.index == self._stream.index:
+            end: int = begin + (packet.duration or 0)
+            if stream is not self._stream:
+                self._ends[stream.index] = float(end * stream.time_base)
+            elif self._end is None or end > self._end:
+                self._end = end
+        if stream is self._stream:
             self._packets += 1
             self._is_cut = packet.is_corrupt
 
@@ -72,7 +78,7 @@ class Completeness:
     def _declared_end(self) -> tuple[float, float] | None:
         """Seconds: where the video should end, and where it does."""
         stream, container = self._stream, self._container
-        own = self._ends.get(stream.index, 0.0)
+        own = 0.0 if self._end is None else float(self._end * stream.time_base)
         if stream.duration is not None:
             begin = stream.start_time or 0
             return float((begin + stream.duration) * stream.time_base), own
@@ -83,7 +89,7 @@ class Completeness:
             return None
         # It is that of the longest stream, which may be the sound.
         whole = (container.duration + (container.start_time or 0)) / self._time_base
-        return whole, max(self._ends.values(), default=0.0)
+        return whole, max([own, *self._ends.values()])
 
 
 def _seconds_of_tag(text: str) -> float | None:
