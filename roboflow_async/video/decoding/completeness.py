@@ -28,13 +28,10 @@ class Completeness:
         self._time_base = time_base
         self._end: int | None = None  # until which the video was read, in its own units
         self._ends: dict[int, float] = {}  # seconds until which each other stream was read
-        self._packets = 0  # of the video
         self._is_cut = False  # its last packet is not whole
 
     def note(self, packet: Any) -> None:
-        """Take the next packet, of any stream."""
-        if not packet.size:
-            return
+        """Take a packet: of the video one of the last ones, of the other streams each."""
         stream = packet.stream
         begin: int | None = packet.pts
         if begin is None:
@@ -46,18 +43,21 @@ class Completeness:
             elif self._end is None or end > self._end:
                 self._end = end
         if stream is self._stream:
-            self._packets += 1
             self._is_cut = packet.is_corrupt
 
-    def missing(self) -> str | None:
-        """What shows that the end is missing; None: nothing does."""
+    def missing(self, packets: int) -> str | None:
+        """What shows that the end is missing; None: nothing does.
+
+        Args:
+            packets: how many the video had.
+        """
         kinds = set(self._container.format.name.split(","))
         if self._is_cut or self._ends_within_a_packet(kinds):
             return "its last frame is cut off"
         if "avi" in kinds:
             # FFmpeg makes the length of a cut AVI fit; the number of frames is the header's.
             # Frames that were dropped while it was recorded may count there.
-            lacking = self._stream.frames - self._packets
+            lacking = self._stream.frames - packets
             if lacking > max(2, self._stream.frames // 50):
                 return f"its header tells of {lacking} more frames"
         declared = self._declared_end() if kinds & _TELL_THEIR_LENGTH else None

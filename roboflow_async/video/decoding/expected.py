@@ -14,42 +14,44 @@ class Expected:
     that has come has no frame any more.
 
     Attributes:
-        has_times: packets say when they are shown.
-        noted: packets so far.
+        last: the `pts` of the last frame that has come, or None.
     """
 
-    __slots__ = ("_keys", "_last", "_pending", "has_times", "noted")
+    __slots__ = ("_forgotten", "_keys", "_pending", "last")
 
     def __init__(self) -> None:
         # All that are shown after the last frame, and some that were shown before: it is tidied up
         # now and then, since a decoder has little time.
         self._pending: list[int] = []
-        self._keys: set[int] = set()  # those that are keyframes, if `note_keys`
-        self._last: int | None = None
-        self.has_times = False
-        self.noted = 0
+        self._forgotten = 0
+        self._keys: set[int] = set()
+        self.last: int | None = None
 
-    def note(self, packet: Any, *, keys: bool) -> None:
+    @property
+    def noted(self) -> int:
+        """How many packets there were; 0, too, if they do not say when they are shown."""
+        return self._forgotten + len(self._pending)
+
+    def note(self, packet: Any) -> None:
         """A packet goes to the decoder."""
         pts: int | None = packet.pts
-        if pts is None:
-            return
-        self.has_times = True
-        self.noted += 1
-        self._pending.append(pts)
-        if keys and packet.is_keyframe:
-            self._keys.add(pts)
-        if len(self._pending) > _TIDIED_AT and self._last is not None:
-            self._forget(self._last)
-
-    def came(self, pts: int | None) -> None:
-        """A frame has come."""
         if pts is not None:
-            self._last = pts
+            self._pending.append(pts)
+            if len(self._pending) > _TIDIED_AT and self.last is not None:
+                self._forget(self.last)
+
+    def note_key(self, packet: Any) -> None:
+        """That packet is a keyframe."""
+        if packet.pts is not None:
+            self._keys.add(packet.pts)
+
+    def is_key(self, pts: int) -> bool:
+        """Whether the packet that is shown at this moment is a keyframe."""
+        return pts in self._keys
 
     def count_after_last(self) -> int:
         """How many are shown after the last frame that has come."""
-        last = self._last
+        last = self.last
         return sum(last is None or one > last for one in self._pending)
 
     def before(self, pts: int | None) -> list[int]:
@@ -58,23 +60,18 @@ class Expected:
         Args:
             pts: the moment; None: the end.
         """
-        last = self._last
+        last = self.last
         found = sorted(
             one
             for one in self._pending
             if (pts is None or one < pts) and (last is None or one > last)
         )
-        if pts is None:
-            self._pending.clear()
-        else:
-            self._forget(pts)
+        self._forget(pts)
         return found
 
-    def is_key(self, pts: int) -> bool:
-        """Whether this packet is a keyframe."""
-        return pts in self._keys
-
-    def _forget(self, until: int) -> None:
-        self._pending = [one for one in self._pending if one > until]
-        if self._keys:
-            self._keys = {one for one in self._keys if one > until}
+    def _forget(self, until: int | None) -> None:
+        before = len(self._pending)
+        self._pending = [] if until is None else [one for one in self._pending if one > until]
+        self._forgotten += before - len(self._pending)
+        if self._keys and until is not None:
+            self._keys = {one for one in self._keys if one >= until}

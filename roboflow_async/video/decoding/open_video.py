@@ -6,6 +6,7 @@ is missing is told at the end (`OpenVideo.missing`).
 
 import os
 import time
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ __all__ = ["OpenVideo", "Picture", "opened", "reason_of"]
 
 # Each thread of the decoder works on a frame of its own, which takes memory.
 _MOST_THREADS: Final = 4
+_SMALL: Final = 320 * 240  # pixels
 _MOST_DRAINED: Final = 32  # times that a decoder is asked for what is left in it
 _ROUNDING: Final = 1e-6  # seconds
 # Bytes of packets that are kept until it is known where to begin to decode; rarely more than a
@@ -114,10 +116,12 @@ class OpenVideo:
         self._stream = self._chosen_stream()
         self._base: Any = self._stream.time_base
         context = self._stream.codec_context
-        # A decoder with a thread for each frame holds back as many frames as it has threads.
-        context.thread_type = "SLICE" if live else "AUTO"
-        if (os.cpu_count() or 1) > _MOST_THREADS:
-            context.thread_count = _MOST_THREADS
+        # With a thread for each frame, a decoder holds back as many frames as it has threads. Small
+        # pictures are decoded faster than threads take turns.
+        if not live and context.width * context.height > _SMALL:
+            context.thread_type = "AUTO"
+            if (os.cpu_count() or 1) > _MOST_THREADS:
+                context.thread_count = _MOST_THREADS
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps: float | None = float(rate) if rate else None
         self.total_frames: int | None = self._stream.frames or None
@@ -133,6 +137,8 @@ class OpenVideo:
         self._problems = 0
         self._stall = stall if live else None
         self._completeness = Completeness(container, self._stream, self.fps, av.time_base)
+        # The last packets, which need not be in the order in which they are shown.
+        self._recent: deque[Any] = deque(maxlen=8)
         self._was_left = False  # before the end
 
     def _chosen_stream(self) -> Any:
@@ -165,17 +171,22 @@ class OpenVideo:
             self._stream.codec_context.skip_frame = "NONKEY"
         first = -inf if start is None else start - _ROUNDING
         limit = inf if end is None else end - _ROUNDING
+        expected = self._expected
         for packet in self._demuxed() if start is None else self._from(start):
             for frame in self._frames_of(packet):
+                pts: int | None = frame.pts
                 # Nearly every frame comes as expected, and decoders are fast: little is done then.
                 if self._problem is not None or keyframes_only or not self.decoded:
-                    for lost in self._lost(frame.pts):
+                    for lost in self._lost(pts):
                         if first <= lost.time < limit:
                             yield lost
-                self._expected.came(frame.pts)
-                moment = self._time_of(frame)
+                expected.last = pts
+                moment: float | None = frame.time
+                if moment is None:
+                    moment = self._next_time()
                 index = self._index
-                self._index, self.last_time = index + 1, moment
+                self._index = index + 1
+                self.last_time = moment
                 self.decoded += 1
                 if moment < first:
                     continue
@@ -221,22 +232,29 @@ class OpenVideo:
         return VideoError(message, source=self._name, decoded=self.decoded, time=self.last_time)
 
     def _what_is_missing(self) -> str | None:
-        return None if self._live else self._completeness.missing()
+        if self._live:
+            return None
+        for packet in self._recent:
+            self._completeness.note(packet)
+        return self._completeness.missing(self._expected.noted or self.decoded)
 
     def _demuxed(self) -> Iterator[Any]:
         """The packets of the video; None at the end, until the decoder is empty."""
         stream = self._stream
         # Of a file the others are read, too: how long they are tells whether the end is missing.
         # Of a camera too: its sound may go on while its picture has stopped.
-        note, stall, came_at = self._completeness.note, self._stall, time.monotonic()
+        stall, came_at, recent = self._stall, time.monotonic(), self._recent
         try:
             for packet in self._container.demux():
-                note(packet)
+                if not packet.size:  # PyAV ends with an empty one of each
+                    continue
                 if packet.stream is stream:
-                    if packet.size:  # PyAV ends with an empty one
-                        yield packet
+                    recent.append(packet)
+                    yield packet
                     came_at = came_at if stall is None else time.monotonic()
-                elif stall is not None and time.monotonic() - came_at > stall:
+                    continue
+                self._completeness.note(packet)
+                if stall is not None and time.monotonic() - came_at > stall:
                     self.trouble = f"it gave no picture for {stall:g} s"
                     return
         except self._av.error.ExitError:
@@ -281,7 +299,9 @@ class OpenVideo:
                 self._is_empty = True
                 return frames
             if not self._live and not packet.is_discard:
-                self._expected.note(packet, keys=self._keyframes_only)
+                self._expected.note(packet)
+                if self._keyframes_only and packet.is_keyframe:
+                    self._expected.note_key(packet)
             return packet.decode()
         except self._av.error.EOFError:
             self._is_empty = True
@@ -298,12 +318,8 @@ class OpenVideo:
         packet.time_base = self._base  # else its frames have no times
         return packet
 
-    def _time_of(self, frame: Any) -> float:
-        """Seconds: the frame's own, or one frame after the last one."""
-        moment: float | None = frame.time
-        return self._next_time() if moment is None else moment
-
     def _next_time(self) -> float:
+        """Seconds: one frame after the last one."""
         if self.last_time is None:
             return 0.0
         return self.last_time + (1 / self.fps if self.fps else 0.0)
@@ -320,7 +336,7 @@ class OpenVideo:
         problem, problems = self._problem, self._problems
         self._problem, self._problems = None, 0
         lost: list[int | None] = [*self._expected.before(pts)]
-        if problem is not None and not self._expected.has_times:
+        if problem is not None and not self._expected.noted:
             lost = [None] * problems
         for one in lost:
             index = self._index
