@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 SDK := .venv-sdk
 AUDIT := .venv-audit
 DEMO := .venv-demo
+RELEASE := .venv-release
 # Nothing is installed whose hash is not in the lock. (A wheel runs nothing when it is installed.)
 INSTALL := -m pip install --quiet --prefer-binary --require-hashes --requirement
 LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -14,7 +15,7 @@ LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-ann
 # and the time of an import is not that of its users.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fuzz sdk bench pictures mutants lint types build coverage names audit lock clean
+.PHONY: demo test fuzz sdk bench pictures mutants lint types build coverage names release-check audit lock clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python -m roboflow_async demo
@@ -71,8 +72,13 @@ build: $(READY)
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/python -m zipfile --list dist/*.whl
 
+# What a release would publish, installed where the repository is not, with each Python that is here.
+# CHECK=--quick: with one of them, and without the extras. Some ten minutes, or one.
+release-check: $(RELEASE)/.ready
+	$(RELEASE)/bin/python tests/release/check.py $(CHECK)
+
 clean:
-	rm -rf $(VENV) $(SDK) $(AUDIT) $(DEMO) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
+	rm -rf $(VENV) $(SDK) $(AUDIT) $(DEMO) $(RELEASE) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
 
 $(READY): pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -86,6 +92,12 @@ $(DEMO)/.ready: pyproject.toml requirements/demo.txt
 	$(DEMO)/bin/python $(INSTALL) requirements/demo.txt
 	$(DEMO)/bin/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .
 	touch $(DEMO)/.ready
+
+# Apart: it installs the newest of all in environments of its own, and shares nothing with the tests.
+$(RELEASE)/.ready: requirements/release.txt
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python $(INSTALL) requirements/release.txt
+	touch $(RELEASE)/.ready
 
 sdk: $(SDK)/.ready
 
@@ -112,6 +124,7 @@ lock: $(AUDIT)/.ready
 	$(AUDIT)/bin/uv $(LOCK) --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt
 	$(AUDIT)/bin/uv $(LOCK) --group audit --output-file requirements/audit.txt
+	$(AUDIT)/bin/uv $(LOCK) --group release --output-file requirements/release.txt
 	$(AUDIT)/bin/uv $(LOCK) benchmarks/harness/inference-sdk.txt --output-file requirements/inference-sdk.txt
 
 $(AUDIT)/.ready: requirements/audit.txt
