@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 import tomllib
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -84,6 +85,13 @@ class Check:
         version = PROJECT["project"]["version"]
         assert f"-{version}-" in self.wheel.name
         assert f"-{version}.tar" in self.sdist.name
+        with zipfile.ZipFile(self.wheel) as wheel:
+            (name,) = [one for one in wheel.namelist() if one.endswith(".dist-info/METADATA")]
+            readme = wheel.read(name).decode()
+        links = re.findall(r"\]\(([^)]+)\)", readme)
+        astray = [link for link in links if not re.match(r"https?://|#", link)]
+        assert links, "the README has no links"
+        assert not astray, f"on PyPI these links of the README lead nowhere: {astray}"
         changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
         newest = re.findall(r"(?m)^## \[(\d\S*)\] - (\d{4}-\d\d-\d\d)$", changelog)[0]
         assert newest[0] == version, f"the newest version of CHANGELOG.md is {newest[0]}"
