@@ -119,6 +119,11 @@ async def _iterate(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerato
             await items.aclose()
 
 
+def _nothing(index: int, item: object) -> None:
+    """What is waited for before the next input, where nothing is."""
+    del index, item
+
+
 class _Work(Generic[Item, Output]):
     """The tasks behind a stream. They hold this object, never the `ResultStream` itself."""
 
@@ -136,7 +141,7 @@ class _Work(Generic[Item, Output]):
         told: Told | None,
     ) -> None:
         self._call = call
-        self._before_next = before_next
+        self._before_next = before_next or _nothing
         self._on_full = on_full
         self._on_finish = on_finish
         self._progress = progress
@@ -255,10 +260,8 @@ class _Work(Generic[Item, Output]):
                         return
                     self._in_hand += 1
                     self._spawn(self._run(index, item))
-                    if self._before_next is not None:
-                        waiting = self._before_next(index, item)
-                        if waiting is not None:
-                            await waiting
+                    if (waiting := self._before_next(index, item)) is not None:
+                        await waiting
                     del item  # so that it is not kept alive while the reader waits for room
             finally:
                 await source.aclose()
