@@ -12,7 +12,7 @@ RELEASE := .venv-release
 INSTALL := -m pip install --quiet --prefer-binary --require-hashes --requirement
 LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" --quiet $(UPGRADE)
-SPHINX := --fail-on-warning --nitpicky --jobs auto --quiet
+SPHINX := --fresh-env --fail-on-warning --nitpicky --jobs auto --quiet
 # Without compiled files each of the many processes that the tests start compiles everything anew,
 # and the time of an import is not that of its users.
 unexport PYTHONDONTWRITEBYTECODE

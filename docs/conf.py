@@ -5,12 +5,14 @@ what a reader of Python's own documentation knows. MyST, because the pages are M
 GitHub shows as well. Furo, because it reads well on a phone and in the dark.
 """
 
+import posixpath
 import re
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from pygments.lexers import BashLexer
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +36,7 @@ extensions = [
     "extensions.endpoints",
     "extensions.public_names",
 ]
-exclude_patterns = ["extensions", "notebooks/README.md"]
+exclude_patterns = ["extensions", "notebooks", "pictures"]
 # A door that is on its way.
 AWAITED_DOORS = [
     door for door in ("video", "opentelemetry")
@@ -62,9 +64,9 @@ python_maximum_signature_line_length = 72
 toc_object_entries_show_parents = "hide"
 # What is not ours has no page here, nor what is private, such as a type variable in a signature.
 nitpick_ignore_regex = [
-    ("py:.*", r"(?!roboflow_async\.).*"),
+    ("py:.*", r"(?s)(?!roboflow_async\.).*"),
     ("py:.*", r"roboflow_async\.(.*\.)?_.*"),
-    ("py:class", r"roboflow_async\.types\.Literal"),
+    ("py:.*", r"roboflow_async\.(endpoints|ray|testing)\.[a-z]+\..*"),
 ]
 
 html_theme = "furo"
@@ -82,24 +84,45 @@ copybutton_exclude = ".linenos, .gp, .go"
 linkcheck_timeout = 10
 linkcheck_ignore = [r"http://(localhost|127\.0\.0\.1).*", r"https://app\.roboflow\.com/.*"]
 
-# Pages and pictures that are on their way: a line that names one is left out until it is there.
-AWAITED = [
-    *("guides/video.md", "guides/telemetry.md", "guides/budgets.md", "guides/typed-workflows.md"),
-    *("pictures/terminal.svg", "pictures/call.svg", "pictures/benchmark.svg"),
-    *("pictures/page.png", "pictures/annotated.jpg", "notebooks/folder.ipynb"),
-]
+# Pages that are on their way: a line that names one is left out until it is there.
+AWAITED = [f"guides/{name}.md" for name in ("video", "telemetry", "budgets", "typed-workflows")]
 MISSING = [one for one in AWAITED if not (ROOT / "docs" / one).exists()]
 MISSING += [f"reference/{door}.md" for door in AWAITED_DOORS]
 
 
-def _leave_out(_app: Sphinx, _page: str, source: list[str]) -> None:
-    for one in MISSING:
-        name = re.escape(one.rpartition("/")[2])
-        entry = name.removesuffix(r"\.md")  # of a toctree
-        source[0] = re.sub(rf"(?m)^(?:.*\(\S*{name}\).*|{entry})\n", "", source[0])
+def _leave_out(_app: Sphinx, page: str, source: list[str]) -> None:
+    folder = posixpath.dirname(page)
+
+    def is_missing(line: str) -> bool:
+        named = [f"{line}.md", *re.findall(r"\]\(([^)#]+)", line)]
+        return any(posixpath.normpath(posixpath.join(folder, one)) in MISSING for one in named)
+
+    lines = source[0].splitlines(keepends=True)
+    source[0] = "".join(line for line in lines if not is_missing(line.rstrip("\n")))
+
+
+# Pages of the repository that the site has, too: what they link to, as the site calls it.
+ON_THE_SITE = {
+    "MIGRATION.md": "/guides/moving-from-inference-sdk.md",
+    "SECURITY.md": "/security.md",
+}
+
+
+def _link(_app: Sphinx, path: Path, _page: str, content: list[str]) -> None:
+    if path.parts[0] != "..":
+        return
+
+    def there(link: re.Match[str]) -> str:
+        target = link[1]
+        return f"]({ON_THE_SITE.get(target, f'{REPOSITORY}/blob/main/{target}')}"
+
+    content[0] = re.sub(r"\]\(([\w./-]+\.(?:md|py|toml))", there, content[0])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("source-read", _leave_out)
+    app.connect("include-read", _link)
+    # Commands have no prompt before them, to be copied; for Pygments' own lexer all is output then.
+    app.add_lexer("console", BashLexer)
     return {"parallel_read_safe": True}

@@ -98,7 +98,11 @@ class RoboflowError(Exception):
         self.message: str = message
 
     def reword(self, message: str) -> None:
-        """Replace the message."""
+        """Replace the message.
+
+        Args:
+            message: what it says instead.
+        """
         self.message = plain_text(message)
         super().__init__(self.message, *self.args[1:])
 

@@ -37,7 +37,7 @@ def arguments(request: type[EndpointRequest]) -> str:
 
 def endpoints_page() -> str:
     """Each endpoint with its path, request and response, and then the classes of those."""
-    lines = ["```{eval-rst}", ".. currentmodule:: roboflow_async.endpoints", ""]
+    lines = ["```{eval-rst}", ".. py:module:: roboflow_async.endpoints", ""]
     for name, one in declared().items():
         lines += [
             f".. py:data:: {name}", "",

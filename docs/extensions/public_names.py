@@ -9,15 +9,19 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.domains.python import PyObject
 from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.nodes import make_refnode
 from sphinx.util.typing import stringify_annotation
 
-from roboflow_async import ImageInput, types
+# All of them here: Sphinx imports with `TYPE_CHECKING` on, which FastAPI's own imports cannot bear.
+from roboflow_async import ImageInput, endpoints, fastapi, ray, testing, types
 from roboflow_async._platform.batch.operations import BatchOperations
 from roboflow_async._platform.deployments import DeploymentOperations
 
 # What a bare name may mean: a bare `timeout` in a docstring is an argument, and no attribute.
 KINDS = {"class", "exception", "function", "data", "type"}
+__all__ = ["endpoints", "fastapi", "ray", "setup", "testing"]
+
 ALIASES = {
     "roboflow_async.ImageInput": ImageInput,
     "roboflow_async.types.Prediction": types.Prediction,
@@ -57,6 +61,7 @@ def _mark_examples(
     _app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]
 ) -> None:
     """What is indented below an empty line in a docstring is code."""
+    lines[:] = [line.replace("Raises (while it is iterated):", "Raises:") for line in lines]
     marked: list[str] = []
     last = ""  # line with text
     for line in lines:
@@ -81,10 +86,10 @@ def _shorten(
 
     What users are given and do not make has none: its attributes are listed below it.
     """
-    if what in ("class", "exception") and "Args:" not in (item.__doc__ or ""):
-        return "", None
     if signature is None:
         return None
+    if what in ("class", "exception") and "Args:" not in (item.__doc__ or ""):
+        return "", None
     for name, alias in ALIASES.items():
         for mode in ("smart", "fully-qualified-except-typing"):
             written = stringify_annotation(alias, mode)
@@ -93,8 +98,18 @@ def _shorten(
     return signature, returns
 
 
+_analyze = ModuleAnalyzer.analyze
+
+
+def _analyze_without_overloads(self: ModuleAnalyzer) -> None:
+    """Overloads tell type checkers apart what a reader sees in one signature."""
+    _analyze(self)
+    self.overloads = {}
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
+    ModuleAnalyzer.analyze = _analyze_without_overloads
     client = sys.modules["client"] = ModuleType("client")
     for name, kind in PARTS.items():
         members = {"__doc__": str(kind.__doc__).partition("Args:")[0], "__module__": "client"}

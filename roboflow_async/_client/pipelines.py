@@ -108,19 +108,35 @@ class PipelineOperations:
         return await self._pipeline("list", {}, "GET")
 
     async def pipeline_status(self, pipeline_id: str) -> JSONObject:
-        """The state of a pipeline."""
+        """The state of a pipeline.
+
+        Args:
+            pipeline_id: the id that `start_pipeline` gave.
+        """
         return await self._pipeline(_of(pipeline_id, "status"), {}, "GET")
 
     async def pause_pipeline(self, pipeline_id: str) -> JSONObject:
-        """Pause a pipeline."""
+        """Pause a pipeline.
+
+        Args:
+            pipeline_id: the id that `start_pipeline` gave.
+        """
         return await self._pipeline(_of(pipeline_id, "pause"), {})
 
     async def resume_pipeline(self, pipeline_id: str) -> JSONObject:
-        """Resume a paused pipeline."""
+        """Resume a paused pipeline.
+
+        Args:
+            pipeline_id: the id that `start_pipeline` gave.
+        """
         return await self._pipeline(_of(pipeline_id, "resume"), {})
 
     async def terminate_pipeline(self, pipeline_id: str) -> JSONObject:
-        """End a pipeline."""
+        """End a pipeline.
+
+        Args:
+            pipeline_id: the id that `start_pipeline` gave.
+        """
         return await self._pipeline(_of(pipeline_id, "terminate"), {})
 
     async def consume_pipeline(

@@ -58,12 +58,20 @@ class ServerOperations:
         )
 
     async def load_model(self, model_id: str) -> "types.RegisteredModels":
-        """Load a model; returns all loaded models."""
+        """Load a model; returns all loaded models.
+
+        Args:
+            model_id: "project/version", or an alias.
+        """
         fields = {"model_id": _checked_id(model_id)}
         return await self._engine.call(self._json("/model/add", fields), parse_registry)
 
     async def unload_model(self, model_id: str) -> "types.RegisteredModels":
-        """Unload a model; returns the models that are still loaded."""
+        """Unload a model; returns the models that are still loaded.
+
+        Args:
+            model_id: "project/version", or an alias.
+        """
         fields = {"model_id": _checked_id(model_id)}
         return await self._engine.call(self._json("/model/remove", fields), parse_registry)
 
@@ -80,7 +88,15 @@ class ServerOperations:
         workflow_version_id: str | None = None,
         use_cache: bool = True,
     ) -> "types.WorkflowInterface":
-        """The inputs and outputs of a Workflow. The arguments are those of `client.workflow`."""
+        """The inputs and outputs of a Workflow. The arguments are those of `client.workflow`.
+
+        Args:
+            workspace_name: the workspace, or the whole URL.
+            workflow_id: the Workflow.
+            specification: an inline Workflow, instead of the two.
+            workflow_version_id: the version; default: the latest.
+            use_cache: False makes the server fetch the definition again.
+        """
         options = WorkflowOptions(
             workspace_name=workspace_name,
             workflow_id=workflow_id,
@@ -99,6 +115,9 @@ class ServerOperations:
     async def validate_workflow(self, specification: dict[str, Any]) -> "types.WorkflowValidation":
         """Whether the server can run a specification.
 
+        Args:
+            specification: the Workflow, as the app shows it as JSON.
+
         Raises:
             BadRequestError: it cannot; the message says why.
         """
@@ -112,7 +131,11 @@ class ServerOperations:
     async def list_blocks(
         self, execution_engine_version: str | None = None
     ) -> "types.WorkflowBlocks":
-        """The blocks that the server can run in Workflows."""
+        """The blocks that the server can run in Workflows.
+
+        Args:
+            execution_engine_version: of the engine that runs Workflows; default: the latest.
+        """
         fields: dict[str, Any] = {}
         if execution_engine_version is not None:
             fields["execution_engine_version"] = execution_engine_version

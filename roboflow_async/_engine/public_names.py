@@ -20,7 +20,10 @@ def show_as_public(namespace: Mapping[str, Any]) -> None:
     for value in (namespace[name] for name in names if name in namespace):
         # An alias of several types, and a constant, have no name to show. (From Python 3.14 on, an
         # alias has the attribute `__qualname__`, but none that can be set.)
-        if hasattr(value, "__qualname__") and not isinstance(value, UnionType):
+        if not hasattr(value, "__qualname__") or isinstance(value, UnionType):
+            continue
+        # What we only give another name to, such as httpx's client, stays its owner's.
+        if value.__module__.partition(".")[0] == "roboflow_async":
             value.__module__ = namespace["__name__"]
 
 

@@ -71,7 +71,11 @@ class WorkspaceOperations:
     async def list_workflows(
         self, workspace_name: str | None = None
     ) -> "list[types.WorkspaceWorkflow]":
-        """The Workflows of a workspace; default: the key's workspace."""
+        """The Workflows of a workspace; default: the key's workspace.
+
+        Args:
+            workspace_name: the workspace, as in the app's URL; default: that of the key.
+        """
         path = f"/{await self._workspace(workspace_name)}/workflows"
 
         def parse(response: Response) -> "list[types.WorkspaceWorkflow]":
@@ -87,7 +91,12 @@ class WorkspaceOperations:
     async def list_project_models(
         self, project: str, workspace_name: str | None = None
     ) -> "list[types.WorkspaceModel]":
-        """The trained models of a project in a workspace; default: the key's workspace."""
+        """The trained models of a project in a workspace; default: the key's workspace.
+
+        Args:
+            project: the project, as in the app's URL.
+            workspace_name: the workspace, as in the app's URL; default: that of the key.
+        """
         check_segment("project", project)
         path = f"/{await self._workspace(workspace_name)}/{project}/models"
 

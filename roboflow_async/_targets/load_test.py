@@ -62,8 +62,11 @@ class BenchmarkReport:
         std_inference_latency_ms: the standard deviation of that time.
         average_inference_latency_per_image_ms: the mean time for one image.
         average_execution_time_per_image_ms: how long the server says it worked, or None.
-        p50_inference_latency_ms: half of the requests took at most this long. p75, p90, p95 and p99
-            give the time for 75, 90, 95 and 99 percent.
+        p50_inference_latency_ms: half of the requests took at most this long.
+        p75_inference_latency_ms: 75 percent of them.
+        p90_inference_latency_ms: 90 percent of them.
+        p95_inference_latency_ms: 95 percent of them.
+        p99_inference_latency_ms: 99 percent of them.
         requests_per_second: requests sent per second; without a rate, over the whole time.
         images_per_second: images with a response per second; without a rate, over the whole time.
         error_rate: percent of all requests that failed.

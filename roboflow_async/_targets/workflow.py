@@ -114,7 +114,11 @@ class Workflow(Target[Output]):
         return self._options.name
 
     def moved_to(self, context: TargetContext) -> "Workflow[Output]":
-        """The same Workflow, run by another client. The library calls it."""
+        """The same Workflow, run by another client. The library calls it.
+
+        Args:
+            context: what that client gives its targets.
+        """
         return Workflow(
             context,
             self._options,

@@ -11,7 +11,14 @@ __all__ = ["ACTION_RECOGNITION", "Action", "Actions", "VideoRequest"]
 
 
 class Action(ServerModel):
-    """An action from one frame to another; `confidence` is 0 to 1."""
+    """An action from one frame to another; `confidence` is 0 to 1.
+
+    Attributes:
+        start_frame_idx: the first frame, from 0.
+        end_frame_idx: the last frame.
+        class_name: what is done.
+        class_id: the number of that class.
+    """
 
     start_frame_idx: int
     end_frame_idx: int

@@ -36,20 +36,33 @@ __all__ = [
 
 
 class Embeddings(ServerResponse):
-    """One vector for each image or text."""
+    """One vector for each image or text.
+
+    Attributes:
+        embeddings: the vectors, in the order of the inputs.
+    """
 
     embeddings: list[list[float]]
 
 
 class Similarity(ServerResponse):
-    """How similar the subject and each prompt are, -1 to 1; by name if the prompts have names."""
+    """How similar the subject and each prompt are, -1 to 1; by name if the prompts have names.
+
+    Attributes:
+        similarity: the numbers, in the order of the prompts.
+        parent_id: the id of the image within the request, if the server gives one.
+    """
 
     similarity: list[float] | dict[str, float]
     parent_id: str | None = None
 
 
 class ClipImageRequest(ImageRequest):
-    """`clip_version_id`: such as "ViT-B-16" (server default)."""
+    """`clip_version_id`: such as "ViT-B-16" (server default).
+
+    Attributes:
+        model_id: the whole id of the model; default: that of the version.
+    """
 
     image: ImagesField  # pyright: ignore[reportIncompatibleVariableOverride]
     clip_version_id: str | None = None
@@ -57,7 +70,11 @@ class ClipImageRequest(ImageRequest):
 
 
 class ClipTextRequest(TextRequest):
-    """`clip_version_id`: such as "ViT-B-16" (server default)."""
+    """`clip_version_id`: such as "ViT-B-16" (server default).
+
+    Attributes:
+        model_id: the whole id of the model; default: that of the version.
+    """
 
     clip_version_id: str | None = None
     model_id: str | None = None
@@ -108,7 +125,11 @@ class ClipCompareRequest(_CompareRequest):
 
 
 class PerceptionEncoderImageRequest(ImageRequest):
-    """`perception_encoder_version_id`: such as "PE-Core-L14-336" (server default)."""
+    """`perception_encoder_version_id`: such as "PE-Core-L14-336" (server default).
+
+    Attributes:
+        model_id: the whole id of the model; default: that of the version.
+    """
 
     image: ImagesField  # pyright: ignore[reportIncompatibleVariableOverride]
     perception_encoder_version_id: str | None = None
@@ -116,14 +137,23 @@ class PerceptionEncoderImageRequest(ImageRequest):
 
 
 class PerceptionEncoderTextRequest(TextRequest):
-    """`perception_encoder_version_id`: such as "PE-Core-L14-336" (server default)."""
+    """`perception_encoder_version_id`: such as "PE-Core-L14-336" (server default).
+
+    Attributes:
+        model_id: the whole id of the model; default: that of the version.
+    """
 
     perception_encoder_version_id: str | None = None
     model_id: str | None = None
 
 
 class PerceptionEncoderCompareRequest(_CompareRequest):
-    """The same as `ClipCompareRequest`, with Perception Encoder."""
+    """The same as `ClipCompareRequest`, with Perception Encoder.
+
+    Attributes:
+        perception_encoder_version_id: the version of the model.
+        model_id: the whole id of the model; default: that of the version.
+    """
 
     perception_encoder_version_id: str | None = None
     model_id: str | None = None

@@ -15,7 +15,11 @@ class _PreprocessedRequest(ImageRequest):
 
 
 class YOLOWorldRequest(_PreprocessedRequest):
-    """`text`: what to look for; `confidence`: 0 to 1 (server default: 0.4)."""
+    """`text`: what to look for; `confidence`: 0 to 1 (server default: 0.4).
+
+    Attributes:
+        yolo_world_version_id: the version of the model.
+    """
 
     text: list[str]
     yolo_world_version_id: str | None = None
@@ -23,7 +27,14 @@ class YOLOWorldRequest(_PreprocessedRequest):
 
 
 class GroundingDINORequest(_PreprocessedRequest):
-    """`text`: what to look for; both thresholds: 0 to 1 (server default: 0.5)."""
+    """`text`: what to look for; both thresholds: 0 to 1 (server default: 0.5).
+
+    Attributes:
+        box_threshold: boxes that are less likely are left out.
+        text_threshold: words that fit a box less are left out of its name.
+        grounding_dino_version_id: the version of the model.
+        class_agnostic_nms: whether boxes of different classes suppress each other.
+    """
 
     text: list[str]
     box_threshold: float | None = None

@@ -9,7 +9,21 @@ __all__ = ["IMAGE_EMBEDDINGS", "EmbeddingInfo", "ImageEmbeddingRequest", "ImageE
 
 
 class EmbeddingInfo(ServerModel):
-    """Information about vectors. Only vectors with the same `space_id` can be compared."""
+    """Information about vectors. Only vectors with the same `space_id` can be compared.
+
+    Attributes:
+        model_id: the model that made them.
+        feature_definition: what of the model they are.
+        output_type: "feature_vector" or "logits".
+        dimension: how many numbers a vector has.
+        normalization: such as "none".
+        preprocessing: what was done to the image before.
+        backend: what ran the model.
+        precision: of the numbers in the model.
+        feature_tensor: the name of the tensor, or None.
+        source_artifact_sha256: the hash of the weights, or None.
+        transform_version: the version of what takes them out of the model, or None.
+    """
 
     model_id: str
     feature_definition: str
@@ -26,7 +40,12 @@ class EmbeddingInfo(ServerModel):
 
 
 class ImageEmbeddings(ServerResponse):
-    """One vector for each image."""
+    """One vector for each image.
+
+    Attributes:
+        embeddings: the vectors, in the order of the images.
+        embedding_info: what they are.
+    """
 
     embeddings: list[list[float]]
     embedding_info: EmbeddingInfo
@@ -38,6 +57,10 @@ class ImageEmbeddingRequest(ImageRequest):
     Attributes:
         model_id: which model.
         output_type: "feature_vector" (server default) or "logits".
+        disable_preproc_auto_orient: whether the image's orientation is left as it is.
+        disable_preproc_contrast: whether the model's change of contrast is left out.
+        disable_preproc_grayscale: whether the model's change to gray is left out.
+        disable_preproc_static_crop: whether the model's crop is left out.
     """
 
     image: ImagesField  # pyright: ignore[reportIncompatibleVariableOverride]

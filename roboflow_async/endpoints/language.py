@@ -9,7 +9,11 @@ __all__ = ["LMM", "LMM_IN_PATH", "LMMRequest", "LMMResponse"]
 
 
 class LMMResponse(ServerResponse):
-    """The output of a language model: text, or fields."""
+    """The output of a language model: text, or fields.
+
+    Attributes:
+        image: the size of the image that was given, or of each.
+    """
 
     image: ImageSize | list[ImageSize]
     response: str | dict[str, Any]

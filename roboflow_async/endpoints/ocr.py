@@ -23,6 +23,7 @@ class OCRText(ServerResponse):
         result: the whole text.
         image: the size of the image that was given.
         predictions: a box for each piece of text, if requested; the text is in `class_name`.
+        parent_id: the id of the image within the request, if the server gives one.
     """
 
     result: str
@@ -36,6 +37,8 @@ class DoctrRequest(ImageRequest):
 
     Attributes:
         generate_bounding_boxes: whether the response has `predictions`.
+        doctr_version_id: the version of the model.
+        model_id: the whole id of the model; default: that of the version.
     """
 
     doctr_version_id: str | None = None
@@ -49,6 +52,8 @@ class EasyOCRRequest(ImageRequest):
     Attributes:
         language_codes: such as ["en"] (server default).
         quantize: whether to use a smaller model.
+        easy_ocr_version_id: the version of the model.
+        model_id: the whole id of the model; default: that of the version.
     """
 
     easy_ocr_version_id: str | None = None
@@ -58,14 +63,25 @@ class EasyOCRRequest(ImageRequest):
 
 
 class TrOCRRequest(ImageRequest):
-    """A single line of text; `trocr_version_id`: such as "trocr-base-printed" (server default)."""
+    """A single line of text; `trocr_version_id`: such as "trocr-base-printed" (server default).
+
+    Attributes:
+        model_id: the whole id of the model; default: that of the version.
+    """
 
     trocr_version_id: str | None = None
     model_id: str | None = None
 
 
 class PPOCRRequest(ImageRequest):
-    """Text, in two stages, each "none", "tiny", "small" (server default) or "medium"."""
+    """Text, in two stages, each "none", "tiny", "small" (server default) or "medium".
+
+    Attributes:
+        text_detection: of the stage that finds text.
+        text_recognition: of the stage that reads it.
+        pp_ocr_version_id: the version of the model.
+        model_id: the whole id of the model; default: that of the version.
+    """
 
     text_detection: str | None = None
     text_recognition: str | None = None

@@ -45,7 +45,14 @@ class _Prompt(BaseModel):
 
 
 class Box(_Prompt):
-    """A box in pixels: width and height, and its center (SAM2) or top left corner (SAM3)."""
+    """A box in pixels: width and height, and its center (SAM2) or top left corner (SAM3).
+
+    Attributes:
+        x: pixels from the left edge of the image.
+        y: pixels from its top edge.
+        width: pixels.
+        height: pixels.
+    """
 
     x: float
     y: float
@@ -54,7 +61,14 @@ class Box(_Prompt):
 
 
 class CornerBox(_Prompt):
-    """A box in pixels: left, top, right and bottom."""
+    """A box in pixels: left, top, right and bottom.
+
+    Attributes:
+        x0: the left edge.
+        y0: the top edge.
+        x1: the right edge.
+        y1: the bottom edge.
+    """
 
     x0: float
     y0: float
@@ -63,7 +77,12 @@ class CornerBox(_Prompt):
 
 
 class PromptPoint(_Prompt):
-    """A point in pixels; `positive`: whether it is on the object, not on the background."""
+    """A point in pixels; `positive`: whether it is on the object, not on the background.
+
+    Attributes:
+        x: pixels from the left edge of the image.
+        y: pixels from its top edge.
+    """
 
     x: float
     y: float
@@ -78,7 +97,11 @@ class Sam2Prompt(_Prompt):
 
 
 class Sam2Prompts(_Prompt):
-    """Objects; a plain list is accepted, too."""
+    """Objects; a plain list is accepted, too.
+
+    Attributes:
+        prompts: a box, points or both for each object.
+    """
 
     prompts: list[Sam2Prompt] | None = None
 
@@ -110,7 +133,11 @@ Masks = list[list[list[int]]]
 
 
 class SamEmbedding(ServerResponse):
-    """An image's embedding by SAM: nested lists of numbers of shape (1, 256, 64, 64)."""
+    """An image's embedding by SAM: nested lists of numbers of shape (1, 256, 64, 64).
+
+    Attributes:
+        embeddings: the numbers.
+    """
 
     embeddings: Any
 
@@ -119,6 +146,10 @@ class SamMasks(ServerResponse):
     """Polygons in pixels for each mask. Masks of low resolution can be used as input again.
 
     They may be any JSON, because the server's contract says no more about them.
+
+    Attributes:
+        masks: the polygons.
+        low_res_masks: the masks of low resolution.
     """
 
     masks: Any
@@ -126,7 +157,11 @@ class SamMasks(ServerResponse):
 
 
 class CachedEmbedding(ServerResponse):
-    """The name under which the server keeps an image's embedding for a while."""
+    """The name under which the server keeps an image's embedding for a while.
+
+    Attributes:
+        image_id: the name.
+    """
 
     image_id: str
 
@@ -163,13 +198,23 @@ class PromptResult(ServerModel):
 
 
 class SegmentedConcepts(ServerResponse):
-    """All that was found for each prompt."""
+    """All that was found for each prompt.
+
+    Attributes:
+        prompt_results: one for each prompt, in their order.
+    """
 
     prompt_results: list[PromptResult]
 
 
 class SamEmbedRequest(ImageRequest):
-    """`image_id`: a name to keep the embedding under."""
+    """`image_id`: a name to keep the embedding under.
+
+    Attributes:
+        sam_version_id: the version of the model.
+        model_id: the whole id of the model; default: that of the version.
+        format: "json".
+    """
 
     sam_version_id: str | None = None
     model_id: str | None = None
@@ -187,6 +232,13 @@ class SamSegmentRequest(ImageRequest):
         embeddings: the image's embedding from `SAM_EMBED_IMAGE`; needs `orig_im_size`.
         orig_im_size: pixels, [height, width].
         mask_input: a low-resolution mask from an earlier response.
+        embeddings_format: "json".
+        has_mask_input: whether `mask_input` is used.
+        mask_input_format: "json".
+        use_mask_input_cache: whether the mask of an earlier request is used.
+        format: "json".
+        sam_version_id: the version of the model.
+        model_id: the whole id of the model; default: that of the version.
     """
 
     sam_version_id: str | None = None
@@ -205,7 +257,12 @@ class SamSegmentRequest(ImageRequest):
 
 
 class Sam2EmbedRequest(ImageRequest):
-    """`image_id`: a name to keep the embedding under."""
+    """`image_id`: a name to keep the embedding under.
+
+    Attributes:
+        sam2_version_id: the version of the model.
+        model_id: the whole id of the model; default: that of the version.
+    """
 
     sam2_version_id: str | None = None
     model_id: str | None = None
@@ -221,6 +278,9 @@ class Sam2SegmentRequest(ImageRequest):
         format: "json" (polygons) or "rle".
         save_logits_to_cache: whether to keep masks for a later request about the same image.
         load_logits_from_cache: whether to use masks of an earlier request.
+        sam2_version_id: the version of the model.
+        model_id: the whole id of the model; default: that of the version.
+        image_id: the name of an image whose embedding the server keeps.
     """
 
     sam2_version_id: str | None = None
@@ -234,7 +294,11 @@ class Sam2SegmentRequest(ImageRequest):
 
 
 class Sam3EmbedRequest(ImageRequest):
-    """`image_id`: a name to keep the embedding under."""
+    """`image_id`: a name to keep the embedding under.
+
+    Attributes:
+        model_id: the model; default: the server's.
+    """
 
     model_id: str | None = None
     image_id: str | None = None
@@ -248,6 +312,8 @@ class Sam3ConceptRequest(ImageRequest):
         output_prob_thresh: less likely objects are left out: 0 to 1 (server default: 0.5).
         nms_iou_threshold: masks that overlap by more count as one: 0 to 1.
         format: "polygon" (server default), "json" or "rle".
+        model_id: the model; default: the server's.
+        image_id: the name of an image whose embedding the server keeps.
     """
 
     model_id: str | None = None
@@ -259,7 +325,16 @@ class Sam3ConceptRequest(ImageRequest):
 
 
 class Sam33DRequest(ImageRequest):
-    """Builds objects in three dimensions; `mask_input`: polygons or RLE of the objects."""
+    """Builds objects in three dimensions; `mask_input`: polygons or RLE of the objects.
+
+    Attributes:
+        model_id: the model; default: the server's.
+        output_meshes: whether the response has a mesh of each object.
+        output_scene: whether it has all of them in one scene.
+        with_mesh_postprocess: whether meshes are cleaned.
+        with_texture_baking: whether meshes have textures.
+        use_distillations: whether a faster, less exact model is used.
+    """
 
     model_id: str | None = None
     mask_input: Any

@@ -119,6 +119,9 @@ def lifespan(
 async def get_client(connection: HTTPConnection) -> RoboflowClient:
     """The app's client: the dependency behind `RoboflowDep`, which tests can override.
 
+    Args:
+        connection: the request, or the WebSocket.
+
     Raises:
         ConfigurationError: the app has no client.
     """
@@ -274,6 +277,9 @@ def add_error_handlers(app: FastAPI) -> None:
     It also handles groups that hold only such errors. The logger `roboflow_async.fastapi` logs what
     happened: problems with an image or a request as INFO, with the API or this app as WARNING or
     ERROR.
+
+    Args:
+        app: the app.
     """
     app.add_exception_handler(RoboflowError, _answer_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)

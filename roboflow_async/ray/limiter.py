@@ -30,6 +30,9 @@ _MOST_KEPT: Final = 1000  # rate limits of one cluster; the one that was used lo
 class RayRateLimiter:
     """Shares one rate limit between all processes of a Ray cluster: give it as `limiter=`.
 
+        async with RoboflowClient(limiter=RayRateLimiter()) as client:
+            ...
+
     An actor of Ray books turns, as a script in Redis does for `RedisRateLimiter`: each process
     books small batches, and waits for its turns with its own timer. After a 429 all processes
     pause, and then send more slowly. The actor belongs to nobody: it outlives each of its users and

@@ -56,7 +56,11 @@ class Fault:
             raise ValueError(f"share={self.share!r} is out of range: give a number from 0 to 1")
 
     def strikes(self, chance: random.Random) -> bool:
-        """Whether this request has the fault; counts it."""
+        """Whether this request has the fault; counts it.
+
+        Args:
+            chance: gives numbers from 0 to 1.
+        """
         if self.times == 0 or chance.random() >= self.share:
             return False
         if self.times is not None:

@@ -47,7 +47,11 @@ class Meter:
         self._peers: set[tuple[object, ...]] = set()
 
     def arrived(self, peer: Sequence[object] | None) -> float:
-        """Count a request, and return its time."""
+        """Count a request, and return its time.
+
+        Args:
+            peer: the address and port that it came from.
+        """
         now = time.monotonic()
         self.arrivals.append(now)
         self.in_flight += 1

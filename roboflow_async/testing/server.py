@@ -137,7 +137,14 @@ class StandInServer(RunningApp):
         times: int | None = None,
         retry_after: str | None = None,
     ) -> None:
-        """Make requests fail from now on; see `Fault`."""
+        """Make requests fail from now on; see `Fault`.
+
+        Args:
+            name: one of `FAULTS`.
+            share: of the requests, 0 to 1.
+            times: how often at most; None: always.
+            retry_after: the `Retry-After` of its responses, or None.
+        """
         self.knobs.faults.append(
             Fault(name=name, share=share, times=times, retry_after=retry_after)
         )

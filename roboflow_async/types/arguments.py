@@ -15,7 +15,7 @@ __all__ = ["CallOptions", "ModelArguments", "StreamOptions", "WorkflowArguments"
 
 
 class WorkflowArguments(TypedDict, total=False):
-    """Arguments of `client.workflow` besides the two names and `output_type`."""
+    """Arguments of `RoboflowClient.workflow` besides the two names and `output_type`."""
 
     specification: dict[str, Any] | None
     image_input: str
@@ -29,7 +29,7 @@ class WorkflowArguments(TypedDict, total=False):
 
 
 class ModelArguments(ModelOptions, total=False):
-    """Arguments of `client.model` besides the id and `task`."""
+    """Arguments of `RoboflowClient.model` besides the id and `task`."""
 
     route: Route | None
     max_side: int | None

@@ -54,14 +54,26 @@ class ServerModel(BaseModel):
 
 
 class ImageSize(ServerModel):
-    """Pixels."""
+    """Pixels.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+    """
 
     width: int
     height: int
 
 
 class ResolvedModel(ServerModel):
-    """Which files of a model made the predictions."""
+    """Which files of a model made the predictions.
+
+    Attributes:
+        model_id: the model.
+        model_package_id: its files, or None.
+        backend: what runs it, or None.
+        quantization: how its numbers are rounded, or None.
+    """
 
     model_id: str
     model_package_id: str | None = None
@@ -124,7 +136,14 @@ class ImageInference(Inference):
 
 
 class BoundingBox(ServerModel):
-    """A box: its center, width and height, in pixels."""
+    """A box: its center, width and height, in pixels.
+
+    Attributes:
+        x: of the center, from the left edge of the image.
+        y: of the center, from its top edge.
+        width: from the left edge of the box to the right one.
+        height: from its top edge to the bottom one.
+    """
 
     x: float
     y: float
@@ -163,7 +182,12 @@ class ScoredBox(BoundingBox):
 
 
 class DetectedObject(ScoredBox):
-    """An object in its box."""
+    """An object in its box.
+
+    Attributes:
+        class_confidence: how sure the model is of the class alone, 0 to 1, or None.
+        tracker_id: the number of the object within a video, or None.
+    """
 
     class_confidence: float | None = None
     tracker_id: int | None = None
@@ -171,7 +195,12 @@ class DetectedObject(ScoredBox):
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(allow_inf_nan=False))
 class Point:
-    """A point in pixels. An outline may have thousands, so each is kept small."""
+    """A point in pixels. An outline may have thousands, so each is kept small.
+
+    Attributes:
+        x: from the left edge of the image.
+        y: from its top edge.
+    """
 
     x: float
     y: float

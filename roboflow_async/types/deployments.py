@@ -99,7 +99,11 @@ class Deployment(ServerModel):
             raise
 
     def bind(self, connect: "Callable[[Deployment, ClientOptions], RoboflowClient]") -> None:
-        """Let `client` make clients with this function. The library calls it."""
+        """Let `client` make clients with this function. The library calls it.
+
+        Args:
+            connect: makes a client for a URL, with options.
+        """
         self._connect = connect
 
     def __getstate__(self) -> dict[Any, Any]:

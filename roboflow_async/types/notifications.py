@@ -27,6 +27,7 @@ class BatchJobNotification(ServerModel):
         job_state: "success" or "fail".
         delivery_attempt: 1 for the first delivery.
         succeeded: whether the job did not fail.
+        type: the kind of the notification.
     """
 
     type: Literal["roboflow-batch-job-notification-v1"]
@@ -97,6 +98,7 @@ class StagingNotification(ServerModel):
         shard_id: the archive, or None.
         notification: how it went.
         delivery_attempt: 1 for the first delivery.
+        type: the kind of the notification.
     """
 
     type: Literal["roboflow-data-staging-notification-v1"]

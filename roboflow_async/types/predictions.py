@@ -56,7 +56,13 @@ Task = Literal[
 
 
 class SegmentedObject(ScoredBox):
-    """An object in its outline, a polygon."""
+    """An object in its outline, a polygon.
+
+    Attributes:
+        class_confidence: how sure the model is of the class alone, 0 to 1, or None.
+        points: the corners of the polygon.
+        mask_format: "polygon".
+    """
 
     class_confidence: float | None = None
     points: Annotated[list[Point], FAIL_FAST]
@@ -64,7 +70,7 @@ class SegmentedObject(ScoredBox):
 
 
 class RLEObject(ScoredBox):
-    """An object with its mask (`response_mask_format="rle"`).
+    """An object with its mask (`response_mask_format="rle"`), whose `mask_format` is "rle".
 
     Attributes:
         rle: `{"size": [height, width], "counts": ...}`, as COCO has it, in pixels of the image
@@ -90,7 +96,14 @@ Segment = Annotated[
 
 
 class Keypoint(ServerModel):
-    """A point of an object's pose, in pixels; `confidence` is 0 to 1."""
+    """A point of an object's pose, in pixels; `confidence` is 0 to 1.
+
+    Attributes:
+        x: from the left edge of the image.
+        y: from its top edge.
+        class_name: the name of the point.
+        class_id: its number, or None.
+    """
 
     x: float
     y: float
@@ -100,7 +113,11 @@ class Keypoint(ServerModel):
 
 
 class KeypointsObject(DetectedObject):
-    """An object with its pose."""
+    """An object with its pose.
+
+    Attributes:
+        keypoints: the points that were found.
+    """
 
     keypoints: Annotated[list[Keypoint], FAIL_FAST]
 
@@ -116,7 +133,15 @@ class ObjectDetection(ImageInference):
 
 
 class MaskCoordinates(ServerModel):
-    """The grid that masks are on, when it is coarser than the image."""
+    """The grid that masks are on, when it is coarser than the image.
+
+    Attributes:
+        coordinate_system: "mask_grid".
+        width: cells in a row.
+        height: rows.
+        scale_x: pixels of the original image for a cell, across.
+        scale_y: the same, down.
+    """
 
     coordinate_system: Literal["mask_grid"] = "mask_grid"
     width: int
@@ -126,7 +151,12 @@ class MaskCoordinates(ServerModel):
 
 
 class InstanceSegmentation(ImageInference):
-    """Objects in outlines, or with masks."""
+    """Objects in outlines, or with masks.
+
+    Attributes:
+        original_image: the size of the image before the server changed it, or None.
+        mask_metadata: the grid of the masks, if it is coarser than the image, or None.
+    """
 
     predictions: Annotated[list[Segment], FAIL_FAST]
     original_image: ImageSize | None = None
@@ -173,7 +203,13 @@ class SemanticSegmentation(ImageInference):
 
 
 class ClassifiedAs(ServerModel):
-    """A class and its confidence, 0 to 1."""
+    """A class and its confidence, 0 to 1.
+
+    Attributes:
+        class_name: the name of the class.
+        class_id: its number, or None.
+        confidence: 0 to 1.
+    """
 
     class_name: str = Field(alias="class")
     class_id: int | None = None
@@ -212,6 +248,7 @@ class Classification(ImageInference):
         predictions: all of them.
         top: the name of the likeliest.
         confidence: its confidence, 0 to 1.
+        parent_id: the id of the image within the request, if the server gives one.
     """
 
     predictions: Annotated[list[ClassifiedAs], FAIL_FAST, BeforeValidator(_as_list)]
@@ -225,7 +262,13 @@ class Classification(ImageInference):
 
 
 class AnomalyMap(ServerModel):
-    """How unusual each place of the image is: rows of little-endian float32 numbers, in base64."""
+    """How unusual each place of the image is: rows of little-endian float32 numbers, in base64.
+
+    Attributes:
+        shape: rows and columns.
+        dtype: "float32".
+        data: the numbers, in base64.
+    """
 
     shape: list[int]
     dtype: Literal["float32"]
@@ -233,7 +276,15 @@ class AnomalyMap(ServerModel):
 
 
 class AnomalyDetection(Classification):
-    """Whether the image is unusual."""
+    """Whether the image is unusual.
+
+    Attributes:
+        anomaly_score: how unusual it is; larger means more.
+        anomaly_threshold: the score at which the confidence is 0.5.
+        anomaly_scale: the confidence is `sigmoid((score - threshold) / scale)`.
+        is_anomalous: whether the confidence reaches the `confidence` that was asked for.
+        anomaly_map: where it is unusual, or None.
+    """
 
     anomaly_score: float
     anomaly_threshold: float
@@ -243,7 +294,11 @@ class AnomalyDetection(Classification):
 
 
 class MultiLabelScore(ServerModel):
-    """A class's confidence, 0 to 1."""
+    """A class's confidence, 0 to 1.
+
+    Attributes:
+        class_id: the number of the class, or None.
+    """
 
     confidence: float
     class_id: int | None = None
@@ -255,6 +310,7 @@ class MultiLabelClassification(ImageInference):
     Attributes:
         predictions: all of them, by name.
         predicted_classes: the names of those that apply.
+        parent_id: the id of the image within the request, if the server gives one.
     """
 
     predictions: Annotated[dict[str, MultiLabelScore], BeforeValidator(_by_name)]
@@ -263,7 +319,13 @@ class MultiLabelClassification(ImageInference):
 
 
 class Stub(Inference):
-    """The response of a model that has no weights yet."""
+    """The response of a model that has no weights yet.
+
+    Attributes:
+        is_stub: True.
+        model_id: the model.
+        task_type: what it will do.
+    """
 
     is_stub: bool
     model_id: str

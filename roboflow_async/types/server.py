@@ -16,7 +16,13 @@ __all__ = [
 
 
 class ServerInfo(ServerModel):
-    """A server's name, version and unique id."""
+    """A server's name, version and unique id.
+
+    Attributes:
+        name: such as "Roboflow Inference Server".
+        version: such as "1.8.3".
+        uuid: new with each start.
+    """
 
     name: PlainText
     version: PlainText
@@ -40,7 +46,11 @@ class WorkflowInterface(ServerModel):
 
 
 class WorkflowValidation(ServerModel):
-    """The server's verdict on a specification: "ok"."""
+    """The server's verdict on a specification: "ok".
+
+    Attributes:
+        status: "ok".
+    """
 
     status: PlainText
 
@@ -90,7 +100,17 @@ class RegisteredModel(ServerModel):
 
 
 class RegisteredModels(ServerModel):
-    """The models that a server has loaded, and the memory that they take (bytes)."""
+    """The models that a server has loaded, and the memory that they take (bytes).
+
+    Attributes:
+        total_vram_bytes: of all models, or None.
+        gpu_memory_used: of the GPU, in use.
+        gpu_memory_total: of the GPU.
+        torch_cuda_allocated: of PyTorch, in use.
+        torch_cuda_reserved: of PyTorch, in use or kept.
+        torch_cuda_allocator_cache: of PyTorch, kept.
+        non_torch_gpu_memory: of the GPU, in use by others.
+    """
 
     models: list[RegisteredModel]
     total_vram_bytes: int | None = None
@@ -102,7 +122,11 @@ class RegisteredModels(ServerModel):
     non_torch_gpu_memory: int | None = None
 
     def find(self, model_id: str) -> RegisteredModel | None:
-        """The model with this id or alias, or None."""
+        """The model with this id or alias, or None.
+
+        Args:
+            model_id: "project/version", or an alias.
+        """
         for model in self.models:
             if model_id == model.model_id or model_id in model.request_aliases:
                 return model

@@ -1,5 +1,6 @@
 """What the tests of the pages share."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +31,7 @@ def make_reader(
 ) -> Iterator[MakeReader]:
     """Makes a reader of a page, who has the stand-in for the API, and whatever else it names."""
     monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)  # for what a page writes, and imports
     monkeypatch.setenv("ROBOFLOW_API_KEY", "any")
     monkeypatch.setenv("ROBOFLOW_API_URL", roboflow_stand_in.url)
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
@@ -57,3 +59,6 @@ def make_reader(
             return Reader(page, command_line, replaced)
 
         yield make
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(folder)):
+            del sys.modules[name]

@@ -89,3 +89,8 @@ def test_ray_writes_the_key_nowhere(seen: Any) -> None:
 
 def test_the_cluster_leaves_nothing_behind(seen: Any) -> None:
     assert seen["left"] == []
+
+
+def test_the_guides_example_prints_what_it_says(seen: Any) -> None:
+    printed, said = seen["guide"]
+    assert said in printed

@@ -5,10 +5,14 @@
 A program of its own, so that one start serves all tests, and none of Ray stays in their process.
 """
 
+import io
 import json
+import os
+import re
 import sys
 import time
 from collections import Counter
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +162,21 @@ def shows_key(folder: Path) -> list[str]:
     return [path.name for path in files if KEY.encode() in path.read_bytes()]
 
 
+def guide(folder: Path) -> list[str]:
+    """What the example of the guide prints, and what the guide says that it prints."""
+    page = Path(__file__).parents[2] / "docs" / "guides" / "ray.md"
+    found = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", page.read_text(), re.DOTALL)
+    assert found
+    (folder / "data").mkdir()
+    for number in range(1, 7):
+        (folder / "data" / f"{number:04}.jpg").write_bytes(draw_scene(number).jpeg)
+    os.chdir(folder)
+    with StandInServer() as server, redirect_stdout(io.StringIO()) as printed:
+        os.environ |= {"ROBOFLOW_API_KEY": KEY, "ROBOFLOW_API_URL": server.url}
+        exec(found[1], {"__name__": "guide"})
+    return [printed.getvalue(), found[2]]
+
+
 def main(folder: Path) -> None:
     for index, scene in enumerate(SCENES):
         (folder / f"{index}.jpg").write_bytes(scene.jpeg)
@@ -169,6 +188,7 @@ def main(folder: Path) -> None:
             "by hand": by_hand(),
             "idle": idle(),
             "key": shows_key(written),
+            "guide": guide(folder),
         }
     _, left = psutil.wait_procs(processes(), timeout=30)
     seen["left"] = [" ".join(one.cmdline())[:200] for one in left]

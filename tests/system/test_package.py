@@ -12,6 +12,7 @@ import typing
 from pathlib import Path
 from types import FunctionType, ModuleType, UnionType
 
+import httpx
 import pytest
 
 import roboflow_async
@@ -37,8 +38,15 @@ def test_public_names_show_where_they_are_imported_from(module: ModuleType) -> N
     public = [getattr(module, name) for name in module.__all__]
     named = [value for value in public if hasattr(value, "__qualname__")]
     named = [value for value in named if not isinstance(value, UnionType)]  # from Python 3.14 on
+    named = [value for value in named if value.__module__.startswith("roboflow_async")]
     assert named
     assert {value.__module__ for value in named} == {module.__name__}
+
+
+def test_names_of_other_packages_stay_theirs() -> None:
+    """An alias of httpx's client does not say in tracebacks and pickles that it is ours."""
+    assert types.HTTPClient is httpx.AsyncClient
+    assert httpx.AsyncClient.__module__ == "httpx"
 
 
 def test_former_modules_have_their_names_until_1_0() -> None:

@@ -207,7 +207,11 @@ class Pacer:
         return max(own, self._told.cooldown) if self._told is not None else own
 
     def expected_wait(self, ahead: int) -> float:
-        """An estimate of the seconds until a turn, after `ahead` others have had theirs."""
+        """An estimate of the seconds until a turn, after `ahead` others have had theirs.
+
+        Args:
+            ahead: how many go before.
+        """
         pace, loop = self.pace, self._bound.loop
         if not pace or loop is None:
             return self.cooldown

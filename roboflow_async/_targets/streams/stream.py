@@ -454,7 +454,11 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
             del self
 
     def asend(self, value: None) -> Coroutine[Any, Any, Output]:  # noqa: ARG002 - of the interface
-        """The next result; the value is ignored, since a stream takes none."""
+        """The next result; the value is ignored, since a stream takes none.
+
+        Args:
+            value: is ignored.
+        """
         return self.__anext__()
 
     async def athrow(
@@ -463,7 +467,13 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         val: object = None,
         tb: TracebackType | None = None,
     ) -> Output:
-        """Close the stream and raise the exception."""
+        """Close the stream and raise the exception.
+
+        Args:
+            typ: the exception, or its class.
+            val: the exception, if `typ` is its class.
+            tb: its traceback.
+        """
         await self.aclose()
         if isinstance(typ, BaseException):
             raise typ.with_traceback(tb)

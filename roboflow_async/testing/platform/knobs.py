@@ -74,7 +74,12 @@ class PlatformFault:
             raise ValueError(f"name={self.name!r} is not known: give one of {known}")
 
     def strikes(self, chance: random.Random, path: str) -> bool:
-        """Whether this one has the fault; counts it."""
+        """Whether this one has the fault; counts it.
+
+        Args:
+            chance: gives numbers from 0 to 1.
+            path: the path of the request.
+        """
         if self.times == 0 or not re.search(self.path, path) or chance.random() >= self.share:
             return False
         if self.times is not None:

@@ -118,6 +118,9 @@ class StandInPlatform(RunningApp):
         """Let this many of its seconds pass at once.
 
         What has become due is done before the next request is handled.
+
+        Args:
+            seconds: of its own time, 0 or more.
         """
         self._clock.advance(seconds)
 
@@ -135,7 +138,15 @@ class StandInPlatform(RunningApp):
         path: str = "",
         retry_after: str | None = None,
     ) -> None:
-        """Make something fail from now on; see `PlatformFault`."""
+        """Make something fail from now on; see `PlatformFault`.
+
+        Args:
+            name: one of `PLATFORM_FAULTS`.
+            share: of what it applies to, 0 to 1.
+            times: how often at most; None: always.
+            path: a regular expression for the paths of its requests; "": all.
+            retry_after: the `Retry-After` of its responses, or None.
+        """
         self.knobs.faults.append(
             PlatformFault(name=name, share=share, times=times, path=path, retry_after=retry_after)
         )
