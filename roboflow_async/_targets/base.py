@@ -266,7 +266,8 @@ class Target(ABC, Generic[Output]):
                 else:
                     result = await recorder.result(index, value, partial(send, index, value))
             finally:
-                freshness.left(index)
+                if is_live(value):
+                    freshness.left(index)
             if bar is not None:
                 bar.count(failed=not result.ok)
             if told is not None:

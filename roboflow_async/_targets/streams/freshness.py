@@ -7,11 +7,12 @@ that one has left and the next turn is near: early enough to encode it, and no e
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Mapping
-from typing import Any, Final, cast
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.images.video_frames import VideoFrame
+from roboflow_async._engine.jsonvalues import is_object
 from roboflow_async._engine.runtime import Engine
 
 __all__ = ["Freshness", "is_live"]
@@ -25,8 +26,8 @@ def is_live(item: object) -> bool:
     """Whether an input is a frame of a live source, or has one among its images."""
     if isinstance(item, VideoFrame):
         return item.is_live
-    if isinstance(item, Mapping):
-        return any(is_live(one) for one in cast("Mapping[object, object]", item).values())
+    if is_object(item):
+        return any(map(is_live, item.values()))
     return False
 
 
