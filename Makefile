@@ -7,6 +7,7 @@ SDK := .venv-sdk
 AUDIT := .venv-audit
 DEMO := .venv-demo
 DOCS := .venv-docs
+RELEASE := .venv-release
 # Nothing is installed whose hash is not in the lock. (A wheel runs nothing when it is installed.)
 INSTALL := -m pip install --quiet --prefer-binary --require-hashes --requirement
 LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -16,7 +17,7 @@ SPHINX := --fresh-env --fail-on-warning --nitpicky --jobs auto --quiet
 # and the time of an import is not that of its users.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test docs linkcheck fuzz sdk bench pictures mutants lint types build coverage names audit lock clean
+.PHONY: demo test docs linkcheck fuzz sdk bench pictures mutants lint types build coverage names release-check audit lock clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python -m roboflow_async demo
@@ -82,8 +83,13 @@ build: $(READY)
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/python -m zipfile --list dist/*.whl
 
+# What a release would publish, installed where the repository is not, with each Python that is here.
+# CHECK=--quick: with one of them, and without the extras. Some ten minutes, or one.
+release-check: $(RELEASE)/.ready
+	$(RELEASE)/bin/python tests/release/check.py $(CHECK)
+
 clean:
-	rm -rf $(VENV) $(SDK) $(AUDIT) $(DEMO) $(DOCS) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
+	rm -rf $(VENV) $(SDK) $(AUDIT) $(DEMO) $(DOCS) $(RELEASE) dist build .pytest_cache .ruff_cache .hypothesis .coverage mutants demo.jpg
 
 $(READY): pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -103,6 +109,12 @@ $(DOCS)/.ready: pyproject.toml requirements/docs.txt
 	$(DOCS)/bin/python $(INSTALL) requirements/docs.txt
 	$(DOCS)/bin/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .
 	touch $(DOCS)/.ready
+
+# Apart: it installs the newest of all in environments of its own, and shares nothing with the tests.
+$(RELEASE)/.ready: requirements/release.txt
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python $(INSTALL) requirements/release.txt
+	touch $(RELEASE)/.ready
 
 sdk: $(SDK)/.ready
 
@@ -131,6 +143,7 @@ lock: $(AUDIT)/.ready
 	$(AUDIT)/bin/uv $(LOCK) --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt
 	$(AUDIT)/bin/uv $(LOCK) --group audit --output-file requirements/audit.txt
+	$(AUDIT)/bin/uv $(LOCK) --group release --output-file requirements/release.txt
 	$(AUDIT)/bin/uv $(LOCK) benchmarks/harness/inference-sdk.txt --output-file requirements/inference-sdk.txt
 
 $(AUDIT)/.ready: requirements/audit.txt

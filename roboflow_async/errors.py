@@ -95,7 +95,7 @@ class RoboflowError(Exception):
     def __init__(self, message: str) -> None:
         message = plain_text(message)
         super().__init__(message)
-        self.message = message
+        self.message: str = message
 
     def reword(self, message: str) -> None:
         """Replace the message.
@@ -104,7 +104,7 @@ class RoboflowError(Exception):
             message: what it says instead.
         """
         self.message = plain_text(message)
-        self.args = (self.message, *self.args[1:])
+        super().__init__(self.message, *self.args[1:])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls `type(self)(*self.args)`, which the keyword-only fields below refuse;
@@ -205,8 +205,8 @@ class JournalError(RoboflowError):
 
     def __init__(self, message: str, *, path: str, unwritten: int = 0) -> None:
         super().__init__(message)
-        self.path = plain_text(path)
-        self.unwritten = unwritten
+        self.path: str = plain_text(path)
+        self.unwritten: int = unwritten
 
 
 class DeploymentError(RoboflowError):
@@ -221,8 +221,8 @@ class DeploymentError(RoboflowError):
 
     def __init__(self, message: str, *, name: str, status: str) -> None:
         super().__init__(message)
-        self.name = name
-        self.status = plain_text(status)
+        self.name: str = name
+        self.status: str = plain_text(status)
 
 
 class BatchError(RoboflowError):
@@ -238,8 +238,8 @@ class BatchError(RoboflowError):
 
     def __init__(self, message: str, *, job_id: str, state: str = "unknown") -> None:
         super().__init__(message)
-        self.job_id = plain_text(job_id)
-        self.state = plain_text(state)
+        self.job_id: str = plain_text(job_id)
+        self.state: str = plain_text(state)
 
 
 class APIError(RoboflowError):
@@ -328,8 +328,8 @@ class ResponseError(APIError):
     ) -> None:
         super().__init__(message, attempts=attempts)
         self.status_code = status_code
-        self.request_id = None if request_id is None else plain_text(request_id)
-        self.body = plain_text(body)
+        self.request_id: str | None = None if request_id is None else plain_text(request_id)
+        self.body: str = plain_text(body)
 
 
 class APIStatusError(APIError):
@@ -354,9 +354,9 @@ class APIStatusError(APIError):
     ) -> None:
         super().__init__(message, attempts=attempts)
         self.status_code = status_code
-        self.request_id = None if request_id is None else plain_text(request_id)
+        self.request_id: str | None = None if request_id is None else plain_text(request_id)
         self.retry_after = retry_after
-        self.body = plain_text(body)
+        self.body: str = plain_text(body)
 
 
 class BadRequestError(APIStatusError):

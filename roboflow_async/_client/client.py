@@ -10,6 +10,7 @@ from typing import (
     Literal,
     NoReturn,
     ParamSpec,
+    Protocol,
     Self,
     SupportsIndex,
     TypeVar,
@@ -70,22 +71,34 @@ else:
 __all__ = ["RoboflowClient"]
 
 Output = TypeVar("Output")
+Output_co = TypeVar("Output_co", covariant=True)
 RequestT = TypeVar("RequestT", bound="endpoints.EndpointRequest")
 ResponseT = TypeVar("ResponseT", bound="types.ServerResponse")
 P = ParamSpec("P")
 Part = TypeVar("Part")
 
 
-def _by(
-    part: str, method: Callable[Concatenate[Part, P], Awaitable[Output]]
-) -> Callable[Concatenate["RoboflowClient", P], Awaitable[Output]]:
+class _Method(Protocol[P, Output_co]):
+    """Says to every type checker that it is bound to its client, as functions of a class are."""
+
+    @overload
+    def __get__(
+        self, client: None, owner: type["RoboflowClient"]
+    ) -> Callable[Concatenate["RoboflowClient", P], Awaitable[Output_co]]: ...
+    @overload
+    def __get__(
+        self, client: "RoboflowClient", owner: type["RoboflowClient"] | None = None
+    ) -> Callable[P, Awaitable[Output_co]]: ...
+
+
+def _by(part: str, method: Callable[Concatenate[Part, P], Awaitable[Output]]) -> _Method[P, Output]:
     """A method of the client that one of its parts provides, with its signature and docstring."""
 
     @wraps(method)
     async def call(self: "RoboflowClient", *args: P.args, **kwargs: P.kwargs) -> Output:
         return await method(cast("Part", getattr(self, part)), *args, **kwargs)
 
-    return call
+    return cast("_Method[P, Output]", call)
 
 
 class RoboflowClient:

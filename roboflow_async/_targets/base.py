@@ -28,6 +28,7 @@ from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.journal.keys import KeyOf, Keys, Named, check_key, name_of_image
 from roboflow_async._targets.prepared import Prepared, TargetContext
 from roboflow_async._targets.streams.finishing import Finishing
+from roboflow_async._targets.streams.freshness import Freshness, is_live
 from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
 from roboflow_async._targets.streams.progress import ProgressBar
 from roboflow_async._targets.streams.results import (
@@ -229,6 +230,7 @@ class Target(ABC, Generic[Output]):
             bar = ProgressBar(total, self._context.engine.stats)
         finishing = Finishing(flow)
         told = self._told("stream")
+        freshness = Freshness(self._context.engine, flow)
 
         recorder: recording.Recorder | None = None
         if journal is not None:
@@ -245,14 +247,27 @@ class Target(ABC, Generic[Output]):
             )
             prepare = partial(finishing.prepared, prepare_item)
             return await finishing.sent(
-                self._result(index, item, flow, prepare, retry=retry, note=note, told=told)
+                self._result(
+                    index,
+                    item,
+                    flow,
+                    prepare,
+                    retry=retry,
+                    note=note,
+                    told=told,
+                    freshness=freshness if is_live(item) else None,
+                )
             )
 
         async def call(index: int, value: object) -> Result[Any, Output]:
-            if recorder is None:
-                result = await send(index, value, (), None)
-            else:
-                result = await recorder.result(index, value, partial(send, index, value))
+            try:
+                if recorder is None:
+                    result = await send(index, value, (), None)
+                else:
+                    result = await recorder.result(index, value, partial(send, index, value))
+            finally:
+                if is_live(value):
+                    freshness.left(index)
             if bar is not None:
                 bar.count(failed=not result.ok)
             if told is not None:
@@ -270,6 +285,7 @@ class Target(ABC, Generic[Output]):
             name=f"a stream of {self!r}",
             on_finish=finishing.finish,
             told=told,
+            before_next=freshness.before_next,
         )
 
     def _recorder(
@@ -337,14 +353,19 @@ class Target(ABC, Generic[Output]):
         note: "recording.Note | None" = None,
         told: "telling.ToldStream | None" = None,
         operation: str = "stream",
+        freshness: Freshness | None = None,
     ) -> Result[Any, Output]:
         """Run one input. A failure is a `Result`, too, unless every other input would fail."""
         dispatcher = self._context.engine.runtime().dispatcher
         stream = None if told is None else told.stream
         record = dispatcher.new_record(*self._called, operation, stream)
+        if freshness is not None:
+            record.on_sent = partial(freshness.left, index)
         try:
             with record:
                 prepared = await prepare()
+                if freshness is not None:
+                    freshness.prepared()
                 if note is None:
                     parse = partial(self._parse, prepared)
                 else:

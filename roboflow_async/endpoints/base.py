@@ -49,7 +49,7 @@ class EndpointRequest(BaseModel):
         disable_model_monitoring: whether the request is kept out of Model Monitoring.
     """
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,

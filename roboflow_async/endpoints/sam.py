@@ -1,6 +1,6 @@
 """Segment Anything: SAM, SAM2 and SAM3."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class _Prompt(BaseModel):
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
     )
 

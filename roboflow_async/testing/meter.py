@@ -42,8 +42,8 @@ class Meter:
         self.statuses: Counter[int] = Counter()
         self.latencies: list[float] = []
         self.billed = 0
-        self.in_flight = 0
-        self.most_in_flight = 0
+        self.in_flight: int = 0
+        self.most_in_flight: int = 0
         self._peers: set[tuple[object, ...]] = set()
 
     def arrived(self, peer: Sequence[object] | None) -> float:

@@ -124,8 +124,8 @@ class StandInServer(RunningApp):
         allowed_hosts: Sequence[str] = (),
         **knobs: Any,
     ) -> None:
-        self.knobs = Knobs(**knobs)
-        self.meter = Meter()
+        self.knobs: Knobs = Knobs(**knobs)
+        self.meter: Meter = Meter()
         app = make_app(self.knobs, self.meter)
         super().__init__(app, port=port, host=host, allowed_hosts=allowed_hosts)
 

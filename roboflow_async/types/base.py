@@ -6,7 +6,7 @@ are kept in `model_extra`. Coordinates are pixels of the image that was given, f
 corner; `x` and `y` of a box are its center.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -41,7 +41,7 @@ FAIL_FAST: Final = Field(fail_fast=True)
 class ServerModel(BaseModel):
     """A part of a response: frozen, and keeps fields that it does not know."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
         frozen=True,
         populate_by_name=True,

@@ -151,6 +151,12 @@ class Newest(Handover):
         super().__init__(wake, counts)
         self._frame: Frame | None = None
         self._due = 0  # frames that were due since one was taken
+        self._passed_over = 0
+
+    def pass_over(self) -> None:
+        """Count a frame that is not handed over because newer ones are here already."""
+        with self._changed:
+            self._passed_over += 1
 
     def put(self, frame: Frame, *, is_due: bool) -> bool:
         """Hand over a frame; return whether more are wanted.
@@ -184,7 +190,8 @@ class Newest(Handover):
             frame, self._frame = self._frame, None
             if frame is None:
                 return None
-            frame.dropped, self._due = self._due - 1, 0
+            frame.dropped = self._due - 1 + self._passed_over
+            self._due = self._passed_over = 0
         self.counts.given += 1
         self.counts.dropped += frame.dropped
         return frame

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from roboflow_async.errors import VideoError
-from roboflow_async.video.decoding import OpenVideo, Picture, opened
+from roboflow_async.video.decoding.open_video import OpenVideo, Picture, opened
 from roboflow_async.video.frame import Clip, Frame
 from roboflow_async.video.handover import Newest
 from roboflow_async.video.libraries import load_av
@@ -21,6 +21,7 @@ __all__ = ["LiveReading"]
 
 _log: Final = logging.getLogger("roboflow_async.video")
 
+_LONGEST_BACKLOG: Final = 2.0  # seconds that it takes to decode
 _MEASURED_OVER: Final = 60  # frames, for `measured_fps`
 
 
@@ -36,7 +37,6 @@ class LiveReading:
         self._plan = plan
         self._handover = handover
         self._rate = LiveRate(plan.fps)
-        self._index = 0
         self._arrivals: deque[float] = deque(maxlen=_MEASURED_OVER)
         self._attempt = 0  # connections that failed in a row
         # By the monotonic clock, in seconds; of the last frame, if there was one.
@@ -94,6 +94,7 @@ class LiveReading:
         plan, counts = self._plan, self._handover.counts
         clip = Clip(plan.source.name, is_live=True, fps=video.fps, max_side=plan.max_side)
         began: tuple[float, float] | None = None
+        backlog = None if self._is_recorded else _Backlog()
         for picture in video.pictures(keyframes_only=plan.keyframes_only):
             if self._handover.is_stopped:
                 return
@@ -107,6 +108,10 @@ class LiveReading:
             if picture.picture is None:
                 counts.failed += 1
                 continue
+            if backlog is not None and backlog.has(picture.time):
+                self._handover.pass_over()
+                continue
+            backlog = None
             self._put(clip, picture, video.fps)
 
     def _put(self, clip: Clip, picture: Picture, fps: float | None) -> None:
@@ -119,12 +124,11 @@ class LiveReading:
         frame = Frame(
             clip,
             picture.picture,
-            index=self._index,
+            index=self._handover.counts.decoded - 1,
             time=moment,
             timestamp=datetime.now(UTC),
             measured_fps=self._measured_fps(),
         )
-        self._index += 1
         self._handover.put(frame, is_due=self._rate.is_due(moment))
 
     def _time_of(self, picture: Picture, now: float, fps: float | None) -> float:
@@ -187,6 +191,25 @@ class LiveReading:
             event = ConnectionEvent(kind, name, reason, self._attempt, wait, away)
             on_event = policy.on_event
             self._handover.tell(lambda: on_event(event))
+
+
+class _Backlog:
+    """Frames that have come while FFmpeg looked what there is, and are old already.
+
+    It hands them over faster than the camera makes them.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._last: tuple[float, float] | None = None
+
+    def has(self, moment: float) -> bool:
+        """Whether the frame with this time, in seconds, is one of them."""
+        now, last = time.monotonic(), self._last
+        self._last = now, moment
+        if now - self._began > _LONGEST_BACKLOG:
+            return False
+        return last is None or now - last[0] < (moment - last[1]) / 2
 
 
 def _is_recorded(plan: Plan) -> bool:

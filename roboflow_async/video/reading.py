@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from roboflow_async.video.decoding import Picture, opened
+from roboflow_async.video.decoding.interrupts import interruptible
+from roboflow_async.video.decoding.open_video import Picture, opened
 from roboflow_async.video.frame import Clip, Frame
 from roboflow_async.video.handover import Backlog, Counts, Handover, Newest
-from roboflow_async.video.interrupts import interruptible
 from roboflow_async.video.libraries import load_av
 from roboflow_async.video.live import LiveReading
 from roboflow_async.video.plan import Plan

@@ -1,12 +1,16 @@
 """Which frames are given for `fps=`."""
 
-from math import floor
+from collections.abc import Sequence
+from math import floor, inf
 from typing import Final, Generic, Protocol, TypeVar
 
 __all__ = ["LiveRate", "NearestFrames"]
 
 # A moment may be off by a rounding: 1/30 s has no exact number.
 _ROUNDING: Final = 1e-6  # of the distance of two moments
+
+
+_NOTHING: Final = ()
 
 
 class _Timed(Protocol):
@@ -33,11 +37,15 @@ class NearestFrames(Generic[Picture]):
         self._fps = fps
         self._origin = start
         self._next = 0  # the number of the next moment
+        self._next_at = -inf  # no frame before this time can be the nearest to it
         self._held: Picture | None = None  # the last frame, which may yet be the nearest
         self._held_is_given = False
 
-    def feed(self, picture: Picture) -> list[Picture]:
+    def feed(self, picture: Picture) -> Sequence[Picture]:
         """Take the next frame, and give those that are known to be the nearest to a moment."""
+        if picture.time < self._next_at:  # nearly always, and decoders are fast
+            self._held, self._held_is_given = picture, False
+            return _NOTHING
         if self._origin is None:
             self._origin = picture.time
         held, chosen = self._held, list[Picture]()
@@ -54,6 +62,7 @@ class NearestFrames(Generic[Picture]):
         if is_given:
             chosen.append(picture)
         self._next = max(self._next, last + 1)
+        self._next_at = self._origin + (self._next - 2 * _ROUNDING) / self._fps
         self._held, self._held_is_given = picture, is_given
         return chosen
 

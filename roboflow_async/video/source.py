@@ -44,8 +44,8 @@ _OPEN_TIMEOUT: Final = 10.0  # seconds
 _READ_TIMEOUT: Final = 30.0  # seconds, of a file behind a URL
 
 # A live source should give its first picture soon. By default FFmpeg looks at the first five
-# seconds before it gives any. ("fflags": "nobuffer" would throw away what it has looked at, and
-# with it the first keyframe, so that all waits for the next one.)
+# seconds before it gives any. ("fflags": "nobuffer" would throw away what it has looked at, and the
+# first keyframe with it, so that all waits for the next one.)
 _LIVE_OPTIONS: Final = {
     "analyzeduration": "1000000",  # microseconds
     "probesize": "500000",  # bytes

@@ -22,11 +22,14 @@ Found = griffe.Object | griffe.Alias
 
 def public_names(root: Path = ROOT) -> str:
     """Each door of the package with what is imported from it, as Python without bodies."""
-    package = griffe.load(PACKAGE, search_paths=[root], resolve_aliases=True)
+    package = griffe.load(
+        PACKAGE, search_paths=[root], resolve_aliases=True, try_relative_path=False
+    )
     doors = [
         module
         for name, module in sorted(package.members.items())
         if not module.is_alias and module.is_module and not name.startswith("_")
+        if name != "cli"  # whose commands are what is used of it
     ]
     doors.sort(key=lambda door: door.exports is None)  # former names come last
     homes: dict[str, str] = {}  # where each is imported from, by where it is written

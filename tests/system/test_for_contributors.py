@@ -53,10 +53,10 @@ def test_pages_name_commands_and_names_that_exist(page: str) -> None:
     text = text_of(page)
     wanted = {
         word
-        for words in re.findall(r"(?:`|^)make ((?:[a-z]+ ?)+)", text, re.MULTILINE)
+        for words in re.findall(r"(?:`|^)make ((?:[a-z-]+ ?)+)", text, re.MULTILINE)
         for word in words.split()
     }
-    assert wanted <= set(re.findall(r"^(\w+):", MAKEFILE, re.MULTILINE))
+    assert wanted <= set(re.findall(r"^([\w-]+):", MAKEFILE, re.MULTILINE))
     sources = [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     known = set(re.findall(r"\w+", " ".join(file.read_text(encoding="utf-8") for file in sources)))
     known |= set(re.findall(r"\w+", MAKEFILE + (ROOT / "pyproject.toml").read_text("utf-8")))

@@ -8,6 +8,7 @@ import asyncio
 import io
 import os
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from fastapi import FastAPI, UploadFile
 from PIL import Image as PillowImage
 from PIL import ImageDraw
+from support.clips import write_clip
 from support.redis_server import RedisServer, needs_redis
 from support.serving import serving
 
@@ -32,6 +34,7 @@ from roboflow_async import (
     ServerError,
     decode_image,
     open_image,
+    video,
 )
 from roboflow_async.fastapi import (
     CancelOnDisconnect,
@@ -483,3 +486,100 @@ async def test_a_name_that_the_workflow_does_not_have_is_refused(
     async with RoboflowClient(api_url=client.api_url) as other:
         output = await other.workflow(specification=SPECIFICATION).run(scene.jpeg)
         assert output
+
+
+# What a Workflow's blocks read of a frame: three steps with one of its properties each.
+READ_OF_A_FRAME = ("frame_number", "frame_timestamp", "seconds_since_start")
+FRAME_SPECIFICATION: dict[str, Any] = {
+    "version": "1.0",
+    "inputs": [{"type": "WorkflowImage", "name": "image"}],
+    "steps": [
+        {
+            "type": "roboflow_core/property_definition@v1",
+            "name": name,
+            "data": "$inputs.image",
+            "operations": [{"type": "ExtractFrameMetadata", "property_name": name}],
+        }
+        for name in READ_OF_A_FRAME
+    ]
+    + [
+        {
+            "type": "roboflow_core/roboflow_object_detection_model@v2",
+            "name": "detector",
+            "images": "$inputs.image",
+            "model_id": "shapes/1",
+        },
+        {
+            "type": "roboflow_core/byte_tracker@v3",
+            "name": "tracker",
+            "image": "$inputs.image",
+            "detections": "$steps.detector.predictions",
+        },
+        {
+            "type": "roboflow_core/time_in_zone@v2",
+            "name": "zone",
+            "image": "$inputs.image",
+            "detections": "$steps.tracker.tracked_detections",
+            "zone": [[0, 0], [640, 0], [640, 480], [0, 480]],
+        },
+    ],
+    "outputs": [
+        {"type": "JsonField", "name": name, "selector": f"$steps.{name}.output"}
+        for name in READ_OF_A_FRAME
+    ]
+    + [
+        {
+            "type": "JsonField",
+            "name": "tracked",
+            "selector": "$steps.zone.timed_detections",
+        }
+    ],
+}
+
+
+@pytest.fixture
+def shapes_clip(tmp_path: Path) -> tuple[Path, Any]:
+    """A second of a picture with shapes that stand still."""
+    scene = draw_scene(5, quality=95)
+    picture = np.asarray(PillowImage.open(io.BytesIO(scene.jpeg)).convert("RGB"))[:, :, ::-1]
+    path = tmp_path / "shapes.mp4"
+    write_clip(path, [picture] * 20, fps=20)
+    return path, scene
+
+
+async def test_blocks_read_what_is_known_of_a_frame(
+    client: RoboflowClient, shapes_clip: tuple[Path, Any]
+) -> None:
+    path, scene = shapes_clip
+    workflow = client.workflow(specification=FRAME_SPECIFICATION)
+    stream = workflow.stream(video.frames(path, fps=5), ordered=True)
+    results = [result async for result in stream]
+    assert [result.input.index for result in results] == [0, 4, 8, 12, 16]
+    for result in results:
+        frame, output = result.input, result.output
+        assert output["frame_number"] == frame.index + 1
+        assert output["seconds_since_start"] == pytest.approx(frame.time)
+        told = datetime.fromisoformat(output["frame_timestamp"])
+        assert told == frame.timestamp
+        assert off_by(boxes(output["tracked"]), scene.boxes) <= 3
+
+
+async def test_trackers_begin_anew_with_each_request(
+    client: RoboflowClient, shapes_clip: tuple[Path, Any]
+) -> None:
+    """Workflows over HTTP are stateless: the documentation says so."""
+    path, scene = shapes_clip
+    workflow = client.workflow(specification=FRAME_SPECIFICATION)
+    stream = workflow.stream(video.frames(path, fps=5), ordered=True)
+    async for result in stream:
+        tracked = result.output["tracked"]["predictions"]
+        assert len(tracked) == len(scene.boxes)
+        assert {one["time_in_zone"] for one in tracked} == {0.0}
+
+
+async def test_a_model_takes_frames(client: RoboflowClient, shapes_clip: tuple[Path, Any]) -> None:
+    path, scene = shapes_clip
+    async for result in client.model("shapes/1").stream(video.frames(path, fps=4)):
+        found = result.output.predictions
+        seen = sorted((p.x - p.width / 2, p.y - p.height / 2, p.width, p.height) for p in found)
+        assert off_by(seen, scene.boxes) <= 3

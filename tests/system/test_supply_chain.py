@@ -29,7 +29,7 @@ def locked(lock: Path) -> list[tuple[Requirement, list[str]]]:
 
 def test_locks_are_there_for_each_kind_of_install() -> None:
     """There is a lock for each that is installed."""
-    kinds = {"audit", "bench", "demo", "dev", "docs", "inference-sdk"}
+    kinds = {"audit", "bench", "demo", "dev", "docs", "inference-sdk", "release"}
     assert {lock.stem for lock in LOCKS} == kinds
 
 
@@ -115,6 +115,11 @@ def test_release_is_checked_and_no_password_publishes_it() -> None:
     assert "id-token: write" in publish
     assert "write" not in re.sub(r"#.*", "", before)
     assert "run:" not in publish
+    # What is published is what was tried with each Python, with what it is made of, and its pages.
+    assert "make release-check CHECK='--all-pythons --keep dist'" in before
+    assert re.findall(r"(?m)^ {12}(3\.\d+)$", before) == PYTHONS
+    assert "sbom-path:" in publish
+    assert "actions/deploy-pages@" in publish
     assert not re.search(r"secrets\.|password:", text)
 
 

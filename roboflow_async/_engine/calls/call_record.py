@@ -1,6 +1,7 @@
 """What happened to one call so far."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
@@ -52,6 +53,7 @@ class CallRecord:
     processing_time: float | None = None
     cold_start: bool | None = None
     ended: float | None = None
+    on_sent: Callable[[], None] | None = None  # called when it goes out for the first time
     queued_from: float | None = None  # when its request was ready, and queued first
     # Seconds in which it waited for a slot and a turn, and those that its failures took.
     queued: float = 0.0
@@ -122,6 +124,8 @@ class CallRecord:
         self.backed_off += self.latency  # of the attempt before, which has failed
         if self.first_sent is None:
             self.first_sent = now
+            if self.on_sent is not None:
+                self.on_sent()
         if self.counted_from is None:
             self.counted_from = now
         self.attempts += 1

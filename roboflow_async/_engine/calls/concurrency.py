@@ -44,6 +44,11 @@ class Concurrency:
         return max(law.limit(asyncio.get_running_loop().time()), 1)
 
     @property
+    def room(self) -> int:
+        """How many more may be in flight."""
+        return self.limit - self._taken
+
+    @property
     def is_full(self) -> bool:
         """Whether no more requests may be in flight."""
         return self._taken >= self.limit

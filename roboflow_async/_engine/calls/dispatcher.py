@@ -183,6 +183,10 @@ class Dispatcher:
         self._bounds.check(flow)
         return self._counted_as_waiting(flow, is_queued=False)
 
+    async def until_due(self, flow: Flow, lead: float) -> None:
+        """Wait until a call of this flow that is submitted then would be sent in `lead` seconds."""
+        await self._queue.until_due(flow, lead)
+
     @property
     def outage(self) -> float:
         """Seconds that the API, or a part of it, has been away; 0 if it is there."""

@@ -12,7 +12,8 @@ import asyncio
 import heapq
 from collections import deque
 from itertools import count
-from typing import Literal
+from math import inf
+from typing import Final, Literal
 
 from roboflow_async._engine.calls.concurrency import Concurrency
 from roboflow_async._engine.calls.priority import BULK_SHARE, PRIORITIES, Priority
@@ -20,6 +21,9 @@ from roboflow_async._engine.pace.pacer import Pacer, Turn
 from roboflow_async.errors import RoboflowError
 
 __all__ = ["FairQueue", "Flow"]
+
+# While somebody waits for the queue to have room, things may also change without any call.
+_LOOK_AGAIN: Final = 0.25  # seconds
 
 Chosen = asyncio.Future[Turn | None]
 """Is done when a call was chosen: with its turn, or with None if it is the head."""
@@ -165,6 +169,7 @@ class FairQueue:
         self._bulk_passed_over = 0  # turns in a row that bulk calls waited for in vain
         self._submitted = count()
         self._waiting = 0  # calls that wait to be chosen
+        self._watchers: set[asyncio.Future[None]] = set()
 
     @property
     def limited_by(self) -> Literal["pace", "concurrency"] | None:
@@ -256,6 +261,39 @@ class FairQueue:
     def leave(self) -> None:
         """Give the slot back."""
         self._concurrency.leave()
+        for watcher in self._watchers:
+            _set_result(watcher)
+
+    async def until_due(self, flow: Flow, lead: float) -> None:
+        """Wait until a call that is submitted then would leave at once, or nearly so.
+
+        Args:
+            flow: the flow that the call would belong to.
+            lead: seconds that it may have to wait.
+        """
+        while (wait := self._expected_wait(flow)) > lead:
+            await self._watch(min(wait - lead, _LOOK_AGAIN))
+
+    def _expected_wait(self, flow: Flow) -> float:
+        """An estimate of the seconds that a call of this flow would wait."""
+        if flow.error or self._error:
+            return 0.0
+        flows = sum(one.has_waiting for rotation in self._rotations.values() for one in rotation)
+        if flow.permits == 0 or self._concurrency.room <= flows:
+            return inf
+        return self._pacer.expected_wait(flows + self._has_head)
+
+    async def _watch(self, seconds: float) -> None:
+        """Wait until a slot is given back, or for so many seconds."""
+        loop = asyncio.get_running_loop()
+        watcher = loop.create_future()
+        self._watchers.add(watcher)
+        timer = loop.call_later(seconds, _set_result, watcher)
+        try:
+            await watcher
+        finally:
+            timer.cancel()
+            self._watchers.discard(watcher)
 
     async def rest(self, flow: Flow, seconds: float) -> None:
         """Wait for these seconds outside of the queue; raises the same errors as `enter`."""

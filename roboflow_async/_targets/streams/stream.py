@@ -119,6 +119,11 @@ async def _iterate(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerato
             await items.aclose()
 
 
+def _nothing(index: int, item: object) -> None:
+    """What is waited for before the next input, where nothing is."""
+    del index, item
+
+
 class _Work(Generic[Item, Output]):
     """The tasks behind a stream. They hold this object, never the `ResultStream` itself."""
 
@@ -130,11 +135,13 @@ class _Work(Generic[Item, Output]):
         ordered: bool,
         on_full: Callable[[int], None] | None,
         on_finish: Callable[[], None] | None,
+        before_next: Callable[[int, Item], Awaitable[None] | None] | None,
         progress: Progress | None,
         resource: Resource | None,
         told: Told | None,
     ) -> None:
         self._call = call
+        self._before_next = before_next or _nothing
         self._on_full = on_full
         self._on_finish = on_finish
         self._progress = progress
@@ -253,6 +260,8 @@ class _Work(Generic[Item, Output]):
                         return
                     self._in_hand += 1
                     self._spawn(self._run(index, item))
+                    if (waiting := self._before_next(index, item)) is not None:
+                        await waiting
                     del item  # so that it is not kept alive while the reader waits for room
             finally:
                 await source.aclose()
@@ -384,6 +393,8 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         ordered: whether results come in the order of the inputs. Those that complete before their
             turn do not count for the limit; there may be eight times as many of them.
         on_full: called with 1 when the limit is reached, and with -1 when reading goes on.
+        before_next: called with each index and input; what it returns is awaited before the next
+            one is read.
         on_finish: called by `finish`: calls that have sent nothing then raise `CancelledError`.
         progress: shows how far it is.
         resource: what it has open while it runs.
@@ -400,6 +411,7 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         ordered: bool = False,
         on_full: Callable[[int], None] | None = None,
         on_finish: Callable[[], None] | None = None,
+        before_next: Callable[[int, Any], Awaitable[None] | None] | None = None,
         progress: Progress | None = None,
         resource: Resource | None = None,
         name: str = "a ResultStream",
@@ -407,7 +419,16 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
     ) -> None:
         self._name = name
         self._start: Callable[[], _Work[Any, Output]] | None = lambda: _Work(
-            call, items, limit, ordered, on_full, on_finish, progress, resource, told
+            call,
+            items,
+            limit,
+            ordered,
+            on_full,
+            on_finish,
+            before_next,
+            progress,
+            resource,
+            told,
         )
         self._work: _Work[Any, Output] | None = None
 

@@ -46,8 +46,8 @@ class Core:
         self.knobs = knobs
         self.meter = meter
         self.clock = clock
-        self.schedule = Schedule(clock)
-        self.chance = random.Random(knobs.seed)
+        self.schedule: Schedule = Schedule(clock)
+        self.chance: random.Random = random.Random(knobs.seed)
         self._let_through: deque[float] = deque()
 
     def now(self) -> float:

@@ -63,8 +63,8 @@ class StandInPlatform(RunningApp):
         deployment_knobs: Mapping[str, Any] | None = None,
         **knobs: Any,
     ) -> None:
-        self.knobs = PlatformKnobs(**knobs)
-        self.meter = PlatformMeter()
+        self.knobs: PlatformKnobs = PlatformKnobs(**knobs)
+        self.meter: PlatformMeter = PlatformMeter()
         self.web: dict[str, bytes] = {}
         self.library: dict[str, bytes] = {}
         self.workflows: dict[str, JSONObject] = {"shapes": {"version": "1.0"}}

@@ -4,30 +4,34 @@ Every frame is accounted for. One that cannot be decoded is a `Picture` with a p
 is missing is told at the end (`OpenVideo.missing`).
 """
 
-import heapq
 import os
 import time
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 from roboflow_async.errors import VideoError
-from roboflow_async.video.completeness import Completeness
+from roboflow_async.video.decoding.completeness import Completeness
+from roboflow_async.video.decoding.expected import Expected
 from roboflow_async.video.source import Source
 
 __all__ = ["OpenVideo", "Picture", "opened", "reason_of"]
 
 # Each thread of the decoder works on a frame of its own, which takes memory.
 _MOST_THREADS: Final = 4
+_SMALL: Final = 320 * 240  # pixels
+_MOST_DRAINED: Final = 32  # times that a decoder is asked for what is left in it
 _ROUNDING: Final = 1e-6  # seconds
 # Bytes of packets that are kept until it is known where to begin to decode; rarely more than a
 # megabyte, but a screen recording may have its only keyframe at the beginning.
 _MOST_HELD: Final = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Picture:
     """A decoded frame.
 
@@ -112,9 +116,12 @@ class OpenVideo:
         self._stream = self._chosen_stream()
         self._base: Any = self._stream.time_base
         context = self._stream.codec_context
-        # A decoder with a thread for each frame holds back as many frames as it has threads.
-        context.thread_type = "SLICE" if live else "AUTO"
-        context.thread_count = min(os.cpu_count() or 1, _MOST_THREADS)
+        # With a thread for each frame, a decoder holds back as many frames as it has threads. Small
+        # pictures are decoded faster than threads take turns.
+        if not live and context.width * context.height > _SMALL:
+            context.thread_type = "AUTO"
+            if (os.cpu_count() or 1) > _MOST_THREADS:
+                context.thread_count = _MOST_THREADS
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps: float | None = float(rate) if rate else None
         self.total_frames: int | None = self._stream.frames or None
@@ -122,12 +129,16 @@ class OpenVideo:
         self.last_time: float | None = None
         self.trouble: str | None = None
         self._index = 0  # of the next frame
-        self._ahead: list[tuple[int, bool]] = []  # packets without a frame yet: pts, is a keyframe
-        self._has_times = False  # packets say when they are shown
+        self._expected = Expected()
+        self._keyframes_only = False
+        self._broken = 0  # frames that could not be decoded
+        self._is_empty = False  # the decoder has nothing left
         self._problem: str | None = None  # the decoder's first error since the last frame
         self._problems = 0
         self._stall = stall if live else None
         self._completeness = Completeness(container, self._stream, self.fps, av.time_base)
+        # The last packets, which need not be in the order in which they are shown.
+        self._recent: deque[Any] = deque(maxlen=8)
         self._was_left = False  # before the end
 
     def _chosen_stream(self) -> Any:
@@ -155,19 +166,53 @@ class OpenVideo:
 
         Where the video ends too early, the rest is told by `missing`.
         """
+        self._keyframes_only = keyframes_only
         if keyframes_only:
             self._stream.codec_context.skip_frame = "NONKEY"
-        packets = self._demuxed() if start is None else self._from(start)
-        for packet in packets:
-            for picture in self._decoded(packet, keyframes_only=keyframes_only):
-                if start is not None and picture.time < start - _ROUNDING:
+        first = -inf if start is None else start - _ROUNDING
+        limit = inf if end is None else end - _ROUNDING
+        expected = self._expected
+        for packet in self._demuxed() if start is None else self._from(start):
+            for frame in self._frames_of(packet):
+                pts: int | None = frame.pts
+                # Nearly every frame comes as expected, and decoders are fast: little is done then.
+                if self._problem is not None or keyframes_only or not self.decoded:
+                    for lost in self._lost(pts):
+                        if first <= lost.time < limit:
+                            yield lost
+                expected.last = pts
+                moment: float | None = frame.time
+                if moment is None:
+                    moment = self._next_time()
+                index = self._index
+                self._index = index + 1
+                self.last_time = moment
+                self.decoded += 1
+                if moment < first:
                     continue
-                if end is not None and picture.time >= end - _ROUNDING:
+                if moment >= limit:
                     self._was_left = True
                     return
-                yield picture
+                yield Picture(index, moment, frame)
+        yield from self._last_lost()
+
+    def _last_lost(self) -> Iterator[Picture]:
+        """The last frames, if they are broken. If the end is missing, they belong to that."""
+        if self._problem is None and self._owes_the_last_frames():
+            self._problem = "the decoder gave nothing for it"
         if self._problem is not None and self.missing() is None:
-            yield from self._failed(None, keyframes_only=keyframes_only)
+            yield from self._lost(None)
+
+    def _owes_the_last_frames(self) -> bool:
+        """Whether the last packets have no frames, and all those before have.
+
+        With a thread for each frame, an error in the last one is not told by FFmpeg (8.0). But some
+        codecs have packets that are never shown, which are no frames that are missing.
+        """
+        if self._keyframes_only or self._live:
+            return False
+        without = self._expected.noted - self.decoded - self._broken
+        return without > 0 and without == self._expected.count_after_last()
 
     def missing(self) -> VideoError | None:
         """What to raise at the end: why the rest is missing, or why there is nothing at all."""
@@ -187,31 +232,38 @@ class OpenVideo:
         return VideoError(message, source=self._name, decoded=self.decoded, time=self.last_time)
 
     def _what_is_missing(self) -> str | None:
-        return None if self._live else self._completeness.missing()
+        if self._live:
+            return None
+        for packet in self._recent:
+            self._completeness.note(packet)
+        return self._completeness.missing(self._expected.noted or self.decoded)
 
     def _demuxed(self) -> Iterator[Any]:
-        """The packets of the video; None at the end, if it came by an error."""
+        """The packets of the video; None at the end, until the decoder is empty."""
         stream = self._stream
         # Of a file the others are read, too: how long they are tells whether the end is missing.
         # Of a camera too: its sound may go on while its picture has stopped.
-        came_at = time.monotonic()
+        stall, came_at, recent = self._stall, time.monotonic(), self._recent
         try:
             for packet in self._container.demux():
-                self._completeness.note(packet)
-                if packet.stream.index == stream.index:
+                if not packet.size:  # PyAV ends with an empty one of each
+                    continue
+                if packet.stream is stream:
+                    recent.append(packet)
                     yield packet
-                    came_at = time.monotonic()
-                elif self._stall is not None and time.monotonic() - came_at > self._stall:
-                    self.trouble = f"it gave no picture for {self._stall:g} s"
+                    came_at = came_at if stall is None else time.monotonic()
+                    continue
+                self._completeness.note(packet)
+                if stall is not None and time.monotonic() - came_at > stall:
+                    self.trouble = f"it gave no picture for {stall:g} s"
                     return
         except self._av.error.ExitError:
             self.trouble = "it gave no data in time"
-            yield None
-        except self._av.FFmpegError as error:
+        except OSError as error:  # PyAV's own, or that of a file object
             self.trouble = reason_of(error)
-            yield None
-        except OSError as error:  # of a file object
-            self.trouble = reason_of(error)
+        for _ in range(_MOST_DRAINED):
+            if self._is_empty:
+                return
             yield None
 
     def _from(self, start: float) -> Iterator[Any]:
@@ -222,85 +274,79 @@ class OpenVideo:
             if has_begun:
                 yield packet
                 continue
-            if packet is not None and packet.size and packet.is_keyframe:
+            if packet is not None and packet.is_keyframe:
                 begin = packet.pts if packet.pts is not None else packet.dts
                 if begin is not None and begin * self._base <= start + _ROUNDING:
                     self._index += sum(not one.is_discard for one in held)
                     held, size = [], 0
             held.append(packet)
-            is_over, passed = packet is None or not packet.size, False
+            is_over = packet is None
             if packet is not None:
                 size += packet.size
                 # Frames are shown at or after the moment when they are to be decoded.
-                passed = packet.dts is not None and packet.dts * self._base > start
-            if is_over or passed or size > _MOST_HELD:
+                is_over = packet.dts is not None and packet.dts * self._base > start
+            if is_over or size > _MOST_HELD:
                 has_begun = True
                 yield from held
                 held = []
         yield from held
 
-    def _decoded(self, packet: Any, *, keyframes_only: bool) -> Iterator[Picture]:
-        context = self._stream.codec_context
-        if packet is not None and packet.size and not packet.is_discard and not self._live:
-            self._expect(packet)
-        frames: list[Any] = []
+    def _frames_of(self, packet: Any) -> list[Any]:
+        """The frames that the decoder gives for a packet; None: the last ones."""
         try:
-            frames = context.decode(None) if packet is None else packet.decode()
+            if packet is None:
+                frames: list[Any] = self._empty_packet().decode()
+                self._is_empty = True
+                return frames
+            if not self._live and not packet.is_discard:
+                self._expected.note(packet)
+                if self._keyframes_only and packet.is_keyframe:
+                    self._expected.note_key(packet)
+            return packet.decode()
         except self._av.error.EOFError:
-            pass  # the decoder was emptied before
+            self._is_empty = True
         except self._av.FFmpegError as error:
+            # One of the last frames, perhaps; there may be more behind it.
             self._problem = self._problem or reason_of(error)
             self._problems += 1
-        for frame in frames:
-            if self._problem is not None:
-                yield from self._failed(frame.pts, keyframes_only=keyframes_only)
-            else:
-                self._pass_over(frame.pts, count=keyframes_only or not self.decoded)
-            self.decoded += 1
-            self.last_time = self._time_of(frame.pts)
-            self._index += 1
-            yield Picture(self._index - 1, self.last_time, frame)
+        return []
 
-    def _expect(self, packet: Any) -> None:
-        if packet.pts is not None:
-            self._has_times = True
-            heapq.heappush(self._ahead, (packet.pts, packet.is_keyframe))
+    def _empty_packet(self) -> Any:
+        """What tells a decoder to give the rest."""
+        packet = self._av.Packet()
+        packet.stream = self._stream
+        packet.time_base = self._base  # else its frames have no times
+        return packet
 
-    def _time_of(self, pts: int | None) -> float:
-        if pts is not None:
-            return float(pts * self._base)
+    def _next_time(self) -> float:
+        """Seconds: one frame after the last one."""
         if self.last_time is None:
             return 0.0
         return self.last_time + (1 / self.fps if self.fps else 0.0)
 
-    def _pass_over(self, pts: int | None, *, count: bool) -> None:
-        """Forget the packets up to this one, whose frame has come.
+    def _lost(self, pts: int | None) -> Iterator[Picture]:
+        """Pass over the packets before this one, whose frames did not come.
+
+        They are broken, if there was an error; else the decoder leaves them out on purpose, and
+        they only count.
 
         Args:
-            pts: that packet's.
-            count: whether those before it are frames which are not given.
+            pts: that packet's; None: the end.
         """
-        while pts is not None and self._ahead and self._ahead[0][0] <= pts:
-            passed, _ = heapq.heappop(self._ahead)
-            self._index += count and passed < pts
-
-    def _failed(self, pts: int | None, *, keyframes_only: bool) -> Iterator[Picture]:
-        """The frames before this one that did not come because of errors."""
-        problem = self._problem
-        failed: list[int | None] = []
-        while self._ahead and (pts is None or self._ahead[0][0] <= pts):
-            passed, is_keyframe = heapq.heappop(self._ahead)
-            if passed == pts:
-                continue
-            if keyframes_only and not is_keyframe:
-                self._index += 1
-                continue
-            failed.append(passed)
-        if not failed and not self._has_times:
-            failed = [None] * self._problems
+        problem, problems = self._problem, self._problems
         self._problem, self._problems = None, 0
-        for one in failed:
-            self._index += 1
-            moment = self._time_of(one)
-            self.last_time = moment if one is None else self.last_time
-            yield Picture(self._index - 1, moment, None, problem)
+        lost: list[int | None] = [*self._expected.before(pts)]
+        if problem is not None and not self._expected.noted:
+            lost = [None] * problems
+        for one in lost:
+            index = self._index
+            self._index = index + 1
+            is_wanted = one is None or not self._keyframes_only or self._expected.is_key(one)
+            if problem is None or not is_wanted:
+                continue
+            if one is None:
+                moment = self.last_time = self._next_time()
+            else:
+                moment = float(one * self._base)
+            self._broken += 1
+            yield Picture(index, moment, None, problem)

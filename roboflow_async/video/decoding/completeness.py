@@ -26,32 +26,38 @@ class Completeness:
         self._stream = stream
         self._fps = fps
         self._time_base = time_base
-        self._ends: dict[int, float] = {}  # seconds until which each stream was read
-        self._packets = 0  # of the video
+        self._end: int | None = None  # until which the video was read, in its own units
+        self._ends: dict[int, float] = {}  # seconds until which each other stream was read
         self._is_cut = False  # its last packet is not whole
 
     def note(self, packet: Any) -> None:
-        """Take the next packet, of any stream."""
-        if not packet.size:
-            return
+        """Take a packet: of the video one of the last ones, of the other streams each."""
         stream = packet.stream
-        begin = packet.pts if packet.pts is not None else packet.dts
+        begin: int | None = packet.pts
+        if begin is None:
+            begin = packet.dts
         if begin is not None:
-            until = float((begin + (packet.duration or 0)) * stream.time_base)
-            self._ends[stream.index] = max(self._ends.get(stream.index, until), until)
-        if stream.index == self._stream.index:
-            self._packets += 1
+            end: int = begin + (packet.duration or 0)
+            if stream is not self._stream:
+                self._ends[stream.index] = float(end * stream.time_base)
+            elif self._end is None or end > self._end:
+                self._end = end
+        if stream is self._stream:
             self._is_cut = packet.is_corrupt
 
-    def missing(self) -> str | None:
-        """What shows that the end is missing; None: nothing does."""
+    def missing(self, packets: int) -> str | None:
+        """What shows that the end is missing; None: nothing does.
+
+        Args:
+            packets: how many the video had.
+        """
         kinds = set(self._container.format.name.split(","))
         if self._is_cut or self._ends_within_a_packet(kinds):
             return "its last frame is cut off"
         if "avi" in kinds:
             # FFmpeg makes the length of a cut AVI fit; the number of frames is the header's.
             # Frames that were dropped while it was recorded may count there.
-            lacking = self._stream.frames - self._packets
+            lacking = self._stream.frames - packets
             if lacking > max(2, self._stream.frames // 50):
                 return f"its header tells of {lacking} more frames"
         declared = self._declared_end() if kinds & _TELL_THEIR_LENGTH else None
@@ -72,7 +78,7 @@ class Completeness:
     def _declared_end(self) -> tuple[float, float] | None:
         """Seconds: where the video should end, and where it does."""
         stream, container = self._stream, self._container
-        own = self._ends.get(stream.index, 0.0)
+        own = 0.0 if self._end is None else float(self._end * stream.time_base)
         if stream.duration is not None:
             begin = stream.start_time or 0
             return float((begin + stream.duration) * stream.time_base), own
@@ -83,7 +89,7 @@ class Completeness:
             return None
         # It is that of the longest stream, which may be the sound.
         whole = (container.duration + (container.start_time or 0)) / self._time_base
-        return whole, max(self._ends.values(), default=0.0)
+        return whole, max([own, *self._ends.values()])
 
 
 def _seconds_of_tag(text: str) -> float | None:
