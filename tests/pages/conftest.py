@@ -1,5 +1,6 @@
 """What the tests of the pages share."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,12 +14,28 @@ from support.redis_server import RedisServer
 from roboflow_async.testing import StandInPlatform, StandInServer, draw_scene
 
 
+SPECIFICATION = {
+    "version": "1.0",
+    "inputs": [{"type": "WorkflowImage", "name": "image"}],
+    "steps": [
+        {
+            "type": "roboflow_core/roboflow_object_detection_model@v2",
+            "name": "detector",
+            "images": "$inputs.image",
+            "model_id": "my-project/3",
+        }
+    ],
+    "outputs": [{"type": "JsonField", "name": "found", "selector": "$steps.detector.predictions"}],
+}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the examples run: with six pictures in `data`."""
+    """Where the examples run: with six pictures in `data`, and a Workflow in a file."""
     (tmp_path / "data").mkdir()
     for seed in range(1, 7):
         (tmp_path / "data" / f"{seed:04}.jpg").write_bytes(draw_scene(seed).jpeg)
+    (tmp_path / "specification.json").write_text(json.dumps(SPECIFICATION))
     return tmp_path
 
 
