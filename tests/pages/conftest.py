@@ -13,7 +13,6 @@ from support.redis_server import RedisServer
 
 from roboflow_async.testing import StandInPlatform, StandInServer, draw_scene
 
-
 SPECIFICATION = {
     "version": "1.0",
     "inputs": [{"type": "WorkflowImage", "name": "image"}],
