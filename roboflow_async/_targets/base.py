@@ -218,7 +218,7 @@ class Target(ABC, Generic[Output]):
             total = len(images) if isinstance(images, Sized) else None
             bar = ProgressBar(total, self._context.engine.stats)
         finishing = Finishing(flow)
-        freshness = Freshness(self._context.engine, flow)
+        freshness = Freshness(self._context.engine, flow, asks=image is not None)
 
         recorder: recording.Recorder | None = None
         if journal is not None:
@@ -228,7 +228,7 @@ class Target(ABC, Generic[Output]):
             index: int, item: object, given: tuple[object, ...], note: "recording.Note | None"
         ) -> Result[Any, Output]:
             prepare_item = partial(
-                self._prepare_item, index, item, image, given, note, patient=retry
+                self._prepare_item, index, item, image, given, note, freshness, patient=retry
             )
             prepare = partial(finishing.prepared, prepare_item)
             return await finishing.sent(
@@ -297,6 +297,7 @@ class Target(ABC, Generic[Output]):
         image: ImageOf | None,
         known: tuple[object, ...],
         note: "recording.Note | None",
+        freshness: Freshness,
         *,
         patient: bool,
     ) -> Prepared:
@@ -307,6 +308,7 @@ class Target(ABC, Generic[Output]):
             given = known[0] if known else item
             return await self._prepare(loader, given, {}, patient=patient)
         given = known[0] if known else await image_of(image, index, item)
+        freshness.note(given)
         prepared = await self._prepare(loader, given, {}, patient=patient)
         return replace(prepared, image=worth_keeping(given))
 

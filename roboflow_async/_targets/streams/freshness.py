@@ -14,18 +14,19 @@ from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.images.video_frames import VideoFrame
 from roboflow_async._engine.runtime import Engine
 
-__all__ = ["Freshness"]
+__all__ = ["Freshness", "is_live"]
 
 _REMEMBERED: Final = 8  # preparations
 _SPARE: Final = 0.01  # seconds
 _LONGEST_LEAD: Final = 0.1  # seconds; a frame gets older by as much
 
 
-def _is_live(item: object) -> bool:
+def is_live(item: object) -> bool:
+    """Whether it is a frame of a camera, or has one among its images."""
     if isinstance(item, VideoFrame):
         return item.is_live
     if isinstance(item, Mapping):
-        return any(_is_live(one) for one in cast("Mapping[object, object]", item).values())
+        return any(is_live(one) for one in cast("Mapping[object, object]", item).values())
     return False
 
 
@@ -35,11 +36,14 @@ class Freshness:
     Args:
         engine: the client's.
         flow: the stream's.
+        asks: whether `image=` gives the image of each item.
     """
 
-    def __init__(self, engine: Engine, flow: Flow) -> None:
+    def __init__(self, engine: Engine, flow: Flow, *, asks: bool) -> None:
+        self._asks = asks
         self._engine = engine
         self._flow = flow
+        self._is_live = False
         self._left = -1  # the latest input that has left, or will not
         self._awaited: tuple[int, asyncio.Future[None]] | None = None
         self._read_at: float | None = None
@@ -53,7 +57,9 @@ class Freshness:
             index: of the input that was read last.
             item: that input.
         """
-        if not _is_live(item):
+        if index == 0 and self._asks:
+            await asyncio.sleep(0)  # `image=` is called now, if it is not `async`
+        if not (self._is_live or is_live(item)):
             return
         loop = asyncio.get_running_loop()
         if self._left < index:
@@ -66,6 +72,10 @@ class Freshness:
         lead = min(max(self._took) + _SPARE, _LONGEST_LEAD)
         await self._engine.runtime().dispatcher.until_due(self._flow, lead)
         self._read_at = loop.time()
+
+    def note(self, image: object) -> None:
+        """What `image=` gave for an item, which does not tell by itself whether it is live."""
+        self._is_live = self._is_live or is_live(image)
 
     def prepared(self) -> None:
         """The input that was read last can be sent."""
