@@ -4,8 +4,11 @@ import io
 import json
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +221,37 @@ def test_an_address_that_gives_nothing_ends_with_its_name(run: RunCommand) -> No
     written = b"".join(path.read_bytes() for path in run.folder.iterdir())
     assert "secret-of-mine" not in done.stderr + written.decode()
     assert b"rtsp://127.0.0.1:9/door" in written
+
+
+def test_a_stream_is_live_by_its_scheme(run: RunCommand) -> None:
+    """Its frames are sent; with its end it is looked for again, until the time is over."""
+    sent_once = io.BytesIO()
+    write_clip(sent_once, [scene(1)] * 10, fps=25, muxer="mpegts", options={"bf": "0"})
+    connections = 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            nonlocal connections
+            with suppress(OSError):  # it is closed at the end
+                while True:
+                    connection, _ = server.accept()
+                    connections += 1
+                    with connection, suppress(OSError):
+                        connection.sendall(sent_once.getvalue())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        done = run(url, "--for", "3", "--json")
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert {line["source"] for line in run.lines()} == {url}
+    frames = json.loads(done.stdout)["frames"]
+    assert connections == frames["reconnects"] + 1 > 1
+    assert f"Connected again: {frames['reconnects']} times." in done.stderr
+    assert frames["decoded"] == sum(
+        frames[name] for name in frames if name not in ("decoded", "reconnects")
+    )
 
 
 @pytest.mark.parametrize(
