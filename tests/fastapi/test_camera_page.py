@@ -83,14 +83,19 @@ def test_the_page_shows_each_frame_with_its_boxes(url: str, api: StandInServer) 
     if chromium is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     problems: list[str] = []
+
+    def failed(error: object) -> None:
+        problems.append(str(error))
+
+    def said(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            problems.append(message.text)
+
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         window = browser.new_page(viewport={"width": 1000, "height": 900})
-        window.on("pageerror", lambda error: problems.append(str(error)))
-        window.on(
-            "console",
-            lambda said: problems.append(said.text) if said.type in ("error", "warning") else None,
-        )
+        window.on("pageerror", failed)
+        window.on("console", said)
         window.goto(url)
         shown: set[str] = set()
         deadline = time.monotonic() + 40

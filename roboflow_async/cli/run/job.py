@@ -174,7 +174,7 @@ class Job:
         if isinstance(self._images, Cameras):
             found = self._images.items(*to_do)
         else:
-            found = self._clips.expanded(self._images.items(*to_do), *to_do)
+            found = self._clips.expanded(self._images.items(*to_do), *to_do, journal.is_whole)
         async with aclosing(found) as items:
             async for item in items:
                 if not isinstance(item, str):
@@ -257,7 +257,7 @@ class Job:
         name = name_of(result.input)
         if name in self._files:
             how["file"] = self._files[name]
-        return how
+        return how | self._clips.total_told_by(name)
 
     def _tell_left_out(self, names: list[str]) -> None:
         """At once: what the run costs is not spent yet."""
@@ -330,6 +330,9 @@ class Job:
         if not counts:
             return {}
         read = total_of(counts)
+        if is_live:  # one that came last, and that nobody has asked for, too
+            kept = read["given"] + read["sampled_out"] + read["failed"]
+            read["dropped"] = max(read["dropped"], read["decoded"] - kept)
         frames = {
             "decoded": read["decoded"],
             "sent": self._frames["sent"],

@@ -87,6 +87,8 @@ class Journal(LineJournal):
         self.again: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}  # why images must be done again
         self._replaced: set[str] = set()  # those that are done again
+        self._totals: dict[str, int] = {}  # how many frames of a clip there are to do
+        self._frames: Counter[str] | None = None  # how many of each were done before
         self.redone: set[str] = set()
 
     def write(self, line: dict[str, Any]) -> None:
@@ -106,8 +108,17 @@ class Journal(LineJournal):
         self.again[reason] += 1
         return True
 
+    def is_whole(self, clip: str) -> bool:
+        """Whether earlier starts have done each frame of a clip, whose last line says how many."""
+        if self._frames is None:
+            self._frames = Counter(map(source_in, self.done))
+        is_again = any(source_in(image) == clip for image in self._reasons)
+        return not is_again and self._totals.get(clip) == self._frames[clip]
+
     def _take(self, line: JSONObject, image: str, at: int, *, failed: bool) -> None:
         super()._take(line, image, at, failed=failed)
+        if isinstance(total := line.get("frames"), int):
+            self._totals[source_in(image)] = total
         self._reasons.pop(image, None)
         reason = "failed" if failed and self._retry_failed else self._is_again(line)
         if reason is not None:

@@ -26,7 +26,7 @@ _SIGNS: Final = frozenset("=+-@\u2212|%")
 _LEADS: Final = frozenset("\t\r\n")
 _CELL: Final = 32_767  # characters, of spreadsheets; Python's own reader takes 131,072
 _LARGEST_WHOLE: Final = 2**53  # that a column of 64-bit numbers, whole or not, holds exactly
-_NOT_IN_TABLES: Final = frozenset(["image", "output", "error", "left_out", "file"])
+_NOT_IN_TABLES: Final = frozenset(["image", "output", "error", "left_out", "file", "frames"])
 _OF_A_FRAME: Final = ("source", "frame", "time", "at")
 _OF_A_CLASS: Final = ("class", "confidence")
 _OF_AN_OBJECT: Final = (

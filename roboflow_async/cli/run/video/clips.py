@@ -8,7 +8,7 @@ from typing import Any
 
 from roboflow_async import ConfigurationError, VideoError
 from roboflow_async._targets.journal.fingerprints import fingerprint
-from roboflow_async.cli.run.file_names import is_url
+from roboflow_async.cli.run.file_names import is_url, on_record
 from roboflow_async.cli.run.sources.finding import is_clip
 from roboflow_async.cli.run.video.naming import Lost, name_of
 from roboflow_async.cli.run.video.recognizing import is_video_url
@@ -58,6 +58,7 @@ class Clips:
         self._fps = fps
         self._why_not = why_not
         self._files: dict[str, dict[str, Any] | None] = {}
+        self._totals: dict[str, int] = {}
         self.counts: list[Counts] = []
         self.before = 0
 
@@ -65,12 +66,17 @@ class Clips:
         """Of the clip that a frame is of."""
         return self._files.get(item.source if isinstance(item, Lost) else _path_of(item))
 
+    def total_told_by(self, name: str) -> dict[str, int]:
+        """What the line of a clip's last frame tells: how many frames there are to do."""
+        return {"frames": self._totals[name]} if name in self._totals else {}
+
     async def expanded(
         self,
         items: AsyncGenerator[str],
         done: Collection[str],
         stopping: asyncio.Event,
         again: Callable[[str], bool],
+        is_whole: Callable[[str], bool],
     ) -> AsyncGenerator[str | Frame | Lost]:
         """The inputs, of clips each frame that is not done.
 
@@ -79,6 +85,7 @@ class Clips:
             done: the inputs that are done, as `name_of` calls them.
             stopping: set when it is time to stop.
             again: asked in a thread whether an input that is done must be done again.
+            is_whole: whether each frame of a clip is done, so that it need not be decoded.
         """
 
         async def is_due(item: Frame | Lost) -> bool:
@@ -89,6 +96,8 @@ class Clips:
             async for item in items:
                 if not is_video_url(item) and not await asyncio.to_thread(is_clip, item):
                     yield item
+                    continue
+                if is_whole(on_record(item)):
                     continue
                 if self._why_not is not None:
                     error = ConfigurationError(f"{item!r:.200} is a video: {self._why_not}.")
@@ -108,14 +117,24 @@ class Clips:
         if not is_url(item):
             self._files[item] = await asyncio.to_thread(fingerprint, item)
         clip = frames_of_clip(item, self._fps)
-        self.counts += clip.counts.values()
+        (counts,) = clip.counts.values()
+        self.counts.append(counts)
+        latest: Frame | None = None
         async with clip:
             try:
                 async for frame in clip:
-                    yield frame
+                    if latest is not None:
+                        yield latest
+                    latest = frame
             except VideoError as error:
                 # The others can still be done.
+                if latest is not None:
+                    yield latest
                 yield Lost(item, error)
+            else:
+                if latest is not None:
+                    self._totals[name_of(latest)] = counts.given
+                    yield latest
 
 
 def _path_of(item: object) -> str:

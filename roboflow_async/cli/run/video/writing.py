@@ -24,7 +24,9 @@ __all__ = [
     "video_file",
 ]
 
-_FORMATS: Final = dict(zip(DRAWN_VIDEO_SUFFIXES, ("mp4", "mp4", "mov", "matroska"), strict=True))
+_FORMATS: Final[dict[str, str]] = dict(
+    zip(DRAWN_VIDEO_SUFFIXES, ("mp4", "mp4", "mov", "matroska"), strict=True)
+)
 _CODEC: Final = "libx264"
 FINEST: Final = Fraction(1, 1_000_000)
 """Seconds of the unit for times that are not known before."""
