@@ -93,6 +93,10 @@ def test_a_folder_holds_clips_beside_images(run: RunCommand) -> None:
     assert failed["error"]["type"] == "VideoError"
     assert "is not a video" in failed["error"]["message"]
     assert "4 sent" in said
+    # What a shell makes of a * is not named.
+    said = run("data/a.jpg", "data/x/clip.mkv", "-o", "shell.jsonl").stderr
+    assert run.images("shell.jsonl") == ["data/a.jpg"]
+    assert "1 not an image but a video" in said
     # A list names clips, too.
     run("-", "--fps", "all", "-o", "list.jsonl", stdin="data/x/clip.mkv\ndata/a.jpg\n")
     assert len(run.images("list.jsonl")) == 11

@@ -7,7 +7,7 @@ from roboflow_async._engine.images.video_frames import VideoFrame
 from roboflow_async.cli.run.file_names import on_record, readable
 from roboflow_async.video import Frame
 
-__all__ = ["Lost", "name_of", "source_in", "told_of"]
+__all__ = ["Lost", "is_frame", "name_of", "source_in", "told_of"]
 
 _FRAME: Final = re.compile(r"(?P<source>.*)#frame=\d+", re.DOTALL)
 
@@ -69,6 +69,11 @@ def source_in(name: str) -> str:
     """The name of the input that a frame's name is of, or of an image the same name."""
     found = _FRAME.fullmatch(name)
     return name if found is None else found["source"]
+
+
+def is_frame(name: str) -> bool:
+    """Whether a name is that of a frame."""
+    return re.search(r"#(frame=\d+|at=[0-9T:.+-]+)$", name) is not None
 
 
 def told_of(item: object) -> dict[str, Any]:

@@ -74,7 +74,8 @@ class RunDrawing:
             check_drawn_video(path, earlier)
         else:
             images = [item for item in inputs.listed if item not in {*clips}]
-            self._pictures = Drawing(path, images)
+            if images or inputs.has_stdin:
+                self._pictures = Drawing(path, images)
         if clips:
             self._clips = ClipDrawing(clips, fps, file=path if is_file else None, folder=path)
 
