@@ -218,14 +218,20 @@ def test_a_live_source_is_read_for_so_long(run: RunCommand) -> None:
     assert len(set(run.images())) == len(run.lines())
 
 
-def test_an_address_that_gives_nothing_ends_with_its_name(run: RunCommand) -> None:
+def test_an_address_that_gives_nothing_is_told_by_name(run: RunCommand) -> None:
     """Neither the error nor the file tells the password."""
-    url = "rtsp://me:secret-of-mine@127.0.0.1:9/door"
-    done = run(url, "--for", "5", code=1)
-    assert "rtsp://127.0.0.1:9/door" in done.stderr
-    written = b"".join(path.read_bytes() for path in run.folder.iterdir())
-    assert "secret-of-mine" not in done.stderr + written.decode()
-    assert b"rtsp://127.0.0.1:9/door" in written
+    camera = run("rtsp://me:secret-of-mine@127.0.0.1:9/door", "--for", "5", code=1)
+    assert "rtsp://127.0.0.1:9/door" in camera.stderr
+    url = "http://me:secret-of-mine@127.0.0.1:9/a.mp4?token=secret-of-mine"
+    clip = run(url, "-o", "clip.jsonl", code=4)
+    (line,) = run.lines("clip.jsonl")
+    assert line["source"] == "http://127.0.0.1:9/a.mp4?token=..."
+    assert line["error"]["type"] == "VideoError"
+    wrong = run("foo://me:secret-of-mine@host/1", "--live", code=1)
+    assert "'foo://host/1' is no camera" in wrong.stderr
+    written = b"".join(path.read_bytes() for path in run.folder.iterdir()).decode()
+    assert "secret-of-mine" not in written + camera.stderr + clip.stderr + wrong.stderr
+    assert "rtsp://127.0.0.1:9/door" in written
 
 
 def test_a_stream_is_live_by_its_scheme(run: RunCommand) -> None:

@@ -14,7 +14,7 @@ from roboflow_async.cli.run.drawing import Annotator
 from roboflow_async.cli.run.file_names import as_path, is_url, on_record
 from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.pictures import ItemNames, drawn_clip_parts
-from roboflow_async.cli.run.video.clips import frames_of_clip
+from roboflow_async.cli.run.video.clips import frames_of_clip, name_of_clip
 from roboflow_async.cli.run.video.naming import name_of, source_in
 from roboflow_async.cli.run.video.writing import (
     FINEST,
@@ -68,9 +68,11 @@ class ClipDrawing:
         self._failures: Counter[str] = Counter()
         self._frames = 0
         self._videos: dict[str, Path] = {}
-        names = ItemNames(on_record(clip) for clip in clips)
+        names = ItemNames(map(name_of_clip, clips))
         for clip in clips:
-            path = file or folder.joinpath(*map(as_path, drawn_clip_parts(names, on_record(clip))))
+            path = file or folder.joinpath(
+                *map(as_path, drawn_clip_parts(names, name_of_clip(clip)))
+            )
             if file is None:
                 check_video_path(path)
                 if not is_url(clip) and os.path.realpath(clip) == os.path.realpath(path):
@@ -101,7 +103,7 @@ class ClipDrawing:
             else:
                 times[source].append(line["time"])
         for clip, path in self._videos.items():
-            known = on_record(clip)
+            known = name_of_clip(clip)
             if times[known] and (known in changed or not path.is_file()):
                 self._check_below(path)
                 asyncio.run(self._draw(clip, path, journal, sorted(times[known])))

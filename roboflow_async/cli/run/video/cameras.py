@@ -7,7 +7,7 @@ from contextlib import suppress
 from roboflow_async import ConfigurationError
 from roboflow_async.cli.run.file_names import is_url
 from roboflow_async.cli.run.sources.finding import is_clip
-from roboflow_async.cli.run.video.recognizing import is_stream
+from roboflow_async.cli.run.video.recognizing import is_stream, without_login
 from roboflow_async.video import Counts, Frame, Frames, frames, merge
 
 __all__ = ["Cameras"]
@@ -107,9 +107,9 @@ def _check(text: str) -> None:
     if is_stream(text) or is_url(text) or (text.isascii() and text.isdigit()) or is_clip(text):
         return
     raise ConfigurationError(
-        f"--live: {text!r:.200} is no camera: give an address (rtsp://, rtmp://, srt://, tcp://, "
-        "udp://, http://), a device (/dev/video0) or its number, or a clip, which stands in for a "
-        "camera."
+        f"--live: {without_login(text)!r:.200} is no camera: give an address (rtsp://, rtmp://, "
+        "srt://, tcp://, udp://, http://), a device (/dev/video0) or its number, or a clip, which "
+        "stands in for a camera."
     )
 
 

@@ -10,8 +10,8 @@ from roboflow_async import ConfigurationError
 from roboflow_async.cli.options import stderr
 from roboflow_async.cli.run.sources import Source
 from roboflow_async.cli.run.video.cameras import Cameras
-from roboflow_async.cli.run.video.clips import Clips
-from roboflow_async.cli.run.video.recognizing import is_stream
+from roboflow_async.cli.run.video.clips import Clips, name_of_clip
+from roboflow_async.cli.run.video.recognizing import is_stream, without_login
 
 __all__ = ["VideoChoices", "chosen"]
 
@@ -59,7 +59,7 @@ class VideoChoices:
                 raise ConfigurationError(
                     "--fps needs an extra: pip install 'roboflow-async[video]'."
                 )
-            what = ", ".join(f"{text!r:.200}" for text in given[:3])
+            what = ", ".join(f"{without_login(text)!r:.200}" for text in given[:3])
             raise ConfigurationError(
                 f"--fps is for videos, and there is none in {what}: leave it out."
             )
@@ -81,7 +81,7 @@ class VideoChoices:
         """Say that each frame of clips is sent, which is billed, if nobody has said so."""
         if source.clips and not self.wants_clips:
             stderr.print(
-                f"Every frame of {source.clips[0]!r:.200}"
+                f"Every frame of {name_of_clip(source.clips[0])!r:.200}"
                 f"{' and the other clips' if len(source.clips) > 1 else ''} is sent: "
                 "--fps 2 would take two of each second.",
                 soft_wrap=True, markup=False,
@@ -107,9 +107,10 @@ def chosen(
     is_live = live or bool(streams)
     others = [text for text in given if text not in streams]
     if streams and others and not live:
+        camera, other = without_login(streams[0]), without_login(others[0])
         raise ConfigurationError(
-            f"{_without_login(streams[0])} is a camera and {others[0]!r:.200} is not: give them to "
-            "runs of their own, or --live, if all are cameras."
+            f"{camera!r:.200} is a camera and {other!r:.200} is not: give them to runs of their "
+            "own, or --live, if all are cameras."
         )
     if seconds is not None:
         if not is_live:
@@ -143,8 +144,3 @@ def _why_no_clips(*, wanted: bool) -> str | None:
 
 def _is_installed() -> bool:
     return find_spec("av") is not None and find_spec("numpy") is not None
-
-
-def _without_login(url: str) -> str:
-    scheme, colon, rest = url.partition("://")
-    return repr(f"{scheme}{colon}{rest.rpartition('@')[2]}"[:200])

@@ -13,8 +13,9 @@ from roboflow_async.cli.run.sources.finding import is_clip
 from roboflow_async.cli.run.video.naming import Lost, name_of
 from roboflow_async.cli.run.video.recognizing import is_video_url
 from roboflow_async.video import Counts, Frame, Frames, frames
+from roboflow_async.video.source import source_of
 
-__all__ = ["Clips", "first_frame", "frames_of_clip", "total_of"]
+__all__ = ["Clips", "first_frame", "frames_of_clip", "name_of_clip", "total_of"]
 
 
 def frames_of_clip(item: str, fps: float | None) -> Frames:
@@ -40,6 +41,11 @@ async def first_frame(item: str) -> Frame | None:
 def total_of(counts: Collection[Counts]) -> dict[str, int]:
     """What became of the frames of several videos, by the names of `Counts`."""
     return {field.name: sum(getattr(one, field.name) for one in counts) for field in fields(Counts)}
+
+
+def name_of_clip(item: str) -> str:
+    """How a clip is called in the file of results: a URL without its password."""
+    return source_of(item).name if is_url(item) else on_record(item)
 
 
 class Clips:
@@ -97,11 +103,11 @@ class Clips:
                 if not is_video_url(item) and not await asyncio.to_thread(is_clip, item):
                     yield item
                     continue
-                if is_whole(on_record(item)):
+                if is_whole(name_of_clip(item)):
                     continue
                 if self._why_not is not None:
-                    error = ConfigurationError(f"{item!r:.200} is a video: {self._why_not}.")
-                    if await is_due(lost := Lost(item, error)):
+                    error = ConfigurationError(f"{name_of_clip(item)!r:.200} is {self._why_not}.")
+                    if await is_due(lost := Lost(_source_of(item), error)):
                         yield lost
                     continue
                 async with aclosing(self._frames(item)) as clip:
@@ -130,11 +136,15 @@ class Clips:
                 # The others can still be done.
                 if latest is not None:
                     yield latest
-                yield Lost(item, error)
+                yield Lost(_source_of(item), error)
             else:
                 if latest is not None:
                     self._totals[name_of(latest)] = counts.given
                     yield latest
+
+
+def _source_of(item: str) -> str:
+    return name_of_clip(item) if is_url(item) else item
 
 
 def _path_of(item: object) -> str:

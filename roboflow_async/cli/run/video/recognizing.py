@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from roboflow_async.cli.run.file_names import is_url
 
-__all__ = ["begins_like_a_video", "has_video_suffix", "is_stream", "is_video_url"]
+__all__ = ["begins_like_a_video", "has_video_suffix", "is_stream", "is_video_url", "without_login"]
 
 _SUFFIXES: Final = frozenset(
     [
@@ -52,6 +52,12 @@ def is_video_url(text: str) -> bool:
     except ValueError:  # such as http://[
         return False
     return os.path.splitext(path)[1].lower() in _SUFFIXES_OF_URLS  # noqa: PTH122 - no path of ours
+
+
+def without_login(text: str) -> str:
+    """An address as it may be shown."""
+    scheme, colon, rest = text.partition("://")
+    return f"{scheme}{colon}{rest.rpartition('@')[2]}" if colon else text
 
 
 def has_video_suffix(name: str) -> bool:
