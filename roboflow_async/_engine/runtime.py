@@ -94,9 +94,7 @@ class Engine:
         self.pacer = _pacer(settings, self.key)
         self.counters = Counters()
         hooks = with_those_of_every_client(settings.hooks)
-        self.observer = (
-            observing.Observer(hooks, settings.api_url, self.pacer) if hooks else None
-        )
+        self.observer = observing.Observer(hooks, settings.api_url, self.pacer) if hooks else None
         self._quota = RetryQuota()
         self._headers = httpx.Headers(headers).raw
         self._make_connection = connection_factory(

@@ -13,7 +13,8 @@ __all__ = ["attempt_context", "sent_headers"]
 # instrumentation of httpx, aiohttp and others asks for. Its home is the API, but it has no public
 # name there; a later API without it gets the older key, which every instrumentation knows, too.
 _QUIET: Final = cast(
-    "str", getattr(cast("Any", api), "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", "suppress_instrumentation")
+    "str",
+    getattr(cast("Any", api), "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", "suppress_instrumentation"),
 )
 
 
@@ -23,7 +24,9 @@ def attempt_context(span: Span, before: Context) -> Context:
     Instrumentation of the HTTP library below would tell of it a second time, with the whole URL,
     where the key may be.
     """
-    return api.set_value(_QUIET, True, set_span_in_context(span, before))  # noqa: FBT003 - its API
+    is_traced = span.get_span_context().is_valid
+    context = set_span_in_context(span, before) if is_traced else before
+    return api.set_value(_QUIET, True, context)  # noqa: FBT003 - its API
 
 
 def sent_headers(context: Context) -> dict[str, str]:

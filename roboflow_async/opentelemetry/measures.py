@@ -1,8 +1,8 @@
-"""The metrics, by their names. Histograms are filled by each call; the rest is read from tallies."""
+"""The metrics. Each call is recorded in the histograms; the rest is read from tallies."""
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from opentelemetry.metrics import (
@@ -21,18 +21,17 @@ from roboflow_async.opentelemetry.tally import (
     CREDITS,
     REJECTED,
     RETRIES,
-    Attributes,
     Key,
     Tally,
 )
 
 __all__ = ["Measures", "measures_of"]
 
-# Of the conventions for `http.client.request.duration`, and on to where a call with retries ends.
+# Of the conventions for `http.client.request.duration`, and on to how long streams may wait.
 _ATTEMPT: Final = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 )  # fmt: skip
-_CALL: Final = (*_ATTEMPT, 30.0, 60.0, 120.0, 300.0, 600.0)
+_QUEUE: Final = (*_ATTEMPT, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 Server = tuple[tuple[str, AttributeValue], ...]
 
@@ -55,11 +54,7 @@ class Measures:
         )  # fmt: skip
         self.queue_duration = meter.create_histogram(
             "roboflow.client.queue.duration", "s", "Waits of calls for a slot and a turn.",
-            explicit_bucket_boundaries_advisory=_CALL,
-        )  # fmt: skip
-        self.call_duration = meter.create_histogram(
-            "roboflow.client.call.duration", "s", "Duration of calls, with waits and retries.",
-            explicit_bucket_boundaries_advisory=_CALL,
+            explicit_bucket_boundaries_advisory=_QUEUE,
         )  # fmt: skip
         for name, unit, names, counts, about in (
             ("calls", "{call}", CALLS, _calls, "Calls that have ended."),

@@ -43,7 +43,8 @@ class Tally:
     """
 
     __slots__ = (
-        "calls", "credits", "in_flight", "outages", "pacer", "rejected", "retries", "server", "waiting",
+        "calls", "credits", "in_flight", "outages", "pacer", "rejected", "retries", "server",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, server: Attributes, pacer: Pacer | None) -> None:

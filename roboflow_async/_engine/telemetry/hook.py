@@ -124,7 +124,7 @@ def unhook_every_client(hook: Hook) -> None:
 
 
 def with_those_of_every_client(hooks: Sequence[Hook]) -> Sequence[Hook]:
-    """A client's hooks, and those of every client. One that it has of the same class replaces it."""
+    """A client's hooks, and those of every client, unless it has one of the same class."""
     if not _of_every_client:
         return hooks
     own = {type(hook) for hook in hooks}
