@@ -1,14 +1,21 @@
 """Beside other instrumentation: nothing is told twice, and a trace goes on from end to end."""
 
+import gzip
 import os
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
+import anyio
 import httpx
 import pytest
 from anyio import to_thread
@@ -19,10 +26,12 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 from support.loopback import Reply, Server
+from support.redis_server import free_port
 from support.telemetry import Recorded
 
 from roboflow_async import RoboflowClient
 from roboflow_async.fastapi import RoboflowDep, lifespan
+from roboflow_async.testing import draw_scene
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +97,34 @@ async def test_the_key_shows_without_us_which_is_why(server: Server, recorded: R
     async with httpx.AsyncClient() as http:
         await http.get(server.url, params={"api_key": MARKED})
     assert key_is_in(recorded.text())
+
+
+async def test_aiohttp_tells_no_instrumentation_of_the_key(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What instrumentation of aiohttp adds to every session is not asked about ours."""
+    heard: list[str] = []
+
+    async def hear(_: object, __: object, params: aiohttp.TraceRequestStartParams) -> None:
+        heard.append(str(params.url))
+
+    make = aiohttp.ClientSession.__init__
+
+    def instrumented(self: aiohttp.ClientSession, **options: Any) -> None:
+        config = aiohttp.TraceConfig()
+        config.on_request_start.append(hear)
+        make(self, **{**options, "trace_configs": [config]})
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", instrumented)
+    server.handler = lambda _: Reply(body=PREDICTION)
+    async with RoboflowClient(
+        MARKED, api_url=server.url, api_key_transport="query", transport="aiohttp"
+    ) as client:
+        await client.model("project/1", route="path", task="object-detection").run(picture(0))
+    assert key_is_in(server.arrivals[0].target)
+    assert heard == []
+    async with aiohttp.ClientSession() as session, session.get(server.url):
+        assert heard
 
 
 def traced_app(url: str, recorded: Recorded) -> FastAPI:
@@ -206,3 +243,80 @@ async def test_opentelemetry_instrument_is_enough(server: Server, tmp_path: Path
         done.stderr
     )
     assert server.arrivals[0].headers["traceparent"]
+
+
+URL = os.environ.get("INFERENCE_SERVER_URL")
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[int, list[bytes]]]:
+    """A port that takes what an OTLP exporter sends, and what came so far."""
+    came: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            encoded = self.headers.get("Content-Encoding") == "gzip"
+            came.append(gzip.decompress(body) if encoded else body)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as taking:
+        thread = threading.Thread(target=taking.serve_forever)
+        thread.start()
+        yield taking.server_port, came
+        taking.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def tracing_server(collector: tuple[int, list[bytes]]) -> Iterator[str]:
+    """Roboflow's Inference Server, with its telemetry switched on: by default it is off."""
+    port = free_port()
+    process = subprocess.Popen(
+        [str(ROOT / "tests/support/inference_server/run"), str(port)],
+        env={
+            **os.environ,
+            "OTEL_TRACING_ENABLED": "True",
+            "OTEL_METRICS_ENABLED": "False",
+            "OTEL_EXPORTER_PROTOCOL": "http",
+            "OTEL_EXPORTER_ENDPOINT": f"127.0.0.1:{collector[0]}",
+            "OTEL_TRACE_EXPORT_INTERVAL_MS": "100",
+        },
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            assert process.poll() is None
+            try:
+                httpx.get(f"{url}/info", timeout=10).raise_for_status()
+                break
+            except httpx.TransportError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.inference_server
+@pytest.mark.skipif(URL is None, reason="INFERENCE_SERVER_URL is not set")
+async def test_the_inference_server_goes_on_with_the_trace(
+    tracing_server: str, collector: tuple[int, list[bytes]], recorded: Recorded
+) -> None:
+    """One trace: a FastAPI handler, our call, its attempt, and what the real server does."""
+    response = await predict(traced_app(tracing_server, recorded), draw_scene(3).jpeg)
+    assert response.status_code == 200
+    assert response.json()["predictions"]
+    context = chain(recorded)[-1].context
+    assert context is not None
+    # In the server's spans (protobuf) both are bytes: the trace, and the attempt as a parent.
+    trace_id, span_id = context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
+    with anyio.fail_after(30):
+        while not any(  # noqa: ASYNC110
+            trace_id in body and span_id in body for body in collector[1]
+        ):
+            await anyio.sleep(0.05)
