@@ -13,7 +13,6 @@ from typing import Annotated, Any, cast
 import typer
 
 from roboflow_async import Budget, ConfigurationError, Model, RoboflowClient, Workflow
-from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.settings import Settings
 from roboflow_async.cli.files import check_folder
 from roboflow_async.cli.keys import read_key
