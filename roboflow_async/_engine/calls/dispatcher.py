@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
 from roboflow_async._engine.api.api_key import KeyPlacement
-from roboflow_async._engine.api.extra_headers import RawHeader, with_headers
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.asyncio_tools import within
@@ -48,8 +47,10 @@ from roboflow_async.errors import (
 )
 
 if TYPE_CHECKING:
+    from roboflow_async._engine.api import extra_headers
     from roboflow_async._engine.telemetry import events
 else:
+    extra_headers = LateModule("roboflow_async._engine.api.extra_headers")
     events = LateModule("roboflow_async._engine.telemetry.events")
 
 __all__ = ["Dispatcher"]
@@ -120,14 +121,16 @@ class Dispatcher:
         )
         self._use(settings)
 
-    def _use(self, settings: Settings, headers: tuple[RawHeader, ...] = ()) -> None:
+    def _use(self, settings: Settings, headers: "tuple[extra_headers.RawHeader, ...]" = ()) -> None:
         """Keep to these settings, in what a view may have of its own."""
         self._settings, self._policy = settings, settings.retry
         self._own_headers = headers
         self._patience = self._attempts.patience
         self._bounds = QueueBounds(settings, self._pacer, self._counters, self._concurrency)
 
-    def with_options(self, settings: Settings, headers: tuple[RawHeader, ...]) -> "Dispatcher":
+    def with_options(
+        self, settings: Settings, headers: "tuple[extra_headers.RawHeader, ...]"
+    ) -> "Dispatcher":
         """A view of this one: the same queue, slots, turns, counters and connections.
 
         Args:
@@ -139,7 +142,9 @@ class Dispatcher:
         self._family.add(view)
         return view
 
-    def _become_view(self, settings: Settings, headers: tuple[RawHeader, ...]) -> None:
+    def _become_view(
+        self, settings: Settings, headers: "tuple[extra_headers.RawHeader, ...]"
+    ) -> None:
         if settings.retry.max_elapsed != self._policy.max_elapsed:
             # A long pause ends the calls of one, and not those of the other.
             self._single_calls = _single_calls()
@@ -231,7 +236,7 @@ class Dispatcher:
             BudgetExceededError: the budget is used up; nothing was sent, or nothing again.
         """
         if self._own_headers:
-            more = with_headers(request.more_headers, self._own_headers)
+            more = extra_headers.with_headers(request.more_headers, self._own_headers)
             request = replace(request, more_headers=more)
         # Not itself a coroutine, because one around others costs something at each wait.
         if record is None:
