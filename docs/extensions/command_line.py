@@ -19,6 +19,7 @@ def commands_page() -> str:
     # The text for a terminal is escaped as if it were HTML.
     for written, meant in (("&#x27;", "'"), ("&gt;", ">"), ("&lt;", "<"), ("&quot;", '"')):
         page = page.replace(written, meant)
+    page = page.replace("```console\n$ ", "```console\n")  # to be copied as it is
     return page.partition("## ")[1] + page.partition("## ")[2]
 
 
