@@ -4,7 +4,8 @@
 
 No network: a connection that answers at once. The same images are encoded, built into requests,
 "sent" and parsed in a bare loop, through `run` in a loop, and through `stream`; what the latter
-take longer is the pipeline's own. Then `stream` against `run` at concurrency 1, over nginx, and how
+take longer is the pipeline's own. Then `stream` against `run` at concurrency 1, over nginx; what
+telemetry adds to whole calls, without an OpenTelemetry SDK and with one that records all; and how
 long the event loop stands still while large images are encoded.
 """
 
@@ -14,18 +15,24 @@ import cProfile
 import pstats
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 
 import httpx
 from harness.nginx import nginx
 from harness.pauses import pauses
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from roboflow_async import RoboflowClient
+from roboflow_async import Hook, RoboflowClient
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
 from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders, read_content
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
+from roboflow_async.opentelemetry import OpenTelemetryHook
 
 IMAGE = b"\xff\xd8\xff\xe0" + bytes(1000)
 ANSWER = b'{"outputs":[{"predictions":[{"x":1.5,"class":"a"}]}]}'
@@ -145,6 +152,48 @@ async def one_at_a_time(url: str, calls: int, rounds: int) -> None:
     print(f"stream at concurrency 1: {more:+.1%} CPU against run in a plain loop")
 
 
+class Drops(SpanExporter):
+    """Takes spans from the SDK, and sends them nowhere."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
+def recording_hook() -> OpenTelemetryHook:
+    """Every span and every metric, as in production: spans in batches, from another thread."""
+    tracers = TracerProvider()
+    tracers.add_span_processor(BatchSpanProcessor(Drops()))
+    meters = MeterProvider([InMemoryMetricReader()])
+    return OpenTelemetryHook(tracer_provider=tracers, meter_provider=meters)
+
+
+async def with_telemetry(url: str, calls: int, rounds: int) -> None:
+    """Whole calls, over a real connection; each round compares the ways with each other."""
+    image = b"\xff\xd8\xff\xe0" + bytes(61_000)
+    hooks: dict[str, list[Hook]] = {
+        "off": [], "a hook that does nothing": [Hook()], "no SDK": [OpenTelemetryHook()],
+        "an SDK": [recording_hook()],
+    }  # fmt: skip
+    async with AsyncExitStack() as stack:
+        clients = {
+            name: await stack.enter_async_context(
+                RoboflowClient(KEY, api_url=url, requests_per_second=None, hooks=given)
+            )
+            for name, given in hooks.items()
+        }
+        for kind, way in (("run", by_run), ("stream", by_stream)):
+            ways = {name: way(client, image) for name, client in clients.items()}
+            for send in ways.values():
+                await send(50)
+            times = await compared(ways, calls // 8, rounds * 3)
+            off = times["off"]
+            print(f"telemetry, {kind}: {off:.0f} µs of CPU a call without", end="")
+            for name, taken in times.items():
+                if name != "off":
+                    print(f"; {name} {taken / off - 1:+.1%}", end="")
+            print()
+
+
 async def longest_pause() -> None:
     loader = ImageLoader(allow_paths=True, allow_urls=True, max_bytes=21_000_000)
     image = b"\xff\xd8\xff\xe0" + bytes(20_000_000)
@@ -163,6 +212,7 @@ def main() -> None:
     if not options.profile:
         with nginx(core=0) as url:
             asyncio.run(one_at_a_time(url, options.calls, options.rounds))
+            asyncio.run(with_telemetry(url, options.calls, options.rounds))
         asyncio.run(longest_pause())
 
 

@@ -8,6 +8,9 @@ Without a key, on the stand-in API, in two terminals:
 and then http://127.0.0.1:8000. With a key: set ROBOFLOW_API_KEY, and MODEL_ID to your model.
 It is for this machine's own browser. Behind a name, set ALLOWED_HOSTS=app.example.com,...
 With more than one worker (`--workers 4`): set REDIS_URL, so that all of them share one ceiling.
+Metrics for Prometheus (pip install opentelemetry-exporter-prometheus) are at /metrics; a proxy
+before it should keep them inside. `prometheus/` beside this file has alerts, and a dashboard for
+Grafana.
 """
 
 import base64
@@ -16,6 +19,7 @@ import json
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
@@ -25,7 +29,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
 
-from roboflow_async import Model, RedisRateLimiter, RoboflowClient, RoboflowError, open_image
+from roboflow_async import Hook, Model, RedisRateLimiter, RoboflowClient, RoboflowError, open_image
 from roboflow_async.fastapi import (
     CancelOnDisconnect,
     CheckedHost,
@@ -56,6 +60,21 @@ async def own_page(request: Request) -> None:
         raise HTTPException(403, "another site's page may not send images")
 
 
+def told_hooks() -> list[Hook]:
+    """Let OpenTelemetry collect what Prometheus asks for, if its exporter is installed."""
+    if find_spec("opentelemetry.exporter.prometheus") is None:
+        return []
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader  # noqa: PLC0415
+    from opentelemetry.metrics import set_meter_provider  # noqa: PLC0415
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
+
+    from roboflow_async.opentelemetry import OpenTelemetryHook  # noqa: PLC0415
+
+    set_meter_provider(MeterProvider([PrometheusMetricReader()]))
+    return [OpenTelemetryHook()]
+
+
+hooks: Final = told_hooks()
 app = FastAPI(
     title="Predictions",
     dependencies=[Depends(own_page)],
@@ -64,6 +83,7 @@ app = FastAPI(
         queue_timeout=5,
         max_waiting=100,
         limiter=RedisRateLimiter(REDIS_URL) if REDIS_URL else None,
+        hooks=hooks,
     ),
 )
 add_error_handlers(app)
@@ -135,6 +155,16 @@ async def outcomes(
             yield outcome
     except RoboflowError as error:
         yield {"error": error_answer(error).detail}
+
+
+@app.get("/metrics", include_in_schema=False)
+def metrics() -> Response:
+    """What Prometheus asks for."""
+    if not hooks:
+        raise HTTPException(404, "opentelemetry-exporter-prometheus is not installed")
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415
+
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 one_at_a_time: Final = CapacityLimiter(1)  # a picture takes up to 400 MB while it is made smaller

@@ -32,6 +32,7 @@ from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async._engine.pace.protocols import ScopedRateLimiter
 from roboflow_async._engine.settings import RetryPolicy, Settings
+from roboflow_async._engine.telemetry.hook import with_those_of_every_client
 from roboflow_async._engine.telemetry.notices import Notices
 from roboflow_async._engine.unclosed import Reminder
 from roboflow_async.errors import ClientClosedError, ConfigurationError
@@ -106,8 +107,8 @@ class Engine:
         budget = settings.budget
         self.account = None if budget is None else budget.account(settings.limiter, scope)
         self.counters = Counters()
-        hooks = settings.hooks
-        self.observer = observing.Observer(hooks, settings.api_url) if hooks else None
+        hooks = with_those_of_every_client(settings.hooks)
+        self.observer = observing.Observer(hooks, settings.api_url, self.pacer) if hooks else None
         self._quota = RetryQuota()
         self._headers = httpx.Headers(headers).raw
         self._make_connection = connection_factory(

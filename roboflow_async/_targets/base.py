@@ -28,7 +28,7 @@ from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.journal.keys import KeyOf, Keys, Named, check_key, name_of_image
 from roboflow_async._targets.prepared import Prepared, TargetContext
 from roboflow_async._targets.streams.finishing import Finishing
-from roboflow_async._targets.streams.freshness import Freshness, is_live
+from roboflow_async._targets.streams.freshness import Freshness
 from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
 from roboflow_async._targets.streams.progress import ProgressBar
 from roboflow_async._targets.streams.results import (
@@ -230,7 +230,7 @@ class Target(ABC, Generic[Output]):
             bar = ProgressBar(total, self._context.engine.stats)
         finishing = Finishing(flow)
         told = self._told("stream")
-        freshness = Freshness(self._context.engine, flow)
+        freshness = Freshness(self._context.engine, flow, asks=image is not None)
 
         recorder: recording.Recorder | None = None
         if journal is not None:
@@ -243,7 +243,7 @@ class Target(ABC, Generic[Output]):
             if note is not None and note.wants_file:
                 note_file = note.note_file
             prepare_item = partial(
-                self._prepare_item, index, item, image, given, note_file, patient=retry
+                self._prepare_item, index, item, image, given, note_file, freshness, patient=retry
             )
             prepare = partial(finishing.prepared, prepare_item)
             return await finishing.sent(
@@ -255,7 +255,7 @@ class Target(ABC, Generic[Output]):
                     retry=retry,
                     note=note,
                     told=told,
-                    freshness=freshness if is_live(item) else None,
+                    freshness=freshness if freshness.follows(item) else None,
                 )
             )
 
@@ -266,7 +266,7 @@ class Target(ABC, Generic[Output]):
                 else:
                     result = await recorder.result(index, value, partial(send, index, value))
             finally:
-                if is_live(value):
+                if freshness.follows(value):
                     freshness.left(index)
             if bar is not None:
                 bar.count(failed=not result.ok)
@@ -323,6 +323,7 @@ class Target(ABC, Generic[Output]):
         image: ImageOf | None,
         known: tuple[object, ...],
         note_file: FileNote | None,
+        freshness: Freshness,
         *,
         patient: bool,
     ) -> Prepared:
@@ -333,6 +334,7 @@ class Target(ABC, Generic[Output]):
             given = known[0] if known else item
             return await self._prepare(loader, given, {}, patient=patient)
         given = known[0] if known else await image_of(image, index, item)
+        freshness.note(given)
         prepared = await self._prepare(loader, given, {}, patient=patient)
         return replace(prepared, image=worth_keeping(given))
 

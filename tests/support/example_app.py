@@ -1,4 +1,4 @@
-"""Runs examples/app.py in a process of its own, as its docstring says."""
+"""Runs an app of examples/ in a process of its own, as its docstring says."""
 
 import os
 import socket
@@ -15,14 +15,14 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @contextmanager
-def example_app(api_url: str, **variables: str) -> Iterator[str]:
+def example_app(api_url: str, *, app: str = "app", **variables: str) -> Iterator[str]:
     """The app's URL while it runs; `api_url` stands in for the Roboflow API."""
     port = free_port()
     command = [sys.executable, "-W", "error", "-m", "uvicorn", "--app-dir", str(EXAMPLES)]
     environment = os.environ | {"ROBOFLOW_API_URL": api_url, "ROBOFLOW_API_KEY": "any"}
     environment |= variables
     with subprocess.Popen(
-        [*command, "app:app", "--port", str(port), "--log-level", "warning"], env=environment
+        [*command, f"{app}:app", "--port", str(port), "--log-level", "warning"], env=environment
     ) as process:
         deadline = time.monotonic() + 20
         while True:

@@ -18,7 +18,7 @@ from conftest import picture
 from pydantic import BaseModel
 from support.loopback import Reply, Server, hang, outputs, raw, reset, truncate
 
-from roboflow_async import Pacer, RetryPolicy, RoboflowClient, RoboflowError
+from roboflow_async import Hook, Pacer, RetryPolicy, RoboflowClient, RoboflowError
 from roboflow_async._platform import service
 from roboflow_async._platform.staging import registration, storage
 
@@ -65,6 +65,30 @@ def search(error: BaseException, where: str) -> None:
         assert_clean(pickle.dumps(error, 0).decode("latin-1"), where)
 
 
+class Hears(Hook):
+    """Searches each event, with the headers that hooks may set, as it comes."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.heard = 0
+
+
+def _search_event(self: Hears, event: object) -> None:
+    self.heard += 1
+    seen: list[object] = [event]
+    for one in seen:  # grows as it is walked through
+        assert_clean(repr(one), f"{self.where}: {type(event).__name__}")
+        names = getattr(type(one), "__dataclass_fields__", {})
+        seen += [getattr(one, name) for name in names]
+    if isinstance(error := getattr(event, "error", None), BaseException):
+        search(error, f"{self.where}: {type(event).__name__}")
+
+
+for _name in dir(Hook):
+    if _name.startswith("on_"):
+        setattr(Hears, _name, _search_event)
+
+
 class Count(BaseModel):
     count: int
 
@@ -95,7 +119,7 @@ REPLIES: dict[str, Any] = {
 
 
 async def failures(
-    server: Server, where: Any, transport: Any
+    server: Server, where: Any, transport: Any, hook: Hook
 ) -> AsyncIterator[tuple[str, BaseException]]:
     """Every way to fail that a user can meet."""
     policy = RetryPolicy(max_attempts=2, base=0.001, max_elapsed=0.3, max_outage=0.3)
@@ -107,6 +131,7 @@ async def failures(
         "max_response_bytes": 50_000,
         "requests_per_second": 1000,  # from which the pace falls with each 429
         "transport": transport,
+        "hooks": [hook],
     }
     for name, reply in REPLIES.items():
         server.handler = lambda _, reply=reply: reply
@@ -190,10 +215,10 @@ async def test_the_key_is_in_no_error_log_warning_or_pickle(
     caplog.set_level(logging.DEBUG)
     for name in list(logging.root.manager.loggerDict):
         logging.getLogger(name).setLevel(logging.DEBUG)
-    count = 0
+    count, hook = 0, Hears(where)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        async for name, error in failures(server, where, transport):
+        async for name, error in failures(server, where, transport, hook):
             search(error, f"{where}: {name}")
             count += 1
         for arguments in bad_constructions():
@@ -204,12 +229,15 @@ async def test_the_key_is_in_no_error_log_warning_or_pickle(
             count += 1
         gc.collect()
     assert count > 90
+    assert hook.heard > 500
     for warning in caught:
         assert_clean(str(warning.message), "warning")
     assert len(caplog.records) > 200
     for record in caplog.records:
         assert_clean(record.getMessage(), f"log of {record.name}")
         assert_clean(repr(record.args), f"log of {record.name}")
+        assert record.name != "roboflow_async.hooks", record.getMessage()  # none was found above
+        assert_clean(repr(vars(record)), f"log of {record.name}")
     # The search itself works: the key did go out.
     sent = server.arrivals[0]
     carried = sent.target + sent.headers.get("authorization", "") + sent.body.decode()

@@ -36,6 +36,7 @@ from roboflow_async import (
     decode_image,
     endpoints,
     open_image,
+    video,
 )
 from roboflow_async.fastapi import (
     CancelOnDisconnect,
@@ -339,3 +340,16 @@ async def a_journal(client: RoboflowClient, rows: list[Row]) -> None:
     model = client.model("a/1", task="object-detection")
     async for found in model.stream(["a.jpg"], journal="run.sqlite", retry_failed=True):
         assert_type(found, Result[str, ObjectDetection])
+
+
+async def videos(client: RoboflowClient) -> None:
+    async with video.frames("clip.mp4", fps=2, reconnect=video.Reconnect(stall=3)) as frames:
+        async for frame in frames:
+            assert_type(frame, video.Frame)
+            assert_type(frame.time, float)
+    both = video.merge({"door": "rtsp://door", "yard": video.frames(0)}, fps=2)
+    async for result in client.workflow("ws", "wf").stream(both, ordered=True):
+        assert_type(result.input.index, int)
+    async for found in client.model("a/1").stream(video.frames(b"clip")):
+        assert_type(found.input, video.Frame)
+    await client.model("a/1").run(await anext(both))

@@ -159,6 +159,33 @@ async def test_start_and_end_keep_the_frames_between(
     assert [frame.image.tobytes() for frame in frames] == shown
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
+@pytest.mark.parametrize("bframes", ["0", "3"])
+async def test_a_late_start_has_the_same_numbers(tmp_path: Path, name: str, bframes: str) -> None:
+    path = tmp_path / name
+    noise = np.random.default_rng(1).integers(0, 256, (60, 48, 64, 3), np.uint8)
+    write_clip(path, list(noise), fps=1, options={"bf": bframes, "g": "7"})
+    every = await taken(path)
+    read = 0
+
+    class Counting(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            nonlocal read
+            data = super().read(size)
+            read += len(data)
+            return data
+
+    content = path.read_bytes()
+    frames = await taken(Counting(content), start=40, end=45)
+    assert [(frame.index, frame.time) for frame in frames] == [
+        (frame.index, frame.time) for frame in every[40:45]
+    ]
+    shown = [frame.image.tobytes() for frame in every[40:45]]
+    assert [frame.image.tobytes() for frame in frames] == shown
+    if name != "a.mkv":  # whose header does not say where each frame is
+        assert read < len(content) * 0.7
+
+
 async def test_start_is_the_first_moment_of_fps(clip: Path) -> None:
     frames = await taken(clip, fps=4, start=0.4)
     assert [round(frame.time, 2) for frame in frames] == [0.4, 0.63, 0.9]

@@ -61,6 +61,22 @@ async def test_a_live_frame_is_read_when_the_last_has_left(
     assert server.most_in_flight > 1  # they are answered slowly, and sent at the pace all the same
 
 
+async def test_live_frames_that_image_gives_are_not_read_ahead(
+    server: Server, make_client: MakeClient
+) -> None:
+    server.handler = lambda _: Reply(body=outputs(ok=1), delay=0.2)
+    async with make_client(requests_per_second=25) as client:
+        source = Source(client, live=True)
+
+        async def rows() -> AsyncGenerator[Any, None]:
+            async for frame in source.frames(12):
+                yield ("row", frame)
+
+        stream = client.workflow("w", "f").stream(rows(), image=lambda row: row[1])
+        assert len([result async for result in stream]) == 12
+    assert source.sent_when_asked == list(range(12))
+
+
 async def test_frames_of_a_file_are_read_ahead(server: Server, make_client: MakeClient) -> None:
     async with make_client(requests_per_second=25, max_concurrency=8) as client:
         source = Source(client, live=False)

@@ -175,13 +175,13 @@ class Spending:
         self._account = account
         self._reject = reject
 
-    async def entered(
+    def entered(
         self,
         enter: Callable[[], Awaitable[Turn]],
         leave: Callable[[], None],
         *,
         is_free: bool,
-    ) -> Turn:
+    ) -> Awaitable[Turn]:
         """Wait for a slot and a turn, and use one request of the budget, which is sent at once.
 
         Args:
@@ -189,12 +189,16 @@ class Spending:
             leave: gives the slot back.
             is_free: whether the API bills nothing for the request.
 
-        Raises:
+        Raises (when it is awaited):
             BudgetExceededError: the budget is used up.
         """
-        account = self._account
-        if account is None or is_free:
-            return await enter()
+        if self._account is None or is_free:
+            return enter()
+        return self._within(self._account, enter, leave)
+
+    async def _within(
+        self, account: Account, enter: Callable[[], Awaitable[Turn]], leave: Callable[[], None]
+    ) -> Turn:
         await account.begin()
         try:
             turn = await enter()

@@ -68,6 +68,7 @@ class SharedAccount:
         self._waiting = 0
         self._asking = asyncio.Lock()
         self._telling: asyncio.Task[None] | None = None
+        self._exchanging: asyncio.Task[None] | None = None
 
     @property
     def used(self) -> Used:
@@ -144,14 +145,22 @@ class SharedAccount:
                 await asyncio.sleep(_PAUSE)
 
     async def _update(self, wanted: int, returned: int = 0) -> None:
-        untold, self._untold = self._untold, 0
-        try:
-            granted, used = await self._ledger.update(
-                wanted=wanted, returned=returned, spent=untold
-            )
-        except BaseException:
-            self._untold += untold
-            raise
+        """Exchange with the ledger; one at a time, and to its end, whoever is cancelled meanwhile.
+
+        Otherwise what the ledger has granted just then would never be sent or given back.
+        """
+        if self._exchanging is not None and not self._exchanging.done():
+            await asyncio.wait({self._exchanging})
+        exchange = asyncio.get_running_loop().create_task(self._exchange(wanted, returned))
+        # Its error is nobody's if the caller was cancelled.
+        exchange.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._exchanging = exchange
+        await asyncio.shield(exchange)
+
+    async def _exchange(self, wanted: int, returned: int) -> None:
+        untold = self._untold
+        granted, used = await self._ledger.update(wanted=wanted, returned=returned, spent=untold)
+        self._untold -= untold  # until now it counts as used here
         self._granted += granted
         self._told = used
         if wanted:
@@ -162,6 +171,8 @@ class SharedAccount:
         if not self._bound.is_current:
             return
         async with self._asking:
+            if self._exchanging is not None:
+                await asyncio.wait({self._exchanging})
             returned, self._granted = self._granted, 0
             if returned or self._untold:
                 # A limiter that was closed before its clients cannot tell it any more.

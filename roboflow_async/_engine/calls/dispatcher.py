@@ -1,7 +1,7 @@
 """Runs one call: a slot, a turn, an attempt, and again if that makes sense."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import replace
@@ -11,31 +11,26 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
 from roboflow_async._engine.api.api_key import KeyPlacement
-from roboflow_async._engine.api.extra_headers import RawHeader, with_headers
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.asyncio_tools import within
 from roboflow_async._engine.budget.account import Account, Spending
+from roboflow_async._engine.calls.attempts import Attempts
 from roboflow_async._engine.calls.call_record import CallRecord
-from roboflow_async._engine.calls.chance import Chance
 from roboflow_async._engine.calls.circuit import Circuit, Circuits
-from roboflow_async._engine.calls.concurrency import Concurrency, Outcome, outcome_of
+from roboflow_async._engine.calls.concurrency import Concurrency
 from roboflow_async._engine.calls.concurrency_law import ConcurrencyLaw
 from roboflow_async._engine.calls.fair_queue import FairQueue, Flow
-from roboflow_async._engine.calls.output_reader import HeaderReader, OutputReader
-from roboflow_async._engine.calls.patience import Patience
+from roboflow_async._engine.calls.output_reader import OutputReader
 from roboflow_async._engine.calls.priority import PRIORITIES, Priority
 from roboflow_async._engine.calls.queue_bounds import QueueBounds
-from roboflow_async._engine.calls.refusals import Refusals
 from roboflow_async._engine.calls.retry import (
     GiveUp,
     RetryQuota,
     Wait,
-    cooldown_wait,
     decide,
     is_transient,
     may_be_a_refusal,
-    may_be_its_own,
 )
 from roboflow_async._engine.calls.stats import Counters, LimitedBy
 from roboflow_async._engine.http.transport import Transport
@@ -44,20 +39,18 @@ from roboflow_async._engine.pace.pacer import Pacer, Turn
 from roboflow_async._engine.settings import Settings
 from roboflow_async._engine.telemetry.notices import Notices
 from roboflow_async.errors import (
-    APIConnectionError,
     APIError,
     APIStatusError,
-    APITimeoutError,
     BudgetExceededError,
     ClientClosedError,
-    RateLimitError,
     RoboflowError,
 )
 
 if TYPE_CHECKING:
-    from roboflow_async._engine.telemetry import attempts, events
+    from roboflow_async._engine.api import extra_headers
+    from roboflow_async._engine.telemetry import events
 else:
-    attempts = LateModule("roboflow_async._engine.telemetry.attempts")
+    extra_headers = LateModule("roboflow_async._engine.api.extra_headers")
     events = LateModule("roboflow_async._engine.telemetry.events")
 
 __all__ = ["Dispatcher"]
@@ -94,19 +87,12 @@ class Dispatcher:
         notices: Notices | None = None,
         account: Account | None = None,
     ) -> None:
-        self._usual_timeout = settings.timeout  # not that of a view
         self._family: WeakSet[Dispatcher] = WeakSet([self])  # this one, and its views
         self._pacer = pacer
-        self._refusals = Refusals(pacer.restore)
-        self._transport = transport
         self._quota = quota
         self._counters = counters
         self._notices = notices or Notices()
-        self._shares_pace = pacer.shares_pace
-        self._chance = Chance()
-        key = KeyPlacement(settings.api_key, settings.api_key_transport)
-        self._reader = OutputReader(key)
-        self._header_reader = HeaderReader(key)
+        self._reader = OutputReader(KeyPlacement(settings.api_key, settings.api_key_transport))
         self._clock = asyncio.get_running_loop().time
         most, pace = settings.max_concurrency, pacer.requests_per_second
         law = ConcurrencyLaw(most, timeout=settings.timeout, pace=pace)
@@ -115,23 +101,36 @@ class Dispatcher:
         self._single_calls = _single_calls()
         self._free_calls = Flow("interactive", is_stream=False)
         self._spending = Spending(account, self._queue.reject_billed)
-        self._use(settings)
         self._circuits = Circuits(
             settings.retry,
             wake=self._queue.wake,
             reject=self._opened,
             notices=self._notices,
         )
+        self._attempts = Attempts(
+            settings,
+            transport=transport,
+            pacer=pacer,
+            concurrency=self._concurrency,
+            circuits=self._circuits,
+            counters=counters,
+            quota=quota,
+            spending=self._spending,
+            notices=self._notices,
+            on_pause=self._paused,
+        )
+        self._use(settings)
 
-    def _use(self, settings: Settings, headers: tuple[RawHeader, ...] = ()) -> None:
+    def _use(self, settings: Settings, headers: "tuple[extra_headers.RawHeader, ...]" = ()) -> None:
         """Keep to these settings, in what a view may have of its own."""
         self._settings, self._policy = settings, settings.retry
         self._own_headers = headers
-        self._patience = Patience(settings, self._chance)
+        self._patience = self._attempts.patience
         self._bounds = QueueBounds(settings, self._pacer, self._counters, self._concurrency)
-        self._cooldown_wait = partial(cooldown_wait, policy=settings.retry)
 
-    def with_options(self, settings: Settings, headers: tuple[RawHeader, ...]) -> "Dispatcher":
+    def with_options(
+        self, settings: Settings, headers: "tuple[extra_headers.RawHeader, ...]"
+    ) -> "Dispatcher":
         """A view of this one: the same queue, slots, turns, counters and connections.
 
         Args:
@@ -143,10 +142,13 @@ class Dispatcher:
         self._family.add(view)
         return view
 
-    def _become_view(self, settings: Settings, headers: tuple[RawHeader, ...]) -> None:
+    def _become_view(
+        self, settings: Settings, headers: "tuple[extra_headers.RawHeader, ...]"
+    ) -> None:
         if settings.retry.max_elapsed != self._policy.max_elapsed:
             # A long pause ends the calls of one, and not those of the other.
             self._single_calls = _single_calls()
+        self._attempts = self._attempts.with_settings(settings)
         self._use(settings, headers)
 
     def new_record(
@@ -234,7 +236,7 @@ class Dispatcher:
             BudgetExceededError: the budget is used up; nothing was sent, or nothing again.
         """
         if self._own_headers:
-            more = with_headers(request.more_headers, self._own_headers)
+            more = extra_headers.with_headers(request.more_headers, self._own_headers)
             request = replace(request, more_headers=more)
         # Not itself a coroutine, because one around others costs something at each wait.
         if record is None:
@@ -265,6 +267,7 @@ class Dispatcher:
         circuit = self._circuits.of(request.path)
         order = self._queue.next_order()
         error: APIError | None = None
+        attempt = self._attempts.attempt
         is_held = retry and self._patience.has(flow)
         if is_held:
             circuit.join(flow)
@@ -277,7 +280,7 @@ class Dispatcher:
                 if is_held and circuit.was_open_after(record.failed_from):
                     record.excuse(was_first=circuit.began_with == id(record))
                 try:
-                    response = await self._attempt(request, record, turn, circuit, retry=retry)
+                    response = await attempt(request, record, turn, circuit, retry=retry)
                     output = await self._reader.output_of(parse, response)
                     self._counters.succeeded += 1
                     return output
@@ -318,7 +321,8 @@ class Dispatcher:
         """Wait for a slot and a turn, as long as this call may."""
         limit: float | None = None
         if not flow.is_stream:
-            limit = self._settings.queue_timeout if error is None else self._time_left(record)
+            left = self._attempts.time_left
+            limit = self._settings.queue_timeout if error is None else left(record)
         queued_at = self._clock()
         until: float | None = None
         paused = 0.0
@@ -381,121 +385,7 @@ class Dispatcher:
             flow.priority, single_call=not flow.is_stream, is_queued=is_queued
         )
 
-    async def _attempt(
-        self,
-        request: PreparedRequest,
-        record: CallRecord,
-        turn: Turn,
-        circuit: Circuit,
-        *,
-        retry: bool,
-    ) -> Response:
-        counters = self._counters
-        sent_at = turn.at
-        counters.sent(record, sent_at, again=record.attempts > 0)
-        record.sent(sent_at)
-        left = self._time_left(record)
-        timeout = self._settings.timeout if left is None else min(self._settings.timeout, left)
-        is_probe = circuit.begin_attempt()
-        outcome: Outcome = "nothing"
-        self._concurrency.sent(turn, sent_at)
-        try:
-            response = await self._send(request, record, turn, timeout)
-        except APIError as error:
-            record.request_id = getattr(error, "request_id", None)
-            self._spend(error.credits)
-            record.is_connection_doubtful = isinstance(error, APIConnectionError)
-            record.was_rejected = self._is_rejection(error, record, sent_at, retry=retry)
-            if record.was_rejected and isinstance(error, APIStatusError):
-                counters.rejected += 1
-                circuit.answered(sent_at)
-                if retry:
-                    self._rejected(error, sent_at)
-                if not may_be_its_own(error):
-                    record.refusals += not isinstance(error, RateLimitError)
-                    raise
-                record.was_rejected = False  # its input may still be to blame
-            record.failed(self._clock(), sent_at, circuit.openings, in_outage=circuit.is_open)
-            # If a deadline cut the attempt short (the call's, or that of a view with a shorter
-            # timeout), that says nothing about the API.
-            longest = min(self._usual_timeout, self._policy.max_elapsed or inf)
-            was_cut = timeout < longest and isinstance(error, APITimeoutError)
-            outcome = "nothing" if was_cut else outcome_of(error)
-            counters.timed_out += isinstance(error, APITimeoutError)
-            if isinstance(error, APIConnectionError) and error.fault == "host_name":
-                # If the name was found before, it will be found again when the network is back.
-                error.fault = "network" if self._circuits.has_been_reached else "host_name"
-            counts = retry and not was_cut
-            self._patience.tell(circuit, error, record, sent_at, counts=counts)
-            raise
-        else:
-            record.cold_start = response.cold_start
-            outcome = "cold start" if record.cold_start else "response"
-        finally:
-            now = self._clock()
-            record.latency = now - sent_at
-            record.connected_in = turn.at - sent_at if turn.is_used else record.latency
-            counters.ended(record, record.latency)
-            circuit.end_attempt(is_probe=is_probe)
-            self._concurrency.ended(turn, now, outcome)
-        circuit.answered(sent_at)
-        self._succeeded(response, record, sent_at)
-        return response
-
-    def _send(
-        self, request: PreparedRequest, record: CallRecord, turn: Turn, seconds: float
-    ) -> Awaitable[Response]:
-        attempt = self._transport.attempt
-        fresh = record.is_connection_doubtful
-        if record.call is None and not self._notices.logs_attempts():
-            return attempt(request, seconds, turn.sent, fresh=fresh)
-        send = partial(attempt, seconds=seconds, on_sent=turn.sent, fresh=fresh)
-        return attempts.told_attempt(
-            self._notices, record.call, request, record.attempts, turn, send
-        )
-
-    def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:
-        self._circuits.has_been_reached = True
-        self._spend(response.credits)
-        self._header_reader.note(response, record)
-        self._counters.answered(record.latency, record.processing_time)
-        self._pacer.succeeded()
-        if self._shares_pace or self._notices.follows_pace:
-            self._tell_pace()
-        is_early = record.failures + record.refusals <= 1
-        self._refusals.succeeded(sent_at, is_early=is_early)
-        self._chance.succeeded(record, sent_at)
-        self._quota.refill(record.failures)
-
-    def _spend(self, amount: float | None) -> None:
-        """Note what an attempt cost, if its headers tell."""
-        if amount is not None:
-            self._counters.spent(amount)
-            self._spending.spend(amount)
-
-    def _is_rejection(
-        self, error: APIError, record: CallRecord, sent_at: float, *, retry: bool
-    ) -> bool:
-        """Whether a rate limiter sent it: a 429, or a 5xx if the limiter sends those instead."""
-        if isinstance(error, RateLimitError):
-            return True
-        self._chance.failed(record, sent_at)
-        if not retry or self._chance.suspects(record) or not may_be_a_refusal(error):
-            return False
-        is_early = record.failures + record.refusals <= 1
-        return self._refusals.refused(sent_at, self._clock(), is_early=is_early)
-
-    def _rejected(self, error: APIStatusError, sent_at: float) -> None:
-        """Pause all sending after a rejection."""
-        before, pace = self._pacer.cooldown, self._pacer.pace
-        self._pacer.rejected(
-            sent_at=sent_at, retry_after=error.retry_after, backoff=self._cooldown_wait
-        )
-        after = self._pacer.cooldown
-        if after > before:
-            is_long = after > self._policy.max_wait >= before
-            self._notices.cooldown(after, error, is_long=is_long)
-        self._tell_pace(pace)
+    def _paused(self) -> None:
         for one in tuple(self._family):
             one.refuse_in_pause()
 
@@ -509,10 +399,6 @@ class Dispatcher:
         """End the single calls that wait; only those of a circuit, if one is given."""
         for flow in (*self._single_calls.values(), self._free_calls):
             flow.reject(error, circuit)
-
-    def _tell_pace(self, before: float | None = None) -> None:
-        """Tell the pace if it fell (from `before`), or is back."""
-        self._notices.pace(self._pacer.pace, self._pacer.requests_per_second, before)
 
     def _opened(self, circuit: Circuit, error: RoboflowError) -> None:
         for one in tuple(self._family):
@@ -548,7 +434,7 @@ class Dispatcher:
             self._tell_retry(error, record, circuit, circuit.next_probe, _OUTAGE)
             return  # back to the queue, where its flow is held
         if isinstance(verdict, GiveUp):
-            is_limited = may_be_a_refusal(error) and self._refusals.are_a_limiter
+            is_limited = may_be_a_refusal(error) and self._attempts.refusals.are_a_limiter
             seconds = (
                 self._patience.with_chance(error, record, is_limited=is_limited, now=now)
                 if is_patient
@@ -582,11 +468,6 @@ class Dispatcher:
             delay=delay,
             then=then,
         )
-
-    def _time_left(self, record: CallRecord) -> float | None:
-        """Seconds until `max_elapsed` has passed; None: no deadline."""
-        longest = self._policy.max_elapsed
-        return None if longest is None else max(longest - record.elapsed(self._clock()), 0.0)
 
     def _deadline_passed(self) -> str:
         return f"max_elapsed={self._policy.max_elapsed:g} s passed before the next attempt"

@@ -3,8 +3,8 @@
 from typing import Final
 
 from roboflow_async._engine.calls.call_record import CallRecord
-from roboflow_async._engine.calls.chance import Chance
 from roboflow_async._engine.calls.circuit import Circuit
+from roboflow_async._engine.calls.failures.chance import Chance
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.retry import full_jitter_wait, is_transient, may_be_its_own
 from roboflow_async._engine.settings import Settings

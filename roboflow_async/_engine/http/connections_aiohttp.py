@@ -114,6 +114,9 @@ class AiohttpConnection:
         # response, without a turn or a count, and some GETs take away what they read. There is
         # no public switch for that; if this one is removed, its test fails.
         session._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        # Instrumentation adds its own to every session, and would tell of the whole URL, where the
+        # key may be.
+        session.trace_configs.clear()
         return session
 
     async def send(self, method: str, url: httpx.URL, headers: RawHeaders, body: Body) -> Incoming:

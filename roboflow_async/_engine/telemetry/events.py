@@ -6,6 +6,7 @@ Nothing here holds the API key or an image: URLs have no query, and errors no ke
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from roboflow_async._engine.pace.pacer import Pacer
 from roboflow_async._engine.telemetry.timings import Timings
 from roboflow_async.errors import RoboflowError
 
@@ -16,6 +17,7 @@ __all__ = [
     "Call",
     "CallBegan",
     "CallEnded",
+    "Client",
     "CooldownBegan",
     "OutageBegan",
     "OutageEnded",
@@ -29,6 +31,20 @@ __all__ = [
 ]
 
 TargetKind = Literal["workflow", "model", "endpoint", "operation"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Client:
+    """What sends to one host: a client, or its part that asks another service of the platform.
+
+    Attributes:
+        api_url: the host's base URL.
+        pacer: gives the turns. It knows the pace, which may be read in any thread; clients may
+            share it.
+    """
+
+    api_url: str
+    pacer: Pacer
 
 
 # Each of these three is the same object in all events that are about it.

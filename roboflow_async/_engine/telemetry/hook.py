@@ -1,7 +1,7 @@
 """`Hook`: what a program derives from to be told what happens."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from roboflow_async._engine.checks import shown
@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 else:
     events = LateModule("roboflow_async._engine.telemetry.events")
 
-__all__ = ["HOOKS_ADVICE", "Hook", "checked_hooks"]
+__all__ = [
+    "HOOKS_ADVICE",
+    "Hook",
+    "checked_hooks",
+    "hook_every_client",
+    "unhook_every_client",
+    "with_those_of_every_client",
+]
 
 HOOKS_ADVICE: Final = "give a list of objects whose classes are derived from roboflow_async.Hook"
 
@@ -28,6 +35,13 @@ class Hook:
     Methods that later versions add do nothing here, and events may get more fields, so a hook that
     works goes on working. `roboflow_async.hooks` has the events.
     """
+
+    def for_client(self, client: "events.Client") -> "Hook":  # noqa: ARG002 - for those that override it
+        """The hook that is told of one client, if not this object itself.
+
+        Called once for each client that has this hook, while the client is made.
+        """
+        return self
 
     def on_stream_began(self, event: "events.StreamBegan") -> None:
         """The first result of a stream was asked for.
@@ -140,3 +154,25 @@ def checked_hooks(hooks: object) -> tuple[Hook, ...]:
                     "awaited: write it with `def`."
                 )
     return found
+
+
+_of_every_client: Final[list[Hook]] = []
+
+
+def hook_every_client(hook: Hook) -> None:
+    """Let this hook be told of every client that is made from now on."""
+    _of_every_client.append(hook)
+
+
+def unhook_every_client(hook: Hook) -> None:
+    """Leave this hook out of every client that is made from now on."""
+    if hook in _of_every_client:
+        _of_every_client.remove(hook)
+
+
+def with_those_of_every_client(hooks: Sequence[Hook]) -> Sequence[Hook]:
+    """A client's hooks, and those of every client, unless it has one of the same class."""
+    if not _of_every_client:
+        return hooks
+    own = {type(hook) for hook in hooks}
+    return (*hooks, *(hook for hook in _of_every_client if type(hook) not in own))

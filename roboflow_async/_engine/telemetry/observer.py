@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from roboflow_async._engine.api.extra_headers import RawHeader, checked_headers, with_headers
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._engine.telemetry.hook import Hook
+from roboflow_async._engine.pace.pacer import Pacer
+from roboflow_async._engine.telemetry.hook import Hook, checked_hooks
 from roboflow_async._engine.telemetry.notices import error_type, own_error
 from roboflow_async._engine.telemetry.timings import Timings
 
@@ -30,11 +31,14 @@ class Observer:
     Args:
         hooks: at least one.
         api_url: the API's base URL.
+        pacer: gives the turns.
     """
 
-    def __init__(self, hooks: Sequence[Hook], api_url: str) -> None:
-        self._hooks = hooks
+    def __init__(self, hooks: Sequence[Hook], api_url: str, pacer: Pacer) -> None:
+        self._complained: set[Any] = set()
         self._api_url = api_url
+        client = events.Client(api_url=api_url, pacer=pacer)
+        hooks = [self._for_client(hook, client) for hook in hooks]
         # Only those that do something: most hooks need few of the events.
         self._methods = {
             name: tuple(
@@ -45,7 +49,14 @@ class Observer:
             for name, method in vars(Hook).items()
             if name.startswith("on_")
         }
-        self._complained: set[Any] = set()
+
+    def _for_client(self, hook: Hook, client: "events.Client") -> Hook:
+        try:
+            (made,) = checked_hooks([hook.for_client(client)])
+        except Exception as error:  # noqa: BLE001 - a hook that raises harms nothing
+            self._complain("for_client", hook.for_client, error)
+            return hook
+        return made
 
     def hears(self, name: str) -> bool:
         """Whether any hook has this method."""

@@ -10,6 +10,7 @@ from typing import IO, Any, Final, cast
 import anyio.to_thread
 
 from roboflow_async._engine.images.pillow import is_array, is_pillow
+from roboflow_async._engine.images.video_frames import VideoFrame
 from roboflow_async._platform.staging.export import temporary_file
 
 __all__ = ["Inputs"]
@@ -121,6 +122,6 @@ def _is_large(value: object) -> bool:
     if isinstance(value, (bytes, bytearray)):
         return len(value) > _SMALL
     try:
-        return is_array(value) or is_pillow(value)
+        return isinstance(value, VideoFrame) or is_array(value) or is_pillow(value)
     except Exception:  # noqa: BLE001 - an object whose attributes cannot be looked at
         return False

@@ -37,11 +37,14 @@ class Freshness:
     Args:
         engine: the client's.
         flow: the stream's.
+        asks: whether `image=` gives the image of each item.
     """
 
-    def __init__(self, engine: Engine, flow: Flow) -> None:
+    def __init__(self, engine: Engine, flow: Flow, *, asks: bool) -> None:
+        self._asks = asks
         self._engine = engine
         self._flow = flow
+        self._is_live = False
         self._left = -1  # the latest input that has left, or will not
         self._awaited: tuple[int, asyncio.Future[None]] | None = None
         self._read_at: float | None = None
@@ -55,9 +58,17 @@ class Freshness:
             index: of the input that was read last.
             item: that input.
         """
-        return self._due_again(index) if is_live(item) else None
+        return self._due_again(index, item) if self.follows(item) else None
 
-    async def _due_again(self, index: int) -> None:
+    def follows(self, item: object) -> bool:
+        """Whether the input is live, or it shows only later whether it is."""
+        return self._is_live or self._asks or is_live(item)
+
+    async def _due_again(self, index: int, item: object) -> None:
+        if index == 0 and self._asks:
+            await asyncio.sleep(0)  # `image=` is called now, if it is not `async`
+        if not (self._is_live or is_live(item)):
+            return
         loop = asyncio.get_running_loop()
         if self._left < index:
             left = loop.create_future()
@@ -69,6 +80,10 @@ class Freshness:
         lead = min(max(self._took) + _SPARE, _LONGEST_LEAD)
         await self._engine.runtime().dispatcher.until_due(self._flow, lead)
         self._read_at = loop.time()
+
+    def note(self, image: object) -> None:
+        """What `image=` gave for an item, which does not tell by itself whether it is live."""
+        self._is_live = self._is_live or is_live(image)
 
     def prepared(self) -> None:
         """The input that was read last can be sent."""

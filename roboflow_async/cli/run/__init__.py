@@ -6,17 +6,14 @@ import json
 import os
 import shlex
 from collections.abc import Generator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
 from roboflow_async import Budget, ConfigurationError, Model, RoboflowClient, Workflow
-from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.settings import Settings
-from roboflow_async._targets.journal.fingerprints import is_another
 from roboflow_async.cli.files import check_folder
 from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import (
@@ -36,15 +33,13 @@ from roboflow_async.cli.options import (
     stderr,
     workflow_names,
 )
-from roboflow_async.cli.run.drawing import Drawing
-from roboflow_async.cli.run.failures import FailureLimit, Reasons, is_temporary, write_failures
-from roboflow_async.cli.run.file_names import as_path, is_url, on_record, readable
+from roboflow_async.cli.run.failures import FailureLimit, Reasons, write_failures
+from roboflow_async.cli.run.file_names import on_record, readable
 from roboflow_async.cli.run.formats import Destination, chosen_format, destination, journal_path
 from roboflow_async.cli.run.job import Job
-from roboflow_async.cli.run.journal import Journal
+from roboflow_async.cli.run.journal import Journal, WhyAgain
 from roboflow_async.cli.run.pictures import ItemNames, add_pictures
 from roboflow_async.cli.run.run_file import picture_folders
-from roboflow_async.cli.run.sources import Source
 from roboflow_async.cli.run.summary import (
     tell,
     tell_again,
@@ -52,6 +47,12 @@ from roboflow_async.cli.run.summary import (
     tell_pictures,
     tell_skipped,
     trouble_told,
+)
+from roboflow_async.cli.run.video.choices import chosen
+from roboflow_async.cli.run.video.run_drawing import (
+    RunDrawing,
+    check_not_an_input,
+    is_video_file,
 )
 from roboflow_async.types.predictions import Prediction
 
@@ -62,8 +63,8 @@ def run(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="Folders, images, globs in quotes, files with a path or URL in each line, "
-            "or '-' for such lines from stdin."
+            help="Folders, images, videos, cameras (rtsp://...), globs in quotes, files with a "
+            "path or URL in each line, or '-' for such lines from stdin."
         ),
     ],
     *,
@@ -77,6 +78,17 @@ def run(
     ] = [],  # noqa: B006 - typer copies it
     image_input: Annotated[str, typer.Option(help="What the Workflow calls its image.")] = "image",
     max_side: Annotated[int | None, typer.Option(help="Pixels: send no larger images.")] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(help="Videos: frames a second to send, or 'all'. Those in folders need it."),
+    ] = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="The sources are cameras: the newest frame wins."),
+    ] = False,
+    seconds: Annotated[
+        float | None, typer.Option("--for", help="Cameras: seconds; default: until Ctrl-C.")
+    ] = None,
     output: Annotated[
         Path,
         typer.Option(
@@ -99,7 +111,10 @@ def run(
         list[str], typer.Option(help="An output that the Workflow is not to give; several times.")
     ] = [],  # noqa: B006 - typer copies it
     annotate: Annotated[
-        Path | None, typer.Option(help="A folder for the images with what was found drawn on them.")
+        Path | None,
+        typer.Option(
+            help="A folder for the images with what was found drawn on them; of one video FILE.mp4."
+        ),
     ] = None,
     max_failures: Annotated[str | None, typer.Option(help="Stop after N, or N%, failed.")] = None,
     retry_failed: Annotated[
@@ -132,7 +147,7 @@ def run(
         bool, typer.Option("--json", help="Summary as JSON, to stdout.")
     ] = False,
 ) -> None:
-    """Run a Workflow or a model on many images, at the API's rate, without losing any.
+    """Run a Workflow or a model on many images or on videos, at the API's rate, losing none.
 
     If it was stopped at any moment, the same command goes on where it was. Images that changed
     since are done again. Ctrl-C finishes what is in flight; a second one stops at once.
@@ -143,8 +158,12 @@ def run(
         if json_summary and str(output) == "-":
             raise ConfigurationError("--json and --output - both write to stdout: give one.")
         limit = FailureLimit(max_failures)
-        saved, drawn = _picture_folders(output, name, save_images, annotate)
-        images = Source(source, saved=saved, drawn=drawn)
+        videos = chosen(source, fps=fps, live=live, seconds=seconds)
+        if annotate is not None:
+            check_not_an_input(annotate, source)
+        earlier = _picture_folders(output, name)
+        saved, drawn = _with_new(earlier, save_images, annotate)
+        images = videos.source(source, saved=saved, drawn=drawn)
         specification = read_json(spec, "--spec") if spec is not None else None
         options = parameters(param)
         client = connect(
@@ -165,38 +184,42 @@ def run(
             "excluded_fields": sorted(set(exclude)),
             "host": client.api_url,
             "folders": [on_record(folder) for folder in images.folders],
+            **videos.described(images),
             "saved_to": saved,
             "drawn_to": drawn,
         }
-        drawing = Drawing(annotate, images.listed) if annotate is not None else None
+        drawing = None if annotate is None else RunDrawing(annotate, images, videos.fps, earlier[1])
         with (
             destination(output, name) as place,
             place.open(what, retry_failed=retry_failed, known=images.listed,
-                       again=partial(_why_again, check_content=check_content)) as journal,
+                       again=WhyAgain(check_content=check_content)) as journal,
         ):  # fmt: skip
             tell_again(journal)
             left = sum(on_record(item) not in journal.done for item in images.listed)
             tell_other_ways(left, rps, shlex.join(source), what["workflow"])
+            videos.tell_all_frames(images)
             names = ItemNames()
             if save_images is not None:
                 names = ItemNames({*map(on_record, images.listed), *journal.done})
                 made = add_pictures(journal.lines(), save_images, names, is_model=model is not None)
                 tell_pictures(*made, save_images)
             before = set(journal.done) if drawing is not None else set[str]()
-            job = Job(client, target, images, journal, limit, save_images,
-                      names=names, include_images=include_images)  # fmt: skip
-            asyncio.run(job.run(warm_up))
+            job = Job(client, target, images, videos.clips(images), journal, limit, save_images,
+                      names=names, include_images=include_images,
+                      drawing=drawing and drawing.of_camera)  # fmt: skip
+            with drawing.running() if drawing is not None else nullcontext():
+                asyncio.run(job.run(warm_up))
             tell_skipped(images.skipped_told())
             if job.ended is not None and not journal.done:
                 raise job.ended
-            if images.total is None and not journal.done and not job.stopped:
+            if images.has_stdin and not journal.done and not job.stopped:
                 raise ConfigurationError("there are no images in '-': stdin gave no line.")
             with trouble_told(place, journal, job):
                 journal.tidy()
                 failures = None if place.is_stdout else write_failures(journal)
                 _write(place, journal, job, is_model=model is not None, formulas=csv_formulas)
                 if drawing is not None and not job.stopped:
-                    drawing.draw(journal.lines(), journal.done, before - journal.redone)
+                    drawing.draw(journal, before - journal.redone)
             reasons = Reasons(journal.lines() if journal.failed else ())
             summary = job.summary() | {
                 "skipped": images.skipped,
@@ -222,20 +245,26 @@ def _end(job: Job, summary: dict[str, Any]) -> None:
         raise typer.Exit(SOME_FAILED)
 
 
-def _picture_folders(
-    output: Path, name: str, save_images: Path | None, annotate: Path | None
+def _picture_folders(output: Path, name: str) -> tuple[list[str], list[str]]:
+    """The folders of `--save-images` and of `--annotate` of earlier starts, and its videos."""
+    return ([], []) if str(output) == "-" else picture_folders(journal_path(output, name))
+
+
+def _with_new(
+    earlier: tuple[list[str], list[str]], save_images: Path | None, annotate: Path | None
 ) -> tuple[list[str], list[str]]:
-    """The folders of `--save-images` and `--annotate`, of this start and of earlier ones."""
-    is_stdout = str(output) == "-"
-    saved, drawn = ([], []) if is_stdout else picture_folders(journal_path(output, name))
-    for folder, option, folders in (
-        (save_images, "--save-images", saved),
-        (annotate, "--annotate", drawn),
+    """The same with those of this start."""
+    all_of_them: list[list[str]] = []
+    for path, option, before in zip(
+        (save_images, annotate), ("--save-images", "--annotate"), earlier, strict=True
     ):
-        if folder is not None:
-            check_folder(folder, f"{option} {str(folder)!r:.200}")
-            folders.append(on_record(os.path.realpath(folder)))
-    return sorted({*saved}), sorted({*drawn})
+        now: list[str] = []
+        if path is not None:
+            folder = path.parent if path is annotate and is_video_file(path) else path
+            check_folder(folder, f"{option} {str(path)!r:.200}")
+            now.append(on_record(os.path.realpath(path)))
+        all_of_them.append(sorted({*before, *now}))
+    return all_of_them[0], all_of_them[1]
 
 
 @contextmanager
@@ -246,15 +275,6 @@ def _interrupts_told() -> Generator[None]:
     except KeyboardInterrupt:
         stderr.print("Interrupted: the same command goes on from here.")
         raise typer.Exit(STOPPED) from None
-
-
-def _why_again(line: JSONObject, *, check_content: bool) -> str | None:
-    """Why the image of an earlier result is done again without being asked for, or None."""
-    image = line["image"]
-    is_file = "file" in line and not is_url(image)  # an earlier version wrote no "file"
-    if is_file and is_another(as_path(image), line["file"], content=check_content):
-        return "changed"
-    return "temporary" if is_temporary(line) else None
 
 
 def _write(

@@ -15,6 +15,7 @@ from roboflow_async.cli.run.drawing import load_supervision
 from roboflow_async.cli.run.file_names import as_path, is_url, readable
 from roboflow_async.cli.run.found import Size, objects_in, size_of
 from roboflow_async.cli.run.pictures import ItemNames
+from roboflow_async.cli.run.video.naming import is_frame
 from roboflow_async.errors import plain_text
 
 __all__ = ["write_coco", "write_yolo"]
@@ -97,7 +98,8 @@ def write_yolo(lines: Lines, items: Collection[str], folder: Path) -> None:
     used: set[str] = set()
     for item, size, objects in _images(lines()):
         parts = names.parts(_below(item, common))
-        stem = Path(parts[-1]).stem
+        # What follows the last dot of a frame's name is its number.
+        stem = parts[-1] if is_frame(item) else Path(parts[-1]).stem
         if "/".join([*parts[:-1], stem]).casefold() in used:
             stem = parts[-1]  # a.png beside a.jpg, for which YOLO has one name
         used.add("/".join([*parts[:-1], stem]).casefold())

@@ -18,8 +18,9 @@ from roboflow_async.cli.files import write_below
 from roboflow_async.cli.run.file_names import as_path, is_url, on_record, readable, tag
 from roboflow_async.cli.run.found import Size, classes_in, objects_in, size_of
 from roboflow_async.cli.run.pictures import DRAWN_SUFFIXES, ItemNames, drawn_parts
+from roboflow_async.cli.run.video.naming import source_in
 
-__all__ = ["Drawing", "load_supervision"]
+__all__ = ["Annotator", "Drawing", "load_supervision"]
 
 _FORMATS: Final[dict[str, str]] = dict(zip(DRAWN_SUFFIXES, ("JPEG", "JPEG", "PNG"), strict=True))
 _QUALITY: Final = 90
@@ -29,6 +30,7 @@ _COLOURS: Final = (
     "#ffd23f", "#5bd1ff", "#7bed6b", "#ff9f68", "#ff8fd1", "#b9a6ff", "#4fe3c1", "#e6e35a",
     "#ffb3ae", "#c5e1a5", "#9ad0f5", "#e8c39e",
 )  # fmt: skip
+_NOTHING: Final = "the output holds no predictions"
 _MOST_PIXELS: Final = 178_956_970  # of a picture, as the client sends it by default
 
 
@@ -62,7 +64,7 @@ class Drawing:
     """
 
     def __init__(self, folder: Path, items: Collection[str]) -> None:
-        self._supervision = load_supervision("--annotate")
+        self._annotator = Annotator()
         self._folder = folder
         self._drawn = 0
         self._failures: Counter[str] = Counter()
@@ -78,7 +80,7 @@ class Drawing:
         """
         self._know(items)
         for line in lines:
-            if "error" in line:
+            if "error" in line or "frame" in line:
                 continue
             item = line["image"]
             parts = self._path_of(item)
@@ -98,6 +100,7 @@ class Drawing:
         return {"annotated": self._drawn, "not_annotated": dict(self._failures.most_common(3))}
 
     def _know(self, items: Collection[str]) -> None:
+        items = [item for item in items if source_in(item) == item]
         self._names = ItemNames(items)
         self._images = {os.path.realpath(as_path(item)) for item in items if not is_url(item)}
         for item in items:
@@ -113,27 +116,48 @@ class Drawing:
         return parts
 
     def _draw(self, line: JSONObject, item: str, parts: list[str]) -> None:
-        objects, classes = objects_in(line), classes_in(line)
-        if not objects and not classes:
-            raise ConfigurationError("the output holds no predictions")
+        if not objects_in(line) and not classes_in(line):
+            raise ConfigurationError(_NOTHING)
         if is_url(item):
             raise ConfigurationError("it is a URL, whose picture the server alone has seen")
         picture = _read(Path(as_path(item)))
         numpy: Any = importlib.import_module("numpy")
         image: Any = importlib.import_module("PIL.Image")
         scene = numpy.ascontiguousarray(numpy.asarray(picture.convert("RGB"))[:, :, ::-1])
-        size = Size(picture.width, picture.height)
-        of_it = [one for one in objects if size_of(one) in (None, size)]
-        if objects and not of_it and not classes:
-            raise ConfigurationError("the predictions are of an image of another size")
-        for predictions in of_it:
-            scene = self._with_objects(scene, predictions, size)
-        scene = self._with_classes(scene, classes, size)
+        scene = self._annotator.annotated(line, scene)
         buffer = io.BytesIO()
         kind = _FORMATS[Path(parts[-1]).suffix.lower()]
         options = {"quality": _QUALITY} if kind == "JPEG" else {}
         image.fromarray(scene[:, :, ::-1]).save(buffer, format=kind, **options)
         write_below(self._folder, parts, buffer.getvalue())
+
+
+class Annotator:
+    """Draws what a result line tells over its picture.
+
+    Raises:
+        ConfigurationError: supervision is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._supervision = load_supervision("--annotate")
+
+    def annotated(self, line: JSONObject, scene: Any) -> Any:
+        """The picture with what was found; an array of BGR, which may be drawn on.
+
+        Raises:
+            ConfigurationError: the line has nothing to draw, or is of another size.
+        """
+        objects, classes = objects_in(line), classes_in(line)
+        if not objects and not classes:
+            raise ConfigurationError(_NOTHING)
+        size = Size(scene.shape[1], scene.shape[0])
+        of_it = [one for one in objects if size_of(one) in (None, size)]
+        if objects and not of_it and not classes:
+            raise ConfigurationError("the predictions are of an image of another size")
+        for predictions in of_it:
+            scene = self._with_objects(scene, predictions, size)
+        return self._with_classes(scene, classes, size)
 
     def _with_objects(self, scene: Any, predictions: JSONObject, size: Size) -> Any:
         library = self._supervision

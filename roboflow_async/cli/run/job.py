@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
@@ -15,20 +16,27 @@ from roboflow_async._engine.images.reading.files import FileNote
 from roboflow_async._targets.journal.fingerprints import fingerprint_of
 from roboflow_async.cli.options import stderr
 from roboflow_async.cli.run.failures import FailureLimit, as_error, write_failures
-from roboflow_async.cli.run.file_names import is_url, on_record
+from roboflow_async.cli.run.file_names import is_url
 from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.pictures import ItemNames, save_pictures, without_pictures
 from roboflow_async.cli.run.progress import RunProgress
 from roboflow_async.cli.run.sources import Source
+from roboflow_async.cli.run.video.annotating import CameraDrawing
+from roboflow_async.cli.run.video.cameras import Cameras
+from roboflow_async.cli.run.video.clips import Clips, first_frame, total_of
+from roboflow_async.cli.run.video.naming import Lost, name_of, told_of
 from roboflow_async.cli.run.writing import ResultWriter
 from roboflow_async.errors import plain_text
 from roboflow_async.types.predictions import Prediction
+from roboflow_async.video import Frame
 
 __all__ = ["FailureLimit", "Job", "write_failures"]
 
 # If a file cannot be written for such a reason, neither can the next one.
 _OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO)
 _TICK: Final = 0.5  # seconds
+
+Input = str | Frame | Lost
 
 
 class Job:
@@ -37,12 +45,14 @@ class Job:
     Args:
         client: the client.
         target: what runs.
-        images: the images.
+        images: the images, or the cameras.
+        clips: gives the frames of clips among the images.
         journal: where the results go.
         limit: how many may fail.
         save_images: the folder for image outputs, or None.
         names: the names for the pictures of all images.
         include_images: whether lines keep image outputs.
+        drawing: draws on the frames of a camera, or None.
 
     Attributes:
         stopped: whether Ctrl-C was pressed.
@@ -56,26 +66,31 @@ class Job:
         self,
         client: RoboflowClient,
         target: Workflow[dict[str, Any]] | Model[Prediction],
-        images: Source,
+        images: Source | Cameras,
+        clips: Clips,
         journal: Journal,
         limit: FailureLimit,
         save_images: Path | None,
         *,
         names: ItemNames,
         include_images: bool = False,
+        drawing: CameraDrawing | None = None,
     ) -> None:
         self._client = client
         self._target = target
         self._images = images
+        self._clips = clips
         self._journal = journal
         self._limit = limit
         self._save_images = save_images
         self._include_images = include_images
+        self._drawing = drawing
         self._left_out = 0
         self._names = names
         self._files: dict[str, dict[str, Any] | None] = {}  # of the images that are being done
-        self._results: ResultStream[Result[str, Any]] | None = None
+        self._results: ResultStream[Result[Input, Any]] | None = None
         self._warming_up: asyncio.Task[Any] | None = None
+        self._frames: Counter[str] = Counter()
         self._skipped = len(journal.done)
         self._began = time.monotonic()
         self._stopping = asyncio.Event()
@@ -89,10 +104,10 @@ class Job:
         """Do the work, after this many warm-up requests."""
         ceiling = self._client.stats.pace
         async with self._client:
-            with (
-                RunProgress(stderr, self._images.total, self._skipped, ceiling=ceiling) as progress,
-                self._interruptible(progress),
-            ):
+            progress = RunProgress(
+                stderr, self._images.total, self._skipped, ceiling=ceiling, feed=self._feed()
+            )
+            with progress, self._interruptible(progress):
                 telling = asyncio.create_task(self._tell(progress))
                 try:
                     if warm_up:
@@ -107,6 +122,12 @@ class Job:
                     telling.cancel()
                     progress.end(self._client.stats)
 
+    def _feed(self) -> str:
+        """What gives inputs whose number is not known."""
+        if isinstance(self._images, Cameras):
+            return "the camera"
+        return "stdin" if self._images.has_stdin else "the video"
+
     async def _tell(self, progress: RunProgress) -> None:
         """Say how it goes also while no result comes."""
         while True:
@@ -114,16 +135,20 @@ class Job:
             await asyncio.sleep(_TICK)
 
     async def _warm_up(self, requests: int, progress: RunProgress) -> None:
-        if self._images.first is None:
-            stderr.print("No warm-up, because the images from stdin are not known yet.")
+        first: Input | None = self._images.first
+        if first is None and self._images.clips:
+            first = await first_frame(self._images.clips[0])
+        if first is None:
+            stderr.print(f"No warm-up, because nothing of {self._feed()} is known yet.")
             return
         with progress.warming_up():
-            warming_up = self._target.warm_up(self._images.first, requests=requests)
+            warming_up = self._target.warm_up(first, requests=requests)
             self._warming_up = asyncio.ensure_future(warming_up)
             await self._warming_up
 
     async def _stream(self, progress: RunProgress) -> None:
-        def written(result: Result[str, Any]) -> None:
+        def written(result: Result[Input, Any]) -> None:
+            self._count(result)
             progress.advance(failed=not result.ok)
             if self._stopping.is_set():
                 return
@@ -134,27 +159,37 @@ class Job:
 
         writer = ResultWriter(self._write, written)
         stream = self._target._stream  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - tells what it read
-        async with stream(self._items(), ordered=False, noting=self._noting) as self._results:
+        ordered = self._drawing is not None
+        async with stream(self._items(), ordered=ordered, noting=self._noting) as self._results:
             try:
                 async for result in self._results:
                     await writer.put(result)
             finally:
                 await writer.close()
 
-    async def _items(self) -> AsyncGenerator[str]:
+    async def _items(self) -> AsyncGenerator[Input]:
         journal = self._journal
-        found = self._images.items(journal.done, self._stopping, journal.do_again)
+        to_do = journal.done, self._stopping, journal.do_again
+        found: AsyncGenerator[Input]
+        if isinstance(self._images, Cameras):
+            found = self._images.items(*to_do)
+        else:
+            found = self._clips.expanded(self._images.items(*to_do), *to_do, journal.is_whole)
         async with aclosing(found) as items:
             async for item in items:
-                if not is_url(item):
-                    self._files[item] = None
+                if not isinstance(item, str):
+                    file = self._clips.fingerprint_of(item)
+                    if file is not None:
+                        self._files[name_of(item)] = file
+                elif not is_url(item):
+                    self._files[name_of(item)] = None
                 yield item
 
-    def _noting(self, item: str) -> FileNote:
+    def _noting(self, item: Input) -> FileNote:
         """Keeps the fingerprint of what is sent: if the file changes later, it is done again."""
 
         def note(status: os.stat_result, content: bytes) -> None:
-            self._files[item] = fingerprint_of(status, content)
+            self._files[name_of(item)] = fingerprint_of(status, content)
 
         return note
 
@@ -165,9 +200,10 @@ class Job:
         if self._results is not None:
             self._results.finish()
 
-    def _write(self, result: Result[str, Any]) -> None:
+    def _write(self, result: Result[Input, Any]) -> None:
         """Write a result. If something goes wrong with it alone, its line says so."""
-        image = {"image": on_record(result.input)}
+        name = name_of(result.input)
+        image = {"image": name, **told_of(result.input)}
         how = self._how(result)
         try:
             try:
@@ -178,6 +214,8 @@ class Job:
                 outcome = {"error": as_error(error)}
             try:
                 self._journal.write(image | outcome | how)
+                if self._drawing is not None and isinstance(result.input, Frame):
+                    self._drawing.add(outcome, result.input)
             except OSError:
                 raise
             except Exception as error:  # noqa: BLE001 - nothing of it has been written yet
@@ -185,7 +223,7 @@ class Job:
         except OSError as error:
             self.trouble = self.trouble or error
             self.unkept += 1
-        self._files.pop(result.input, None)
+        self._files.pop(name, None)
 
     def _is_of_the_disk(self, error: Exception) -> bool:
         if not isinstance(error, OSError) or self._save_images is None:
@@ -194,14 +232,14 @@ class Job:
             return not os.access(self._save_images, os.W_OK | os.X_OK)
         return error.errno in _OF_THE_DISK
 
-    def _outcome(self, result: Result[str, Any]) -> dict[str, Any]:
+    def _outcome(self, result: Result[Input, Any]) -> dict[str, Any]:
         if result.error is not None:
             return {"error": as_error(result.error)}
         output = result.output
         if not isinstance(output, dict):
             output = output.model_dump(mode="json", by_alias=True, exclude_none=True)
         if self._save_images is not None:
-            item = on_record(result.input)
+            item = name_of(result.input)
             saved = save_pictures(output, item, self._save_images, self._names)
             return {"output": output if self._include_images else saved}
         if self._include_images:
@@ -212,13 +250,14 @@ class Job:
         self._tell_left_out(names)
         return {"output": output, "left_out": names}
 
-    def _how(self, result: Result[str, Any]) -> dict[str, Any]:
+    def _how(self, result: Result[Input, Any]) -> dict[str, Any]:
         how: dict[str, Any] = {"attempts": result.attempts, "latency": round(result.latency, 4)}
         if result.processing_time is not None:
             how["processing_time"] = result.processing_time
-        if result.input in self._files:
-            how["file"] = self._files[result.input]
-        return how
+        name = name_of(result.input)
+        if name in self._files:
+            how["file"] = self._files[name]
+        return how | self._clips.total_told_by(name)
 
     def _tell_left_out(self, names: list[str]) -> None:
         """At once: what the run costs is not spent yet."""
@@ -276,6 +315,34 @@ class Job:
             "latency_p90": stats.latency_p90,
             "latency_p99": stats.latency_p99,
             "images_left_out": self._left_out,
+            **self._told_frames(),
             "interrupted": self.stopped,
             "too_many_failures": self.too_many_failures,
         }
+
+    def _count(self, result: Result[Input, Any]) -> None:
+        if isinstance(result.input, Frame):
+            self._frames["sent" if result.attempts else "undecodable"] += 1
+
+    def _told_frames(self) -> dict[str, Any]:
+        """What became of each frame that this start has read; nothing if there were none."""
+        is_live = isinstance(self._images, Cameras)
+        counts = self._images.counts if isinstance(self._images, Cameras) else self._clips.counts
+        if not counts:
+            return {}
+        read = total_of(counts)
+        if is_live:  # one that came last, and that nobody has asked for, too
+            kept = read["given"] + read["sampled_out"] + read["failed"]
+            read["dropped"] = max(read["dropped"], read["decoded"] - kept)
+        frames = {
+            "decoded": read["decoded"],
+            "sent": self._frames["sent"],
+            "done_before": self._clips.before,
+            "sampled_out": read["sampled_out"],
+            "dropped": read["dropped"],
+            # Those of a camera have no line.
+            "undecodable": read["failed"] if is_live else self._frames["undecodable"],
+            "unsent": read["given"] - self._clips.before - self._frames.total(),
+            "reconnects": read["reconnects"],
+        }
+        return {"live": is_live, "frames": frames}

@@ -6,12 +6,45 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._targets.journal.fingerprints import is_another
 from roboflow_async._targets.journal.line_text import json_line
 from roboflow_async._targets.journal.lines import LineJournal
-from roboflow_async.cli.run.file_names import on_record
+from roboflow_async._targets.journal.outcomes import is_temporary
+from roboflow_async.cli.run.file_names import as_path, is_url, on_record
 from roboflow_async.cli.run.run_file import differences, is_run, merged
+from roboflow_async.cli.run.video.naming import source_in
 
-__all__ = ["Journal", "json_line"]
+__all__ = ["Journal", "WhyAgain", "json_line"]
+
+
+class WhyAgain:
+    """Says why the input of an earlier result is done again without being asked for, or None.
+
+    Args:
+        check_content: whether to look at contents, too, if size and time are the same.
+    """
+
+    def __init__(self, *, check_content: bool) -> None:
+        self._check_content = check_content
+        self._of_frames: tuple[object, object, bool] = None, None, False
+
+    def __call__(self, line: JSONObject) -> str | None:
+        """Why the input of this line is done again."""
+        name = line["image"]
+        # An earlier version wrote no "file".
+        if "file" in line and not is_url(name) and self._is_another(name, line["file"]):
+            return "changed"
+        return "temporary" if is_temporary(line) else None
+
+    def _is_another(self, name: str, file: object) -> bool:
+        source = source_in(name)
+        if source == name:
+            return is_another(as_path(name), file, content=self._check_content)
+        # The lines of a clip's frames follow each other, and all are of one file.
+        if self._of_frames[:2] != (source, file):
+            changed = is_another(as_path(source), file, content=self._check_content)
+            self._of_frames = source, file, changed
+        return self._of_frames[2]
 
 
 class Journal(LineJournal):
@@ -54,6 +87,8 @@ class Journal(LineJournal):
         self.again: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}  # why images must be done again
         self._replaced: set[str] = set()  # those that are done again
+        self._totals: dict[str, int] = {}  # how many frames of a clip there are to do
+        self._frames: Counter[str] | None = None  # how many of each were done before
         self.redone: set[str] = set()
 
     def write(self, line: dict[str, Any]) -> None:
@@ -73,8 +108,17 @@ class Journal(LineJournal):
         self.again[reason] += 1
         return True
 
+    def is_whole(self, clip: str) -> bool:
+        """Whether earlier starts have done each frame of a clip, whose last line says how many."""
+        if self._frames is None:
+            self._frames = Counter(map(source_in, self.done))
+        is_again = any(source_in(image) == clip for image in self._reasons)
+        return not is_again and self._totals.get(clip) == self._frames[clip]
+
     def _take(self, line: JSONObject, image: str, at: int, *, failed: bool) -> None:
         super()._take(line, image, at, failed=failed)
+        if isinstance(total := line.get("frames"), int):
+            self._totals[source_in(image)] = total
         self._reasons.pop(image, None)
         reason = "failed" if failed and self._retry_failed else self._is_again(line)
         if reason is not None:
@@ -84,7 +128,12 @@ class Journal(LineJournal):
         now = dict(self._reasons)
         if self._known is not None and now:
             known = {on_record(item) for item in self._known}
-            now = {image: reason for image, reason in now.items() if image in known}
+            # Of a clip that has changed, frames may be gone for good.
+            now = {
+                image: reason
+                for image, reason in now.items()
+                if image in known or source_in(image) in known
+            }
         if now:
             self._rewrite(now)
         super()._all_taken()

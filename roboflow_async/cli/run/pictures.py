@@ -25,8 +25,10 @@ from roboflow_async.cli.run.file_names import (
 
 __all__ = [
     "DRAWN_SUFFIXES",
+    "DRAWN_VIDEO_SUFFIXES",
     "ItemNames",
     "add_pictures",
+    "drawn_clip_parts",
     "drawn_parts",
     "save_pictures",
     "without_own",
@@ -42,6 +44,8 @@ _SAVED_SUFFIXES: Final = (".jpg", ".png", ".gif", ".webp")
 _NEVER_CUT: Final = 40  # letters at the beginning of a name
 DRAWN_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 """Formats that a drawing has if its image has one of them; else it is a JPEG."""
+DRAWN_VIDEO_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".mkv")
+"""The same of clips; else it is an MP4."""
 
 
 class ItemNames:
@@ -104,6 +108,14 @@ def drawn_parts(names: ItemNames, item: str) -> list[str]:
     return parts
 
 
+def drawn_clip_parts(names: ItemNames, item: str) -> list[str]:
+    """The same for the drawing of a clip."""
+    parts = names.parts(item)
+    if os.path.splitext(parts[-1])[1].lower() not in DRAWN_VIDEO_SUFFIXES:  # noqa: PTH122
+        parts[-1] = cut_name(parts[-1], f"-{tag(item)}.mp4")
+    return parts
+
+
 def without_own(
     items: list[str], saved: Collection[str | Path], drawn: Collection[str | Path]
 ) -> list[str]:
@@ -138,7 +150,10 @@ def _made(items: list[str], inside: dict[str, str], *, is_drawn: bool) -> set[st
     if is_drawn:
         plain = ItemNames()  # as it was named when there were no pictures yet
         drawn = {
-            "/".join(drawn_parts(some, item)): item for some in (plain, names) for item in recorded
+            "/".join(parts_of(some, item)): item
+            for parts_of in (drawn_parts, drawn_clip_parts)
+            for some in (plain, names)
+            for item in recorded
         }
         return {
             item

@@ -23,9 +23,11 @@ class RunProgress(Bar):
 
     Args:
         console: the console on stderr.
-        total: the number of images; None if it is not known, because they come from stdin.
+        total: the number of images; None if it is not known, because they come from stdin or are
+            the frames of a video.
         already: how many of them earlier runs have done.
         ceiling: requests per second that the user allows; None if there is no limit.
+        feed: what gives images whose number is not known.
         clock: seconds.
 
     Attributes:
@@ -39,11 +41,13 @@ class RunProgress(Bar):
         already: int,
         *,
         ceiling: float | None = None,
+        feed: str = "stdin",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(console, total, already, clock=clock)
         self._already = already
         self._ceiling = ceiling
+        self._feed = feed
         self._failed = 0
         self._is_warming_up = False
         self._limited_by: LimitedBy | None = None
@@ -108,7 +112,7 @@ class RunProgress(Bar):
             waiting.append(f"no result for {silence:.0f} s, {stats.in_flight} in flight")
             waiting += _again(stats)
         elif silence >= _SILENT and self._total is None:
-            waiting.append("waiting for stdin")
+            waiting.append(f"waiting for {self._feed}")
         return waiting
 
     def _speed(self, stats: Stats) -> str:
@@ -125,7 +129,8 @@ class RunProgress(Bar):
             if stats.limited_by == "consumer":
                 return f"{speed} (writing the results takes longer)"
             if stats.limited_by == "input" and self._is_reading(stats):
-                what = "stdin gives no more" if self._total is None else "reading takes longer"
+                is_fed = self._total is None
+                what = f"{self._feed} gives no more" if is_fed else "reading takes longer"
                 return f"{speed} ({what})"
         return speed
 

@@ -15,8 +15,8 @@ __all__ = ["differences", "is_run", "merged", "picture_folders"]
 
 # Kept for the next start; they do not tell runs apart.
 _FOLDERS_OF_PICTURES: Final = ("saved_to", "drawn_to")
-# An earlier version did not write them.
-_NEW: Final = ("folders", "host")
+# An earlier version did not write them; and without videos, nothing is said of those.
+_NEW: Final = ("folders", "host", "video")
 
 
 def picture_folders(journal: Path) -> tuple[list[str], list[str]]:
@@ -55,7 +55,8 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         name: sorted({*_texts(old, name), *_texts(new, name)})
         for name in ("folders", *_FOLDERS_OF_PICTURES)
     }
-    return {**new, **{name: folders for name, folders in both.items() if folders}}
+    video = {"video": old["video"]} if "video" in old else {}
+    return {**video, **new, **{name: folders for name, folders in both.items() if folders}}
 
 
 def _have_to_do(before: list[str], now: list[str]) -> bool:

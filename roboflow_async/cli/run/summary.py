@@ -30,15 +30,18 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def tell(summary: dict[str, Any]) -> None:
     """Say how many images succeeded, why others failed, and where everything is."""
     before = f" ({summary['done_before']} of them before)" if summary["done_before"] else ""
+    what = "images and frames" if "frames" in summary else "images"
     _say(
-        f"{summary['images']} images{before}: {summary['succeeded']} succeeded, "
+        f"{summary['images']} {what}{before}: {summary['succeeded']} succeeded, "
         f"{summary['failed']} failed. {summary['attempts']} requests{_cost(summary)} in "
         f"{summary['seconds']:.1f} s, {summary['rejected']} rejected with 429."
     )
+    if "frames" in summary:
+        _tell_frames(summary["frames"])
     for reason, count in summary["reasons"].items():
         _say(f"  {count} x {reason}")
     kept = summary["output"] != "-"
-    if summary["failed"] and kept:
+    if summary["failed"] and kept and not summary.get("live"):
         temporary = summary["failed_temporarily"]
         tried = f"The same command tries {temporary} of them again (the reason may be gone); "
         _say(f"{tried if temporary else ''}--retry-failed tries all {summary['failed']}.")
@@ -46,15 +49,42 @@ def tell(summary: dict[str, Any]) -> None:
         _say(f"Results: {summary['output']}")
     if summary["failures"]:
         _say(f"Failures, with the reason for each: {summary['failures']}")
-    if "annotated" in summary:
-        _say(f"Pictures annotated: {summary['annotated']}.")
-    for reason, count in summary.get("not_annotated", {}).items():
-        _say(f"Not annotated: {count} ({reason}).")
+    _tell_annotated(summary)
     if summary["too_many_failures"]:
         _say("Stopped early: --max-failures was reached.", style="red")
     if summary["interrupted"]:
-        goes_on = "the same command goes on from here" if kept else "the rest was not sent"
-        _say(f"Interrupted: {goes_on}.")
+        _say(f"Interrupted: {_goes_on(summary)}.")
+
+
+def _goes_on(summary: dict[str, Any]) -> str:
+    if summary.get("live"):
+        return "what was sent is done"
+    kept = summary["output"] != "-"
+    return "the same command goes on from here" if kept else "the rest was not sent"
+
+
+def _tell_annotated(summary: dict[str, Any]) -> None:
+    for what, name in (("Pictures", "annotated"), ("Frames", "annotated_frames")):
+        if name in summary:
+            _say(f"{what} annotated: {summary[name]}.")
+    for name in ("not_annotated", "frames_not_annotated"):
+        for reason, count in summary.get(name, {}).items():
+            _say(f"Not annotated: {count} ({reason}).")
+
+
+def _tell_frames(frames: dict[str, int]) -> None:
+    """What became of each frame of the videos that this start has read."""
+    words = {
+        "sent": "sent",
+        "done_before": "done before",
+        "sampled_out": "left out by --fps",
+        "dropped": "dropped, as newer ones had come",
+        "undecodable": "not decodable",
+        "unsent": "read ahead and not sent",
+    }
+    parts = [f"{frames[name]} {word}" for name, word in words.items() if frames[name]]
+    again = f" Connected again: {frames['reconnects']} times." if frames["reconnects"] else ""
+    _say(f"{frames['decoded']} frames read: {', '.join(parts) or 'none sent'}.{again}")
 
 
 def _cost(summary: dict[str, Any]) -> str:

@@ -26,7 +26,8 @@ _SIGNS: Final = frozenset("=+-@\u2212|%")
 _LEADS: Final = frozenset("\t\r\n")
 _CELL: Final = 32_767  # characters, of spreadsheets; Python's own reader takes 131,072
 _LARGEST_WHOLE: Final = 2**53  # that a column of 64-bit numbers, whole or not, holds exactly
-_NOT_IN_TABLES: Final = frozenset(["image", "output", "error", "left_out", "file"])
+_NOT_IN_TABLES: Final = frozenset(["image", "output", "error", "left_out", "file", "frames"])
+_OF_A_FRAME: Final = ("source", "frame", "time", "at")
 _OF_A_CLASS: Final = ("class", "confidence")
 _OF_AN_OBJECT: Final = (
     "image", *_OF_A_CLASS, "x", "y", "width", "height", "x_min", "y_min", "x_max", "y_max",
@@ -98,7 +99,11 @@ def _prediction_rows(line: dict[str, Any]) -> list[dict[str, Any]]:
         return [_row(line)]
     rows: list[dict[str, Any]] = []
     for item in found:
-        row = {"image": readable(line["image"]), **{name: item.get(name) for name in _OF_A_CLASS}}
+        row = {
+            "image": readable(line["image"]),
+            **{name: line[name] for name in _OF_A_FRAME if name in line},
+            **{name: item.get(name) for name in _OF_A_CLASS},
+        }
         if "width" in item:
             x, y, half_width, half_height = (
                 item["x"], item["y"], item["width"] / 2, item["height"] / 2,

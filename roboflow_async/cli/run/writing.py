@@ -25,16 +25,16 @@ class ResultWriter:
 
     def __init__(
         self,
-        write: Callable[[Result[str, Any]], None],
-        written: Callable[[Result[str, Any]], None],
+        write: Callable[[Result[Any, Any]], None],
+        written: Callable[[Result[Any, Any]], None],
     ) -> None:
         self._write = write
         self._written = written
-        self._waiting: list[Result[str, Any]] = []
+        self._waiting: list[Result[Any, Any]] = []
         self._writing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "roboflow-async results")
 
-    async def put(self, result: Result[str, Any]) -> None:
+    async def put(self, result: Result[Any, Any]) -> None:
         """Write a result soon; wait if many do.
 
         Raises:
@@ -80,6 +80,6 @@ class ResultWriter:
                 self._written(result)
         self._writing = None
 
-    def _write_all(self, results: list[Result[str, Any]]) -> None:
+    def _write_all(self, results: list[Result[Any, Any]]) -> None:
         for result in results:
             self._write(result)

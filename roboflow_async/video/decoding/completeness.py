@@ -6,9 +6,10 @@ from typing import Any, Final
 __all__ = ["Completeness"]
 
 # Formats whose header says how long the video is. Of others FFmpeg guesses it from what is there.
-_TELL_THEIR_LENGTH: Final = frozenset({"mov", "matroska", "flv", "asf"})
+_TELL_THEIR_LENGTH: Final = frozenset({"matroska", "flv", "asf"})
 _TS_PACKETS: Final = (188, 192, 204)  # bytes of a packet of MPEG-TS, and with what some add
 _TOLERANCE: Final = 0.1  # seconds, or three frames
+_TOLERANCE_OF_SOUND: Final = 0.5  # seconds
 
 
 class Completeness:
@@ -60,14 +61,8 @@ class Completeness:
             lacking = self._stream.frames - packets
             if lacking > max(2, self._stream.frames // 50):
                 return f"its header tells of {lacking} more frames"
-        declared = self._declared_end() if kinds & _TELL_THEIR_LENGTH else None
-        if declared is None:
-            return None
-        told, is_there = declared
-        tolerance = max(_TOLERANCE, 3 / self._fps if self._fps else 0.0)
-        if is_there + tolerance >= told:
-            return None
-        return f"it ends at {is_there:.2f} s, and its header says {told:.2f} s"
+        told, is_there = self._ends_in_mov() if "mov" in kinds else self._ends_elsewhere(kinds)
+        return f"it ends at {is_there:.2f} s, and its header says {told:.2f} s" if told else None
 
     def _ends_within_a_packet(self, kinds: set[str]) -> bool:
         if "mpegts" not in kinds:
@@ -75,21 +70,36 @@ class Completeness:
         size: int = self._container.size  # negative: unknown, as of a pipe
         return size > 0 and all(size % length for length in _TS_PACKETS)
 
-    def _declared_end(self) -> tuple[float, float] | None:
-        """Seconds: where the video should end, and where it does."""
-        stream, container = self._stream, self._container
-        own = 0.0 if self._end is None else float(self._end * stream.time_base)
-        if stream.duration is not None:
-            begin = stream.start_time or 0
-            return float((begin + stream.duration) * stream.time_base), own
-        tag = _seconds_of_tag(stream.metadata.get("DURATION", ""))
-        if tag is not None:
-            return tag, own
-        if container.duration is None:
-            return None
-        # It is that of the longest stream, which may be the sound.
-        whole = (container.duration + (container.start_time or 0)) / self._time_base
-        return whole, max([own, *self._ends.values()])
+    def _ends_in_mov(self) -> tuple[float, float]:
+        """Seconds: where the video should end, and where it does; (0, 0) if that is all right."""
+        # Its parts may lie one after the other, so that the sound is whole where the video is cut.
+        stream = self._stream
+        if stream.duration is None:
+            return 0.0, 0.0
+        told = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+        return self._if_short(told, self._own_end, _TOLERANCE)
+
+    def _ends_elsewhere(self, kinds: set[str]) -> tuple[float, float]:
+        """The same, where a stream's own length may be one that FFmpeg has worked out."""
+        container = self._container
+        if not kinds & _TELL_THEIR_LENGTH or container.duration is None:
+            return 0.0, 0.0
+        # It is that of the longest stream, which may be the sound, with what is never heard of it.
+        told = (container.duration + (container.start_time or 0)) / self._time_base
+        is_there = max([self._own_end, *self._ends.values()])
+        tag = _seconds_of_tag(self._stream.metadata.get("DURATION", ""))
+        if tag is None:
+            return self._if_short(told, is_there, _TOLERANCE_OF_SOUND)
+        whole, _ = self._if_short(told, is_there, 0.0)
+        return self._if_short(tag, self._own_end, _TOLERANCE) if whole else (0.0, 0.0)
+
+    @property
+    def _own_end(self) -> float:
+        return 0.0 if self._end is None else float(self._end * self._stream.time_base)
+
+    def _if_short(self, told: float, is_there: float, tolerance: float) -> tuple[float, float]:
+        tolerance = max(tolerance, 3 / self._fps if self._fps else 0.0)
+        return (told, is_there) if is_there + tolerance < told else (0.0, 0.0)
 
 
 def _seconds_of_tag(text: str) -> float | None:

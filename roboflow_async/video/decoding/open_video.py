@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,8 @@ __all__ = ["OpenVideo", "Picture", "opened", "reason_of"]
 _MOST_THREADS: Final = 4
 _SMALL: Final = 320 * 240  # pixels
 _MOST_DRAINED: Final = 32  # times that a decoder is asked for what is left in it
+# Seconds before `start` that are sought, as frames are decoded before they are shown.
+_EARLY: Final = 5.0
 _ROUNDING: Final = 1e-6  # seconds
 # Bytes of packets that are kept until it is known where to begin to decode; rarely more than a
 # megabyte, but a screen recording may have its only keyframe at the beginning.
@@ -270,7 +273,7 @@ class OpenVideo:
         """The packets from the last keyframe before `start` on; those before are only counted."""
         held: list[Any] = []
         size, has_begun = 0, False
-        for packet in self._demuxed():
+        for packet in self._near(start):
             if has_begun:
                 yield packet
                 continue
@@ -290,6 +293,26 @@ class OpenVideo:
                 yield from held
                 held = []
         yield from held
+
+    def _near(self, start: float) -> Iterator[Any]:
+        """The packets from some time before `start` on, if it is known how many are before them."""
+        begin = int((start - _EARLY) / self._base)
+        places: Any = getattr(self._stream, "index_entries", ())
+        if begin <= 0 or not self.total_frames or len(places) != self.total_frames:
+            return self._demuxed()  # only MP4 and MOV have a place for each frame
+        try:
+            self._container.seek(begin, stream=self._stream)
+            packets = self._demuxed()
+            first: Any = next(packets)
+            moment: int | None = None if first is None else first.dts
+            place = -1 if moment is None else places.search_timestamp(moment, any_frame=True)
+            if place >= 0 and places[place].timestamp == moment:
+                self._index = sum(not one.is_discard for one in places[:place])
+                return chain((first,), packets)
+            self._container.seek(0, stream=self._stream)
+        except self._av.FFmpegError:
+            pass  # it cannot be sought in, and so it has not moved
+        return self._demuxed()
 
     def _frames_of(self, packet: Any) -> list[Any]:
         """The frames that the decoder gives for a packet; None: the last ones."""

@@ -23,8 +23,8 @@ from roboflow_async import (
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.calls.call_record import CallRecord
-from roboflow_async._engine.calls.chance import Chance
 from roboflow_async._engine.calls.dispatcher import Dispatcher
+from roboflow_async._engine.calls.failures.chance import Chance
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.retry import RetryQuota
 from roboflow_async._engine.calls.stats import Counters

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.loopback import Reply, Server, Wire, echo
 
-from roboflow_async._engine.calls.refusals import Refusals
+from roboflow_async._engine.calls.failures.refusals import Refusals
 
 pytestmark = pytest.mark.anyio
 

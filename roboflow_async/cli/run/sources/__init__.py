@@ -1,9 +1,10 @@
-"""The SOURCES of a command: folders, globs, images, lists in files, and stdin.
+"""The SOURCES of a command: folders, globs, images, videos, lists in files, and stdin.
 
 One rule is for all: each real file is taken once, whatever names and links lead to it. What is not
 a regular file is left out, and so is what macOS keeps beside files (`._a.jpg`, `__MACOSX`). In a
 folder and by a glob, an image is what ends or begins like one; linked folders are searched, and
 hidden ones are not. What the user named, on the command line or in a list, is sent whatever it is.
+Videos are inputs of `run` alone.
 """
 
 import asyncio
@@ -20,11 +21,14 @@ from roboflow_async import ConfigurationError
 from roboflow_async.cli.run.file_names import as_path, is_url, on_record
 from roboflow_async.cli.run.pictures import without_own
 from roboflow_async.cli.run.sources.finding import (
+    NOT_AN_IMAGE,
     Finder,
     begins_like_an_image,
     has_image_suffix,
+    is_clip,
 )
 from roboflow_async.cli.run.sources.lines import lines_of_descriptor, lines_of_file
+from roboflow_async.cli.run.video.recognizing import is_video_url
 
 __all__ = ["Source", "is_url"]
 
@@ -39,9 +43,12 @@ class Source:
             line, and "-" for such lines from stdin.
         saved: the folders of `--save-images`; what is written there is not an input.
         drawn: the folders of `--annotate`; the same.
+        no_clips: why videos are left out; None: they are not.
+        named_clips: whether they are taken nevertheless, if nothing else is given.
 
     Attributes:
         folders: the real paths of the folders that images are searched or named in.
+        clips: those of the inputs that are videos, as far as they are known from the start.
 
     Raises:
         ConfigurationError: a source does not exist, or there are no images.
@@ -53,17 +60,25 @@ class Source:
         *,
         saved: Collection[str | Path] = (),
         drawn: Collection[str | Path] = (),
+        no_clips: str | None = NOT_AN_IMAGE,
+        named_clips: bool = False,
     ) -> None:
         texts = [given] if isinstance(given, str) else list(given)
+        self._no_clips = no_clips
+        # Among others a shell may have made them of a *: then nobody has named them.
+        self._named_clips = named_clips and all(_is_video(text) for text in texts)
+        takes_clips = no_clips is None or self._named_clips
         self._has_stdin = "-" in texts
         self._is_alone = len(texts) == 1
-        self._finder = Finder([as_path(str(folder)) for folder in (*saved, *drawn)])
+        own = [as_path(str(folder)) for folder in (*saved, *drawn)]
+        self._finder = Finder(own, no_clips=no_clips)
         self.folders: list[str] = []
         found = (item for text in texts if text != "-" for item in self._found(text))
         # A URL may be given twice; a file is found once.
         items = list(dict.fromkeys(found))
         self.folders = sorted({os.path.realpath(folder) for folder in self.folders})
         self._items = without_own(items, saved, drawn)
+        self.clips = [item for item in self._items if takes_clips and _is_video(item)]
         if len(self._items) < len(items):
             self._finder.skipped["a saved picture"] += len(items) - len(self._items)
         if not self._has_stdin:
@@ -86,13 +101,13 @@ class Source:
 
     @property
     def total(self) -> int | None:
-        """The number of images; None if it is not known."""
-        return None if self._has_stdin else len(self._items)
+        """The number of images; None if it is not known, as of the frames of videos."""
+        return None if self._has_stdin or self.clips else len(self._items)
 
     @property
     def first(self) -> str | None:
         """One of the images, or None if none is known yet."""
-        return self._items[0] if self._items else None
+        return next((item for item in self._items if item not in self.clips), None)
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -122,10 +137,12 @@ class Source:
             stopping: set when it is time to stop.
             again: asked in a thread whether an image from stdin that is done must be done again.
         """
+        clips = {*self.clips}
         for item in self._items:
             if stopping.is_set():
                 return
-            if on_record(item) not in done:
+            # Of a video some frames may be done.
+            if on_record(item) not in done or item in clips:
                 yield item
         if not self._has_stdin:
             return
@@ -146,6 +163,9 @@ class Source:
 
     def _is_new(self, item: str, seen: set[str]) -> bool:
         if not is_url(item) and os.path.lexists(item):
+            if self._no_clips not in (None, NOT_AN_IMAGE) and is_clip(item):
+                self._finder.skipped[self._no_clips] += 1
+                return False
             return self._finder.takes(item)
         is_new = item not in seen
         seen.add(item)
@@ -187,6 +207,13 @@ class Source:
             self.folders.append(str(Path(path).parent))
             if self._finder.takes(path):
                 yield path
+        elif is_clip(path):
+            if self._named_clips or self._no_clips is None:
+                self.folders.append(str(Path(path).parent))
+                if self._finder.takes(path):
+                    yield path
+            else:
+                self._finder.skipped[self._no_clips] += 1
         elif self._is_alone or _leads_somewhere(path):
             yield from self._in_list(path)
         else:  # one of those that a shell makes of a *
@@ -197,6 +224,10 @@ class Source:
         for item in lines_of_file(path):
             if self._is_new(item, seen):
                 yield item
+
+
+def _is_video(item: str) -> bool:
+    return is_video_url(item) or is_clip(item)
 
 
 def _folder_of_glob(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Finds the images in folders and by globs, each real file once."""
+"""Finds the images and videos in folders and by globs, each real file once."""
 
 import fnmatch
 import glob
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from roboflow_async._engine.images.formats import check_content
+from roboflow_async.cli.run.file_names import is_url
+from roboflow_async.cli.run.video.recognizing import begins_like_a_video, has_video_suffix
 from roboflow_async.errors import ImageError
 
-__all__ = ["Finder", "begins_like_an_image", "has_image_suffix"]
+__all__ = ["NOT_AN_IMAGE", "Finder", "begins_like_an_image", "has_image_suffix", "is_clip"]
 
 _SUFFIXES: Final = frozenset(
     [
@@ -32,6 +34,8 @@ _WEAK: Final = (
     (b"P", re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*\d+\s+\d+\s|P7\s+(WIDTH|HEIGHT)")),
     (b"\xff\xd8", re.compile(rb"\xff\xd8\xff")),
 )
+NOT_AN_IMAGE: Final = "not an image"
+"""Why most files are left out."""
 _HEAD: Final = 512  # bytes
 _OF_MACOS: Final = "what macOS keeps beside files"
 _APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
@@ -56,6 +60,14 @@ def begins_like_an_image(path: str) -> bool:
     return all(pattern.match(head) for begins, pattern in _WEAK if head.startswith(begins))
 
 
+def is_clip(path: str) -> bool:
+    """Whether a path is of a video: a regular file that ends or begins like one."""
+    if has_image_suffix(path) or is_url(path) or not os.path.isfile(path):  # noqa: PTH113
+        return False
+    is_one = has_video_suffix(path) or begins_like_a_video(path)
+    return is_one and not begins_like_an_image(path)
+
+
 def _head(path: str) -> bytes:
     with open(path, "rb") as file:  # noqa: PTH123 - twice as fast as Path's
         return file.read(_HEAD)
@@ -65,14 +77,18 @@ class Finder:
     """Takes each real file once, and counts what it leaves out, by the reason.
 
     Args:
-        own: folders where this program puts pictures. What it wrote is not an input, unless such a
-            folder is searched itself.
+        own: folders where this program puts pictures, and videos that it draws. What it wrote is
+            not an input, unless such a folder is searched itself.
+        no_clips: why videos that were found are left out; None: they are not.
 
     Attributes:
         skipped: how many files were left out, by the reason.
     """
 
-    def __init__(self, own: Sequence[str | Path] = ()) -> None:
+    def __init__(
+        self, own: Sequence[str | Path] = (), *, no_clips: str | None = NOT_AN_IMAGE
+    ) -> None:
+        self._no_clips = no_clips
         self.skipped: Counter[str] = Counter()
         self._taken: set[_Identity] = set()
         self._unreadable: set[str] = set()
@@ -96,6 +112,8 @@ class Finder:
         except (OSError, ValueError):
             return True
         reason = self._reason(path, status, named=named)
+        if reason is None and _identity_of(status, path) in self._own:
+            reason = "an annotated video"
         if reason is None:
             identity = _identity_of(status, path)
             if identity not in self._taken:
@@ -114,7 +132,7 @@ class Finder:
             return _OF_MACOS
         if named or has_image_suffix(path) or begins_like_an_image(path):
             return None
-        return "not an image"
+        return self._no_clips if is_clip(path) else NOT_AN_IMAGE
 
     def in_folder(self, folder: str) -> Iterator[str]:
         """The images in a folder and below it, like `FOLDER/**/*`."""
