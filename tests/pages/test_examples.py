@@ -74,6 +74,8 @@ def make_reader(
                 "--benchmark_requests 200": "--benchmark_requests 8",
                 "--warm_up_requests 24": "--warm_up_requests 2",
                 # Jobs of the stand-in end at once.
+                "batch watch my-job": "batch watch my-job --poll-interval 0.2",
+                "batch results my-job": "batch results my-job --poll-interval 0.2",
                 'machine="gpu")': 'machine="gpu", poll_interval=0.1)',
             }
             if "redis://" in text:

@@ -100,6 +100,8 @@ class Reader:
         assert self._printed is not None
         wanted = [re.escape(line.rstrip()).replace("…", ".*") for line in expected.splitlines()]
         printed = "\n".join(line.rstrip() for line in self._printed.splitlines())
+        if os.name == "nt":
+            printed = printed.replace("\\", "/")  # pages have paths as POSIX writes them
         assert re.fullmatch("\n".join(wanted), printed, re.DOTALL), f"{place} prints\n{printed}"
 
     def _run_python(self, source: str) -> str | None:
