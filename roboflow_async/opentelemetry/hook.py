@@ -39,5 +39,9 @@ class OpenTelemetryHook(Hook):
         self._measures = measures_of(meter_provider, _NAME, number)
 
     def for_client(self, client: Client) -> Hook:
-        """What is told of one client."""
+        """What is told of one client.
+
+        Args:
+            client: the client, or its part that asks another service.
+        """
         return ToldClient(client, self._tracer, self._measures)

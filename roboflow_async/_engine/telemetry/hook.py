@@ -40,6 +40,9 @@ class Hook:
         """The hook that is told of one client, if not this object itself.
 
         Called once for each client that has this hook, while the client is made.
+
+        Args:
+            client: the client, or its part that asks another service.
         """
         return self
 
