@@ -14,6 +14,7 @@ from support.camera import Camera
 from support.clips import write_clip
 
 from roboflow_async import ConfigurationError, VideoError, video
+from roboflow_async.video import handover
 
 pytestmark = pytest.mark.anyio
 
@@ -349,3 +350,25 @@ def test_bad_arguments_of_merge_are_named(sources: Any, options: Any, told: str)
 def test_bad_arguments_of_reconnect_are_named(options: Any) -> None:
     with pytest.raises(ConfigurationError, match="="):
         video.Reconnect(**options)
+
+
+async def test_merge_prefers_frames_that_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame is new for some distances of frames: one that a camera left behind is not."""
+    now = 100.0
+    monkeypatch.setattr(handover.time, "monotonic", lambda: now)
+    fast = handover.Newest(lambda: None, video.Counts())
+    slow = handover.Newest(lambda: None, video.Counts())
+    frame: Any = None
+    for number in range(3):
+        now = 100.0 + number
+        slow.put(frame, is_due=True)
+    fast.put(frame, is_due=True)
+    now += 0.04
+    fast.put(frame, is_due=True)
+    now += 0.09
+    assert fast.is_fresh
+    now += 1
+    assert not fast.is_fresh
+    assert slow.is_fresh
+    now += 10
+    assert not slow.is_fresh
