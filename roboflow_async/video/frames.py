@@ -41,6 +41,9 @@ def frames(
     live source the newest frame wins: one that nobody has asked for gives way to the next one, and
     `Frame.dropped` counts them. Nothing is opened before the first frame is asked for.
 
+    A Workflow is told the time and the number of each frame, but Workflows over HTTP are stateless:
+    trackers and counters in them begin anew with each request.
+
     Args:
         source: a path; a URL (http and https: a file; rtsp, rtsps, rtmp, srt, tcp, udp: live); a
             camera of this machine by its number or device ("/dev/video0"); the bytes of a video; or
