@@ -30,6 +30,7 @@ LOOP = 300
 LATENCY = 1.0
 RATE = 5
 OLD = 0.250  # seconds
+SETTLED = 0.5  # seconds, after a camera goes or comes
 
 
 def memory_mb() -> float:
@@ -40,7 +41,6 @@ def memory_mb() -> float:
 async def cameras(minutes: float) -> None:
     seconds = minutes * 60
     lost_at = [seconds * part for part in (0.25, 0.5, 0.75)]
-    events: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
         url, _ = stack.enter_context(server_process(serve_api, LATENCY, RATE))
         began, urls = {}, {}
@@ -48,7 +48,7 @@ async def cameras(minutes: float) -> None:
             # One after the other, so that they are not all away at once.
             losses = [moment + 3 * number for moment in lost_at]
             (urls[name], began[name]), _ = stack.enter_context(server_process(serve_camera, losses))
-        await _watch(seconds, url, urls, began, events)
+        await _watch(seconds, url, urls, began)
 
 
 async def _watch(
@@ -56,16 +56,17 @@ async def _watch(
     url: str,
     urls: dict[str, str],
     began: dict[str, float],
-    events: Counter[str],
 ) -> None:
     ages: list[float] = []
     waits: list[float] = []  # from when they were decoded
-    order: list[str] = []
+    order: list[tuple[float, str]] = []  # when each frame was taken, and of which camera
+    events: list[tuple[float, int]] = []  # a camera goes or comes back
     memory: list[float] = []
     failed = 0
 
     def noted(event: video.ConnectionEvent) -> None:
-        events[f"{event.source} {event.kind}"] += 1
+        if event.kind == "back" or event.attempt == 1:
+            events.append((time.time(), 1 if event.kind == "lost" else -1))
 
     again = video.Reconnect(stall=2, first_wait=0.2, longest_wait=1, at_start=True, on_event=noted)
     merged = video.merge({name: video.frames(one, reconnect=again) for name, one in urls.items()})
@@ -81,7 +82,7 @@ async def _watch(
                     waits.append(arrived - frame.timestamp.timestamp())
                 else:
                     failed += 1
-                order.append(frame.source)
+                order.append((frame.timestamp.timestamp(), frame.source))
                 passed = time.monotonic() - start
                 if passed >= next_report:
                     memory.append(memory_mb())
@@ -90,6 +91,9 @@ async def _watch(
                     break
         stats = client.stats
     _report(seconds, ages, waits, order, memory, failed, stats)
+    print(
+        f"  most that one had more than another while all were there: {_unfairness(order, events)}"
+    )
     for name in CAMERAS:
         counts = merged.counts[name]
         lost = counts.decoded - counts.given - counts.dropped - counts.failed
@@ -112,14 +116,14 @@ def _report(
     seconds: float,
     ages: list[float],
     waits: list[float],
-    order: list[str],
+    order: list[tuple[float, str]],
     memory: list[float],
     failed: int,
     stats: Any,
 ) -> None:
     in_time = sum(age <= OLD for age in ages) / len(ages)
     ages = sorted(ages)
-    counts = Counter(order)
+    counts = Counter(name for _, name in order)
     print(f"{len(CAMERAS)} cameras, {FPS} frames/s, {LATENCY:g} s of latency, {RATE} requests/s")
     print(
         f"  {len(order)} sent in {seconds:.0f} s ({len(order) / seconds:.2f}/s), {failed} failed, "
@@ -135,17 +139,23 @@ def _report(
         f"  of that since it was decoded: median {statistics.median(waits) * 1000:.0f} ms, 99 % "
         f"{waits[int(len(waits) * 0.99)] * 1000:.0f} ms"
     )
-    print(f"  of each: {dict(counts)}; most turns in a row without one: {_longest_wait(order)}")
+    print(f"  of each: {dict(counts)}")
     shown = " ".join(f"{one:.0f}" for one in memory)
     print(f"  memory, MB: {shown}")
 
 
-def _longest_wait(order: list[str]) -> int:
-    longest, last = 0, dict.fromkeys(CAMERAS, 0)
-    for index, name in enumerate(order):
-        longest = max(longest, index - last[name] - 1)
-        last[name] = index
-    return longest
+def _unfairness(order: list[tuple[float, str]], events: list[tuple[float, int]]) -> int:
+    """The largest difference of what two cameras gave, in the times when none was away."""
+    first = max(min(at for at, name in order if name == one) for one in CAMERAS)
+    away, since, largest = 0, first, 0
+    for moment, change in [*events, (order[-1][0], 1)]:
+        if not away:
+            counts = Counter(name for at, name in order if since < at < moment - SETTLED)
+            of_each = [counts[name] for name in CAMERAS]
+            largest = max(largest, max(of_each) - min(of_each))
+        away += change
+        since = max(moment, first) + SETTLED
+    return largest
 
 
 def write_clip(path: Path, minutes: float) -> int:

@@ -41,6 +41,9 @@ def frames(
     live source the newest frame wins: one that nobody has asked for gives way to the next one, and
     `Frame.dropped` counts them. Nothing is opened before the first frame is asked for.
 
+    A Workflow is told the time and the number of each frame, but Workflows over HTTP are stateless:
+    trackers and counters in them begin anew with each request.
+
     Args:
         source: a path; a URL (http and https: a file; rtsp, rtsps, rtmp, srt, tcp, udp: live); a
             camera of this machine by its number or device ("/dev/video0"); the bytes of a video; or
@@ -209,7 +212,15 @@ class Frames(AsyncGenerator[Frame, None]):
             self._waiting.set_result(None)
 
     def _next_now(self) -> Frame | None:
-        for reader in tuple(self._rotation):
+        if len(self._rotation) > 1 and not self._in_turn:
+            # A camera that has just gone would give an old frame, while others have new ones.
+            frame = self._first_of([one for one in self._rotation if one.handover.is_fresh])
+            if frame is not None:
+                return frame
+        return self._first_of(tuple(self._rotation))
+
+    def _first_of(self, readers: Sequence[Reader]) -> Frame | None:
+        for reader in readers:
             is_over = reader.handover.is_over  # before it is asked for the last frame
             frame = reader.handover.take()
             if frame is not None:

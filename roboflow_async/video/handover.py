@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from roboflow_async.video.frame import Frame
 
 __all__ = ["Backlog", "Counts", "Handover", "Newest"]
 
+_FRESH: Final = 0.1  # seconds, or so many distances of two frames
+_FRESH_DISTANCES: Final = 4
 _AHEAD: Final = 3  # frames that are decoded before anybody asks for them
 
 
@@ -88,10 +91,9 @@ class Handover(ABC):
     # For the event loop.
 
     @property
-    @abstractmethod
-    def has_frame(self) -> bool:
-        """Whether a frame can be taken."""
-        ...
+    def is_fresh(self) -> bool:
+        """Whether what may be taken is as new as it can be."""
+        return True
 
     @abstractmethod
     def take(self) -> Frame | None:
@@ -126,11 +128,6 @@ class Backlog(Handover):
         self._tell()
         return True
 
-    @property
-    def has_frame(self) -> bool:
-        """Whether a frame can be taken."""
-        return bool(self._frames)
-
     def take(self) -> Frame | None:
         """The next frame, if it is decoded."""
         with self._changed:
@@ -152,6 +149,8 @@ class Newest(Handover):
         self._frame: Frame | None = None
         self._due = 0  # frames that were due since one was taken
         self._passed_over = 0
+        self._came_at = time.monotonic()
+        self._distance = 0.0  # seconds between the last two frames
 
     def pass_over(self) -> None:
         """Count a frame that is not handed over because newer ones are here already."""
@@ -175,14 +174,17 @@ class Newest(Handover):
                     return True
             self._due += is_due
             self._frame = frame
+            now = time.monotonic()
+            self._came_at, self._distance = now, now - self._came_at
         if is_due:
             self._tell()
         return True
 
     @property
-    def has_frame(self) -> bool:
-        """Whether a frame can be taken."""
-        return self._frame is not None
+    def is_fresh(self) -> bool:
+        """Whether it has come lately: the camera may have gone since."""
+        longest = max(_FRESH, _FRESH_DISTANCES * self._distance)
+        return time.monotonic() - self._came_at < longest
 
     def take(self) -> Frame | None:
         """The newest frame, if it was not taken before; it says how many it stands for."""

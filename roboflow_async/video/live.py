@@ -22,6 +22,7 @@ __all__ = ["LiveReading"]
 _log: Final = logging.getLogger("roboflow_async.video")
 
 _LONGEST_BACKLOG: Final = 2.0  # seconds that it takes to decode
+_CAUGHT_UP: Final = 2  # frames
 _MEASURED_OVER: Final = 60  # frames, for `measured_fps`
 
 
@@ -202,6 +203,7 @@ class _Backlog:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._last: tuple[float, float] | None = None
+        self._waited = 0  # frames in a row that had to be waited for; one may be a pause of ours
 
     def has(self, moment: float) -> bool:
         """Whether the frame with this time, in seconds, is one of them."""
@@ -209,7 +211,9 @@ class _Backlog:
         self._last = now, moment
         if now - self._began > _LONGEST_BACKLOG:
             return False
-        return last is None or now - last[0] < (moment - last[1]) / 2
+        has_waited = last is not None and now - last[0] >= (moment - last[1]) / 2
+        self._waited = self._waited + 1 if has_waited else 0
+        return self._waited < _CAUGHT_UP
 
 
 def _is_recorded(plan: Plan) -> bool:
