@@ -232,7 +232,8 @@ class _Url:
 
 def _without_notifications() -> dict[str, Any]:
     # redis-py 7.0 to 8.0 has them for blocking connections alone.
-    taken = inspect.signature(AbstractConnection.__init__).parameters
+    connection: Any = AbstractConnection
+    taken = inspect.signature(connection).parameters
     if maint_notifications is None or "maint_notifications_config" not in taken:
         return {}
     config = maint_notifications.MaintNotificationsConfig(enabled=False)
