@@ -53,6 +53,14 @@ TOOLS: Final = (
     "trustme",
 )
 CORE: Final = ("tests/engine", "tests/targets")
+# What lowest versions cannot, and need not.
+NOT_WITH_THE_LOWEST: Final = (
+    "test_pillows_own_limit",  # of GIFs; none is that large
+    "AVIF",  # Pillow reads it from 11.3 on
+    "test_sniffio_is_left_alone",  # by us; older anyio imports it
+    "answers_to_nobody_elses_name",  # runs with -W error, and old typer uses what click deprecated
+    "for_this_machine_unless",  # the same
+)
 
 
 class Check:
@@ -103,7 +111,9 @@ class Check:
                 self.missing.append(python)
                 continue
             self.try_out(self.environment(found, f"{self.wheel}"), extras=False)
-            self.try_out(self.environment(found, f"{self.wheel}[all]"), extras=True)
+            environment = self.environment(found, f"{self.wheel}[all]")
+            self.try_out(environment, extras=True)
+            shutil.rmtree(environment)  # half a gigabyte each
             self.try_out(self.environment(found, f"{self.sdist}"), extras=False)
 
     def quick(self) -> None:
@@ -129,7 +139,9 @@ class Check:
         self.try_out(environment, extras=True)
         # The tests, and not the package that lies beside them.
         checkout = self.folder / "checkout"
-        shutil.copytree(ROOT / "tests", checkout / "tests", ignore=shutil.ignore_patterns("__pyc*"))
+        compiled = shutil.ignore_patterns("__pyc*")
+        for name in ("tests", "benchmarks", "examples"):
+            shutil.copytree(ROOT / name, checkout / name, ignore=compiled)
         for name in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, checkout / name)
         self.uv(
@@ -139,6 +151,7 @@ class Check:
         # Old versions of one library warn of new ones of another: that is not ours to mend.
         self.run(
             *(inside(environment), "-m", "pytest", "-q", "--numprocesses", "2", *CORE),
+            *("-k", f"not ({' or '.join(NOT_WITH_THE_LOWEST)})"),
             *("-p", "no:cacheprovider", "--override-ini", "filterwarnings=default"),
             cwd=checkout,
         )
@@ -205,7 +218,6 @@ class Check:
         self.run(inside(environment), "-I", SMOKE, *(["--extras"] if extras else []))
         if extras:
             self.demo(environment)
-            shutil.rmtree(environment, ignore_errors=True)
 
     def demo(self, environment: Path) -> None:
         output = self.folder / "demo.jpg"

@@ -4,6 +4,7 @@ The only file that imports redis.
 """
 
 import asyncio
+import inspect
 import re
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 import redis.asyncio
 from redis import exceptions
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -52,7 +53,9 @@ _UNREACHABLE: Final = (
 )
 # The messages for a forbidden command inside of a script (Redis 6, 7).
 _MISSING_RIGHT: Final = re.compile(
-    r"NOPERM|ACL failure|no permissions|can't run this command", re.IGNORECASE
+    # Of a login that is missing, Redis says "unauthenticated" of our many arguments.
+    r"NOPERM|ACL failure|no permissions|can't run this command|unauthenticated",
+    re.IGNORECASE,
 )
 
 
@@ -233,7 +236,10 @@ class _Url:
 
 
 def _without_notifications() -> dict[str, Any]:
-    if maint_notifications is None:
+    # redis-py 7.0 to 8.0 has them for blocking connections alone.
+    connection: Any = AbstractConnection
+    taken = inspect.signature(connection).parameters
+    if maint_notifications is None or "maint_notifications_config" not in taken:
         return {}
     config = maint_notifications.MaintNotificationsConfig(enabled=False)
     return {"maint_notifications_config": config}
