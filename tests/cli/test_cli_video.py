@@ -236,8 +236,10 @@ def test_an_address_that_gives_nothing_is_told_by_name(run: RunCommand) -> None:
 
 def test_a_stream_is_live_by_its_scheme(run: RunCommand) -> None:
     """With its end it is looked for again, until Ctrl-C."""
-    sent_once = io.BytesIO()
-    write_clip(sent_once, [scene(1)] * 10, fps=25, muxer="mpegts", options={"bf": "0"})
+    data = io.BytesIO()
+    write_clip(data, [scene(1)] * 40, fps=25, muxer="mpegts", options={"bf": "0"})
+    size = len(data.getvalue()) // 40
+    pieces = [data.getvalue()[at : at + size] for at in range(0, len(data.getvalue()), size)]
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -245,15 +247,17 @@ def test_a_stream_is_live_by_its_scheme(run: RunCommand) -> None:
                 while True:
                     connection, _ = server.accept()
                     with connection, suppress(OSError):
-                        connection.sendall(sent_once.getvalue())
+                        for piece in pieces:
+                            connection.sendall(piece)
+                            time.sleep(1 / 25)
 
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         process = run.started(url, "--json")
         results, deadline = run.folder / "results.jsonl", time.monotonic() + 40
-        # The frames of one connection have numbers up to 9.
-        while not results.exists() or max([line["frame"] for line in run.lines()] or [0]) < 12:
+        # The frames of one connection have numbers up to 39.
+        while not results.exists() or max([line["frame"] for line in run.lines()] or [0]) < 42:
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.05)
