@@ -197,6 +197,15 @@ def test_a_folder_of_drawings_has_pictures_and_clips(run: RunCommand) -> None:
     assert run.billed == 3
 
 
+def test_each_frame_has_labels_and_pictures_of_its_own(run: RunCommand) -> None:
+    write_clip(run.folder / "clip.mp4", [scene(n) for n in range(3)], fps=1)
+    run("clip.mp4", "--format", "yolo", "-o", "labels", "--save-images", "pictures")
+    labels = sorted((run.folder / "labels" / "labels").iterdir())
+    assert [path.name for path in labels] == [f"clip.mp4_frame={n}.txt" for n in range(3)]
+    assert [len(path.read_text().splitlines()) for path in labels] == [count(n) for n in range(3)]
+    assert len(list((run.folder / "pictures").iterdir())) == 3
+
+
 def test_a_live_source_is_read_for_so_long(run: RunCommand) -> None:
     """Its lines tell the time of day besides; the next start adds to them."""
     write_clip(run.folder / "camera.mp4", [scene(1)] * 10, fps=20)
