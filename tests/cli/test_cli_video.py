@@ -197,6 +197,15 @@ def test_a_folder_of_drawings_has_pictures_and_clips(run: RunCommand) -> None:
     assert run.billed == 3
 
 
+def test_each_frame_has_labels_and_pictures_of_its_own(run: RunCommand) -> None:
+    write_clip(run.folder / "clip.mp4", [scene(n) for n in range(3)], fps=1)
+    run("clip.mp4", "--format", "yolo", "-o", "labels", "--save-images", "pictures")
+    labels = sorted((run.folder / "labels" / "labels").iterdir())
+    assert [path.name for path in labels] == [f"clip.mp4_frame={n}.txt" for n in range(3)]
+    assert [len(path.read_text().splitlines()) for path in labels] == [count(n) for n in range(3)]
+    assert len(list((run.folder / "pictures").iterdir())) == 3
+
+
 def test_a_live_source_is_read_for_so_long(run: RunCommand) -> None:
     """Its lines tell the time of day besides; the next start adds to them."""
     write_clip(run.folder / "camera.mp4", [scene(1)] * 10, fps=20)
@@ -236,8 +245,10 @@ def test_an_address_that_gives_nothing_is_told_by_name(run: RunCommand) -> None:
 
 def test_a_stream_is_live_by_its_scheme(run: RunCommand) -> None:
     """With its end it is looked for again, until Ctrl-C."""
-    sent_once = io.BytesIO()
-    write_clip(sent_once, [scene(1)] * 10, fps=25, muxer="mpegts", options={"bf": "0"})
+    data = io.BytesIO()
+    write_clip(data, [scene(1)] * 40, fps=25, muxer="mpegts", options={"bf": "0"})
+    size = len(data.getvalue()) // 40
+    pieces = [data.getvalue()[at : at + size] for at in range(0, len(data.getvalue()), size)]
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -245,15 +256,17 @@ def test_a_stream_is_live_by_its_scheme(run: RunCommand) -> None:
                 while True:
                     connection, _ = server.accept()
                     with connection, suppress(OSError):
-                        connection.sendall(sent_once.getvalue())
+                        for piece in pieces:
+                            connection.sendall(piece)
+                            time.sleep(1 / 25)
 
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         process = run.started(url, "--json")
         results, deadline = run.folder / "results.jsonl", time.monotonic() + 40
-        # The frames of one connection have numbers up to 9.
-        while not results.exists() or max([line["frame"] for line in run.lines()] or [0]) < 12:
+        # The frames of one connection have numbers up to 39.
+        while not results.exists() or max([line["frame"] for line in run.lines()] or [0]) < 42:
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.05)
