@@ -57,8 +57,8 @@ def send(url: str, api: StandInServer) -> None:
     """Calls that succeed, are rejected, are repeated, and fail."""
     for number in range(4):
         if number == 1:
-            api.fail("429", times=1, retry_after="0")
-            api.fail("500", times=1)
+            api.fail("too_many_requests", times=1, retry_after="0")
+            api.fail("internal_error", times=1)
         files = {"image": ("a.jpg", draw_scene(number).jpeg, "image/jpeg")}
         httpx.post(f"{url}/predict", files=files, timeout=30)
     api.knobs.faults.clear()
