@@ -9,7 +9,8 @@ and then http://127.0.0.1:8000. With a key: set ROBOFLOW_API_KEY, and MODEL_ID t
 It is for this machine's own browser. Behind a name, set ALLOWED_HOSTS=app.example.com,...
 With more than one worker (`--workers 4`): set REDIS_URL, so that all of them share one ceiling.
 Metrics for Prometheus (pip install opentelemetry-exporter-prometheus) are at /metrics; a proxy
-before it should keep them inside. `prometheus/` has alerts, and a dashboard for Grafana.
+before it should keep them inside. `prometheus/` beside this file has alerts, and a dashboard for
+Grafana.
 """
 
 import base64
