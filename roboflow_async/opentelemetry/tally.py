@@ -53,7 +53,8 @@ class Tally:
         self.calls: dict[Key, float] = {}
         self.credits: dict[Key, float] = {}
         self.retries: dict[Key, float] = {}
-        self.rejected: dict[Key, float] = {}
+        # From the beginning on, or the first of them would be no rise that an alert sees.
+        self.rejected: dict[Key, float] = {("429",): 0}
         self.waiting = 0
         self.in_flight = 0
         self.outages = 0

@@ -24,14 +24,16 @@ def example_app(api_url: str, *, app: str = "app", **variables: str) -> Iterator
     with subprocess.Popen(
         [*command, f"{app}:app", "--port", str(port), "--log-level", "warning"], env=environment
     ) as process:
-        deadline = time.monotonic() + 20
-        while True:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
-        process.terminate()
+        try:
+            deadline = time.monotonic() + 20
+            while True:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except OSError:
+                    time.sleep(0.02)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()

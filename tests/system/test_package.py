@@ -21,6 +21,7 @@ from roboflow_async import (
     fastapi,
     hooks,
     limiters,
+    opentelemetry,
     predictions,
     ray,
     testing,
@@ -32,7 +33,8 @@ PACKAGE = Path(roboflow_async.__file__).parent
 
 
 @pytest.mark.parametrize(
-    "module", [roboflow_async, types, endpoints, fastapi, hooks, ray, testing, video]
+    "module",
+    [roboflow_async, types, endpoints, fastapi, hooks, opentelemetry, ray, testing, video],
 )
 def test_public_names_show_where_they_are_imported_from(module: ModuleType) -> None:
     public = [getattr(module, name) for name in module.__all__]
