@@ -5,7 +5,6 @@ what a reader of Python's own documentation knows. MyST, because the pages are M
 GitHub shows as well. Furo, because it reads well on a phone and in the dark.
 """
 
-import posixpath
 import re
 import sys
 import tomllib
@@ -37,12 +36,6 @@ extensions = [
     "extensions.public_names",
 ]
 exclude_patterns = ["extensions", "notebooks", "pictures"]
-# A door that is on its way.
-AWAITED_DOORS = [
-    door for door in ("video", "opentelemetry")
-    if not list((ROOT / "roboflow_async").glob(f"{door}*"))
-]  # fmt: skip
-exclude_patterns += [f"reference/{door}.md" for door in AWAITED_DOORS]
 
 # Markdown.
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -84,23 +77,6 @@ copybutton_exclude = ".linenos, .gp, .go"
 linkcheck_timeout = 10
 linkcheck_ignore = [r"http://(localhost|127\.0\.0\.1).*", r"https://app\.roboflow\.com/.*"]
 
-# Pages that are on their way: a line that names one is left out until it is there.
-AWAITED = [f"guides/{name}.md" for name in ("video", "telemetry", "budgets", "typed-workflows")]
-MISSING = [one for one in AWAITED if not (ROOT / "docs" / one).exists()]
-MISSING += [f"reference/{door}.md" for door in AWAITED_DOORS]
-
-
-def _leave_out(_app: Sphinx, page: str, source: list[str]) -> None:
-    folder = posixpath.dirname(page)
-
-    def is_missing(line: str) -> bool:
-        named = [f"{line}.md", *re.findall(r"\]\(([^)#]+)", line)]
-        return any(posixpath.normpath(posixpath.join(folder, one)) in MISSING for one in named)
-
-    lines = source[0].splitlines(keepends=True)
-    source[0] = "".join(line for line in lines if not is_missing(line.rstrip("\n")))
-
-
 # Pages of the repository that the site has, too: what they link to, as the site calls it.
 ON_THE_SITE = {
     "MIGRATION.md": "/guides/moving-from-inference-sdk.md",
@@ -121,7 +97,6 @@ def _link(_app: Sphinx, path: Path, _page: str, content: list[str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
-    app.connect("source-read", _leave_out)
     app.connect("include-read", _link)
     # Commands have no prompt before them, to be copied; for Pygments' own lexer all is output then.
     app.add_lexer("console", BashLexer)
