@@ -30,6 +30,3 @@ class RoboflowAsyncInstrumentor(BaseInstrumentor):
 
     def _uninstrument(self, **_: Any) -> None:
         uninstrument()
-
-
-RoboflowAsyncInstrumentor.__module__ = "roboflow_async.opentelemetry"

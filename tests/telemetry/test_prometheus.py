@@ -18,6 +18,9 @@ FILES = EXAMPLES / "prometheus"
 GUIDE = EXAMPLES.parent / "docs" / "guides" / "opentelemetry.md"
 
 
+COUNTED = ("retries_total", "rejected_total", 'calls_total{error_type="ImageError"}')
+
+
 def alerts() -> dict[str, str]:
     """The query of each alert, by what it says."""
     text = (FILES / "alerts.yml").read_text()
@@ -72,7 +75,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         send(url, api)
         deadline = time.monotonic() + 60
         # Rates need two samples, with something counted between them.
-        while not running.ask("rate(roboflow_client_retries_total[1m]) > 0"):
+        while not all(
+            running.ask(f"rate(roboflow_client_{counted}[1m]) > 0") for counted in COUNTED
+        ):
             assert time.monotonic() < deadline
             send(url, api)
             time.sleep(0.3)
