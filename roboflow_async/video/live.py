@@ -96,6 +96,7 @@ class LiveReading:
         clip = Clip(plan.source.name, is_live=True, fps=video.fps, max_side=plan.max_side)
         began: tuple[float, float] | None = None
         backlog = None if self._is_recorded else _Backlog()
+        newest: Picture | None = None  # of the backlog
         for picture in video.pictures(keyframes_only=plan.keyframes_only):
             if self._handover.is_stopped:
                 return
@@ -109,11 +110,16 @@ class LiveReading:
             if picture.picture is None:
                 counts.failed += 1
                 continue
-            if backlog is not None and backlog.has(picture.time):
+            if newest is not None:
                 self._handover.pass_over()
+                newest = None
+            if backlog is not None and backlog.has(picture.time):
+                newest = picture
                 continue
             backlog = None
             self._put(clip, picture, video.fps)
+        if newest is not None:  # the connection has ended, and nothing newer will come of it
+            self._put(clip, newest, video.fps)
 
     def _put(self, clip: Clip, picture: Picture, fps: float | None) -> None:
         now = time.monotonic()

@@ -1,6 +1,7 @@
 """Cameras: the newest frame wins, and a connection that was lost is made again."""
 
 import asyncio
+import io
 import logging
 import socket
 import threading
@@ -222,6 +223,23 @@ async def test_without_reconnect_the_end_is_the_end(camera: Camera) -> None:
     seen = [frame async for frame in video.frames(camera.url, reconnect=False)]
     assert seen
     assert camera.connections == 1
+
+
+async def test_what_comes_all_at_once_gives_its_newest_frame() -> None:
+    """It is old already, but nothing newer comes of a connection that has ended."""
+    data = io.BytesIO()
+    write_clip(data, 30, fps=25, muxer="mpegts", options={"bf": "0"})
+
+    async def send(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data.getvalue())
+        writer.close()
+
+    async with await asyncio.start_server(send, "127.0.0.1", 0) as server:
+        url = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with video.frames(url, reconnect=False) as frames:
+            seen = [frame async for frame in frames]
+    assert seen[-1].index == 29
+    assert len(seen) + sum(frame.dropped for frame in seen) == 30
 
 
 async def test_a_password_shows_in_no_error(caplog: pytest.LogCaptureFixture) -> None:
