@@ -37,7 +37,18 @@ class ModelArguments(ModelOptions, total=False):
 
 
 class StreamOptions(TypedDict, total=False):
-    """Arguments of `stream` besides the images and `image`."""
+    """Arguments of `stream` besides the images and `image`, which all targets have.
+
+    Args:
+        ordered: True gives results in the order of the inputs; False (default), as they complete.
+        priority: "interactive" calls go before "bulk" calls. Default: the target's, else "bulk".
+        progress: True shows a bar on stderr (extra `cli`), or in a notebook.
+        journal: a ".jsonl" or ".sqlite" file that keeps each result, so that a stream that was
+            stopped goes on where it was. None (default): nothing is kept.
+        key: what tells inputs apart in a journal: "content", or a function that gives a text or a
+            whole number for an input. Default: the path or URL; of anything else the content.
+        retry_failed: True sends again all inputs of the journal that failed.
+    """
 
     ordered: bool
     priority: Priority | None

@@ -7,11 +7,11 @@ import inspect
 import pkgutil
 import re
 import textwrap
-import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typing_extensions
 from support.pages import ROOT, commands
 
 import roboflow_async
@@ -146,11 +146,11 @@ def test_fields_say_what_they_are(name: str) -> None:
         fields = {one for one in model_fields if one in vars(kind).get("__annotations__", {})}
         if dataclasses.is_dataclass(kind):
             fields = {one.name for one in dataclasses.fields(kind)}
-        elif typing.is_typeddict(kind):
+        elif typing_extensions.is_typeddict(kind):
             fields = set(vars(kind).get("__annotations__", {}))
     text = "\n".join(inspect.getdoc(owner) or "" for owner in getattr(kind, "__mro__", [kind]))
     fields = {one for one in fields if not one.startswith("_")}
-    if typing.is_typeddict(kind) and "of `RoboflowClient" in text:
+    if typing_extensions.is_typeddict(kind) and "of `RoboflowClient" in text:
         return  # those of a call, whose docstring has them
     assert not [one for one in sorted(fields) if not re.search(rf"\b{one}\b", text)], name
 
