@@ -66,7 +66,7 @@ def frames(
 
     Raises:
         ConfigurationError: an argument is wrong, or the extra `video` is missing.
-        VideoError (while it is iterated): the video cannot be opened; or its rest is missing, after
+        VideoError: (while it is iterated) the video cannot be opened; or its rest is missing, after
             the frames that are there.
     """
     load_av()

@@ -19,7 +19,6 @@ __all__ = ["Budget", "RunsScripts"]
 
 _MOST_REQUESTS: Final = 10**15
 _MOST_CREDITS: Final = 10**6
-_A_MONTH: Final = 30 * 86_400.0
 _TEN_YEARS: Final = 3650 * 86_400.0
 
 
@@ -75,7 +74,7 @@ class Budget:
         credits: float | None = None,  # noqa: A002 - what they are
         *,
         name: str | None = None,
-        kept_for: float = _A_MONTH,
+        kept_for: float = 30 * 86_400.0,
         shared: bool = True,
     ) -> None:
         if requests is None and credits is None:

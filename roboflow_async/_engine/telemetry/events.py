@@ -118,7 +118,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamBegan:
-    """The first result of a stream was asked for. Told in the task that did so."""
+    """The first result of a stream was asked for. Told in the task that did so.
+
+    Attributes:
+        stream: the stream.
+    """
 
     stream: Stream
 
@@ -149,7 +153,11 @@ class StreamEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallBegan:
-    """A call was made; nothing is loaded or sent yet. Told in the task that makes the call."""
+    """A call was made; nothing is loaded or sent yet. Told in the task that makes the call.
+
+    Attributes:
+        call: the call.
+    """
 
     call: Call
 
@@ -171,7 +179,11 @@ class TurnGiven:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptBegan:
-    """An attempt begins. What the hook returns goes out with it: `Hook.on_attempt_began`."""
+    """An attempt begins. What the hook returns goes out with it: `Hook.on_attempt_began`.
+
+    Attributes:
+        attempt: the attempt.
+    """
 
     attempt: Attempt
 
