@@ -29,6 +29,7 @@ ALIASES = {
     "roboflow_async.types.BatchNotification": types.BatchNotification,
 }
 RENAMED = {"roboflow_async.fastapi.AppOptions": "roboflow_async.fastapi.ClientOptions"}
+COLON = "\ue000"  # stands for one while napoleon reads
 # What is reached only as an attribute of a client is shown under that name.
 PARTS = {"batch": BatchOperations, "deployments": DeploymentOperations}
 
@@ -58,10 +59,11 @@ def _indent(line: str) -> int:
 
 
 def _mark_examples(
-    _app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]
+    _app: Sphinx, what: str, _name: str, _object: Any, _options: Any, lines: list[str]
 ) -> None:
     """What is indented below an empty line in a docstring is code."""
     lines[:] = [line.replace("Raises (while it is iterated):", "Raises:") for line in lines]
+    _hide_colons(what, lines)
     marked: list[str] = []
     last = ""  # line with text
     for line in lines:
@@ -71,6 +73,23 @@ def _mark_examples(
         marked.append(line)
         last = line if line.strip() else last
     lines[:] = marked
+
+
+def _hide_colons(what: str, lines: list[str]) -> None:
+    """Keep napoleon from reading "the picture: an array" as a type and what it is.
+
+    It does so with the first paragraph of a property and with the first line of what is returned.
+    """
+    for number, line in enumerate(lines):
+        first = number == 0 or lines[number - 1].strip() == "Returns:"
+        if first and (what == "property" or number):
+            lines[number] = line.replace(": ", f"{COLON} ")
+
+
+def _show_colons(
+    _app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]
+) -> None:
+    lines[:] = [line.replace(COLON, ":") for line in lines]
 
 
 def _shorten(
@@ -119,5 +138,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
             field.label = "Attributes"
     app.connect("missing-reference", _find)
     app.connect("autodoc-process-docstring", _mark_examples, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", _show_colons, priority=900)  # after it
     app.connect("autodoc-process-signature", _shorten)
     return {"parallel_read_safe": True}
