@@ -21,7 +21,7 @@ BILLED_AT_LEAST: Final = 0.1  # seconds, of each request
 _LONGEST_WORK: Final = 86_400.0  # seconds; no server works on one request for longer than a day
 # float() alone would also accept "1_0", "infinity" and digits of all scripts. And it refuses some
 # characters that strip() removes, so it only gets what was matched.
-_SECONDS: Final = re.compile(r"[ \t]*([0-9]{1,40}(?:\.[0-9]{0,20})?(?:[eE][+-]?[0-9]{1,3})?)[ \t]*")
+_SECONDS: Final = re.compile(r"[ \t]*([0-9]{1,40}(?:\.[0-9]{0,20})?(?:e-[0-9]{1,3})?)[ \t]*")
 
 
 def serverless_credits(processing_time: float) -> float:

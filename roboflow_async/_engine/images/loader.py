@@ -5,6 +5,7 @@ All work that touches a disk or takes long is done in a worker thread, before a 
 
 import asyncio
 import binascii
+import os
 import threading
 from collections.abc import Callable
 from copy import copy
@@ -105,8 +106,8 @@ class ImageLoader:
             free_descriptors=free_descriptors,
         )
         # Few threads, and one large image at a time, because more would compete with the event loop
-        # for the interpreter lock.
-        self._threads = anyio.CapacityLimiter(4)
+        # for the cores and the interpreter lock.
+        self._threads = anyio.CapacityLimiter(_threads())
         self._files = FileReader(max_bytes)
         self._large = threading.Lock()
 
@@ -316,6 +317,17 @@ def _is_file_object(value: object) -> bool:
 
 def _is_small(value: object) -> TypeGuard[BytesLike]:
     return is_bytes_like(value) and memoryview(value).nbytes <= CHUNK
+
+
+def _threads() -> int:
+    """How many threads there are for images: as many as cores, from 2 to 4.
+
+    With 4 that decode photos on 2 cores, the event loop was late by up to 19 ms, with 2 by up to 10
+    (`benchmarks/photos.py`). With one alone, a file that hangs would hold up all others.
+    """
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable is not None else os.cpu_count() or 1
+    return min(max(cores, 2), 4)
 
 
 def _not_too_large(data: bytes, most: int, name: str) -> bytes:
