@@ -237,7 +237,11 @@ class Target(ABC, Generic[Output]):
             recorder = self._recorder(journal, key, image, flow, retry_failed=retry_failed)
 
         async def send(
-            index: int, item: object, given: tuple[object, ...], note: "recording.Note | None"
+            index: int,
+            item: object,
+            fresh: Freshness | None,
+            given: tuple[object, ...],
+            note: "recording.Note | None",
         ) -> Result[Any, Output]:
             note_file: FileNote | None = None if noting is None else noting(item)
             if note is not None and note.wants_file:
@@ -255,19 +259,21 @@ class Target(ABC, Generic[Output]):
                     retry=retry,
                     note=note,
                     told=told,
-                    freshness=freshness if freshness.follows(item) else None,
+                    freshness=fresh,
                 )
             )
 
         async def call(index: int, value: object) -> Result[Any, Output]:
+            fresh = freshness if freshness.follows(value) else None
             try:
                 if recorder is None:
-                    result = await send(index, value, (), None)
+                    result = await send(index, value, fresh, (), None)
                 else:
-                    result = await recorder.result(index, value, partial(send, index, value))
+                    make = partial(send, index, value, fresh)
+                    result = await recorder.result(index, value, make)
             finally:
-                if freshness.follows(value):
-                    freshness.left(index)
+                if fresh is not None:
+                    fresh.left(index)
             if bar is not None:
                 bar.count(failed=not result.ok)
             if told is not None:

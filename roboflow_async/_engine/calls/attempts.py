@@ -202,8 +202,8 @@ class Attempts:
 
     def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:
         self._circuits.has_been_reached = True
-        self._spend(response.credits)
         self._headers.note(response, record)
+        self._spend(record.credits)
         self._counters.answered(record.latency, record.processing_time)
         self._pacer.succeeded()
         if self._shares_pace or self._notices.follows_pace:

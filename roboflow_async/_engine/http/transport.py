@@ -1,7 +1,7 @@
 """One attempt: sends one request and returns its whole response. The only file that sends."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Protocol
@@ -86,13 +86,13 @@ class Transport(Protocol):
 class _Attempt:
     """The state of one attempt while it runs."""
 
-    __slots__ = ("credits", "deadline", "error_content", "failed", "kept_alive")
+    __slots__ = ("deadline", "error_content", "failed", "fields", "kept_alive")
 
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
         self.failed: Incoming | None = None  # an error response, whose status is final
         self.error_content: bytearray
-        self.credits: float | None = None  # by the headers, once they are here
+        self.fields: Mapping[str, str] = {}  # the headers, once they are here
         # Whether the connection was used before, and has no response yet this time.
         self.kept_alive = False
 
@@ -162,7 +162,7 @@ class HTTPTransport:
             failure = self._failure(response)
         except (APIError, ConfigurationError) as error:
             if isinstance(error, APIError):
-                error.credits = attempt.credits
+                error.credits = credits_of(attempt.fields)
             raise
         except TimeoutError as error:
             failure = self._failure_in_time(error, attempt, seconds)
@@ -177,7 +177,7 @@ class HTTPTransport:
         # Raised outside of the handlers, because the caught error holds the request and would be
         # the context of ours.
         if isinstance(failure, APIError):
-            failure.credits = attempt.credits
+            failure.credits = credits_of(attempt.fields)
         try:
             raise failure
         finally:
@@ -270,7 +270,7 @@ class HTTPTransport:
     ) -> tuple[Response, bool]:
         """The response, and whether its connection may carry another request."""
         attempt.kept_alive = False
-        attempt.credits = credits_of(incoming.fields)
+        attempt.fields = incoming.fields
         if incoming.status_code >= 300:
             attempt.failed, attempt.error_content = incoming, bytearray()
             soon = asyncio.get_running_loop().time() + _ERROR_BODY
