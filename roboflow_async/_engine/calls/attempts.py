@@ -176,7 +176,10 @@ class Attempts:
             raise
         else:
             record.cold_start = response.cold_start
-            outcome = "cold start" if record.cold_start else "response"
+            # A question about a model or a Workflow is answered at once: it tells nothing of how
+            # long the work takes, and beside it all work would look like waiting in a queue.
+            if not request.is_free:
+                outcome = "cold start" if record.cold_start else "response"
         finally:
             now = self._clock()
             record.latency = now - sent_at

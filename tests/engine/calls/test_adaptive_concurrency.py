@@ -209,6 +209,23 @@ def test_pace_is_kept_from_the_start_where_nothing_queues(seconds: float) -> Non
     run_on_fake_clock(main())
 
 
+def test_a_question_that_is_answered_at_once_holds_nothing_back() -> None:
+    """What a Workflow takes is asked before its first image, and answered in milliseconds."""
+
+    async def main() -> None:
+        took = iter([0.02])
+        server = Server(seconds=lambda: next(took, 1.0))
+        client = Client(server, 20)
+        question = PreparedRequest("/describe", (b"{}",), is_free=True)
+        await client.dispatcher.call(question, lambda answer: answer)
+        with running(client.stream()):
+            await asyncio.sleep(20)
+        sent = server.sent[1:]
+        assert (len(sent) - 1) / (sent[-1] - sent[0]) >= 0.98 * 20
+
+    run_on_fake_clock(main())
+
+
 def test_a_new_client_sends_little_to_an_unknown_server() -> None:
     """A new client does not throw all at an unknown server at once."""
 
