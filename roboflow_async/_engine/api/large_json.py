@@ -26,6 +26,7 @@ _BYTES_OF_STRING: Final = 40  # beside its text
 _BYTES_OF_KEY: Final = 150  # from the sixth key of an object on
 _FEW: Final = 20_000  # arrays and objects, 4 MB at most
 _NOT_WORTH_IT: Final = 6_500_000  # bytes; to keep them small takes three times as long
+_SMALL: Final = 768 * 1024  # bytes of a response of which that much does not matter
 _SMALLEST_CONTAINER: Final = 6  # bytes of each on average: `[1,2],`
 
 # Possessive patterns: what cannot match fails at once, without backtracking.
@@ -125,7 +126,10 @@ class Weight:
     @property
     def is_heavy(self) -> bool:
         """Whether it may take most of the allowed memory, or more."""
-        return self.bytes_in_memory > max(memory_allowed(self.size) // 4 * 3, _NOT_WORTH_IT)
+        most = memory_allowed(self.size) // 4 * 3
+        if self.size < _SMALL:
+            most = max(most, _NOT_WORTH_IT)
+        return self.bytes_in_memory > most
 
 
 def parse_in_pieces(content: bytes | bytearray, thrift: Thrift | None = None) -> Any:
