@@ -56,7 +56,7 @@ class Stats:
         credits: what all attempts cost, as far as the headers of their responses tell.
         budget_requests: what is used of the client's `budget`, also by others who share it, as far
             as is known; None: there is none.
-        budget_credits: likewise the credits.
+        budget_credits: the same for credits.
     """
 
     attempts: int

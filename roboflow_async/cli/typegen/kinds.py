@@ -6,7 +6,7 @@ from typing import Final
 __all__ = ["JSON", "input_type", "output_type"]
 
 JSON: Final = "JsonValue"
-"""What is known of a kind that a block of one's own, or a newer server, has."""
+"""What is known of a kind that a custom block, or a newer server, has."""
 
 _OBJECT: Final = f"dict[str, {JSON}]"
 _CLASSIFICATION: Final = "WorkflowClassification"
