@@ -148,7 +148,7 @@ class DeploymentUsage(ServerModel):
     """What deployments have used.
 
     Attributes:
-        records: what the API gives. Roboflow does not document the fields.
+        records: what the API gives. Roboflow documents none of the fields.
     """
 
     records: list[JSONObject]
