@@ -17,6 +17,8 @@ from collections import deque
 from math import inf, sqrt
 from typing import Final
 
+from roboflow_async._engine.calls.concurrency_level import MOST_SAMPLES, Level
+
 __all__ = ["ConcurrencyLaw"]
 
 # With x times the requests in flight, throughput must grow at least by x to the power of this.
@@ -38,10 +40,7 @@ _DEEPER_CUT: Final = 0.5  # if latency is more than twice the longest allowed
 # A cut did not help if half as many requests in flight have nearly the same latency.
 _IN_VAIN: Final = 0.85
 _SLOWEST: Final = 0.5  # of the timeout: no idle server is that slow
-# How many latencies a number in flight is judged by, and how large the error of their mean may be.
-_LEAST_SAMPLES: Final = 8
-_MOST_SAMPLES: Final = 40
-_DOUBT: Final = 0.12
+_LEAST_SAMPLES: Final = 8  # how many latencies a number in flight is judged by
 _NOISY: Final = 0.04
 _NOISY_STEP: Final = 0.4
 _REACHED: Final = 0.8  # a level counts as tried from this share of it on
@@ -49,6 +48,11 @@ _QUEUEING: Final = 1.5  # times the lowest mean latency
 # Seconds. Where most responses take no longer, that is mostly this client's own time, and requests
 # that leave together share it. Nobody notices such a short queue.
 _NEGLIGIBLE: Final = 0.005
+# From so many times the number in flight on, a latency that stays the same is told from chance.
+_TOLD_APART: Final = 1.5
+# With x times the requests in flight, no queue makes latency more than x times as long. From this
+# many times that on, the earlier responses were fast for another reason, such as a cache.
+_SUDDEN: Final = 2
 _HOLD: Final = (1.0, 8.0)  # seconds at a number before others are tried; longer if it has held
 _CHANGED: Final = (0.7, 1.4)  # if latency leaves these bounds, the server has changed
 # A new client has one request in flight for a few latencies or some seconds, and then doubles.
@@ -67,77 +71,6 @@ _SHARE_OF_TIMEOUTS: Final = 0.2
 _BUSY_FOR: Final = 3  # timeouts at most, in which nothing is sent because of those
 
 
-class _Level:
-    """What was seen with at most this many requests in flight."""
-
-    def __init__(self, most: int, since: float) -> None:
-        self.most = most
-        self.since = since
-        self.count = 0
-        self.timeouts = 0
-        self.was_held = False  # a call had to wait because of this limit
-        self.was_braked = False  # for a time, fewer were allowed
-        self._latencies: deque[float] = deque(maxlen=_MOST_SAMPLES)
-        self._in_flight: deque[int] = deque(maxlen=_MOST_SAMPLES)
-        # Each is computed once for each new latency at most, since every response asks for them.
-        self._mean: float | None = None
-        self._error: float | None = None
-        self._shortest = -inf  # of those since its quartile was last compared
-
-    def add(self, latency: float, in_flight: int) -> None:
-        self.count += 1
-        self._latencies.append(latency)
-        self._in_flight.append(in_flight)
-        self._mean = self._error = None
-        self._shortest = min(self._shortest, latency)
-
-    @property
-    def latency(self) -> float:
-        """The mean latency, in seconds."""
-        if self._mean is None:
-            self._mean = sum(self._latencies) / len(self._latencies)
-        return self._mean
-
-    @property
-    def error(self) -> float:
-        """The standard error of the mean latency, in seconds."""
-        if self._error is None:
-            self._error = self._standard_error()
-        return self._error
-
-    def _standard_error(self) -> float:
-        count = len(self._latencies)
-        if count < 2:
-            return inf
-        # By hand: `statistics.stdev` is exact, and took a fifth of all that a response costs.
-        mean = self.latency
-        squares = sum([(latency - mean) ** 2 for latency in self._latencies])
-        return sqrt(squares / (count - 1) / count)
-
-    @property
-    def quartile(self) -> float:
-        """The lower quartile of the latencies."""
-        return sorted(self._latencies)[len(self._latencies) // 4]
-
-    def lowest(self, lowest: float) -> float:
-        """The smaller of its quartile and a number that only falls."""
-        # A quartile that was not below the number stays so with each latency that is not.
-        if self._shortest >= lowest:
-            return lowest
-        self._shortest = inf
-        return min(lowest, self.quartile)
-
-    @property
-    def in_flight(self) -> float:
-        """The mean number in flight when its requests were sent."""
-        return sum(self._in_flight) / len(self._in_flight)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether its mean latency is known well enough."""
-        return self.count >= _MOST_SAMPLES or self.error <= _DOUBT * self.latency
-
-
 class ConcurrencyLaw:
     """How many requests may be in flight. Moments are of any one clock, in seconds.
 
@@ -152,15 +85,19 @@ class ConcurrencyLaw:
         self._timeout = timeout
         self._is_starting = pace is None
         first = 1 if pace is None else min(most, max(round(pace * _PACED_LATENCY + 0.5), 1))
-        self._level = _Level(first, -inf)
-        self._before: _Level | None = None  # the level to compare with
-        self._cut_from: _Level | None = None
+        self._level = Level(first, -inf)
+        self._before: Level | None = None  # the level to compare with
+        # The level from which it climbs. Until its number is cut for the first time, a client takes
+        # large steps while latency stays as it was there.
+        self._base: Level | None = None
+        self._was_cut = False
+        self._cut_from: Level | None = None
         self._in_flight: dict[object, tuple[float, int, int]] = {}  # sent, responses, in flight
         self._responses = 0
         self._arrivals: deque[float] = deque(maxlen=max(most, _LEAST_SAMPLES))
-        self._first_sent = inf
         self._lowest = inf  # the lowest latency so far; later, the lowest quartile
         self._calm = inf  # the lowest mean latency
+        self._alone = 0.0  # the mean latency of the first requests, before there were many
         self._by_itself = 0.0  # a latency that fewer requests in flight did not lower
         self._hold = _HOLD[0]
         self._hold_until = -inf
@@ -178,7 +115,7 @@ class ConcurrencyLaw:
         longest = _LONGEST_LATENCY * (1 - _EARLIER * self._level.most / self._most)
         return max(longest * self._timeout, _ABOVE_ORDINARY * ordinary)
 
-    def _is_crowded(self, level: _Level) -> bool:
+    def _is_crowded(self, level: Level) -> bool:
         """Whether there is a queue that may be other clients', too."""
         if self._is_starting or level.latency <= _ABOVE_ORDINARY * self._lowest:
             return False
@@ -197,10 +134,10 @@ class ConcurrencyLaw:
 
     def limit(self, now: float) -> int:
         """How many may be in flight now; 0 while the server is busy with what was given up."""
-        if self._is_starting and self._level.most == 1 and not self._responses:
-            if now - self._first_sent < _FIRST_WAIT:
-                return 1
-            self._set(2, now)
+        if self._is_starting and self._level.most == 1 and self._calm == inf and self._in_flight:
+            sent_at, _, _ = next(iter(self._in_flight.values()))
+            if now - sent_at >= _FIRST_WAIT:
+                self._set(2, now)
         if self._is_busy_in_vain(now):
             return 0
         brake = self._brake(now)
@@ -253,7 +190,6 @@ class ConcurrencyLaw:
 
     def sent(self, request: object, now: float) -> None:
         """Note that a request goes out."""
-        self._first_sent = min(self._first_sent, now)
         self._has_probed = now < self._busy_until and (self._has_probed or not self._in_flight)
         self._in_flight[request] = (now, self._responses, len(self._in_flight) + 1)
 
@@ -277,7 +213,7 @@ class ConcurrencyLaw:
             # take.
             self._settle(1, now)
             self._is_starting = True
-            self._by_itself = 0.0
+            self._by_itself = self._alone = 0.0
             self._lowest = min(self._lowest, self._timeout / 4)
 
     def answered(self, request: object, now: float, *, is_typical: bool = True) -> None:
@@ -299,12 +235,12 @@ class ConcurrencyLaw:
         if level.count >= self._samples_needed(level):
             self._judge(level, now)
 
-    def _samples_needed(self, level: _Level) -> int:
+    def _samples_needed(self, level: Level) -> int:
         if self._is_starting:
             return _FIRST_SAMPLES if level.most == 1 else max(level.most // 2, 2)
-        return min(max(level.most, _LEAST_SAMPLES), _MOST_SAMPLES)
+        return min(max(level.most, _LEAST_SAMPLES), MOST_SAMPLES)
 
-    def _judge(self, level: _Level, now: float) -> None:
+    def _judge(self, level: Level, now: float) -> None:
         """Decide whether to keep a level, from what was seen with it."""
         latency = level.latency
         self._learn(level)
@@ -312,7 +248,7 @@ class ConcurrencyLaw:
             level.count = 0  # the pace, the input or the caller is slower than this limit
             return
         if level.was_braked and not self._is_starting and level.in_flight < _REACHED * level.most:
-            self._settle(round(level.in_flight), now)
+            self._after_brake(level, now)
             return
         if self._cut_from is not None:
             if not level.is_known:
@@ -332,7 +268,14 @@ class ConcurrencyLaw:
         if now - level.since >= _STEP * latency or not self._is_crowded(level):
             self._step(level, now)
 
-    def _step(self, level: _Level, now: float) -> None:
+    def _after_brake(self, level: Level, now: float) -> None:
+        if level.is_flat:  # it held back for nothing
+            self._lowest = max(self._lowest, level.quartile)
+            self._set(level.most, now)
+        else:
+            self._settle(round(level.in_flight), now)
+
+    def _step(self, level: Level, now: float) -> None:
         if self._before is not None:
             self._compare(level, self._before, now)
         elif self._is_starting:
@@ -340,11 +283,13 @@ class ConcurrencyLaw:
         else:
             self._explore(level, now)
 
-    def _learn(self, level: _Level) -> None:
+    def _learn(self, level: Level) -> None:
         """Remember how long the server needs for one request."""
         # At the start there are few responses, and the fastest come first.
         if self._is_starting or level.count < _LEAST_SAMPLES or not level.is_known:
             return
+        if self._base is None:
+            self._base = level
         latency = level.latency
         if latency < self._calm:
             # Only half way, because the lowest of many means is lower than the true one.
@@ -352,7 +297,8 @@ class ConcurrencyLaw:
         self._lowest = level.lowest(self._lowest)
         self._by_itself = min(self._by_itself, latency)
 
-    def _cut(self, level: _Level, now: float) -> None:
+    def _cut(self, level: Level, now: float) -> None:
+        self._was_cut = True
         deep = level.latency > 2 * self.longest_latency
         most = min(round(level.most * (_DEEPER_CUT if deep else _CUT)), level.most - 1)
         top = self._cut_from
@@ -361,25 +307,32 @@ class ConcurrencyLaw:
         self._settle(most, now)
         self._cut_from = top
 
-    def _compare(self, level: _Level, before: _Level, now: float) -> None:
+    def _compare(self, level: Level, before: Level, now: float) -> None:
         """Go on in the direction that was tried, or go back."""
         # Throughput is the number in flight divided by the latency (Little's law).
         expected = before.latency * (level.in_flight / before.in_flight) ** (1 - _LEAST_GAIN)
         error = sqrt(level.error**2 + (before.error * expected / before.latency) ** 2)
-        most = _MOST_SAMPLES
+        most = MOST_SAMPLES
         if self._is_starting:  # two latencies may be equal by chance
-            error = max(error, _FIRST_DOUBT * expected * sqrt(_LEAST_SAMPLES / level.count))
+            error = max(2 * error, _FIRST_DOUBT * expected * sqrt(_LEAST_SAMPLES / level.count))
             most = _LEAST_SAMPLES
         difference = level.latency - expected
         if abs(difference) < error and level.count < most:
             return
         if level.most > before.most:
+            if self._is_starting and _is_sudden(level, before):
+                self._lowest = max(self._lowest, level.quartile / level.in_flight)
+                self._alone = level.latency / level.in_flight
+                self._set(level.most, now)
+                return
             # If in doubt, more: that does no harm yet.
             if difference > error and level.quartile > _NEGLIGIBLE:
                 self._go_back(before, now)
                 return
             self._hold = _HOLD[0]
-            is_queueing = level.latency > _QUEUEING * self._lowest
+            if self._is_starting and _is_flat(level, before):
+                self._lowest = max(self._lowest, min(level.latency, before.latency))
+            is_queueing = level.latency > _QUEUEING * max(self._lowest, self._alone)
             if self._is_starting and is_queueing and 2 * level.latency > self.longest_latency:
                 self._settle(level.most, now)
                 return
@@ -396,7 +349,7 @@ class ConcurrencyLaw:
         else:
             self._settle(level.most, now)
 
-    def _explore(self, level: _Level, now: float) -> None:
+    def _explore(self, level: Level, now: float) -> None:
         """Try another number, if this one has been kept for long enough."""
         if level.is_known:
             if self._held_at is None:
@@ -412,30 +365,40 @@ class ConcurrencyLaw:
             self._tries_more = True
             self._try_fewer(level, now)
 
-    def _may_shrink(self, level: _Level) -> bool:
+    def _may_shrink(self, level: Level) -> bool:
         # Two requests in flight are needed to hide the network's latency.
         is_queueing = level.latency > _QUEUEING * self._calm
         return level.most > 2 and is_queueing and level.quartile > _NEGLIGIBLE
 
-    def _try_more(self, level: _Level, now: float) -> None:
+    def _try_more(self, level: Level, now: float) -> None:
+        if self._is_starting and level.most == 1:
+            self._lowest = level.quartile
+        if self._is_starting and not self._alone:
+            self._alone = level.latency
         if level.most >= self._most:
             self._settle(level.most, now)
         else:
-            more = level.most if self._is_starting else max(round(sqrt(level.most) / 2), 1)
-            # If latencies vary, neighbouring numbers look the same.
-            if level.error > _NOISY * level.latency and level.latency < self.longest_latency:
-                more = max(more, round(_NOISY_STEP * level.most))
-            if self._is_crowded(level):
-                more = 1
-            self._set(level.most + more, now, before=level)
+            self._set(level.most + self._how_many_more(level), now, before=level)
 
-    def _try_fewer(self, level: _Level, now: float) -> None:
+    def _how_many_more(self, level: Level) -> int:
+        base = None if self._was_cut else self._base
+        if self._is_starting or (base is not None and _is_flat(level, base)):
+            return level.most
+        if self._is_crowded(level):
+            return 1
+        more = max(round(sqrt(level.most) / 2), 1)
+        # If latencies vary, neighbouring numbers look the same.
+        if level.error > _NOISY * level.latency and level.latency < self.longest_latency:
+            more = max(more, round(_NOISY_STEP * level.most))
+        return more
+
+    def _try_fewer(self, level: Level, now: float) -> None:
         fewer = max(round(sqrt(level.most)), 1)
         if level.latency > 2 * self._calm:
             fewer = max(fewer, int(0.3 * level.most))
         self._set(max(level.most - fewer, 2), now, before=level)
 
-    def _go_back(self, before: _Level, now: float) -> None:
+    def _go_back(self, before: Level, now: float) -> None:
         most = before.most
         if most == 1 and before.latency < self.longest_latency / 2:
             most = 2
@@ -452,6 +415,18 @@ class ConcurrencyLaw:
         self._hold = _HOLD[0]
         self._hold_until = now + self._hold
 
-    def _set(self, most: int, now: float, before: _Level | None = None) -> None:
-        self._level = _Level(min(max(most, 1), self._most), now)
+    def _set(self, most: int, now: float, before: Level | None = None) -> None:
+        if most < self._level.most:
+            self._base = None
+        self._level = Level(min(max(most, 1), self._most), now)
         self._before = before
+
+
+def _is_flat(level: Level, before: Level) -> bool:
+    """Whether many more in flight had the same latency, so that no queue is in sight."""
+    return level.in_flight >= _TOLD_APART * before.in_flight and level.is_flat_after(before)
+
+
+def _is_sudden(level: Level, before: Level) -> bool:
+    """Whether latency grew more than a queue makes it grow."""
+    return level.latency > _SUDDEN * before.latency * level.in_flight / before.in_flight

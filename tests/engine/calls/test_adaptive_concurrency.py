@@ -226,6 +226,36 @@ def test_a_question_that_is_answered_at_once_holds_nothing_back() -> None:
     run_on_fake_clock(main())
 
 
+@pytest.mark.parametrize("fast", [1, 5, 40])
+@pytest.mark.parametrize("varies", [0.0, 0.2])
+def test_fast_first_responses_hold_nothing_back(fast: int, varies: float) -> None:
+    """The first may come from a cache; what the others take is then no queue."""
+
+    async def main(rate: float | None) -> float:
+        chance = random.Random(fast)
+        took = iter([0.02] * fast)
+        server = Server(seconds=lambda: next(took, None) or chance.uniform(1 - varies, 1 + varies))
+        with running(Client(server, rate).stream()):
+            await asyncio.sleep(30)
+        return server.rate(12, 30)
+
+    assert run_on_fake_clock(main(20)) >= 0.97 * 20
+    assert run_on_fake_clock(main(None)) >= 0.85 * 32
+
+
+def test_latencies_that_vary_much_are_no_queue() -> None:
+    """Unpaced, what a server without a queue can do is found within some latencies."""
+
+    async def main() -> float:
+        chance = random.Random(7)
+        server = Server(seconds=lambda: 0.05 + chance.expovariate(1.05))
+        with running(Client(server).stream()):
+            await asyncio.sleep(30)
+        return server.rate(12, 30)
+
+    assert run_on_fake_clock(main()) >= 0.85 * 32
+
+
 def test_a_new_client_sends_little_to_an_unknown_server() -> None:
     """A new client does not throw all at an unknown server at once."""
 
