@@ -33,7 +33,9 @@ from roboflow_async.types.base import (
     ServerModel,
     ServerResponse,
 )
-from roboflow_async.types.batch import (
+from roboflow_async.types.inputs import WorkflowInput
+from roboflow_async.types.model_options import ModelOptions, Route
+from roboflow_async.types.platform.batch import (
     BatchEvent,
     BatchLogEntry,
     BatchOptions,
@@ -42,15 +44,13 @@ from roboflow_async.types.batch import (
     BatchTask,
     UploadProgress,
 )
-from roboflow_async.types.deployments import (
+from roboflow_async.types.platform.deployments import (
     Deployment,
     DeploymentLogEntry,
     DeploymentUsage,
     MachineType,
 )
-from roboflow_async.types.inputs import WorkflowInput
-from roboflow_async.types.model_options import ModelOptions, Route
-from roboflow_async.types.notifications import (
+from roboflow_async.types.platform.notifications import (
     BatchJobNotification,
     BatchNotification,
     FailedFile,
@@ -58,7 +58,8 @@ from roboflow_async.types.notifications import (
     IngestError,
     StagingNotification,
 )
-from roboflow_async.types.plan import Plan, PlannedMachine, PlannedWay, PlannedWayName
+from roboflow_async.types.platform.plan import Plan, PlannedMachine, PlannedWay, PlannedWayName
+from roboflow_async.types.platform.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
 from roboflow_async.types.predictions import (
     AnomalyDetection,
     AnomalyMap,
@@ -89,7 +90,6 @@ from roboflow_async.types.server import (
     WorkflowValidation,
 )
 from roboflow_async.types.workflow_predictions import WorkflowClassification
-from roboflow_async.types.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
 
 __all__ = [
     "APIKeyTransport",

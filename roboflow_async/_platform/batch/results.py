@@ -28,7 +28,7 @@ from roboflow_async._targets.streams.progress import ProgressBar
 from roboflow_async._targets.streams.results import Failure, Result, Success
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import APIError, BatchError, NotFoundError, ResponseError, RoboflowError
-from roboflow_async.types.batch import BatchStatus
+from roboflow_async.types.platform.batch import BatchStatus
 
 __all__ = ["Known", "failed", "failures_of", "result_stream", "results_of"]
 

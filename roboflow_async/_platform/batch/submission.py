@@ -36,7 +36,7 @@ from roboflow_async.errors import (
     ConfigurationError,
     ResponseError,
 )
-from roboflow_async.types.batch import BatchOptions, BatchStatus, UploadProgress
+from roboflow_async.types.platform.batch import BatchOptions, BatchStatus, UploadProgress
 
 __all__ = ["Submission"]
 
