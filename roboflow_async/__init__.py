@@ -46,7 +46,6 @@ from roboflow_async.errors import (
 
 if TYPE_CHECKING:
     from roboflow_async import endpoints as endpoints
-    from roboflow_async import hooks as hooks
     from roboflow_async import types as types
     from roboflow_async._engine.budget.budget import Budget
     from roboflow_async._engine.pace.redis_limiter import RedisRateLimiter
@@ -66,7 +65,7 @@ else:
             "benchmark": "roboflow_async._targets.load_test",
             "to_supervision": "roboflow_async.types.workflow_predictions",
         },
-        modules=("endpoints", "hooks", "types"),
+        modules=("endpoints", "types"),
     )
 
 __all__ = [

@@ -1,12 +1,15 @@
 """What public methods take and give back, besides what `roboflow_async` itself has.
 
 Predictions for each task, what a server and a workspace tell of themselves, the options of models,
-and the names of what an argument may be.
+and the names of what an argument may be. `roboflow_async.types.hooks` has the events of hooks.
 """
+
+from typing import TYPE_CHECKING
 
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.calls.stats import LimitedBy
 from roboflow_async._engine.images.url_policy import AllowURLs
+from roboflow_async._engine.late_modules import late_names
 from roboflow_async._engine.pace.protocols import ScopedRateLimiter, SharedRateLimiter, TrackedTurn
 from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import (
@@ -90,6 +93,11 @@ from roboflow_async.types.server import (
     WorkflowValidation,
 )
 from roboflow_async.types.workflow_predictions import WorkflowClassification
+
+if TYPE_CHECKING:
+    from roboflow_async.types import hooks as hooks
+else:
+    __getattr__, __dir__ = late_names(globals(), {}, modules=("hooks",))
 
 __all__ = [
     "APIKeyTransport",

@@ -19,7 +19,6 @@ import roboflow_async
 from roboflow_async import (
     endpoints,
     fastapi,
-    hooks,
     limiters,
     opentelemetry,
     predictions,
@@ -28,6 +27,7 @@ from roboflow_async import (
     types,
     video,
 )
+from roboflow_async.types import hooks
 
 PACKAGE = Path(roboflow_async.__file__).parent
 
