@@ -44,6 +44,9 @@ from roboflow_async.errors import (
     VideoError,
 )
 
+# `import roboflow_async.limiters` finds its module there, until 1.0.
+__path__.append(f"{__path__[0]}/types/old_names")
+
 if TYPE_CHECKING:
     from roboflow_async import endpoints as endpoints
     from roboflow_async import types as types

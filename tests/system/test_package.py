@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -52,6 +53,11 @@ def test_names_of_other_packages_stay_theirs() -> None:
 
 
 def test_former_modules_have_their_names_until_1_0() -> None:
+    assert roboflow_async.limiters is sys.modules["roboflow_async.limiters"]  # type: ignore[attr-defined]
+    assert importlib.util.find_spec("roboflow_async.predictions") is not None
+    written = b"croboflow_async.predictions\nObjectDetection\n."  # a pickle of before
+    assert pickle.loads(written) is types.ObjectDetection
+    assert pickle.loads(pickle.dumps(predictions.Point)) is types.Point
     assert predictions.ObjectDetection is types.ObjectDetection
     assert limiters.ToldRateLimiter is types.SharedRateLimiter
     assert limiters.SentTurn is types.TrackedTurn
