@@ -18,7 +18,7 @@ from roboflow_async import RoboflowClient
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._targets.base import Prepared
-from roboflow_async._targets.model import _adapter
+from roboflow_async._targets.models.model import _adapter
 from roboflow_async.types import InstanceSegmentation, ObjectDetection
 
 

@@ -13,10 +13,10 @@ from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import RetryPolicy
 from roboflow_async._engine.telemetry.hook import Hook
 from roboflow_async._engine.telemetry.timings import Timings
-from roboflow_async._targets.model import Model
+from roboflow_async._targets.models.model import Model
 from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow import Workflow
+from roboflow_async._targets.workflows.workflow import Workflow
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,

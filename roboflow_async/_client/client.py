@@ -41,16 +41,16 @@ from roboflow_async._engine.telemetry.hook import Hook
 from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
-from roboflow_async._targets.batch_work import BatchWork
-from roboflow_async._targets.model import Model
-from roboflow_async._targets.model_tasks import TaskLookup
+from roboflow_async._targets.models.model import Model
+from roboflow_async._targets.models.tasks import TaskLookup
 from roboflow_async._targets.prepared import TargetContext
 from roboflow_async._targets.streams.items import ImageOf
 from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow import Workflow
-from roboflow_async._targets.workflow_interface import InterfaceLookup
-from roboflow_async._targets.workflow_requests import WorkflowOptions
+from roboflow_async._targets.workflows.batch_work import BatchWork
+from roboflow_async._targets.workflows.interface import InterfaceLookup
+from roboflow_async._targets.workflows.requests import WorkflowOptions
+from roboflow_async._targets.workflows.workflow import Workflow
 
 if TYPE_CHECKING:
     from roboflow_async import endpoints, types

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._targets.model import infer
+from roboflow_async._targets.models.model import infer
 from roboflow_async._targets.prepared import TargetContext
-from roboflow_async._targets.workflow import run_batch
-from roboflow_async._targets.workflow_requests import WorkflowOptions
+from roboflow_async._targets.workflows.requests import WorkflowOptions
+from roboflow_async._targets.workflows.workflow import run_batch
 
 if TYPE_CHECKING:
     from roboflow_async import types

@@ -36,11 +36,11 @@ def test_an_import_against_the_order_of_rooms_is_found(tmp_path: Path) -> None:
             (package / path).write_bytes((PACKAGE / path).read_bytes())
     (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
     with (package / "_engine" / "checks.py").open("a") as file:
-        file.write("\n\nfrom roboflow_async._targets.model import Model\n")
+        file.write("\n\nfrom roboflow_async._targets.models.model import Model\n")
     tool = Path(sys.executable).with_name("lint-imports")
     command = [tool, "--no-cache", "--contract", "rooms"]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "roboflow_async._engine.checks -> roboflow_async._targets.model" in done.stdout
+    assert "roboflow_async._engine.checks -> roboflow_async._targets.models.model" in done.stdout

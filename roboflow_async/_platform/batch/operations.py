@@ -15,11 +15,11 @@ from roboflow_async._platform.batch.requests import checked_job_id
 from roboflow_async._platform.batch.results import failures_of, result_stream
 from roboflow_async._platform.batch.submission import Submission
 from roboflow_async._platform.workspace import WorkspaceOperations
-from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.streams.items import ImageOf, check_items
 from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow import Workflow, batch_work
+from roboflow_async._targets.workflows.batch_work import BatchWork
+from roboflow_async._targets.workflows.workflow import Workflow, batch_work
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.types.platform.batch import BatchOptions, UploadProgress
 

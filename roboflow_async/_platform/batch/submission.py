@@ -29,8 +29,8 @@ from roboflow_async._platform.staging.reading import InputReader
 from roboflow_async._platform.staging.registration import Registration
 from roboflow_async._platform.staging.sending import Sender
 from roboflow_async._platform.staging.upload import Staged, Uploader
-from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.streams.items import ImageOf
+from roboflow_async._targets.workflows.batch_work import BatchWork
 from roboflow_async.errors import (
     BatchError,
     ConfigurationError,

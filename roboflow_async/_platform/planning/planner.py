@@ -15,7 +15,7 @@ from roboflow_async._engine.calls.stats import Stats
 from roboflow_async._engine.checks import check_choice, check_number, shown
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.settings import Settings
-from roboflow_async._targets.workflow import Workflow
+from roboflow_async._targets.workflows.workflow import Workflow
 from roboflow_async.errors import ConfigurationError, DeploymentError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
-from roboflow_async._targets.workflow_requests import WorkflowOptions
+from roboflow_async._targets.workflows.requests import WorkflowOptions
 from roboflow_async.cli.benchmark.batches import BatchModel, BatchWorkflow
 from roboflow_async.cli.benchmark.model_config import read_model_config
 from roboflow_async.types.model_options import Route

@@ -27,8 +27,8 @@ from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.log_filter import keep_out_of_logs
 from roboflow_async._targets.base import Target
 from roboflow_async._targets.journal.keys import JournalKey
-from roboflow_async._targets.model_aliases import resolve_alias
-from roboflow_async._targets.model_options import (
+from roboflow_async._targets.models.aliases import resolve_alias
+from roboflow_async._targets.models.options import (
     TASK_PATHS,
     checked_options,
     path_parameters,

@@ -17,12 +17,12 @@ from roboflow_async._engine.images.video_frames import with_video_metadata
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.base import Target
-from roboflow_async._targets.batch_work import BatchWork, check_for_batch
 from roboflow_async._targets.journal.keys import JournalKey
 from roboflow_async._targets.prepared import Prepared, TargetContext, load_all
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
+from roboflow_async._targets.workflows.batch_work import BatchWork, check_for_batch
+from roboflow_async._targets.workflows.requests import WorkflowOptions, workflow_request
 from roboflow_async.errors import ConfigurationError, ImageError, ResponseError, RoboflowError
 
 if TYPE_CHECKING:
