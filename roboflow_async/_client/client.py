@@ -41,6 +41,7 @@ from roboflow_async._engine.telemetry.hook import Hook
 from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
+from roboflow_async._targets.models.codec import ModelCodec
 from roboflow_async._targets.models.model import Model
 from roboflow_async._targets.models.tasks import TaskLookup
 from roboflow_async._targets.prepared import TargetContext
@@ -48,6 +49,7 @@ from roboflow_async._targets.streams.items import ImageOf
 from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async._targets.workflows.batch_work import BatchWork
+from roboflow_async._targets.workflows.codec import WorkflowCodec
 from roboflow_async._targets.workflows.interface import InterfaceLookup
 from roboflow_async._targets.workflows.requests import WorkflowOptions
 from roboflow_async._targets.workflows.workflow import Workflow
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from roboflow_async._platform import deployments as deployment_operations
     from roboflow_async._platform.batch import operations as batch_operations
     from roboflow_async._targets import endpoint as endpoint_targets
+    from roboflow_async._targets import endpoint_codec as endpoint_codecs
 else:
     budgets = LateModule("roboflow_async._engine.budget.budget")
     endpoints = LateModule("roboflow_async.endpoints")
@@ -66,6 +69,7 @@ else:
     views = LateModule("roboflow_async._engine.views")
     deployment_operations = LateModule("roboflow_async._platform.deployments")
     batch_operations = LateModule("roboflow_async._platform.batch.operations")
+    endpoint_codecs = LateModule("roboflow_async._targets.endpoint_codec")
     endpoint_targets = LateModule("roboflow_async._targets.endpoint")
 
 __all__ = ["RoboflowClient"]
@@ -379,15 +383,15 @@ class RoboflowClient:
             use_cache=use_cache,
             disable_sinks=disable_sinks,
         )
-        return Workflow(
+        codec = WorkflowCodec(
             self._context,
             options,
             image_input=image_input,
             parameters=parameters,
             output_type=output_type,
             max_side=max_side,
-            priority=priority,
         )
+        return Workflow(self._context, codec, priority=priority)
 
     @overload
     def model(
@@ -469,15 +473,10 @@ class RoboflowClient:
         Raises:
             ConfigurationError: the id or an option is wrong.
         """
-        return Model(
-            self._context,
-            model_id,
-            task=task,
-            route=route,
-            max_side=max_side,
-            priority=priority,
-            options=options,
+        codec = ModelCodec[Any](
+            self._context, model_id, task=task, route=route, max_side=max_side, options=options
         )
+        return Model(self._context, codec, priority=priority)
 
     def endpoint(
         self,
@@ -497,7 +496,8 @@ class RoboflowClient:
         Raises:
             ConfigurationError: the request has no field with one of these names.
         """
-        return endpoint_targets.EndpointTarget(self._context, endpoint, fields, priority=priority)
+        codec = endpoint_codecs.EndpointCodec(self._context, endpoint, fields)
+        return endpoint_targets.EndpointTarget(self._context, codec, priority=priority)
 
     infer = _by("_inference_sdk", InferenceSDKCalls.infer)
     run_workflow = _by("_inference_sdk", InferenceSDKCalls.run_workflow)
