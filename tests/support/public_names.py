@@ -99,12 +99,16 @@ def stands_for(value: griffe.Attribute) -> griffe.Object | None:
 
 def public_bases(value: griffe.Class, homes: dict[str, str]) -> list[str]:
     """Private ones are how a class is made: what comes from them is written with the class."""
-    found = [base if isinstance(base, str) else base.canonical_path for base in value.bases]
-    return [
-        base.rpartition(".")[2]
-        for base in found
-        if base in homes or not base.startswith((PACKAGE, "typing."))
-    ]
+    private = {base.path: base for base in value.resolved_bases if base.path not in homes}
+    found: dict[str, None] = {}
+    for base in value.bases:
+        path = base if isinstance(base, str) else base.canonical_path
+        behind = private.get(path)
+        if isinstance(behind, griffe.Class):
+            found |= dict.fromkeys(public_bases(behind, homes))
+        elif path in homes or not path.startswith((PACKAGE, "typing.")):
+            found[path.rpartition(".")[2]] = None
+    return list(found)
 
 
 def shown(name: str, value: griffe.Object) -> bool:
