@@ -77,16 +77,7 @@ class WorkspaceOperations:
             workspace_name: the workspace, as in the app's URL; default: that of the key.
         """
         path = f"/{await self._workspace(workspace_name)}/workflows"
-
-        def parse(response: Response) -> "list[types.WorkspaceWorkflow]":
-            return validation.validated_response(
-                _items(response, "workflows"),
-                validation.adapter_of(list[types.WorkspaceWorkflow]),
-                response,
-                path,
-            )
-
-        return await self._get(path, parse)
+        return await self._listed(path, "workflows", types.WorkspaceWorkflow)
 
     async def list_project_models(
         self, project: str, workspace_name: str | None = None
@@ -99,16 +90,7 @@ class WorkspaceOperations:
         """
         check_segment("project", project)
         path = f"/{await self._workspace(workspace_name)}/{project}/models"
-
-        def parse(response: Response) -> "list[types.WorkspaceModel]":
-            return validation.validated_response(
-                _items(response, "models"),
-                validation.adapter_of(list[types.WorkspaceModel]),
-                response,
-                path,
-            )
-
-        return await self._get(path, parse)
+        return await self._listed(path, "models", types.WorkspaceModel)
 
     async def preflight(self) -> "types.Preflight":
         """Check that the key works and its workspace is below its limit, before anything is billed.
@@ -133,6 +115,15 @@ class WorkspaceOperations:
         else:
             return found
         raise ResponseError(message)
+
+    async def _listed(self, path: str, name: str, kind: type[Output]) -> list[Output]:
+        """What a path lists, under this name or without one."""
+
+        def parse(response: Response) -> list[Output]:
+            adapter = validation.adapter_of(list[kind])
+            return validation.validated_response(_items(response, name), adapter, response, path)
+
+        return await self._get(path, parse)
 
     async def _get(
         self,

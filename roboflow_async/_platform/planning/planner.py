@@ -239,10 +239,7 @@ class Planner:
         else:
             found = await self._measured(name, job, samples, notes)
             rate, slow_start = found.rate, found.slow_start
-        price = notes.value(
-            job.credits_per_hour, _CREDITS_PER_HOUR,
-            "a machine costs {:g} credit an hour, see roboflow.com/credits (credits_per_hour)",
-        )  # fmt: skip
+        price = _price(job, notes)
         estimate = estimates.Deployment(
             rate=rate,
             start=start,
@@ -286,10 +283,7 @@ def _batch(job: "jobs.Job", rate: float | None, machines: int | None) -> "types.
     at_once = int(
         notes.value(machines, _BATCH_MACHINES, "{:g} machines work at once (batch_machines)")
     )
-    price = notes.value(
-        job.credits_per_hour, _CREDITS_PER_HOUR,
-        "a machine costs {:g} credit an hour, see roboflow.com/credits (credits_per_hour)",
-    )  # fmt: skip
+    price = _price(job, notes)
     notes.assumed.append(
         f"the job starts after {_BATCH_START:g} s (3 to 8 minutes by Roboflow's documentation), "
         f"its upload is registered after {_REGISTRATION:g} s, its export takes {_EXPORT:g} s"
@@ -307,6 +301,12 @@ def _batch(job: "jobs.Job", rate: float | None, machines: int | None) -> "types.
         credits_per_hour=price,
     ).estimate(job.images, job.image_bytes)
     return _way("batch", estimate, notes, job.batch())
+
+
+def _price(job: "jobs.Job", notes: _Notes) -> float:
+    """Credits an hour of a machine."""
+    told = "a machine costs {:g} credit an hour, see roboflow.com/credits (credits_per_hour)"
+    return notes.value(job.credits_per_hour, _CREDITS_PER_HOUR, told)
 
 
 def _way(
