@@ -24,7 +24,7 @@ else:
     types = LateModule("roboflow_async.types")
     validation = LateModule("roboflow_async._engine.api.validation")
 
-__all__ = ["WorkspaceOperations"]
+__all__ = ["WorkspaceOperations", "items_of"]
 
 Output = TypeVar("Output")
 
@@ -121,7 +121,7 @@ class WorkspaceOperations:
 
         def parse(response: Response) -> list[Output]:
             adapter = validation.adapter_of(list[kind])
-            return validation.validated_response(_items(response, name), adapter, response, path)
+            return validation.validated_response(items_of(response, name), adapter, response, path)
 
         return await self._get(path, parse)
 
@@ -173,10 +173,10 @@ class WorkspaceOperations:
             await self._service.aclose()
 
 
-def _items(response: Response, name: str) -> list[Any]:
+def items_of(response: Response, name: str) -> list[Any]:
     """A list, or the list with this name in an object."""
     body: object = parse_json(response)
     items = body.get(name) if is_object(body) else body
     if not is_array(items):
-        raise unexpected(response, f"it has no list of {name}")
+        raise unexpected(response, f"it has no list of {name.replace('_', ' ')}")
     return items
