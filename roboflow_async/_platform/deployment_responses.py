@@ -11,7 +11,7 @@ import pydantic
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
 from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.jsonvalues import is_array, is_object
-from roboflow_async._platform.workspace import items_of
+from roboflow_async._platform.paging import items_of
 from roboflow_async.types.platform.deployments import (
     Deployment,
     DeploymentLogEntry,

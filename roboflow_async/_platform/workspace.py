@@ -5,12 +5,12 @@ the parsing is tolerant (https://docs.roboflow.com/api-reference).
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest, check_segment, get_request
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
-from roboflow_async._engine.jsonvalues import is_array, is_object
+from roboflow_async._engine.jsonvalues import is_object
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.settings import Settings
 from roboflow_async._engine.unclosed import Reminder
@@ -20,11 +20,13 @@ from roboflow_async.errors import ClientClosedError, ConfigurationError, Respons
 if TYPE_CHECKING:
     from roboflow_async import types
     from roboflow_async._engine.api import validation
+    from roboflow_async._platform import paging
 else:
     types = LateModule("roboflow_async.types")
     validation = LateModule("roboflow_async._engine.api.validation")
+    paging = LateModule("roboflow_async._platform.paging")
 
-__all__ = ["WorkspaceOperations", "items_of"]
+__all__ = ["WorkspaceOperations"]
 
 Output = TypeVar("Output")
 
@@ -121,7 +123,9 @@ class WorkspaceOperations:
 
         def parse(response: Response) -> list[Output]:
             adapter = validation.adapter_of(list[kind])
-            return validation.validated_response(items_of(response, name), adapter, response, path)
+            return validation.validated_response(
+                paging.items_of(response, name), adapter, response, path
+            )
 
         return await self._get(path, parse)
 
@@ -171,12 +175,3 @@ class WorkspaceOperations:
         self._is_closed = True
         if self._service is not None:
             await self._service.aclose()
-
-
-def items_of(response: Response, name: str) -> list[Any]:
-    """A list, or the list with this name in an object."""
-    body: object = parse_json(response)
-    items = body.get(name) if is_object(body) else body
-    if not is_array(items):
-        raise unexpected(response, f"it has no list of {name.replace('_', ' ')}")
-    return items
