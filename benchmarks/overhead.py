@@ -31,7 +31,7 @@ from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
 from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders, read_content
 from roboflow_async._engine.images.loader import ImageLoader
-from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
+from roboflow_async._targets.workflows.requests import WorkflowOptions, workflow_request
 from roboflow_async.opentelemetry import OpenTelemetryHook
 
 IMAGE = b"\xff\xd8\xff\xe0" + bytes(1000)

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from roboflow_async import RoboflowClient
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
-from roboflow_async._targets.base import Prepared
-from roboflow_async._targets.model import _adapter
+from roboflow_async._targets.models.codec import adapter_of_prediction
+from roboflow_async._targets.prepared import Prepared
 from roboflow_async.types import InstanceSegmentation, ObjectDetection
 
 
@@ -68,13 +68,14 @@ def main() -> None:
     prepared = Prepared(PreparedRequest("/any/1"), None)
     for kind in ("boxes", "masks", "outlines"):
         content = response(kind, options.boxes, options.points)
-        adapter = _adapter(ObjectDetection if kind == "boxes" else InstanceSegmentation)
+        typed = ObjectDetection if kind == "boxes" else InstanceSegmentation
+        adapter = adapter_of_prediction(typed)
         came = Response(200, {}, content)
         costs = compared(
             {
                 "json.loads": lambda content=content: json.loads(content),
                 "pydantic": lambda content=content, adapter=adapter: adapter.validate_json(content),
-                "ours": lambda came=came: model._parse(prepared, came),
+                "ours": lambda came=came: model._codec.parse(prepared, came),
             },
             options.rounds,
         )

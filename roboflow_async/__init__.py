@@ -13,10 +13,10 @@ from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import RetryPolicy
 from roboflow_async._engine.telemetry.hook import Hook
 from roboflow_async._engine.telemetry.timings import Timings
-from roboflow_async._targets.model import Model
+from roboflow_async._targets.models.model import Model
 from roboflow_async._targets.streams.results import Failure, Result, Success, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow import Workflow
+from roboflow_async._targets.workflows.workflow import Workflow
 from roboflow_async.errors import (
     APIConnectionError,
     APIError,
@@ -44,9 +44,11 @@ from roboflow_async.errors import (
     VideoError,
 )
 
+# `import roboflow_async.limiters` finds its module there, until 1.0.
+__path__.append(f"{__path__[0]}/types/old_names")
+
 if TYPE_CHECKING:
     from roboflow_async import endpoints as endpoints
-    from roboflow_async import hooks as hooks
     from roboflow_async import types as types
     from roboflow_async._engine.budget.budget import Budget
     from roboflow_async._engine.pace.redis_limiter import RedisRateLimiter
@@ -66,7 +68,7 @@ else:
             "benchmark": "roboflow_async._targets.load_test",
             "to_supervision": "roboflow_async.types.workflow_predictions",
         },
-        modules=("endpoints", "hooks", "types"),
+        modules=("endpoints", "types"),
     )
 
 __all__ = [

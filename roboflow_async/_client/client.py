@@ -1,16 +1,13 @@
 """`RoboflowClient`: what it can run, and the parts that it is made of."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import partial, wraps
+from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
-    Concatenate,
     Literal,
     NoReturn,
-    ParamSpec,
-    Protocol,
     Self,
     SupportsIndex,
     TypeVar,
@@ -20,6 +17,8 @@ from typing import (
 )
 
 from roboflow_async._client.inference_sdk import InferenceSDKCalls
+from roboflow_async._client.methods import provided_by
+from roboflow_async._client.parts import client_for_own_machine, parts_that_may_fail, run_batch
 from roboflow_async._client.pipelines import PipelineOperations
 from roboflow_async._client.server import ServerOperations
 from roboflow_async._engine.calls.priority import Priority
@@ -28,29 +27,24 @@ from roboflow_async._engine.checks import forget_locals, refuse_copy
 from roboflow_async._engine.images.url_policy import AllowURLs
 from roboflow_async._engine.late_modules import LateModule, LatePart
 from roboflow_async._engine.pace.protocols import RateLimiter
-from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import (
     APIKeyTransport,
     ClientOptions,
     HTTPClient,
     RetryPolicy,
-    Settings,
     TransportName,
 )
 from roboflow_async._engine.telemetry.hook import Hook
-from roboflow_async._engine.unclosed import Reminder
 from roboflow_async._platform.planning.planner import Planner
 from roboflow_async._platform.workspace import WorkspaceOperations
-from roboflow_async._targets.batch_work import BatchWork
-from roboflow_async._targets.model import Model
-from roboflow_async._targets.model_tasks import TaskLookup
+from roboflow_async._targets.models.codec import ModelCodec
+from roboflow_async._targets.models.model import Model
+from roboflow_async._targets.models.tasks import TaskLookup
 from roboflow_async._targets.prepared import TargetContext
-from roboflow_async._targets.streams.items import ImageOf
-from roboflow_async._targets.streams.results import Result
-from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow import Workflow
-from roboflow_async._targets.workflow_interface import InterfaceLookup
-from roboflow_async._targets.workflow_requests import WorkflowOptions
+from roboflow_async._targets.workflows.codec import WorkflowCodec
+from roboflow_async._targets.workflows.interface import InterfaceLookup
+from roboflow_async._targets.workflows.requests import WorkflowOptions
+from roboflow_async._targets.workflows.workflow import Workflow
 
 if TYPE_CHECKING:
     from roboflow_async import endpoints, types
@@ -59,6 +53,7 @@ if TYPE_CHECKING:
     from roboflow_async._platform import deployments as deployment_operations
     from roboflow_async._platform.batch import operations as batch_operations
     from roboflow_async._targets import endpoint as endpoint_targets
+    from roboflow_async._targets import endpoint_codec as endpoint_codecs
 else:
     budgets = LateModule("roboflow_async._engine.budget.budget")
     endpoints = LateModule("roboflow_async.endpoints")
@@ -66,39 +61,14 @@ else:
     views = LateModule("roboflow_async._engine.views")
     deployment_operations = LateModule("roboflow_async._platform.deployments")
     batch_operations = LateModule("roboflow_async._platform.batch.operations")
+    endpoint_codecs = LateModule("roboflow_async._targets.endpoint_codec")
     endpoint_targets = LateModule("roboflow_async._targets.endpoint")
 
 __all__ = ["RoboflowClient"]
 
 Output = TypeVar("Output")
-Output_co = TypeVar("Output_co", covariant=True)
 RequestT = TypeVar("RequestT", bound="endpoints.EndpointRequest")
 ResponseT = TypeVar("ResponseT", bound="types.ServerResponse")
-P = ParamSpec("P")
-Part = TypeVar("Part")
-
-
-class _Method(Protocol[P, Output_co]):
-    """Says to every type checker that it is bound to its client, as functions of a class are."""
-
-    @overload
-    def __get__(
-        self, client: None, owner: type["RoboflowClient"]
-    ) -> Callable[Concatenate["RoboflowClient", P], Awaitable[Output_co]]: ...
-    @overload
-    def __get__(
-        self, client: "RoboflowClient", owner: type["RoboflowClient"] | None = None
-    ) -> Callable[P, Awaitable[Output_co]]: ...
-
-
-def _by(part: str, method: Callable[Concatenate[Part, P], Awaitable[Output]]) -> _Method[P, Output]:
-    """A method of the client that one of its parts provides, with its signature and docstring."""
-
-    @wraps(method)
-    async def call(self: "RoboflowClient", *args: P.args, **kwargs: P.kwargs) -> Output:
-        return await method(cast("Part", getattr(self, part)), *args, **kwargs)
-
-    return cast("_Method[P, Output]", call)
 
 
 class RoboflowClient:
@@ -195,7 +165,7 @@ class RoboflowClient:
         # Arguments are listed in the docstring above and in `Settings`, and nowhere else.
         options = {name: value for name, value in locals().items() if name != "self"}
         try:
-            engine, self._workspace = _parts_that_may_fail(cast("ClientOptions", options))
+            engine, self._workspace = parts_that_may_fail(cast("ClientOptions", options))
         except BaseException as error:  # Ctrl-C, too: reading the certificates takes a while
             del options, api_key, api_url, platform_url
             forget_locals(error)
@@ -212,12 +182,12 @@ class RoboflowClient:
         self._deployments = LatePart(
             lambda: deployment_operations.DeploymentOperations(
                 engine.settings,
-                partial(_unpaced_client, engine),
+                partial(client_for_own_machine, RoboflowClient, engine),
                 is_closed=workspace.is_closed,
             )
         )
         self._context = TargetContext(
-            engine, TaskLookup(engine), InterfaceLookup(engine), partial(_run_batch, self._batch)
+            engine, TaskLookup(engine), InterfaceLookup(engine), partial(run_batch, self._batch)
         )
         self._server = ServerOperations(engine)
         self._pipelines = PipelineOperations(self._context)
@@ -379,15 +349,15 @@ class RoboflowClient:
             use_cache=use_cache,
             disable_sinks=disable_sinks,
         )
-        return Workflow(
+        codec = WorkflowCodec(
             self._context,
             options,
             image_input=image_input,
             parameters=parameters,
             output_type=output_type,
             max_side=max_side,
-            priority=priority,
         )
+        return Workflow(self._context, codec, priority=priority)
 
     @overload
     def model(
@@ -469,15 +439,10 @@ class RoboflowClient:
         Raises:
             ConfigurationError: the id or an option is wrong.
         """
-        return Model(
-            self._context,
-            model_id,
-            task=task,
-            route=route,
-            max_side=max_side,
-            priority=priority,
-            options=options,
+        codec = ModelCodec[Any](
+            self._context, model_id, task=task, route=route, max_side=max_side, options=options
         )
+        return Model(self._context, codec, priority=priority)
 
     def endpoint(
         self,
@@ -497,91 +462,38 @@ class RoboflowClient:
         Raises:
             ConfigurationError: the request has no field with one of these names.
         """
-        return endpoint_targets.EndpointTarget(self._context, endpoint, fields, priority=priority)
+        codec = endpoint_codecs.EndpointCodec(self._context, endpoint, fields)
+        return endpoint_targets.EndpointTarget(self._context, codec, priority=priority)
 
-    infer = _by("_inference_sdk", InferenceSDKCalls.infer)
-    run_workflow = _by("_inference_sdk", InferenceSDKCalls.run_workflow)
+    infer = provided_by("_inference_sdk", InferenceSDKCalls.infer)
+    run_workflow = provided_by("_inference_sdk", InferenceSDKCalls.run_workflow)
 
-    server_info = _by("_server", ServerOperations.server_info)
-    healthy = _by("_server", ServerOperations.healthy)
-    ready = _by("_server", ServerOperations.ready)
-    list_models = _by("_server", ServerOperations.list_models)
-    load_model = _by("_server", ServerOperations.load_model)
-    unload_model = _by("_server", ServerOperations.unload_model)
-    unload_all_models = _by("_server", ServerOperations.unload_all_models)
-    describe_workflow = _by("_server", ServerOperations.describe_workflow)
-    validate_workflow = _by("_server", ServerOperations.validate_workflow)
-    list_blocks = _by("_server", ServerOperations.list_blocks)
+    server_info = provided_by("_server", ServerOperations.server_info)
+    healthy = provided_by("_server", ServerOperations.healthy)
+    ready = provided_by("_server", ServerOperations.ready)
+    list_models = provided_by("_server", ServerOperations.list_models)
+    load_model = provided_by("_server", ServerOperations.load_model)
+    unload_model = provided_by("_server", ServerOperations.unload_model)
+    unload_all_models = provided_by("_server", ServerOperations.unload_all_models)
+    describe_workflow = provided_by("_server", ServerOperations.describe_workflow)
+    validate_workflow = provided_by("_server", ServerOperations.validate_workflow)
+    list_blocks = provided_by("_server", ServerOperations.list_blocks)
 
-    start_pipeline = _by("_pipelines", PipelineOperations.start_pipeline)
-    list_pipelines = _by("_pipelines", PipelineOperations.list_pipelines)
-    pipeline_status = _by("_pipelines", PipelineOperations.pipeline_status)
-    pause_pipeline = _by("_pipelines", PipelineOperations.pause_pipeline)
-    resume_pipeline = _by("_pipelines", PipelineOperations.resume_pipeline)
-    terminate_pipeline = _by("_pipelines", PipelineOperations.terminate_pipeline)
-    consume_pipeline = _by("_pipelines", PipelineOperations.consume_pipeline)
+    start_pipeline = provided_by("_pipelines", PipelineOperations.start_pipeline)
+    list_pipelines = provided_by("_pipelines", PipelineOperations.list_pipelines)
+    pipeline_status = provided_by("_pipelines", PipelineOperations.pipeline_status)
+    pause_pipeline = provided_by("_pipelines", PipelineOperations.pause_pipeline)
+    resume_pipeline = provided_by("_pipelines", PipelineOperations.resume_pipeline)
+    terminate_pipeline = provided_by("_pipelines", PipelineOperations.terminate_pipeline)
+    consume_pipeline = provided_by("_pipelines", PipelineOperations.consume_pipeline)
 
-    workspace = _by("_workspace", WorkspaceOperations.workspace)
-    list_workflows = _by("_workspace", WorkspaceOperations.list_workflows)
-    list_project_models = _by("_workspace", WorkspaceOperations.list_project_models)
-    preflight = _by("_workspace", WorkspaceOperations.preflight)
+    workspace = provided_by("_workspace", WorkspaceOperations.workspace)
+    list_workflows = provided_by("_workspace", WorkspaceOperations.list_workflows)
+    list_project_models = provided_by("_workspace", WorkspaceOperations.list_project_models)
+    preflight = provided_by("_workspace", WorkspaceOperations.preflight)
 
-    plan = _by("_planner", Planner.plan)
-
-
-def _parts_that_may_fail(options: ClientOptions) -> tuple[Engine, WorkspaceOperations]:
-    """Outside of the constructor, whose variables an error tracker would record."""
-    settings = Settings.resolve(options)
-    reminder = Reminder(
-        f"a RoboflowClient for {settings.api_url} was used and never closed: write `async with "
-        "RoboflowClient(...) as client:`, or call `await client.aclose()` when nothing needs it "
-        "any more."
-    )
-    return Engine(settings, reminder), WorkspaceOperations(settings, reminder)
-
-
-def _run_batch(
-    batch: "LatePart[batch_operations.BatchOperations]",
-    work: BatchWork[Any],
-    images: Iterable[Any] | AsyncIterable[Any],
-    image: ImageOf | None,
-    options: "types.BatchOptions",
-    *,
-    progress: bool,
-) -> ResultStream[Result[Any, Any]]:
-    return batch().stream(work, images, image, options, progress=progress)
+    plan = provided_by("_planner", Planner.plan)
 
 
 def _moved(workflow: Workflow[Any], client: RoboflowClient) -> Workflow[Any]:
     return workflow.moved_to(client._context)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this module
-
-
-def _unpaced_client(engine: Engine, url: str, options: ClientOptions) -> RoboflowClient:
-    """A client for a machine of the user's own, with a client's settings where none are given."""
-    merged = {**_settings_for_own_machine(engine.settings), **options, "api_url": url}
-    try:
-        return RoboflowClient(**cast("ClientOptions", merged))
-    except BaseException:
-        del merged, options  # the key is in them, and error trackers record variables
-        raise
-
-
-def _settings_for_own_machine(settings: Settings) -> ClientOptions:
-    """Without what limits the requests of a client."""
-    return {
-        "api_key": settings.api_key,
-        "requests_per_second": None,
-        "timeout": settings.timeout,
-        "retry": settings.retry,
-        "http_client": settings.http_client,
-        "transport": settings.transport,
-        "allow_paths": settings.allow_paths,
-        "allow_urls": settings.allow_urls,
-        "trust_env": settings.trust_env,
-        "max_response_bytes": settings.max_response_bytes,
-        "max_image_bytes": settings.max_image_bytes,
-        "max_image_pixels": settings.max_image_pixels,
-        "adaptive_concurrency": settings.adaptive_concurrency,
-        "platform_url": settings.platform_url,
-        "hooks": settings.hooks,
-    }

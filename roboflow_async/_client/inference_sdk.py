@@ -1,13 +1,19 @@
 """Methods with the names, arguments and results of `inference_sdk`."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from roboflow_async._engine.api.responses import parse_workflow_outputs
+from roboflow_async._engine.checks import check_mapping
+from roboflow_async._engine.images.inputs import ImageInput
+from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._targets.model import infer
-from roboflow_async._targets.prepared import TargetContext
-from roboflow_async._targets.workflow import run_batch
-from roboflow_async._targets.workflow_requests import WorkflowOptions
+from roboflow_async._targets.models.codec import PlainModelCodec
+from roboflow_async._targets.models.model import Model
+from roboflow_async._targets.prepared import TargetContext, load_all
+from roboflow_async._targets.workflows.codec import check_clash
+from roboflow_async._targets.workflows.requests import WorkflowOptions, workflow_request
+from roboflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from roboflow_async import types
@@ -44,7 +50,16 @@ class InferenceSDKCalls:
             RoboflowError: the call failed, see `Model.run`; for a list, the error of the first
                 image that failed.
         """
-        return await infer(self._context, inference_input, model_id, options)
+        context = self._context
+        codec = PlainModelCodec(
+            context, model_id, task=None, route=None, max_side=None, options=options
+        )
+        model = Model(context, codec, priority=None)
+        if not isinstance(inference_input, (list, tuple)):
+            return await model.run(cast("ImageInput", inference_input))
+        images = cast("list[ImageInput]", inference_input)
+        async with model.stream(images, ordered=True) as results:
+            return [result.output async for result in results]
 
     async def run_workflow(
         self,
@@ -89,4 +104,26 @@ class InferenceSDKCalls:
             disable_sinks=disable_sinks,
             enable_profiling=enable_profiling,
         )
-        return await run_batch(self._context, options, images, parameters)
+        check_mapping("images", images)
+        check_mapping("parameters", parameters)
+        return await self._run_workflow(options, images or {}, parameters or {})
+
+    async def _run_workflow(
+        self, options: WorkflowOptions, images: Mapping[str, Any], parameters: Mapping[str, Any]
+    ) -> list[JSONObject]:
+        context = self._context
+        check_clash(images.keys() & parameters.keys(), ConfigurationError)
+        context.check_parameters(parameters)
+        runtime = context.engine.runtime()
+        dispatcher = runtime.dispatcher
+        with (record := dispatcher.new_record("workflow", options.name, "run_workflow")):
+            flow = dispatcher.single_calls(context.engine.priority or "interactive")
+            with dispatcher.preparing(flow):
+                inputs = {
+                    name: await load_all(runtime.loader, image, for_workflow=True)
+                    for name, image in images.items()
+                }
+                given = {**inputs, **parameters}
+                request = workflow_request(options, given, context.engine.key)
+                await context.interfaces.check(options, parameters, inputs)
+            return await dispatcher.call(request, parse_workflow_outputs, flow, record=record)

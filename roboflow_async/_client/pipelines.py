@@ -11,7 +11,7 @@ from roboflow_async._engine.api.requests import check_segment, json_request
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async._targets.prepared import TargetContext
-from roboflow_async._targets.workflow_requests import WorkflowOptions
+from roboflow_async._targets.workflows.requests import WorkflowOptions
 
 __all__ = ["PipelineOperations"]
 

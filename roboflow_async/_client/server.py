@@ -8,9 +8,9 @@ from roboflow_async._engine.checks import check_mapping
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.runtime import Engine
-from roboflow_async._targets.model_aliases import resolve_alias
-from roboflow_async._targets.model_tasks import parse_registry
-from roboflow_async._targets.workflow_requests import WorkflowOptions, describe_request
+from roboflow_async._targets.models.aliases import resolve_alias
+from roboflow_async._targets.models.tasks import parse_registry
+from roboflow_async._targets.workflows.requests import WorkflowOptions, describe_request
 from roboflow_async.errors import APIError, ConfigurationError
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ from roboflow_async.errors import (
     ServerError,
     is_fatal,
 )
-from roboflow_async.types.deployments import (
+from roboflow_async.types.platform.deployments import (
     Deployment,
     DeploymentLogEntry,
     DeploymentUsage,

@@ -4,14 +4,15 @@ Its documents differ: some show a bare list, others an object with the list in i
 """
 
 from datetime import UTC
-from typing import Any, Final
+from typing import Final
 
 import pydantic
 
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
 from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.jsonvalues import is_array, is_object
-from roboflow_async.types.deployments import (
+from roboflow_async._platform.paging import items_of
+from roboflow_async.types.platform.deployments import (
     Deployment,
     DeploymentLogEntry,
     DeploymentUsage,
@@ -43,13 +44,13 @@ def parse_deployment(response: Response) -> Deployment:
 
 def parse_deployments(response: Response) -> list[Deployment]:
     """A list of deployments."""
-    items = _items(response, "deployments")
+    items = items_of(response, "deployments")
     return validated_response(items, _DEPLOYMENTS, response, "a list of deployments")
 
 
 def parse_machine_types(response: Response) -> list[MachineType]:
     """A list of machines: objects, or names alone."""
-    items = _items(response, "machine_types")
+    items = items_of(response, "machine_types")
     named = [{"name": one} if isinstance(one, str) else one for one in items]
     return validated_response(named, _MACHINES, response, "a list of machines")
 
@@ -67,7 +68,7 @@ def parse_usage(response: Response) -> DeploymentUsage:
 
 def parse_log(response: Response) -> list[DeploymentLogEntry]:
     """The entries of a log; times without a zone are UTC."""
-    items = _items(response, "logs")
+    items = items_of(response, "logs")
     entries = validated_response(items, _ENTRIES, response, "a log")
     return [
         one
@@ -75,12 +76,3 @@ def parse_log(response: Response) -> list[DeploymentLogEntry]:
         else one.model_copy(update={"timestamp": one.timestamp.replace(tzinfo=UTC)})
         for one in entries
     ]
-
-
-def _items(response: Response, name: str) -> list[Any]:
-    """A list, or the list with this name in an object."""
-    body: object = parse_json(response)
-    items = body.get(name) if is_object(body) else body
-    if not is_array(items):
-        raise unexpected(response, f"it has no list of {name.replace('_', ' ')}")
-    return items

@@ -11,7 +11,7 @@ from roboflow_async._engine.settings import Settings
 from roboflow_async._platform.deployment_calls import DeploymentCalls
 from roboflow_async._platform.deployment_requests import new_deployment
 from roboflow_async._platform.rented import RentedDeployment
-from roboflow_async.types.deployments import (
+from roboflow_async.types.platform.deployments import (
     Deployment,
     DeploymentLogEntry,
     DeploymentUsage,

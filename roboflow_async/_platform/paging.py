@@ -1,4 +1,4 @@
-"""Lists that a service of the platform gives page by page."""
+"""Lists that a service of the platform gives, whole or page by page."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
@@ -6,11 +6,20 @@ from typing import Any, TypeVar
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
 from roboflow_async._engine.jsonvalues import is_array, is_object
 
-__all__ = ["paged"]
+__all__ = ["items_of", "paged"]
 
 Output = TypeVar("Output")
 
 Page = tuple[list[Output], str | None]
+
+
+def items_of(response: Response, name: str) -> list[Any]:
+    """A list, or the list with this name in an object."""
+    body: object = parse_json(response)
+    items = body.get(name) if is_object(body) else body
+    if not is_array(items):
+        raise unexpected(response, f"it has no list of {name.replace('_', ' ')}")
+    return items
 
 
 async def paged(

@@ -19,7 +19,7 @@ from roboflow_async.errors import (
     NotFoundError,
     is_fatal,
 )
-from roboflow_async.types.deployments import Deployment
+from roboflow_async.types.platform.deployments import Deployment
 
 __all__ = ["RentedDeployment"]
 

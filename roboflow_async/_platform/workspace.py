@@ -5,12 +5,12 @@ the parsing is tolerant (https://docs.roboflow.com/api-reference).
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import PreparedRequest, check_segment, get_request
 from roboflow_async._engine.api.responses import Response, parse_json, unexpected
-from roboflow_async._engine.jsonvalues import is_array, is_object
+from roboflow_async._engine.jsonvalues import is_object
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.settings import Settings
 from roboflow_async._engine.unclosed import Reminder
@@ -20,9 +20,11 @@ from roboflow_async.errors import ClientClosedError, ConfigurationError, Respons
 if TYPE_CHECKING:
     from roboflow_async import types
     from roboflow_async._engine.api import validation
+    from roboflow_async._platform import paging
 else:
     types = LateModule("roboflow_async.types")
     validation = LateModule("roboflow_async._engine.api.validation")
+    paging = LateModule("roboflow_async._platform.paging")
 
 __all__ = ["WorkspaceOperations"]
 
@@ -77,16 +79,7 @@ class WorkspaceOperations:
             workspace_name: the workspace, as in the app's URL; default: that of the key.
         """
         path = f"/{await self._workspace(workspace_name)}/workflows"
-
-        def parse(response: Response) -> "list[types.WorkspaceWorkflow]":
-            return validation.validated_response(
-                _items(response, "workflows"),
-                validation.adapter_of(list[types.WorkspaceWorkflow]),
-                response,
-                path,
-            )
-
-        return await self._get(path, parse)
+        return await self._listed(path, "workflows", types.WorkspaceWorkflow)
 
     async def list_project_models(
         self, project: str, workspace_name: str | None = None
@@ -99,16 +92,7 @@ class WorkspaceOperations:
         """
         check_segment("project", project)
         path = f"/{await self._workspace(workspace_name)}/{project}/models"
-
-        def parse(response: Response) -> "list[types.WorkspaceModel]":
-            return validation.validated_response(
-                _items(response, "models"),
-                validation.adapter_of(list[types.WorkspaceModel]),
-                response,
-                path,
-            )
-
-        return await self._get(path, parse)
+        return await self._listed(path, "models", types.WorkspaceModel)
 
     async def preflight(self) -> "types.Preflight":
         """Check that the key works and its workspace is below its limit, before anything is billed.
@@ -133,6 +117,17 @@ class WorkspaceOperations:
         else:
             return found
         raise ResponseError(message)
+
+    async def _listed(self, path: str, name: str, kind: type[Output]) -> list[Output]:
+        """What a path lists, under this name or without one."""
+
+        def parse(response: Response) -> list[Output]:
+            adapter = validation.adapter_of(list[kind])
+            return validation.validated_response(
+                paging.items_of(response, name), adapter, response, path
+            )
+
+        return await self._get(path, parse)
 
     async def _get(
         self,
@@ -180,12 +175,3 @@ class WorkspaceOperations:
         self._is_closed = True
         if self._service is not None:
             await self._service.aclose()
-
-
-def _items(response: Response, name: str) -> list[Any]:
-    """A list, or the list with this name in an object."""
-    body: object = parse_json(response)
-    items = body.get(name) if is_object(body) else body
-    if not is_array(items):
-        raise unexpected(response, f"it has no list of {name}")
-    return items

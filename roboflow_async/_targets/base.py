@@ -1,7 +1,6 @@
-"""The base of all targets: what to send for an input, and how to read the response."""
+"""The base of all targets: what a call is, and what a stream of calls is."""
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import partial
@@ -17,15 +16,14 @@ from typing import (
     Unpack,
 )
 
-from roboflow_async._engine.api.responses import Response, is_large
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_flag, check_number, refuse_copy
-from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.reading.files import FileNote
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._targets.journal.keys import KeyOf, Keys, Named, check_key, name_of_image
+from roboflow_async._targets.codec import Codec
+from roboflow_async._targets.journal.keys import KeyOf, Keys, check_key
 from roboflow_async._targets.prepared import Prepared, TargetContext
 from roboflow_async._targets.streams.finishing import Finishing
 from roboflow_async._targets.streams.freshness import Freshness
@@ -44,14 +42,13 @@ from roboflow_async.errors import RoboflowError, is_fatal
 if TYPE_CHECKING:
     from roboflow_async._engine import views
     from roboflow_async._engine.telemetry import events
-    from roboflow_async._targets.journal import large_text, line_text, runs
+    from roboflow_async._targets.journal import outcomes, runs
     from roboflow_async._targets.journal import recorder as recording
     from roboflow_async._targets.streams import told as telling
 else:
     views = LateModule("roboflow_async._engine.views")
     events = LateModule("roboflow_async._engine.telemetry.events")
-    large_text = LateModule("roboflow_async._targets.journal.large_text")
-    line_text = LateModule("roboflow_async._targets.journal.line_text")
+    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
     runs = LateModule("roboflow_async._targets.journal.runs")
     recording = LateModule("roboflow_async._targets.journal.recorder")
     telling = LateModule("roboflow_async._targets.streams.told")
@@ -62,12 +59,13 @@ Output = TypeVar("Output")
 InputT = TypeVar("InputT")
 
 
-class Target(ABC, Generic[Output]):
-    """What calls run: subclasses say what is sent and how the response is read."""
+class Target(Generic[Output]):
+    """What calls run. Its codec says what is sent, and how the response is read."""
 
     def __init__(
         self,
         context: TargetContext,
+        codec: Codec[Output],
         called: "tuple[events.TargetKind, str]",
         *,
         priority: Priority | None,
@@ -77,6 +75,7 @@ class Target(ABC, Generic[Output]):
             priority = context.engine.priority
         self._called = called  # what hooks call it: its kind and its name
         self._context = context
+        self._codec = codec
         self._priority: Priority | None = priority
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
@@ -98,97 +97,10 @@ class Target(ABC, Generic[Output]):
         view = object.__new__(type(self))
         vars(view).update(vars(self))
         view._context = context
+        view._codec = self._codec.with_context(context)
         if "priority" in options:
             view._priority = options["priority"]
         return view
-
-    @abstractmethod
-    async def _prepare(
-        self,
-        loader: ImageLoader,
-        value: object,
-        parameters: Mapping[str, Any],
-        *,
-        warm_up: bool = False,
-        patient: bool = False,
-    ) -> Prepared:
-        """Load, check and encode the input, and build its request.
-
-        Args:
-            loader: the client's.
-            value: the input.
-            parameters: those of this call.
-            warm_up: True turns off notifications and the collection of images.
-            patient: True: if the server must be asked something first, wait while it is away.
-        """
-        ...
-
-    def _parse(self, prepared: Prepared, response: Response) -> Output:
-        """Read the output from a response."""
-        return self._made(self._read(prepared, response), prepared, response)
-
-    @abstractmethod
-    def _read(self, prepared: Prepared, response: Response) -> JSONObject:
-        """The JSON of the output in a response, in pixels of the image that was given."""
-        ...
-
-    @abstractmethod
-    def _made(self, value: JSONObject, prepared: Prepared, response: Response) -> Output:
-        """Make the output of its JSON."""
-        ...
-
-    @abstractmethod
-    def _restored(
-        self, value: object, kind: str | None, given_size: tuple[int, int] | None
-    ) -> Output:
-        """Make the output of the JSON that a journal has.
-
-        Args:
-            value: the JSON.
-            kind: the name of the output's type, or None.
-            given_size: width and height in pixels of the image that was given, or None.
-
-        Raises:
-            ResponseError: it does not fit.
-        """
-        ...
-
-    @abstractmethod
-    def _description(self) -> JSONObject:
-        """What outputs depend on, besides their inputs: a journal is of one target."""
-        ...
-
-    def _named(self, value: object) -> Named:
-        """What is known of an input without reading it."""
-        return name_of_image(value)
-
-    def _parts(self, value: object) -> dict[str, object]:
-        """What an input consists of, by name; "" for one image."""
-        return {"": value}
-
-    def _with_parts(self, value: object, parts: Mapping[str, object]) -> object:
-        """The input with other parts."""
-        del value
-        return parts[""]
-
-    def _kind(self, output: Output) -> str | None:
-        """The name of the output's type, if its JSON alone does not tell it."""
-        del output
-        return None
-
-    def _noted(self, prepared: Prepared, note: "recording.Note", response: Response) -> Output:
-        """Read the output from a response, and note what a journal needs."""
-        value = self._read(prepared, response)
-        # Before the output is made of it, which may empty a large one.
-        text = (
-            large_text.large_json_text(value)
-            if is_large(response)
-            else line_text.quick_json_text(value)
-        )
-        output = self._made(value, prepared, response)
-        note.output, note.kind = text, self._kind(output)
-        note.given_size = prepared.given_size
-        return output
 
     async def _run(self, value: object, parameters: Mapping[str, Any]) -> Output:
         runtime = self._context.engine.runtime()
@@ -196,8 +108,8 @@ class Target(ABC, Generic[Output]):
         flow = dispatcher.single_calls(self._priority or "interactive")
         with (record := dispatcher.new_record(*self._called, "run")):
             with dispatcher.preparing(flow):
-                prepared = await self._prepare(runtime.loader, value, parameters)
-            parse = partial(self._parse, prepared)
+                prepared = await self._codec.prepare(runtime.loader, value, parameters)
+            parse = partial(self._codec.parse, prepared)
             return await dispatcher.call(prepared.request, parse, flow, record=record)
 
     def _told(self, operation: str) -> "telling.ToldStream | None":
@@ -241,7 +153,7 @@ class Target(ABC, Generic[Output]):
             item: object,
             fresh: Freshness | None,
             given: tuple[object, ...],
-            note: "recording.Note | None",
+            note: "outcomes.Note | None",
         ) -> Result[Any, Output]:
             note_file: FileNote | None = None if noting is None else noting(item)
             if note is not None and note.wants_file:
@@ -304,17 +216,17 @@ class Target(ABC, Generic[Output]):
         retry_failed: bool,
     ) -> "recording.Recorder":
         settings = self._context.engine.settings
-        keys = Keys(key, has_image=image is not None, name_of=self._named)
+        keys = Keys(key, has_image=image is not None, name_of=self._codec.named)
         run: JSONObject = {
             "kind": "stream",
-            **runs.described(self._description()),
+            **runs.described(self._codec.description()),
             "host": settings.api_url,
             "key": keys.kind,
         }
         return recording.Recorder(
             recording.journal_at(journal, run),
             keys,
-            recording.RecordedTarget(self._named, self._parts, self._with_parts, self._restored),
+            self._codec,
             image=None if image is None else partial(image_of, image),
             retry_failed=retry_failed,
             reads_paths=settings.allow_paths,
@@ -338,10 +250,10 @@ class Target(ABC, Generic[Output]):
             loader = loader.noting(note_file)
         if image is None:
             given = known[0] if known else item
-            return await self._prepare(loader, given, {}, patient=patient)
+            return await self._codec.prepare(loader, given, {}, patient=patient)
         given = known[0] if known else await image_of(image, index, item)
         freshness.note(given)
-        prepared = await self._prepare(loader, given, {}, patient=patient)
+        prepared = await self._codec.prepare(loader, given, {}, patient=patient)
         return replace(prepared, image=worth_keeping(given))
 
     def _new_flow(self, priority: Priority | None = None) -> Flow:
@@ -358,7 +270,7 @@ class Target(ABC, Generic[Output]):
         prepare: Callable[[], Awaitable[Prepared]],
         *,
         retry: bool = True,
-        note: "recording.Note | None" = None,
+        note: "outcomes.Note | None" = None,
         told: "telling.ToldStream | None" = None,
         operation: str = "stream",
         freshness: Freshness | None = None,
@@ -375,9 +287,9 @@ class Target(ABC, Generic[Output]):
                 if freshness is not None:
                     freshness.prepared()
                 if note is None:
-                    parse = partial(self._parse, prepared)
+                    parse = partial(self._codec.parse, prepared)
                 else:
-                    parse = partial(self._noted, prepared, note)
+                    parse = partial(self._codec.noted, prepared, note)
                 output = await dispatcher.call(
                     prepared.request, parse, flow, record=record, retry=retry
                 )
@@ -403,7 +315,7 @@ class Target(ABC, Generic[Output]):
 
         async def prepare() -> Prepared:
             with runtime.dispatcher.preparing(flow):
-                return await self._prepare(runtime.loader, value, parameters)
+                return await self._codec.prepare(runtime.loader, value, parameters)
 
         return await self._result(0, value, flow, prepare, operation="result")
 
@@ -418,7 +330,7 @@ class Target(ABC, Generic[Output]):
         runtime = self._context.engine.runtime()
         clock = asyncio.get_running_loop().time
         began = clock()
-        prepared = await self._prepare(
+        prepared = await self._codec.prepare(
             runtime.loader, value, parameters, warm_up=True, patient=True
         )
         flow = self._new_flow()

@@ -19,9 +19,9 @@ from roboflow_async._engine.checks import check_number
 from roboflow_async._engine.html import fields_table
 from roboflow_async._engine.public_names import public_name
 from roboflow_async._targets.endpoint import EndpointTarget
-from roboflow_async._targets.model import Model
+from roboflow_async._targets.models.model import Model
 from roboflow_async._targets.streams.results import Result
-from roboflow_async._targets.workflow import Workflow
+from roboflow_async._targets.workflows.workflow import Workflow
 from roboflow_async.errors import APIStatusError, ConfigurationError
 
 __all__ = ["BenchmarkReport", "Sample", "benchmark"]

@@ -12,9 +12,9 @@ from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.images.video_frames import with_video_metadata
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.runtime import Engine
-from roboflow_async._targets.batch_work import RunBatch
-from roboflow_async._targets.model_tasks import TaskLookup
-from roboflow_async._targets.workflow_interface import InterfaceLookup
+from roboflow_async._targets.models.tasks import TaskLookup
+from roboflow_async._targets.workflows.batch_work import RunBatch
+from roboflow_async._targets.workflows.interface import InterfaceLookup
 from roboflow_async.errors import ImageError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from roboflow_async import (
 )
 from roboflow_async._engine.jsonvalues import read_json_text
 from roboflow_async._engine.settings import Settings
-from roboflow_async._targets.workflow_requests import is_workflow_url, names_in_url
+from roboflow_async._targets.workflows.requests import is_workflow_url, names_in_url
 from roboflow_async.cli.keys import APIKey, APIKeyFile, read_key, stderr
 from roboflow_async.errors import plain_text
 

@@ -1,16 +1,21 @@
-"""Prints to stdout what other programs read: lines, and values as JSON."""
+"""Prints to stdout: lines and values as JSON, which other programs read, and tables for people."""
 
 import json
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
 from pydantic import BaseModel
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from roboflow_async.cli.options import FAILED
 
-__all__ = ["print_line", "show_json"]
+__all__ = ["print_line", "show_json", "show_table"]
 
 
 def print_line(text: str) -> None:
@@ -32,3 +37,18 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def show_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table. What its cells hold is text, and no markup.
+
+    Args:
+        names: of its columns.
+        rows: a cell for each column.
+    """
+    table = Table(box=box.SIMPLE)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for cells in rows:
+        table.add_row(*(Text(cell) for cell in cells))
+    Console(highlight=False).print(table)

@@ -1,9 +1,5 @@
 """`serve`: runs the stand-in API, to try everything without a key."""
 
-import signal
-import threading
-import warnings
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -13,6 +9,7 @@ from roboflow_async._engine.checks import nearest
 from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import errors_told, stderr
 from roboflow_async.cli.serve_platform import serve_platform
+from roboflow_async.cli.serving import check_extra, run_until_stopped, starting
 
 __all__ = ["serve"]
 
@@ -69,52 +66,28 @@ def serve(
         )  # fmt: skip
         return
     with errors_told():
-        if any(find_spec(name) is None for name in ("starlette", "uvicorn", "PIL", "scipy")):
-            raise ConfigurationError(
-                "serve needs an extra: pip install 'roboflow-async[cli,testing]'."
-            )
+        check_extra()
         api_key = read_key(api_key, api_key_file)
         faults = [_fault(text) for text in fail]
         from roboflow_async.testing import StandInServer  # noqa: PLC0415 - an extra
 
-        try:
-            with warnings.catch_warnings(record=True) as warned:
-                warnings.simplefilter("always")
-                server = StandInServer(
-                    port=port, host=host, allowed_hosts=allow_host,
-                    requests_per_second=rps or None, retry_after=retry_after,
-                    latency=latency, latency_jitter=latency_jitter, cold_start=cold_start,
-                    api_key=api_key, seed=seed,
-                )  # fmt: skip
-            for name, share in faults:
-                server.fail(name, share=share)
-        except OSError as error:
-            what = f"port {port}" if host == "127.0.0.1" else f"port {port} of {host!r}"
-            raise ConfigurationError(
-                f"{what} cannot be used: {error.strerror}. Give another --port; 0: a free one."
-            ) from None
-    stopped = threading.Event()
-
-    def stop(*_: object) -> None:
-        stopped.set()
-
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, stop)
-    for one in warned:
-        stderr.print(f"Warning: {one.message}", style="yellow", markup=False, soft_wrap=True)
-    with server:
-        _say(_how_to_use(server.url, "any" if api_key is None else "THE-KEY"))
-        stopped.wait()
+        with starting(host, port) as warned:
+            server = StandInServer(
+                port=port, host=host, allowed_hosts=allow_host, requests_per_second=rps or None,
+                retry_after=retry_after, latency=latency, latency_jitter=latency_jitter,
+                cold_start=cold_start, api_key=api_key, seed=seed,
+            )  # fmt: skip
+        for name, share in faults:
+            server.fail(name, share=share)
+    key = "any" if api_key is None else "THE-KEY"
+    run_until_stopped(server, warned, lambda url: _how_to_use(url, key))
     meter = server.meter
-    _say(
+    stderr.print(
         f"{meter.billed} requests billed, {meter.statuses[429]} rejected, "
-        f"{meter.busiest_second()} in the busiest second."
+        f"{meter.busiest_second()} in the busiest second.",
+        soft_wrap=True,
+        markup=False,
     )
-
-
-def _say(text: str) -> None:
-    # Lines to copy stay whole, however narrow the terminal is.
-    stderr.print(text, soft_wrap=True, markup=False)
 
 
 def _how_to_use(url: str, key: str) -> str:

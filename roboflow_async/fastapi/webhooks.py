@@ -19,7 +19,7 @@ from roboflow_async._engine.checks import check_number, shown
 from roboflow_async._engine.jsonvalues import is_object, read_json_text
 from roboflow_async.errors import plain_text
 from roboflow_async.fastapi.app_client import client_of
-from roboflow_async.types.notifications import (
+from roboflow_async.types.platform.notifications import (
     BatchJobNotification,
     BatchNotification,
     StagingNotification,

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from roboflow_async import ConfigurationError, RoboflowClient
 from roboflow_async._engine.checks import check_choice, forget_locals, shown
 from roboflow_async._engine.settings import ClientOptions
-from roboflow_async._targets.model import Model
-from roboflow_async._targets.workflow import Workflow
+from roboflow_async._targets.models.model import Model
+from roboflow_async._targets.workflows.workflow import Workflow
 from roboflow_async.ray.columns import COLUMNS, ImageKind, OutputKind
 from roboflow_async.ray.limiter import RayRateLimiter
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import anyio.to_thread
 
 from roboflow_async._engine.checks import check_number
-from roboflow_async._engine.pace.key_stretching import stretched
+from roboflow_async._engine.key_stretching import stretched
 from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.schedule import Schedule
 from roboflow_async._engine.pace.shared_pacer import SharedPacer, SharedPacers

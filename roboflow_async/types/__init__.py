@@ -1,12 +1,15 @@
 """What public methods take and give back, besides what `roboflow_async` itself has.
 
 Predictions for each task, what a server and a workspace tell of themselves, the options of models,
-and the names of what an argument may be.
+and the names of what an argument may be. `roboflow_async.types.hooks` has the events of hooks.
 """
+
+from typing import TYPE_CHECKING
 
 from roboflow_async._engine.calls.priority import Priority
 from roboflow_async._engine.calls.stats import LimitedBy
 from roboflow_async._engine.images.url_policy import AllowURLs
+from roboflow_async._engine.late_modules import late_names
 from roboflow_async._engine.pace.protocols import ScopedRateLimiter, SharedRateLimiter, TrackedTurn
 from roboflow_async._engine.public_names import show_as_public
 from roboflow_async._engine.settings import (
@@ -33,7 +36,9 @@ from roboflow_async.types.base import (
     ServerModel,
     ServerResponse,
 )
-from roboflow_async.types.batch import (
+from roboflow_async.types.inputs import WorkflowInput
+from roboflow_async.types.model_options import ModelOptions, Route
+from roboflow_async.types.platform.batch import (
     BatchEvent,
     BatchLogEntry,
     BatchOptions,
@@ -42,15 +47,13 @@ from roboflow_async.types.batch import (
     BatchTask,
     UploadProgress,
 )
-from roboflow_async.types.deployments import (
+from roboflow_async.types.platform.deployments import (
     Deployment,
     DeploymentLogEntry,
     DeploymentUsage,
     MachineType,
 )
-from roboflow_async.types.inputs import WorkflowInput
-from roboflow_async.types.model_options import ModelOptions, Route
-from roboflow_async.types.notifications import (
+from roboflow_async.types.platform.notifications import (
     BatchJobNotification,
     BatchNotification,
     FailedFile,
@@ -58,7 +61,8 @@ from roboflow_async.types.notifications import (
     IngestError,
     StagingNotification,
 )
-from roboflow_async.types.plan import Plan, PlannedMachine, PlannedWay, PlannedWayName
+from roboflow_async.types.platform.plan import Plan, PlannedMachine, PlannedWay, PlannedWayName
+from roboflow_async.types.platform.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
 from roboflow_async.types.predictions import (
     AnomalyDetection,
     AnomalyMap,
@@ -89,7 +93,11 @@ from roboflow_async.types.server import (
     WorkflowValidation,
 )
 from roboflow_async.types.workflow_predictions import WorkflowClassification
-from roboflow_async.types.workspace import Preflight, WorkspaceModel, WorkspaceWorkflow
+
+if TYPE_CHECKING:
+    from roboflow_async.types import hooks as hooks
+else:
+    __getattr__, __dir__ = late_names(globals(), {}, modules=("hooks",))
 
 __all__ = [
     "APIKeyTransport",

@@ -3,12 +3,12 @@
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from types import TracebackType
-from typing import Any, NoReturn, Self, SupportsIndex
+from collections.abc import AsyncGenerator, Sequence
+from typing import NoReturn, SupportsIndex
 
 from roboflow_async._engine.asyncio_tools import close_with_loop
 from roboflow_async._engine.checks import check_flag, check_number, shown
+from roboflow_async._engine.generators import ClosableGenerator
 from roboflow_async.errors import ConfigurationError
 from roboflow_async.video.frame import Frame
 from roboflow_async.video.handover import Counts
@@ -124,7 +124,7 @@ def _checked(reconnect: object, *, is_live: bool) -> Reconnect | None:
     return reconnect
 
 
-class Frames(AsyncGenerator[Frame, None]):
+class Frames(ClosableGenerator[Frame]):
     """Frames as they are decoded: `async for frame in frames`. Made by `frames` and `merge`.
 
     It can be iterated once. Give it to a target's `stream`, which closes it, or close it yourself:
@@ -165,9 +165,6 @@ class Frames(AsyncGenerator[Frame, None]):
             raise ConfigurationError(f"{self!r} are {what}: give new video.frames(...).")
         self._is_over = True
         return first
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Frame:
         if not self._has_begun and not self._is_over:
@@ -259,43 +256,6 @@ class Frames(AsyncGenerator[Frame, None]):
         self._wake()
         for reader in self._readers:
             await reader.ended()
-
-    def asend(self, value: None) -> Coroutine[Any, Any, Frame]:  # noqa: ARG002 - of the interface
-        """The next frame; the value is ignored.
-
-        Args:
-            value: is ignored.
-        """
-        return self.__anext__()
-
-    async def athrow(
-        self,
-        typ: type[BaseException] | BaseException,
-        val: object = None,
-        tb: TracebackType | None = None,
-    ) -> Frame:
-        """Close it and raise the exception.
-
-        Args:
-            typ: the exception, or its class.
-            val: the exception, if `typ` is its class.
-            tb: its traceback.
-        """
-        await self.aclose()
-        if isinstance(typ, BaseException):
-            raise typ.with_traceback(tb)
-        raise (val if isinstance(val, BaseException) else typ()).with_traceback(tb)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
 
 def _stop(readers: Sequence[Reader]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import typing_extensions
 from support.pages import ROOT, commands
+from support.public_names import INNER_DOORS
 
 import roboflow_async
 from roboflow_async.endpoints import Endpoint
@@ -20,11 +21,15 @@ from roboflow_async.endpoints import Endpoint
 # What is imported from: the package, and each module of it without an underscore.
 FORMER = {"limiters", "predictions"}  # the names of before, until 1.0
 INSIDE = {"errors", "cli"}  # its errors are the package's, its commands have pages of their own
-MODULES = ["roboflow_async"] + [
-    f"roboflow_async.{module.name}"
-    for module in pkgutil.iter_modules(roboflow_async.__path__)
-    if not module.name.startswith("_") and module.name not in FORMER | INSIDE
-]
+MODULES = (
+    ["roboflow_async"]
+    + [
+        f"roboflow_async.{module.name}"
+        for module in pkgutil.iter_modules(roboflow_async.__path__)
+        if not module.name.startswith("_") and module.name not in FORMER | INSIDE
+    ]
+    + [f"roboflow_async.{inner}" for inner in INNER_DOORS]
+)
 REFERENCE = {
     page: page.read_text(encoding="utf-8") for page in (ROOT / "docs/reference").glob("*.md")
 }

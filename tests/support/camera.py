@@ -5,10 +5,11 @@ import io
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
-from typing import Any, Self
+from typing import Any
 
 import av
 from support.clips import grey
+from support.tcp_server import TCPServer
 
 FPS = 100
 
@@ -36,7 +37,7 @@ def pieces(count: int, keyframe_every: int = 10) -> tuple[bytes, ...]:
     )
 
 
-class Camera:
+class Camera(TCPServer):
     """Serves while it is entered; each connection gets the frames from the first on.
 
     Attributes:
@@ -47,39 +48,17 @@ class Camera:
         ends_after: frames after which it is closed; None: never.
     """
 
+    scheme = "tcp"
+
     def __init__(self, *, pace: float = 1 / FPS, port: int = 0) -> None:
+        super().__init__(port)
         self.pace = pace
         self.stops_after: int | None = None
         self.ends_after: int | None = None
         self.sent = 0
         self.connections = self.open_connections = 0
-        self._port = port
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def url(self) -> str:
-        return f"tcp://127.0.0.1:{self._port}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Refuse connections, and end those that there are."""
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open_connections += 1
         gone = asyncio.ensure_future(reader.read())
@@ -92,7 +71,6 @@ class Camera:
             await asyncio.gather(gone, return_exceptions=True)
             writer.close()
             self.open_connections -= 1
-            self._tasks.discard(task)
 
     async def _send(self, writer: asyncio.StreamWriter, gone: "asyncio.Future[bytes]") -> None:
         loop = asyncio.get_running_loop()

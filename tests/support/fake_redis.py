@@ -9,7 +9,7 @@ from typing import Any
 from lupa import lua51
 
 from roboflow_async import RedisRateLimiter
-from roboflow_async._engine.pace.key_stretching import stretch
+from roboflow_async._engine.key_stretching import stretch
 from roboflow_async._engine.pace.ledger import LedgerLostError
 
 

@@ -4,7 +4,8 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self
+
+from support.tcp_server import TCPServer
 
 
 @dataclass
@@ -27,38 +28,20 @@ class Faults:
     close_idle_after: float | None = None
 
 
-class FaultProxy:
+class FaultProxy(TCPServer):
     """Passes connections on to a server while it is entered."""
 
     def __init__(self, upstream: Callable[[], int], seed: int = 0) -> None:
+        super().__init__()
         self.faults = Faults()
         self.faults.released.set()
         self.connections = 0
         self.resets = 0
         self._upstream = upstream
         self._chance = random.Random(seed)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._unanswered: set[asyncio.StreamWriter] = set()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         there: asyncio.StreamWriter | None = None
         try:
@@ -74,7 +57,6 @@ class FaultProxy:
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            self._tasks.discard(task)
             self._unanswered.discard(writer)
             for end in (writer, there):
                 if end is not None:

@@ -8,7 +8,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
+
+from support.tcp_server import TCPServer
 
 
 @dataclass
@@ -158,7 +160,7 @@ def drip(head: bytes, piece: bytes, *, every: float) -> Wire:
     return write
 
 
-class Server:
+class Server(TCPServer):
     """Serves on a free port while it is entered; over TLS if there is a context for it.
 
     It cannot say what inputs a Workflow has unless there is an `interface`. What it is asked about
@@ -166,8 +168,10 @@ class Server:
     """
 
     def __init__(self, handler: Handler = echo, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__()
         self.handler = handler
         self.tls = tls
+        self.scheme = "https" if tls else "http"
         self.read_bodies = True  # False: the upload stalls, as soon as the buffers are full
         self.early: Reply | None = None  # answered before the body is read
         self._body_released = asyncio.Event()
@@ -179,25 +183,6 @@ class Server:
         self.open_connections = 0
         self.in_flight = 0
         self.most_in_flight = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(
-            self._connected, "127.0.0.1", 0, limit=2**20, ssl=self.tls
-        )
-        self._port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
 
     def _interface(self, arrival: Arrival) -> Reply | Wire:
         if self.interface is None:
@@ -208,10 +193,7 @@ class Server:
         """End the uploads that stall."""
         self._body_released.set()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Why a connection was lost is nobody's business here, whoever the collector comes by first.
         lost: asyncio.Future[None] = writer._protocol._closed
         lost.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -223,7 +205,6 @@ class Server:
             pass
         finally:
             self.open_connections -= 1
-            self._tasks.discard(task)
             writer.close()
 
     async def _serve(

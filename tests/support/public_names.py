@@ -17,6 +17,8 @@ import griffe
 ROOT: Final = Path(__file__).parents[2]
 LIST: Final = ROOT / "tests" / "system" / "public_names.txt"
 PACKAGE: Final = "roboflow_async"
+# Doors within doors: of names that are too general to stand beside all others.
+INNER_DOORS: Final = ("types.hooks",)
 Found = griffe.Object | griffe.Alias
 
 
@@ -31,7 +33,7 @@ def public_names(root: Path = ROOT) -> str:
         if not module.is_alias and module.is_module and not name.startswith("_")
         if name != "cli"  # whose commands are what is used of it
     ]
-    doors.sort(key=lambda door: door.exports is None)  # former names come last
+    doors += [package[inner] for inner in INNER_DOORS]
     homes: dict[str, str] = {}  # where each is imported from, by where it is written
     for door in (package, *doors):
         for name in exported(door):
@@ -49,10 +51,7 @@ def public_names(root: Path = ROOT) -> str:
 
 
 def exported(module: Found) -> list[str]:
-    if module.exports is not None:
-        return [str(name) for name in module.exports]
-    # A module of former names alone: `from … import X as X`.
-    return [name for name, member in module.members.items() if member.is_public and member.is_alias]
+    return [str(name) for name in module.exports or ()]
 
 
 def target(value: Found) -> griffe.Object:
@@ -100,12 +99,16 @@ def stands_for(value: griffe.Attribute) -> griffe.Object | None:
 
 def public_bases(value: griffe.Class, homes: dict[str, str]) -> list[str]:
     """Private ones are how a class is made: what comes from them is written with the class."""
-    found = [base if isinstance(base, str) else base.canonical_path for base in value.bases]
-    return [
-        base.rpartition(".")[2]
-        for base in found
-        if base in homes or not base.startswith((PACKAGE, "typing."))
-    ]
+    private = {base.path: base for base in value.resolved_bases if base.path not in homes}
+    found: dict[str, None] = {}
+    for base in value.bases:
+        path = base if isinstance(base, str) else base.canonical_path
+        behind = private.get(path)
+        if isinstance(behind, griffe.Class):
+            found |= dict.fromkeys(public_bases(behind, homes))
+        elif path in homes or not path.startswith((PACKAGE, "typing.")):
+            found[path.rpartition(".")[2]] = None
+    return list(found)
 
 
 def shown(name: str, value: griffe.Object) -> bool:

@@ -28,7 +28,7 @@ KEY = "rf_MARKED+key/0123456789=="
 FORMS = (KEY, quote(KEY, safe=""), quote(KEY))
 
 
-READERS = ("responses", "bodies", "workflow", "deployment_responses", "paging")
+READERS = ("responses", "bodies", "codec", "deployment_responses", "paging")
 
 
 def assert_clean(text: str, where: str) -> None:

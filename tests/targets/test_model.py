@@ -23,8 +23,8 @@ from roboflow_async import (
     RoboflowClient,
     ServerError,
 )
-from roboflow_async._targets.model_aliases import MODEL_ALIASES, resolve_alias
-from roboflow_async._targets.model_options import TASK_PATHS, path_parameters
+from roboflow_async._targets.models.aliases import MODEL_ALIASES, resolve_alias
+from roboflow_async._targets.models.options import TASK_PATHS, path_parameters
 from roboflow_async.testing import draw_scene
 from roboflow_async.types.base import ImageSize
 from roboflow_async.types.model_options import ModelOptions

@@ -24,9 +24,9 @@ from roboflow_async import (
     RoboflowClient,
     RoboflowError,
     ServerError,
-    hooks,
 )
 from roboflow_async.opentelemetry import OpenTelemetryHook, instrument, uninstrument
+from roboflow_async.types import hooks
 
 pytestmark = pytest.mark.anyio
 

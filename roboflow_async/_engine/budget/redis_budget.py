@@ -5,7 +5,7 @@ from typing import Final, cast
 
 from roboflow_async._engine.budget.account import Used
 from roboflow_async._engine.budget.budget import RunsScripts
-from roboflow_async._engine.pace.key_stretching import stretched
+from roboflow_async._engine.key_stretching import stretched
 from roboflow_async._engine.pace.ledger import LedgerLostError
 
 __all__ = ["RedisBudgetLedger"]

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
 from roboflow_async._engine.checks import check_number
+from roboflow_async._engine.key_stretching import stretched
 from roboflow_async._engine.pace.cooldown import LONGEST_COOLDOWN
-from roboflow_async._engine.pace.key_stretching import stretched
 from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.pace_law import CONSTANTS
 from roboflow_async._engine.pace.pacer import LEAST_DISTANCE, turns_to_remember

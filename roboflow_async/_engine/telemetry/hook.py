@@ -33,7 +33,7 @@ class Hook:
     they raise is logged (logger "roboflow_async.hooks") and harms no call.
 
     Methods that later versions add do nothing here, and events may get more fields, so a hook that
-    works goes on working. `roboflow_async.hooks` has the events.
+    works goes on working. `roboflow_async.types.hooks` has the events.
     """
 
     def for_client(self, client: "events.Client") -> "Hook":  # noqa: ARG002 - for those that override it

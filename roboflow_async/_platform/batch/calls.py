@@ -27,7 +27,7 @@ from roboflow_async._platform.batch.responses import (
 from roboflow_async._platform.paging import paged
 from roboflow_async._platform.service import READ, TRIGGER, PlatformService
 from roboflow_async.errors import NotFoundError
-from roboflow_async.types.batch import BatchLogEntry, BatchStage, BatchStatus, BatchTask
+from roboflow_async.types.platform.batch import BatchLogEntry, BatchStage, BatchStatus, BatchTask
 
 __all__ = ["JobCalls"]
 

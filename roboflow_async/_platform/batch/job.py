@@ -19,7 +19,7 @@ from roboflow_async._platform.batch.watching import events_of, until_ended
 from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import BadRequestError, BatchError
-from roboflow_async.types.batch import BatchEvent, BatchLogEntry, BatchStage, BatchStatus
+from roboflow_async.types.platform.batch import BatchEvent, BatchLogEntry, BatchStage, BatchStatus
 
 __all__ = ["BatchJob"]
 

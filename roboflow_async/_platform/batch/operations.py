@@ -1,6 +1,7 @@
 """`client.batch`: jobs on many images, whose results are not needed now."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from os import PathLike
 from typing import Any, Final, TypeVar, Unpack
 
@@ -11,16 +12,16 @@ from roboflow_async._engine.settings import Settings
 from roboflow_async._platform.batch.context import BatchContext, check_folder
 from roboflow_async._platform.batch.job import BatchJob
 from roboflow_async._platform.batch.requests import checked_job_id
-from roboflow_async._platform.batch.stream import job_stream
+from roboflow_async._platform.batch.results import failures_of, result_stream
 from roboflow_async._platform.batch.submission import Submission
 from roboflow_async._platform.workspace import WorkspaceOperations
-from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.streams.items import ImageOf, check_items
 from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow import Workflow, batch_work
+from roboflow_async._targets.workflows.batch_work import BatchWork
+from roboflow_async._targets.workflows.workflow import Workflow, batch_work
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.types.batch import BatchOptions, UploadProgress
+from roboflow_async.types.platform.batch import BatchOptions, UploadProgress
 
 __all__ = ["BatchOperations"]
 
@@ -149,12 +150,28 @@ class BatchOperations:
         *,
         progress: bool,
     ) -> ResultStream[Result[Any, Output]]:
-        """What `Workflow.batch` gives."""
+        """What `Workflow.batch` gives. The job is submitted when the first result is asked for."""
         check_items(images, image)
         check_flag("progress", progress)
         submission = Submission(self._context, work, images, image, options, None)
-        return job_stream(self._context, submission, progress=progress)
+        name = repr(submission)
+        return result_stream(_results(submission), self._context, progress=progress, name=name)
 
     async def aclose(self) -> None:
         """Close every connection to the platform."""
         await self._context.aclose()
+
+
+async def _results(submission: Submission) -> AsyncGenerator[Result[Any, Any]]:
+    try:
+        staged = await submission.stage()
+        if staged.names:
+            job = await submission.start(staged)
+            results = job.all_results()
+        else:
+            results = failures_of(submission.known(staged))
+        async with aclosing(results):
+            async for result in results:
+                yield result
+    finally:
+        submission.close()

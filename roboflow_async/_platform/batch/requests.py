@@ -8,9 +8,9 @@ from typing import Any, Final, Literal
 from roboflow_async._engine.checks import check_choice, check_flag, check_number, shown
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._platform.staging.calls import Media
-from roboflow_async._targets.batch_work import BatchWork
+from roboflow_async._targets.workflows.batch_work import BatchWork
 from roboflow_async.errors import ConfigurationError
-from roboflow_async.types.batch import BatchOptions
+from roboflow_async.types.platform.batch import BatchOptions
 
 __all__ = ["JobOptions", "checked_job_id", "definition_of", "new_job_id", "override_of"]
 

@@ -7,7 +7,7 @@ import pydantic
 from roboflow_async._engine.api.responses import Response, parse_json
 from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.jsonvalues import is_object
-from roboflow_async.types.batch import BatchLogEntry, BatchStage, BatchStatus, BatchTask
+from roboflow_async.types.platform.batch import BatchLogEntry, BatchStage, BatchStatus, BatchTask
 
 __all__ = ["parse_job", "parse_jobs", "parse_lines", "parse_stages", "parse_tasks"]
 

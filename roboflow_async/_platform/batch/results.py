@@ -23,12 +23,12 @@ from roboflow_async._platform.batch.outputs import (
 )
 from roboflow_async._platform.staging.export import temporary_file
 from roboflow_async._platform.staging.journal import read_items
-from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.streams.progress import ProgressBar
 from roboflow_async._targets.streams.results import Failure, Result, Success
 from roboflow_async._targets.streams.stream import ResultStream
+from roboflow_async._targets.workflows.batch_work import BatchWork
 from roboflow_async.errors import APIError, BatchError, NotFoundError, ResponseError, RoboflowError
-from roboflow_async.types.batch import BatchStatus
+from roboflow_async.types.platform.batch import BatchStatus
 
 __all__ = ["Known", "failed", "failures_of", "result_stream", "results_of"]
 

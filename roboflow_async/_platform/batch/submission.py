@@ -29,14 +29,14 @@ from roboflow_async._platform.staging.reading import InputReader
 from roboflow_async._platform.staging.registration import Registration
 from roboflow_async._platform.staging.sending import Sender
 from roboflow_async._platform.staging.upload import Staged, Uploader
-from roboflow_async._targets.batch_work import BatchWork
 from roboflow_async._targets.streams.items import ImageOf
+from roboflow_async._targets.workflows.batch_work import BatchWork
 from roboflow_async.errors import (
     BatchError,
     ConfigurationError,
     ResponseError,
 )
-from roboflow_async.types.batch import BatchOptions, BatchStatus, UploadProgress
+from roboflow_async.types.platform.batch import BatchOptions, BatchStatus, UploadProgress
 
 __all__ = ["Submission"]
 

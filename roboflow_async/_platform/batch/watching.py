@@ -15,7 +15,7 @@ from roboflow_async.errors import (
     RateLimitError,
     ServerError,
 )
-from roboflow_async.types.batch import BatchEvent, BatchLogEntry, BatchStatus
+from roboflow_async.types.platform.batch import BatchEvent, BatchLogEntry, BatchStatus
 
 __all__ = ["events_of", "pauses", "until_ended"]
 

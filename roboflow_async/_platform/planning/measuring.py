@@ -10,7 +10,7 @@ from typing import Any
 
 from roboflow_async._engine.calls.stats import percentile
 from roboflow_async._targets.streams.results import Result
-from roboflow_async._targets.workflow import Workflow
+from roboflow_async._targets.workflows.workflow import Workflow
 from roboflow_async.errors import RoboflowError
 
 __all__ = ["Measured", "measure_machine", "measure_requests"]

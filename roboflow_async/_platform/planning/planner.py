@@ -1,31 +1,32 @@
 """`client.plan`: puts together what is known, measured and assumed, and says which is which."""
 
 import math
-import os
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 
 from roboflow_async._engine.api.credits import BILLED_AT_LEAST
 from roboflow_async._engine.calls.stats import Stats
-from roboflow_async._engine.checks import check_choice, check_number, shown
+from roboflow_async._engine.checks import check_choice, check_number
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.settings import Settings
-from roboflow_async._targets.workflow import Workflow
+from roboflow_async._targets.workflows.workflow import Workflow
 from roboflow_async.errors import ConfigurationError, DeploymentError
 
 if TYPE_CHECKING:
     from roboflow_async import types
     from roboflow_async._platform import deployments as deployment_operations
     from roboflow_async._platform.planning import estimates, measuring
+    from roboflow_async._platform.planning import images as known_images
+    from roboflow_async._platform.planning import job as jobs
 else:
     types = LateModule("roboflow_async.types")
     deployment_operations = LateModule("roboflow_async._platform.deployments")
     estimates = LateModule("roboflow_async._platform.planning.estimates")
+    known_images = LateModule("roboflow_async._platform.planning.images")
+    jobs = LateModule("roboflow_async._platform.planning.job")
     measuring = LateModule("roboflow_async._platform.planning.measuring")
 
 __all__ = ["Planner"]
@@ -47,7 +48,6 @@ _BATCH_START: Final = 180.0
 _SHARD_IMAGES: Final = 500
 _FEW: Final = 32
 _MEASURED: Final = 200  # images that a deployment is measured with
-_MOST_SIZES: Final = 2000  # files whose size is asked for
 _BITS: Final = 8
 _MEGA: Final = 1e6
 _LONGEST_FOR_DEVELOPMENT: Final = 6.0  # hours
@@ -139,7 +139,7 @@ class Planner:
             DeploymentError: the deployment is not ready.
             RoboflowError: all requests of a measurement failed.
         """
-        count = _count(images)
+        count = known_images.count_of(images)
         check_number("measure", measure, at_least=0, at_most=100_000, whole=True)
         check_choice("machine", machine, ("cpu", "gpu"))
         for name, value in (
@@ -158,15 +158,17 @@ class Planner:
             raise ConfigurationError(
                 "give deployment, whose rate is measured, or deployment_rate, not both."
             )
-        samples = _samples(images, wanted=bool(measure) or deployment is not None)
+        samples = known_images.samples_of(
+            images, _MEASURED, wanted=bool(measure) or deployment is not None
+        )
         common = _Notes()
         if image_bytes is None and not isinstance(images, int):
-            image_bytes = await anyio.to_thread.run_sync(_mean_size, images)
+            image_bytes = await anyio.to_thread.run_sync(known_images.mean_size, images)
         size = common.value(image_bytes, _IMAGE_BYTES, "an image has {:,} bytes (image_bytes)")
         mbps = common.value(
             upload_mbps, _UPLOAD_MBPS, "this machine sends {:g} megabits a second (upload_mbps)"
         )
-        job = _Job(
+        job = jobs.Job(
             workflow, count, size, mbps * _MEGA / _BITS, machine, credits_per_hour, source,
             self._settings.api_url if not self._settings.is_hosted else None,
         )  # fmt: skip
@@ -183,7 +185,7 @@ class Planner:
         )
 
     async def _serverless(
-        self, job: "_Job", samples: Sequence[Any], requests: int
+        self, job: "jobs.Job", samples: Sequence[Any], requests: int
     ) -> "types.PlannedWay":
         notes, settings = _Notes(), self._settings
         limit, found = settings.requests_per_second, None
@@ -219,7 +221,7 @@ class Planner:
         return _way("serverless", estimate, notes, job.run(rate))
 
     async def _deployment(
-        self, job: "_Job", samples: Sequence[Any], name: str | None, rate: float | None
+        self, job: "jobs.Job", samples: Sequence[Any], name: str | None, rate: float | None
     ) -> "types.PlannedWay":
         notes, kind = _Notes(), f"dev-{job.machine}"
         start = slow_start = 0.0
@@ -237,10 +239,7 @@ class Planner:
         else:
             found = await self._measured(name, job, samples, notes)
             rate, slow_start = found.rate, found.slow_start
-        price = notes.value(
-            job.credits_per_hour, _CREDITS_PER_HOUR,
-            "a machine costs {:g} credit an hour, see roboflow.com/credits (credits_per_hour)",
-        )  # fmt: skip
+        price = _price(job, notes)
         estimate = estimates.Deployment(
             rate=rate,
             start=start,
@@ -258,7 +257,7 @@ class Planner:
         return _way("deployment", estimate, notes, job.run_on(name, kind, hours))
 
     async def _measured(
-        self, name: str, job: "_Job", samples: Sequence[Any], notes: _Notes
+        self, name: str, job: "jobs.Job", samples: Sequence[Any], notes: _Notes
     ) -> "measuring.Measured":
         found = await self._deployments().get(name)
         if not found.is_ready:
@@ -275,54 +274,7 @@ class Planner:
         return measured
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What is to be done."""
-
-    workflow: Workflow[Any]
-    images: int
-    image_bytes: float
-    upload: float  # bytes a second
-    machine: "types.PlannedMachine"
-    credits_per_hour: float | None
-    source: str
-    host: str | None
-
-    @property
-    def what(self) -> str:
-        """The images and the Workflow, as a command names them."""
-        name = self.workflow.name
-        which = "--spec FILE" if name == "inline" else f"--workflow {shlex.quote(name)}"
-        return f"{self.source} {which}"
-
-    def run(self, more: str) -> str:
-        """The command that sends all."""
-        host = f" --host {shlex.quote(self.host)}" if self.host is not None else ""
-        return f"roboflow-async run {self.what}{host}{more} -o results.jsonl"
-
-    def run_on(self, name: str | None, kind: str, hours: float) -> str:
-        """The commands that send all to a deployment."""
-        tool = "roboflow-async deployments"
-        if name is not None:
-            url = f'"$({tool} url {shlex.quote(name)})"'
-            return f"roboflow-async run {self.what} --host {url} --rps 0 -o results.jsonl"
-        made = f'"$({tool} create my-machine --machine {kind} --hours {hours:g} --wait)"'
-        return (
-            f"roboflow-async run {self.what} --host {made} --rps 0 -o results.jsonl; "
-            f"{tool} delete my-machine"
-        )
-
-    def batch(self) -> str:
-        """The commands that make a job, wait for it, and get what it made."""
-        name = "my-job"
-        return (
-            f"roboflow-async batch submit {self.what} --name {name} --machine {self.machine} && "
-            f"roboflow-async batch watch {name} && roboflow-async batch results {name} "
-            "-o results.jsonl"
-        )
-
-
-def _batch(job: _Job, rate: float | None, machines: int | None) -> "types.PlannedWay":
+def _batch(job: "jobs.Job", rate: float | None, machines: int | None) -> "types.PlannedWay":
     notes = _Notes()
     rate = notes.value(
         rate, _RATES[job.machine],
@@ -331,10 +283,7 @@ def _batch(job: _Job, rate: float | None, machines: int | None) -> "types.Planne
     at_once = int(
         notes.value(machines, _BATCH_MACHINES, "{:g} machines work at once (batch_machines)")
     )
-    price = notes.value(
-        job.credits_per_hour, _CREDITS_PER_HOUR,
-        "a machine costs {:g} credit an hour, see roboflow.com/credits (credits_per_hour)",
-    )  # fmt: skip
+    price = _price(job, notes)
     notes.assumed.append(
         f"the job starts after {_BATCH_START:g} s (3 to 8 minutes by Roboflow's documentation), "
         f"its upload is registered after {_REGISTRATION:g} s, its export takes {_EXPORT:g} s"
@@ -352,6 +301,12 @@ def _batch(job: _Job, rate: float | None, machines: int | None) -> "types.Planne
         credits_per_hour=price,
     ).estimate(job.images, job.image_bytes)
     return _way("batch", estimate, notes, job.batch())
+
+
+def _price(job: "jobs.Job", notes: _Notes) -> float:
+    """Credits an hour of a machine."""
+    told = "a machine costs {:g} credit an hour, see roboflow.com/credits (credits_per_hour)"
+    return notes.value(job.credits_per_hour, _CREDITS_PER_HOUR, told)
 
 
 def _way(
@@ -378,45 +333,3 @@ def _said(found: "measuring.Measured") -> str:
     )
     total = found.succeeded + found.failed
     return f"{total} requests take {found.latency:.3g} s each{works}{failed}"
-
-
-def _count(images: object) -> int:
-    if isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray)):
-        count = len(cast("Sequence[object]", images))
-        if not count:
-            raise ConfigurationError("images is empty: give at least one, or how many there are.")
-        return count
-    if not isinstance(images, int):
-        raise ConfigurationError(
-            f"images={shown(images)} is neither a number nor a list: give one."
-        )
-    check_number("images", images, at_least=1, whole=True)
-    return images
-
-
-def _samples(images: int | Sequence[Any], *, wanted: bool) -> Sequence[Any]:
-    if isinstance(images, int):
-        if wanted:
-            raise ConfigurationError(
-                f"images={images} is a number: to measure, give the images themselves."
-            )
-        return []
-    return images[:_MEASURED]
-
-
-def _mean_size(images: Sequence[Any]) -> float | None:
-    """Bytes of an image in the mean, as far as they are known."""
-    step = max(math.ceil(len(images) / _MOST_SIZES), 1)
-    sizes = [size for size in map(_size, images[::step]) if size]
-    return sum(sizes) / len(sizes) if sizes else None
-
-
-def _size(image: object) -> int | None:
-    if isinstance(image, (bytes, bytearray, memoryview)):
-        return len(cast("bytes", image))
-    if not isinstance(image, (str, PathLike)) or (isinstance(image, str) and "://" in image):
-        return None
-    try:
-        return os.stat(cast("str", image)).st_size  # noqa: PTH116 - of whatever path it is
-    except (OSError, ValueError):
-        return None

@@ -30,7 +30,7 @@ from roboflow_async.errors import (
     PayloadTooLargeError,
     RoboflowError,
 )
-from roboflow_async.types.batch import UploadProgress
+from roboflow_async.types.platform.batch import UploadProgress
 
 __all__ = ["Staged", "Uploader"]
 

@@ -1,5 +1,7 @@
-"""Results in a journal: how failures are written, which are tried again, and what is read back."""
+"""Results in a journal: how they are written, which failures are tried again, what is read back."""
 
+import os
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import pydantic
@@ -11,6 +13,8 @@ from roboflow_async._engine.calls.retry import is_transient
 from roboflow_async._engine.images.loader import SHORTAGE
 from roboflow_async._engine.images.reading.file_objects import is_shortage
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
+from roboflow_async._targets.journal.fingerprints import fingerprint_of
+from roboflow_async._targets.streams.results import Result
 from roboflow_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -23,7 +27,16 @@ from roboflow_async.errors import (
     plain_text,
 )
 
-__all__ = ["as_error", "error_of", "is_temporary", "validated_again", "with_details"]
+__all__ = [
+    "Note",
+    "as_error",
+    "error_of",
+    "how_it_is_written",
+    "how_it_went",
+    "is_temporary",
+    "validated_again",
+    "with_details",
+]
 
 # Those of lines that an earlier version wrote, which tell only the type.
 _TEMPORARY: Final = frozenset(
@@ -136,3 +149,63 @@ def validated_again(
         raise ResponseError(
             f"from the journal: the output cannot be read as {what}: {type(error).__name__}."
         ) from None
+
+
+class Note:
+    """What is written of a successful call besides its result.
+
+    Attributes:
+        output: the JSON of its output; None: there is none yet.
+        kind: the name of the output's type, where responses alone do not tell it.
+        given_size: width and height in pixels of the image that was given, if they are known.
+        file: the fingerprint of the file that was sent, if it was read.
+
+    Args:
+        wants_file: whether the fingerprint is needed.
+    """
+
+    __slots__ = ("file", "given_size", "kind", "output", "wants_file")
+
+    def __init__(self, *, wants_file: bool = False) -> None:
+        self.wants_file = wants_file
+        self.output: str | None = None
+        self.kind: str | None = None
+        self.given_size: tuple[int, int] | None = None
+        self.file: JSONObject | None = None
+
+    def note_file(self, status: os.stat_result, content: bytes) -> None:
+        """Note a file that was read."""
+        self.file = fingerprint_of(status, content)
+
+
+def how_it_is_written(result: Result[Any, Any], note: Note) -> JSONObject:
+    """The fields of a line besides the output or the error."""
+    how: JSONObject = {
+        "attempts": result.attempts,
+        "latency": round(result.latency, 4),
+        "waited": round(result.waited, 4),
+        "processing_time": result.processing_time,
+        "cold_start": result.cold_start,
+        "type": note.kind,
+        "size": note.given_size,
+    }
+    return {name: value for name, value in how.items() if value is not None}
+
+
+def how_it_went(line: JSONObject, *, now: bool) -> JSONObject:
+    """The fields of a result that is taken from a line, besides its output or its error.
+
+    Args:
+        line: the line.
+        now: whether this stream has sent it, so that another result has its attempts.
+    """
+    fields: Sequence[tuple[str, type]] = (("attempts", int), ("latency", float), ("waited", float))
+    how: JSONObject = {"from_journal": True}
+    for name, kind in fields:
+        value: object = line.get(name)
+        how[name] = kind(value) if isinstance(value, (int, float)) and not now else kind(0)
+    seconds: object = line.get("processing_time")
+    cold: object = line.get("cold_start")
+    how["processing_time"] = seconds if isinstance(seconds, (int, float)) else None
+    how["cold_start"] = cold if isinstance(cold, bool) else None
+    return how

@@ -9,7 +9,6 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -19,18 +18,26 @@ import anyio
 
 from roboflow_async._engine.checks import check_flag, shown
 from roboflow_async._engine.jsonvalues import JSONObject, is_array
+from roboflow_async._targets.codec import Codec
 from roboflow_async._targets.journal.contents import Content, content_of
 from roboflow_async._targets.journal.entries import Entry, Found, Journal
-from roboflow_async._targets.journal.fingerprints import fingerprint, fingerprint_of, is_another
+from roboflow_async._targets.journal.fingerprints import fingerprint, is_another
 from roboflow_async._targets.journal.keys import Keys, Named
 from roboflow_async._targets.journal.line_text import json_line, line_with
 from roboflow_async._targets.journal.lines import LineJournal
-from roboflow_async._targets.journal.outcomes import error_of, is_temporary, with_details
+from roboflow_async._targets.journal.outcomes import (
+    Note,
+    error_of,
+    how_it_is_written,
+    how_it_went,
+    is_temporary,
+    with_details,
+)
 from roboflow_async._targets.journal.worker import Worker
 from roboflow_async._targets.streams.results import Failure, Result, Success
 from roboflow_async.errors import ConfigurationError, ImageError, JournalError, RoboflowError
 
-__all__ = ["Note", "Recorder", "RecordedTarget", "journal_at"]
+__all__ = ["Recorder", "journal_at"]
 
 _LINES: Final = (".jsonl", ".ndjson")
 _SQLITE: Final = (".sqlite", ".sqlite3", ".db")
@@ -69,51 +76,6 @@ def journal_at(path: object, run: JSONObject) -> Journal:
     )
 
 
-class Note:
-    """What is written of a successful call besides its result.
-
-    Attributes:
-        output: the JSON of its output; None: there is none yet.
-        kind: the name of the output's type, where responses alone do not tell it.
-        given_size: width and height in pixels of the image that was given, if they are known.
-        file: the fingerprint of the file that was sent, if it was read.
-
-    Args:
-        wants_file: whether the fingerprint is needed.
-    """
-
-    __slots__ = ("file", "given_size", "kind", "output", "wants_file")
-
-    def __init__(self, *, wants_file: bool = False) -> None:
-        self.wants_file = wants_file
-        self.output: str | None = None
-        self.kind: str | None = None
-        self.given_size: tuple[int, int] | None = None
-        self.file: JSONObject | None = None
-
-    def note_file(self, status: os.stat_result, content: bytes) -> None:
-        """Note a file that was read."""
-        self.file = fingerprint_of(status, content)
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedTarget:
-    """What a journal needs of a target.
-
-    Attributes:
-        named: what is known of an input without reading it.
-        parts: the parts of an input; "" for one that is an image.
-        with_parts: the input with other parts.
-        restored: makes an output of the JSON that was written, the name of its type (or None), and
-            the size of its image in pixels (or None).
-    """
-
-    named: Callable[[object], Named]
-    parts: Callable[[object], dict[str, object]]
-    with_parts: Callable[[object, dict[str, object]], object]
-    restored: Callable[[object, str | None, tuple[int, int] | None], Any]
-
-
 class _Known(NamedTuple):
     """What is known of an input before it is sent."""
 
@@ -131,7 +93,7 @@ class Recorder:
     Args:
         journal: where they are written.
         keys: gives the names of inputs.
-        target: what runs.
+        codec: that of the target, which says what an input is.
         image: gives what is sent for an input, by its index; None: the input itself is sent.
         retry_failed: whether all failed inputs are sent again.
         reads_paths: whether the client may read files.
@@ -143,7 +105,7 @@ class Recorder:
         self,
         journal: Journal,
         keys: Keys,
-        target: RecordedTarget,
+        codec: Codec[Any],
         *,
         image: Callable[[int, Any], Awaitable[object]] | None,
         retry_failed: bool,
@@ -155,7 +117,7 @@ class Recorder:
         self._journal = journal
         self._worker = Worker(journal)
         self._keys = keys
-        self._target = target
+        self._codec = codec
         self._image = image
         self._retry_failed = retry_failed
         self._reads_paths = reads_paths
@@ -227,7 +189,7 @@ class Recorder:
                 if name is not None:
                     await self._write(failure, _Known(name, None, None), Note())
                 return failure
-            given = (self._target.with_parts(one, content.parts),)
+            given = (self._codec.with_parts(one, content.parts),)
         shared = name if content is None or content.digest is None else content.digest
         if shared is None:
             # Its failure costs nothing, since it cannot be sent.
@@ -243,7 +205,7 @@ class Recorder:
 
     async def _content(self, given: object) -> Content:
         return await content_of(
-            self._target.parts(given),
+            self._codec.parts(given),
             self._in_thread,
             self._file_objects,
             max_bytes=self._max_bytes,
@@ -322,14 +284,14 @@ class Recorder:
             name, failed = cast("str", known.name), "error" in line
             digest = None if known.content is None else known.content.digest
             await self._kept(lambda: Entry(name, digest, failed, json_line(line)))
-        how = _how_it_went(line, now=found.is_new)
+        how = how_it_went(line, now=found.is_new)
         if "error" in line:
             return Failure(input=item, index=index, error=error_of(line["error"]), **how)
         size: object = line.get("size")
         given_size = (int(size[0]), int(size[1])) if is_array(size) and len(size) == 2 else None
 
         def restored() -> Any:
-            return self._target.restored(line.get("output"), line.get("type"), given_size)
+            return self._codec.restored(line.get("output"), line.get("type"), given_size)
 
         try:
             output = restored() if found.size <= _LARGE else await self._in_thread(restored)
@@ -339,7 +301,7 @@ class Recorder:
 
     async def _write(self, result: Result[Any, Any], known: _Known, note: Note) -> None:
         name = cast("str", known.name)
-        how = _how_it_is_written(result, note)
+        how = how_it_is_written(result, note)
         digest: str | None = None
         if known.path is not None:
             how["file"] = note.file
@@ -391,36 +353,3 @@ class Recorder:
 def _are_equal(one: str, other: str) -> bool:
     """Whether two files have the same content."""
     return not is_another(one, fingerprint(other), content=True)
-
-
-def _how_it_is_written(result: Result[Any, Any], note: Note) -> JSONObject:
-    """The other fields of a line."""
-    how: JSONObject = {
-        "attempts": result.attempts,
-        "latency": round(result.latency, 4),
-        "waited": round(result.waited, 4),
-        "processing_time": result.processing_time,
-        "cold_start": result.cold_start,
-        "type": note.kind,
-        "size": note.given_size,
-    }
-    return {name: value for name, value in how.items() if value is not None}
-
-
-def _how_it_went(line: JSONObject, *, now: bool) -> JSONObject:
-    """The other fields of a result that is taken from a line.
-
-    Args:
-        line: the line.
-        now: whether this stream has sent it, so that another result has its attempts.
-    """
-    fields: Sequence[tuple[str, type]] = (("attempts", int), ("latency", float), ("waited", float))
-    how: JSONObject = {"from_journal": True}
-    for name, kind in fields:
-        value: object = line.get(name)
-        how[name] = kind(value) if isinstance(value, (int, float)) and not now else kind(0)
-    seconds: object = line.get("processing_time")
-    cold: object = line.get("cold_start")
-    how["processing_time"] = seconds if isinstance(seconds, (int, float)) else None
-    how["cold_start"] = cold if isinstance(cold, bool) else None
-    return how

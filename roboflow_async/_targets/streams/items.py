@@ -1,11 +1,12 @@
-"""`stream(items, image=...)`: the image of each item."""
+"""`stream(items, image=...)`: reads the items, and finds the image of each."""
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from inspect import isawaitable
 from pathlib import PurePath
 from reprlib import Repr
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import httpx
 
@@ -13,7 +14,9 @@ from roboflow_async._engine.checks import shown
 from roboflow_async._engine.images.inputs import check_many
 from roboflow_async.errors import ConfigurationError, ImageError
 
-__all__ = ["ImageOf", "check_items", "image_of", "worth_keeping"]
+__all__ = ["ImageOf", "check_items", "image_of", "iterate", "worth_keeping"]
+
+Item = TypeVar("Item")
 
 ImageOf = Callable[[Any], Any | Awaitable[Any]]
 """Gives what is sent for an item, at once or when it is awaited."""
@@ -21,6 +24,10 @@ ImageOf = Callable[[Any], Any | Awaitable[Any]]
 # `repr` alone may be megabytes long, or raise.
 _repr: Final = Repr()
 _repr.maxother = _repr.maxstring = 80
+# A plain (not async) iterable blocks the event loop while it gives an item. After the first number
+# of seconds of that, the loop gets the same time for other work, at most the second number.
+_HELD_UP: Final = 0.001
+_LONGEST_BREAK: Final = 0.05
 
 
 def check_items(items: Any, image: object) -> None:
@@ -45,6 +52,29 @@ def check_items(items: Any, image: object) -> None:
             f"the items are of type {kind}, which is not a list of them: give a list, a generator "
             "or an async generator."
         )
+
+
+async def iterate(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
+    """Each item, whichever iterable it is. An async generator is closed at the end."""
+    if not isinstance(items, AsyncIterable):
+        held_up = 0.0
+        began = time.perf_counter()
+        for item in items:
+            held_up += time.perf_counter() - began
+            yield item
+            if held_up > _HELD_UP:
+                await asyncio.sleep(min(held_up, _LONGEST_BREAK))
+                held_up = 0.0
+            began = time.perf_counter()
+        return
+    try:
+        async for item in items:
+            yield item
+    finally:
+        if isinstance(items, AsyncGenerator):
+            # So that a camera's `finally: release()` runs now, and not when the garbage collector
+            # does.
+            await items.aclose()
 
 
 async def image_of(image: ImageOf, index: int, item: object) -> object:

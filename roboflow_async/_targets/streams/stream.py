@@ -1,384 +1,25 @@
-"""Runs many calls at once, up to a limit, and gives the results as they complete.
+"""`ResultStream`: what a loop over many results holds.
 
-It knows nothing about HTTP. A `ResultStream` behaves like an async generator, but is not written
-with `yield`: such a generator would end for good when one `anext` is cancelled, and would refuse an
-`aclose` from another task. No cancel scope or task group is open while the consumer has control
-(PEP 789): the work runs in plain tasks, which end with the stream.
+Behind it tasks run many calls at once, up to a limit. It knows nothing about HTTP. It behaves like
+an async generator, but is not written with `yield`: such a generator would end for good when one
+`anext` is cancelled, and would refuse an `aclose` from another task.
 """
 
-import asyncio
-import concurrent.futures
-import time
 import weakref
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Iterable,
-)
-from inspect import CORO_CREATED, getcoroutinestate
-from itertools import count
-from types import CoroutineType, TracebackType
-from typing import Any, Final, Generic, NoReturn, Protocol, Self, SupportsIndex, TypeVar
-
-import anyio
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from typing import Any, NoReturn, SupportsIndex, TypeVar
 
 from roboflow_async._engine.checks import refuse_copy
-from roboflow_async._engine.unclosed import warn_unclosed
+from roboflow_async._engine.generators import ClosableGenerator
+from roboflow_async._targets.streams.companions import Progress, Resource, Told
+from roboflow_async._targets.streams.tasks import StreamTasks
 
-__all__ = ["Progress", "Resource", "ResultStream", "Told"]
+__all__ = ["ResultStream"]
 
-Item = TypeVar("Item")
 Output = TypeVar("Output")
 
 
-class Progress(Protocol):
-    """Shows how far a stream is."""
-
-    def start(self) -> None:
-        """The first result is asked for, on the running loop."""
-        ...
-
-    def close(self) -> None:
-        """Nothing runs any more. It may be called again, and in any thread."""
-        ...
-
-
-class Told(Protocol):
-    """Tells somebody when a stream begins and ends."""
-
-    def begin(self) -> None:
-        """The first result is asked for, in the task that does so."""
-        ...
-
-    def end(self, error: BaseException | None, *, cancelled: bool) -> None:
-        """Nothing runs any more. It may be called again, and in any thread.
-
-        Args:
-            error: what ended the stream, if not its inputs' end.
-            cancelled: whether it was closed before its end.
-        """
-        ...
-
-
-class Resource(Protocol):
-    """What a stream has open while it runs."""
-
-    async def open(self, items: object) -> None:
-        """Open it, before the first of the inputs is read. An error ends the stream."""
-        ...
-
-    def close(self, *, completed: bool) -> concurrent.futures.Future[None]:
-        """Close it, because nothing runs any more. It may be called in any thread.
-
-        Args:
-            completed: whether the stream came to its end by itself.
-
-        Returns:
-            What the stream's end waits for. An error of it is raised there.
-        """
-        ...
-
-
-class _End:
-    """Follows the last result in the queue."""
-
-
-_END: Final = _End()
-
-# How many results an ordered stream may hold back behind a slower one, as a multiple of its limit:
-# at 20 a second and 32 at once, one request that takes ten seconds holds back 200.
-_HELD_BACK: Final = 8
-# A plain (not async) iterable blocks the event loop while it gives an item. After the first number
-# of seconds of that, the loop gets the same time for other work, at most the second number.
-_HELD_UP: Final = 0.001
-_LONGEST_BREAK: Final = 0.05
-
-
-async def _iterate(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Item, None]:
-    if not isinstance(items, AsyncIterable):
-        held_up = 0.0
-        began = time.perf_counter()
-        for item in items:
-            held_up += time.perf_counter() - began
-            yield item
-            if held_up > _HELD_UP:
-                await asyncio.sleep(min(held_up, _LONGEST_BREAK))
-                held_up = 0.0
-            began = time.perf_counter()
-        return
-    try:
-        async for item in items:
-            yield item
-    finally:
-        if isinstance(items, AsyncGenerator):
-            # So that a camera's `finally: release()` runs now, and not when the garbage collector
-            # does.
-            await items.aclose()
-
-
-def _nothing(index: int, item: object) -> None:
-    """What is waited for before the next input, where nothing is."""
-    del index, item
-
-
-class _Work(Generic[Item, Output]):
-    """The tasks behind a stream. They hold this object, never the `ResultStream` itself."""
-
-    def __init__(
-        self,
-        call: Callable[[int, Item], Awaitable[Output]],
-        items: Iterable[Item] | AsyncIterable[Item],
-        limit: int,
-        ordered: bool,
-        on_full: Callable[[int], None] | None,
-        on_finish: Callable[[], None] | None,
-        before_next: Callable[[int, Item], Awaitable[None] | None] | None,
-        progress: Progress | None,
-        resource: Resource | None,
-        told: Told | None,
-    ) -> None:
-        self._call = call
-        self._before_next = before_next or _nothing
-        self._on_full = on_full
-        self._on_finish = on_finish
-        self._progress = progress
-        self._told = told
-        self._resource = resource  # None once it is closed
-        self._items = items
-        self._limit = limit
-        self._ordered = ordered
-        self._in_hand = 0  # inputs that were read and whose results were not taken yet
-        self._room = asyncio.Event()
-        self._done: asyncio.Queue[Output | _End] = asyncio.Queue()
-        self._held_back: dict[int, Output] = {}  # completed before their turn, when ordered
-        self._next_index = 0
-        self._error: BaseException | None = None
-        self._reading = True  # False once the stream ends
-        self._finishing = False
-        self._cancelled = False
-        self._is_taken = False  # to its end
-        self.loop = asyncio.get_running_loop()
-        if progress is not None:
-            progress.start()
-        if told is not None:
-            told.begin()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._closer: asyncio.Task[None] | None = None
-        self._reader: asyncio.Task[None] | None = None  # still None while an eager task starts
-        self._reader = self._spawn(self._read())
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if self._tasks:
-            return
-        if self._resource is not None:
-            resource, self._resource = self._resource, None
-            stopped = self._cancelled or self._finishing or self._error is not None
-            self._closer = self._spawn(self._closed(resource.close(completed=not stopped)))
-            return
-        self._tell_end(cancelled=self._cancelled)
-        if self._cancelled:
-            return
-        # Results that are still held back wait for others that will never come.
-        for _, output in sorted(self._held_back.items()):
-            self._done.put_nowait(output)
-        self._held_back.clear()
-        self._close_progress()
-        self._done.put_nowait(_END)
-
-    async def _closed(self, closing: concurrent.futures.Future[None]) -> None:
-        try:
-            # It is not to be cancelled with this task.
-            await asyncio.shield(asyncio.wrap_future(closing))
-        except BaseException as error:
-            if self._is_stopped_by(error):
-                raise
-            self._error = self._error or error
-
-    def _close_progress(self) -> None:
-        if self._progress is not None:
-            self._progress.close()
-
-    def _tell_end(self, *, cancelled: bool) -> None:
-        if self._told is not None:
-            self._told.end(self._error, cancelled=cancelled)
-
-    async def get(self) -> Output:
-        item = await self._done.get()
-        if isinstance(item, _End):
-            self._done.put_nowait(_END)  # for the next `anext`
-            self._is_taken = True
-            error, self._error = self._error, None
-            if error is None:
-                raise StopAsyncIteration
-            try:
-                raise error
-            finally:
-                del error  # its traceback holds this frame
-        self._in_hand -= 1
-        self._room.set()
-        return item
-
-    def _has_room(self) -> bool:
-        held_back = len(self._held_back)
-        return self._in_hand - held_back < self._limit and held_back < self._limit * _HELD_BACK
-
-    async def _wait_for_room(self) -> None:
-        if self._on_full is not None:
-            self._on_full(1)
-        try:
-            while self._reading and not self._has_room():
-                self._room.clear()
-                await self._room.wait()
-        finally:
-            if self._on_full is not None:
-                self._on_full(-1)
-
-    async def _read(self) -> None:
-        source = _iterate(self._items)
-        try:
-            if self._resource is not None:
-                await self._resource.open(self._items)
-            try:
-                for index in count():
-                    if self._reading and not self._has_room():
-                        await self._wait_for_room()
-                    if not self._reading:
-                        return
-                    try:
-                        item = await anext(source)
-                    except StopAsyncIteration:
-                        return
-                    self._in_hand += 1
-                    self._spawn(self._run(index, item))
-                    if (waiting := self._before_next(index, item)) is not None:
-                        await waiting
-                    del item  # so that it is not kept alive while the reader waits for room
-            finally:
-                await source.aclose()
-        except BaseException as error:
-            if self._is_stopped_by(error):
-                raise
-            if self._reading:  # otherwise `_end_with` has cancelled it
-                self._error = self._error or error
-        finally:
-            self._reading = False
-
-    async def _run(self, index: int, item: Item) -> None:
-        try:
-            output = await self._call(index, item)
-        except BaseException as error:
-            if self._is_stopped_by(error):
-                raise
-            self._end_with(error)
-            return
-        if not self._ordered:
-            self._done.put_nowait(output)
-            return
-        self._held_back[index] = output
-        while self._next_index in self._held_back:
-            self._done.put_nowait(self._held_back.pop(self._next_index))
-            self._next_index += 1
-        self._room.set()
-
-    def _is_stopped_by(self, error: BaseException) -> bool:
-        """Whether this error only means that its task was told to end."""
-        if isinstance(error, asyncio.CancelledError):
-            return self._cancelled or self._finishing
-        return isinstance(error, GeneratorExit)  # the loop is closed, and so are its tasks
-
-    def _end_with(self, error: BaseException) -> None:
-        """Read no more inputs; raise the error after the results of those that were read."""
-        self._error = self._error or error
-        self._stop_reading()
-
-    def _stop_reading(self) -> None:
-        if self._reading:
-            self._reading = False
-            # After its loop was closed, what is left is only being destroyed, in any order.
-            if self._reader is not None and not self.loop.is_closed():
-                self._reader.cancel()  # it may be waiting for an input that never comes
-
-    def finish(self) -> None:
-        """Read no more inputs; calls that have sent nothing have no result."""
-        self._finishing = True
-        self._stop_reading()
-        if self._on_finish is not None:
-            self._on_finish()
-
-    def cancel(self) -> None:
-        """Stop everything now; callers that wait for a result get the end of the stream."""
-        self._cancelled = True
-        self._reading = False
-        self._error = None
-        for task in self._tasks:
-            if task is not self._closer:
-                task.cancel()
-        self._held_back.clear()
-        self._close_progress()
-        while not self._done.empty():
-            self._done.get_nowait()
-        self._done.put_nowait(_END)
-
-    async def aclose(self) -> None:
-        """Stop everything; return when nothing runs any more, even if this call is cancelled."""
-        self.cancel()
-        cancelled: asyncio.CancelledError | None = None
-        with anyio.CancelScope(shield=True):
-            while running := self._tasks - {asyncio.current_task()}:
-                try:
-                    await asyncio.wait(running)
-                except asyncio.CancelledError as error:
-                    if cancelled is not None:
-                        raise  # cancelled a second time: the caller does not want to wait
-                    cancelled = error
-        if cancelled is not None:
-            raise cancelled
-
-    def abandon(self, name: str) -> None:
-        """The garbage collector calls this for a stream that was not closed, or the program's end.
-
-        Args:
-            name: the stream, as a warning calls it.
-        """
-        is_over = self._cancelled or self._is_taken
-        # Whoever took all results need not ask for the end.
-        is_over = is_over or not (self._reading or self._in_hand or self._error)
-        for task in tuple(self._tasks):
-            # There is a better warning below than asyncio's, which names our own functions. It does
-            # the same in `gather`, and has no other way.
-            setattr(task, "_log_destroy_pending", False)  # noqa: B010
-        try:
-            # The collector may run in any thread.
-            self.loop.call_soon_threadsafe(self.cancel)
-        except RuntimeError:  # that loop is closed, and so are its tasks
-            for task in tuple(self._tasks):
-                work = task.get_coro()
-                # Python would warn that it was never awaited.
-                if isinstance(work, CoroutineType) and getcoroutinestate(work) == CORO_CREATED:
-                    work.close()
-            self._close_progress()
-            self._tell_end(cancelled=True)
-            if self._resource is not None:
-                self._resource.close(completed=False)
-        if not is_over:
-            warn_unclosed(
-                f"{name} was dropped before its end and never closed: write `async with "
-                "target.stream(...) as results:`, or call `await results.aclose()`.",
-                frames=3,
-            )
-
-
-class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
+class ResultStream(ClosableGenerator[Output]):
     """Results as they complete: `async for result in stream`.
 
     If the loop may end early, close the stream: with `async with stream as results:`, or `await
@@ -418,7 +59,7 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         told: Told | None = None,
     ) -> None:
         self._name = name
-        self._start: Callable[[], _Work[Any, Output]] | None = lambda: _Work(
+        self._start: Callable[[], StreamTasks[Any, Output]] | None = lambda: StreamTasks(
             call,
             items,
             limit,
@@ -430,54 +71,25 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
             resource,
             told,
         )
-        self._work: _Work[Any, Output] | None = None
+        self._tasks: StreamTasks[Any, Output] | None = None
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         refuse_copy(self)
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Output:
         try:
             if self._start is not None:
                 # As with any generator, nothing is read before the first result is asked for.
                 start, self._start = self._start, None
-                self._work = start()
-                weakref.finalize(self, self._work.abandon, self._name)
-            if self._work is None:
+                self._tasks = start()
+                weakref.finalize(self, self._tasks.abandon, self._name)
+            if self._tasks is None:
                 raise StopAsyncIteration  # closed before it started
-            return await self._work.get()
+            return await self._tasks.get()
         finally:
             # If somebody keeps an exception, it holds this frame. It must not hold the stream,
             # whose requests would go on. (Not earlier: the caller may have kept no reference.)
             del self
-
-    def asend(self, value: None) -> Coroutine[Any, Any, Output]:  # noqa: ARG002 - of the interface
-        """The next result; the value is ignored, since a stream takes none.
-
-        Args:
-            value: is ignored.
-        """
-        return self.__anext__()
-
-    async def athrow(
-        self,
-        typ: type[BaseException] | BaseException,
-        val: object = None,
-        tb: TracebackType | None = None,
-    ) -> Output:
-        """Close the stream and raise the exception.
-
-        Args:
-            typ: the exception, or its class.
-            val: the exception, if `typ` is its class.
-            tb: its traceback.
-        """
-        await self.aclose()
-        if isinstance(typ, BaseException):
-            raise typ.with_traceback(tb)
-        raise (val if isinstance(val, BaseException) else typ()).with_traceback(tb)
 
     def finish(self) -> None:
         """Read no more inputs and send nothing more; results of what was sent come, then the end.
@@ -486,22 +98,11 @@ class ResultStream(AsyncGenerator[Output, None], Generic[Output]):
         stream's event loop, from any task; `aclose` stops what is in flight, too.
         """
         self._start = None
-        if self._work is not None:
-            self._work.finish()
+        if self._tasks is not None:
+            self._tasks.finish()
 
     async def aclose(self) -> None:
         """Cancel the calls in flight, and return when no task is left. Any task may call it."""
         self._start = None
-        if self._work is not None:
-            await self._work.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+        if self._tasks is not None:
+            await self._tasks.aclose()

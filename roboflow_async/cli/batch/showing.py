@@ -3,14 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.options import stderr
-from roboflow_async.cli.printing import print_line, show_json
+from roboflow_async.cli.printing import print_line, show_json, show_table
 from roboflow_async.types import BatchEvent, BatchLogEntry, BatchStage, BatchStatus
 
 __all__ = ["show_event", "show_jobs", "show_log_entry", "show_status", "status_fields"]
@@ -53,13 +48,10 @@ def show_jobs(statuses: Sequence[BatchStatus], *, as_json: bool) -> None:
     if not statuses:
         stderr.print("There are no jobs.")
         return
-    table = Table(box=box.SIMPLE)
-    for name in ("job", "state", "stage", "submitted", "name"):
-        table.add_column(name, overflow="fold")
-    for one in statuses:
-        cells = (one.job_id, one.state, one.stage or "", _at(one.created_at), one.name)
-        table.add_row(*(Text(cell) for cell in cells))
-    Console(highlight=False).print(table)
+    rows = [
+        (one.job_id, one.state, one.stage or "", _at(one.created_at), one.name) for one in statuses
+    ]
+    show_table(("job", "state", "stage", "submitted", "name"), rows)
 
 
 def show_event(event: BatchEvent) -> None:

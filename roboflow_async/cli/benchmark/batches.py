@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any, cast
 
-from roboflow_async import BenchmarkReport, ConfigurationError, Model, Workflow
+from roboflow_async import BenchmarkReport, ConfigurationError
 from roboflow_async._engine.api.responses import (
     Response,
     parse_json,
@@ -17,9 +17,11 @@ from roboflow_async._engine.api.responses import (
 )
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.jsonvalues import is_array
+from roboflow_async._targets.models.codec import ModelCodec
 from roboflow_async._targets.prepared import Prepared
+from roboflow_async._targets.workflows.codec import WorkflowCodec
 
-__all__ = ["BatchModel", "BatchWorkflow", "batches_of", "for_each_image"]
+__all__ = ["BatchModelCodec", "BatchWorkflowCodec", "batches_of", "for_each_image"]
 
 
 def batches_of(images: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
@@ -42,20 +44,21 @@ def for_each_image(report: BenchmarkReport, size: int) -> BenchmarkReport:
     )
 
 
-class BatchWorkflow(Workflow[Any]):
-    """A Workflow whose inputs are tuples of images."""
+class BatchWorkflowCodec(WorkflowCodec[Any]):
+    """Of a Workflow whose inputs are tuples of images."""
 
     async def _load(self, loader: ImageLoader, value: object) -> Any:
         return [await loader.load(image) for image in cast("tuple[object, ...]", value)]
 
-    def _parse(self, prepared: Prepared, response: Response) -> Any:  # noqa: ARG002
+    def parse(self, prepared: Prepared, response: Response) -> Any:  # noqa: ARG002
+        """The outputs, one for each image."""
         return parse_workflow_outputs(response)
 
 
-class BatchModel(Model[Any]):
-    """A model whose inputs are tuples of images."""
+class BatchModelCodec(ModelCodec[Any]):
+    """Of a model whose inputs are tuples of images."""
 
-    async def _prepare(
+    async def prepare(
         self,
         loader: ImageLoader,
         value: object,
@@ -64,6 +67,7 @@ class BatchModel(Model[Any]):
         warm_up: bool = False,
         patient: bool = False,
     ) -> Prepared:
+        """One request with all images of a tuple."""
         task = await self._find_task(patient=patient)
         if task is None:
             raise ConfigurationError(
@@ -72,7 +76,8 @@ class BatchModel(Model[Any]):
         images = [await loader.load(image) for image in cast("tuple[object, ...]", value)]
         return Prepared(self._to_task(task, self._options, images, warm_up=warm_up), None)
 
-    def _parse(self, prepared: Prepared, response: Response) -> Any:  # noqa: ARG002
+    def parse(self, prepared: Prepared, response: Response) -> Any:  # noqa: ARG002
+        """The predictions, one for each image."""
         outputs = parse_json(response)
         if not is_array(outputs):
             raise unexpected(response, "it is no list of predictions")

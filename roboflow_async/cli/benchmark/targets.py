@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from roboflow_async import ConfigurationError, Model, RoboflowClient, Workflow
-from roboflow_async._targets.workflow_requests import WorkflowOptions
-from roboflow_async.cli.benchmark.batches import BatchModel, BatchWorkflow
+from roboflow_async._targets.workflows.requests import WorkflowOptions
+from roboflow_async.cli.benchmark.batches import BatchModelCodec, BatchWorkflowCodec
 from roboflow_async.cli.benchmark.model_config import read_model_config
 from roboflow_async.types.model_options import Route
 
@@ -60,10 +60,11 @@ class Wanted:
             raise ConfigurationError(
                 "--legacy-endpoints take one image in each request: give them without --batch_size."
             )
-        return BatchModel(
-            client._context,  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this package
-            self.model_id, task=None, route=None, max_side=None, priority=None, options=options,
-        )  # fmt: skip
+        context = client._context  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this package
+        codec = BatchModelCodec(
+            context, self.model_id, task=None, route=None, max_side=None, options=options
+        )
+        return Model(context, codec, priority=None)
 
     def without_effect(self) -> list[str]:
         """A line for each flag that changes nothing here."""
@@ -91,11 +92,12 @@ class Wanted:
                 options.workspace_name, options.workflow_id,
                 specification=options.specification, parameters=self.parameters,
             )  # fmt: skip
-        return BatchWorkflow(
-            client._context,  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this package
-            options, image_input="image", parameters=self.parameters, output_type=None,
-            max_side=None, priority=None,
+        context = client._context  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this package
+        codec = BatchWorkflowCodec(
+            context, options, image_input="image", parameters=self.parameters, output_type=None,
+            max_side=None,
         )  # fmt: skip
+        return Workflow(context, codec, priority=None)
 
     def _workflow_options(self) -> WorkflowOptions:
         return WorkflowOptions.checked(

@@ -2,15 +2,10 @@
 
 from collections.abc import Sequence
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from roboflow_async import ResponseError
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.options import stderr
-from roboflow_async.cli.printing import print_line, show_json
+from roboflow_async.cli.printing import print_line, show_json, show_table
 from roboflow_async.errors import plain_text
 from roboflow_async.types import Deployment, DeploymentLogEntry
 
@@ -54,14 +49,11 @@ def show_list(deployments: Sequence[Deployment], *, as_json: bool) -> None:
     if not deployments:
         stderr.print("There are no deployments.")
         return
-    table = Table(box=box.SIMPLE)
-    for name in ("name", "status", "machine", "hours", "URL"):
-        table.add_column(name, overflow="fold")
+    rows: list[Sequence[str]] = []
     for one in deployments:
         hours = "" if one.duration is None else f"{one.duration:g}"
-        cells = (one.name, one.status, one.machine_type or "", hours, _shown_url(one))
-        table.add_row(*(Text(cell) for cell in cells))
-    Console(highlight=False).print(table)
+        rows.append((one.name, one.status, one.machine_type or "", hours, _shown_url(one)))
+    show_table(("name", "status", "machine", "hours", "URL"), rows)
 
 
 def _shown_url(deployment: Deployment) -> str:

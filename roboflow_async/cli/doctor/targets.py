@@ -16,7 +16,7 @@ from roboflow_async import (
     RoboflowError,
     Workflow,
 )
-from roboflow_async._targets.model_aliases import resolve_alias
+from roboflow_async._targets.models.aliases import resolve_alias
 from roboflow_async.cli.doctor.findings import Finding, fine, wrong
 from roboflow_async.cli.doctor.host import advice_on
 from roboflow_async.cli.options import AUTHENTICATION, FAILED, NOT_FOUND

@@ -1,58 +1,35 @@
-"""Writes the Python source of a typed Workflow. Pure: an interface in, a text out.
-
-The text is laid out so that formatters leave it as it is: what could be too long for a line has one
-line for each part, and a comma at the end.
-"""
+"""Writes the Python source of a typed Workflow. Pure: an interface in, a text out."""
 
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from roboflow_async.cli.typegen.interface import NO_DEFAULT, Interface, Output, Parameter
+from roboflow_async.cli.typegen.imports import HOMES, Imports
+from roboflow_async.cli.typegen.interface import Interface, Output, Parameter
 from roboflow_async.cli.typegen.kinds import input_type, output_type
+from roboflow_async.cli.typegen.layout import (
+    LONGEST_LINE,
+    as_code,
+    call_of,
+    docstring,
+    is_of,
+    joined,
+    method,
+)
 from roboflow_async.cli.typegen.names import class_name, identifiers, literal, words
 
 __all__ = ["Named", "source_of"]
 
-_LINE: Final = 100  # characters
-_PACKAGE: Final = "roboflow_async"
-_TYPES: Final = "roboflow_async.types"
-# Where the names in types come from.
-_HOMES: Final[Mapping[str, str]] = {
-    "Any": "typing",
-    "AsyncIterable": "collections.abc",
-    "Field": "pydantic",
-    "ImageInput": _PACKAGE,
-    "InstanceSegmentation": _TYPES,
-    "Iterable": "collections.abc",
-    "JsonValue": "pydantic",
-    "KeypointsDetection": _TYPES,
-    "Mapping": "collections.abc",
-    "ObjectDetection": _TYPES,
-    "Result": _PACKAGE,
-    "ResultStream": _PACKAGE,
-    "RoboflowClient": _PACKAGE,
-    "Sequence": "collections.abc",
-    "ServerModel": _TYPES,
-    "StreamOptions": _TYPES,
-    "TypeVar": "typing",
-    "TypedDict": "typing",
-    "Unpack": "typing",
-    "Workflow": _PACKAGE,
-    "WorkflowClassification": _TYPES,
-    "cast": "typing",
-    "datetime": "datetime",
-}
 _OF_MODELS: Final = frozenset({
-    *_HOMES,
+    *HOMES,
     # What pydantic's models have besides `model_...`.
     "construct", "copy", "from_orm", "json", "parse_file", "parse_obj", "parse_raw", "schema",
     "schema_json", "update_forward_refs", "validate",
 })  # fmt: skip
 _OF_METHODS: Final = frozenset({
-    *_HOMES, "InputT", "self", "image", "images", "options",
+    *HOMES, "InputT", "self", "image", "images", "options",
     "journal", "key", "ordered", "priority", "progress", "retry_failed",  # of `stream`
 })  # fmt: skip
 
@@ -83,8 +60,8 @@ class _Source:
     def __init__(self, named: Named, interface: Interface) -> None:
         self._named = named
         self._interface = interface
-        self._imports: dict[str, set[str]] = {}
-        self._classes = set(_HOMES)
+        self._imports = Imports()
+        self._classes = set(HOMES)
         self._name = self._free_class(class_name(named.workflow.removesuffix(".json"), "Workflow"))
         self._output = self._free_class(f"{self._name}Output")
         self._unmet = set[str]()  # rules of linters that the Workflow's own names break
@@ -108,7 +85,7 @@ class _Source:
         ]
         variable = self._type_variable()
         # One element may be several lines.
-        if any(len(line) > _LINE for element in body for line in element.split("\n")):
+        if any(len(line) > LONGEST_LINE for element in body for line in element.split("\n")):
             self._unmet.add("E501")
         exported = [self._name, self._output]
         top = [
@@ -117,12 +94,12 @@ class _Source:
             *textwrap.wrap(
                 f"Made by `{' '.join(map(words, self._named.command.split()))}`. Run that again "
                 "when the Workflow has changed: what is changed here by hand is lost then.",
-                _LINE - 4,
+                LONGEST_LINE - 4,
             ),
             '"""',
             "",
             *self._noqa(),
-            *self._imported(),
+            *self._imports.lines(),
             "",
             "__all__ = [",
             *(f'    "{name}",' for name in exported),
@@ -135,30 +112,6 @@ class _Source:
         workspace, workflow = self._named.workspace, self._named.workflow
         return words(workflow if workspace is None else f"{workspace}/{workflow}")
 
-    # What is used is imported.
-
-    def _use(self, code: str) -> str:
-        """A piece of code, whose names are imported. It has nothing of a server's."""
-        for name in re.findall(r"\w+", code):
-            if name in _HOMES:
-                self._imports.setdefault(_HOMES[name], set()).add(name)
-        return code
-
-    def _imported(self) -> list[str]:
-        groups = (("collections.abc", "datetime", "typing"), ("pydantic", _PACKAGE, _TYPES))
-        blocks: list[list[str]] = []
-        for group in groups:
-            lines: list[str] = []
-            for module in (module for module in group if module in self._imports):
-                # Sorted as ruff sorts them: constants, classes, functions.
-                names = sorted(self._imports[module], key=lambda name: (name.islower(), name))
-                line = f"from {module} import {', '.join(names)}"
-                one_a_line = [f"from {module} import (", *(f"    {name}," for name in names), ")"]
-                lines += [line] if len(line) <= 79 else one_a_line  # the shortest line in use
-            if lines:
-                blocks.append(lines)
-        return [line for block in blocks for line in ("", *block)][1:]
-
     def _noqa(self) -> list[str]:
         """Names stay as they are, also long ones and such in mixed case."""
         if not self._unmet:
@@ -169,7 +122,7 @@ class _Source:
     def _type_variable(self) -> list[str]:
         if not self._is_one_image:
             return []
-        self._use("TypeVar ImageInput")
+        self._imports.use("TypeVar ImageInput")
         return ["", 'InputT = TypeVar("InputT", bound=ImageInput)']
 
     def _free_class(self, name: str) -> str:
@@ -193,11 +146,11 @@ class _Source:
                 nested += self._model(
                     name, f"The parts of an output of {self._shown()}.", parts,
                     identifiers([part.name for part in parts], "output", _OF_MODELS),
-                    {part.name: self._use(output_type(part.kinds)) for part in parts},
+                    {part.name: self._imports.use(output_type(part.kinds)) for part in parts},
                 )  # fmt: skip
                 types[one.name] = name
             else:
-                types[one.name] = self._use(output_type(one.kinds))
+                types[one.name] = self._imports.use(output_type(one.kinds))
         said = f"What {self._shown()} gives for an image."
         model = self._model(self._output, said, self._interface.outputs, fields, types)
         return [*nested, *model]
@@ -210,7 +163,7 @@ class _Source:
         fields: Mapping[str, str],
         types: Mapping[str, str],
     ) -> list[str]:
-        self._use("ServerModel")
+        self._imports.use("ServerModel")
         if any(re.fullmatch(r"[a-z][a-z0-9]*[A-Z][A-Za-z0-9]*", one) for one in fields.values()):
             self._unmet.add("N815")
         attributes: list[tuple[str, str]] = []
@@ -225,7 +178,7 @@ class _Source:
             attributes.append((field, self._kinds_shown(one)))
             options = ["default=None"] if one.may_be_none else []
             if field != one.name:
-                self._use("Field")
+                self._imports.use("Field")
                 options.append(f"alias={literal(one.name)}")
                 code += [f"    {field}: {kind} = Field(", *(f"        {o}," for o in options)]
                 code += ["    )"]
@@ -233,7 +186,7 @@ class _Source:
                 code.append(f"    {field}: {kind}{' = None' if one.may_be_none else ''}")
         return [
             "", "", f"class {name}(ServerModel):",
-            *_docstring(said, "Attributes", attributes, "    "),
+            *docstring(said, "Attributes", attributes, "    "),
             *(["", *code] if code else []),
         ]  # fmt: skip
 
@@ -250,7 +203,7 @@ class _Source:
         images = self._interface.images
         if len(images) < 2:
             return []
-        self._use("TypedDict ImageInput")
+        self._imports.use("TypedDict ImageInput")
         name = self._images_name
         said = f'"""The images of one input of {self._shown()}, by their names."""'
         if all(image.isidentifier() and self._arguments[image] == image for image in images):
@@ -275,25 +228,25 @@ class _Source:
     def _specification(self) -> list[str]:
         if self._named.specification is None:
             return []
-        self._use("Any")
+        self._imports.use("Any")
         return [
             "",
             "",
-            "_SPECIFICATION: dict[str, Any] = " + _as_code(self._named.specification, ""),
+            "_SPECIFICATION: dict[str, Any] = " + as_code(self._named.specification, ""),
         ]
 
     # The class.
 
     def _workflow(self) -> list[str]:
-        self._use("RoboflowClient Workflow")
+        self._imports.use("RoboflowClient Workflow")
         parameters = self._interface.parameters
         passed = [f"{self._arguments[one.name]}={self._arguments[one.name]}," for one in parameters]
         # One that is not there is left to the Workflow itself.
         signature = [self._signature_of(one) for one in parameters]
-        bound = self._call("self.target", passed)
+        bound = call_of("self.target", passed)
         return [
             "", "", f"class {self._name}:",
-            *_docstring(
+            *docstring(
                 f"The Workflow {self._shown()}.", "Args",
                 [("client", "runs it.")], "    ",
             ),
@@ -311,7 +264,7 @@ class _Source:
         if self._is_one_image:
             first, given = ["image: ImageInput,"], "image"
             told = [("image", f"the Workflow's {words(images[0])}.")]
-            self._use("ImageInput")
+            self._imports.use("ImageInput")
         else:
             first = []
             told = [(self._arguments[name], "an image.") for name in images]
@@ -331,22 +284,22 @@ class _Source:
             if not pairs:
                 last = [".run({})"]
         return [
-            *_def("async def run", [*first], keywords, f"{self._output}"),
-            *_docstring(
+            *method("async def run", [*first], keywords, f"{self._output}"),
+            *docstring(
                 "Run it on one image.", "Args", [*told, *self._parameters_told()], "        ",
             ),
-            *_joined(f"        return await {bound[0]}", bound[1:], last),
+            *joined(f"        return await {bound[0]}", bound[1:], last),
             "",
         ]  # fmt: skip
 
     def _stream(self, signature: list[str], bound: list[str]) -> list[str]:
         if not self._interface.images:
             return []
-        self._use("Iterable AsyncIterable Unpack StreamOptions ResultStream Result")
+        self._imports.use("Iterable AsyncIterable Unpack StreamOptions ResultStream Result")
         item, given = "InputT", ["images,"]
         if not self._is_one_image:
             # A TypedDict is no mapping of images for a type checker, as others could be added.
-            self._use("cast Mapping ImageInput")
+            self._imports.use("cast Mapping ImageInput")
             item = "Mapping[str, ImageInput]"
             given = [
                 "cast(",
@@ -356,14 +309,14 @@ class _Source:
             ]
         taken = "InputT" if self._is_one_image else self._images_name
         return [
-            *_def(
+            *method(
                 "def stream",
                 [f"images: Iterable[{taken}] | AsyncIterable[{taken}],"],
                 signature,
                 f"ResultStream[Result[{item}, {self._output}]]",
                 "**options: Unpack[StreamOptions],",
             ),
-            *_docstring(
+            *docstring(
                 "Run it on many images, in parallel, at the pace that the API allows.", "Args",
                 [
                     ("images", "any iterable or async iterable of them."),
@@ -372,7 +325,7 @@ class _Source:
                 ],
                 "        ",
             ),
-            *_joined(
+            *joined(
                 f"        return {bound[0]}", bound[1:],
                 [
                     ".stream(", *(f"            {line}" for line in [*given, "**options,"]),
@@ -400,8 +353,8 @@ class _Source:
             else []
         )
         return [
-            *_def("def target", [], signature, f"Workflow[{self._output}]"),
-            *_docstring(
+            *method("def target", [], signature, f"Workflow[{self._output}]"),
+            *docstring(
                 "Give the Workflow with these parameters, for all else that it can do.", "Args",
                 self._parameters_told(), "        ",
             ),
@@ -421,9 +374,9 @@ class _Source:
         ]  # fmt: skip
 
     def _signature_of(self, one: Parameter) -> str:
-        kind, name = self._use(input_type(one.kinds)), self._arguments[one.name]
-        if _is_of(kind, one.default):
-            return f"{name}: {kind} = {_as_code(one.default, '')},"
+        kind, name = self._imports.use(input_type(one.kinds)), self._arguments[one.name]
+        if is_of(kind, one.default):
+            return f"{name}: {kind} = {as_code(one.default, '')},"
         return f"{name}: {'Any' if kind == 'Any' else f'{kind} | None'} = None,"
 
     def _parameters_told(self) -> list[tuple[str, str]]:
@@ -431,70 +384,8 @@ class _Source:
             (
                 self._arguments[one.name],
                 " or ".join(map(words, one.kinds)).replace("*", "anything")
-                + ("." if _is_of(input_type(one.kinds), one.default)
+                + ("." if is_of(input_type(one.kinds), one.default)
                    else "; None: the Workflow's default."),
             )
             for one in self._interface.parameters
         ]  # fmt: skip
-
-    @staticmethod
-    def _call(function: str, passed: list[str]) -> list[str]:
-        if not passed:
-            return [f"{function}()"]
-        return [f"{function}(", *(f"            {one}" for one in passed), "        )"]
-
-
-def _joined(first: str, rest: list[str], last: list[str]) -> list[str]:
-    """Lines of a call on the outcome of another call."""
-    lines = [first, *rest]
-    return [*lines[:-1], lines[-1] + last[0], *last[1:]]
-
-
-def _def(
-    name: str, positional: list[str], keywords: list[str], result: str, options: str = ""
-) -> list[str]:
-    star = ["*,"] if keywords else []
-    arguments = ["self,", *positional, *star, *keywords, *([options] if options else [])]
-    return [f"    {name}(", *(f"        {one}" for one in arguments), f"    ) -> {result}:"]
-
-
-def _docstring(
-    said: str, section: str, entries: Iterable[tuple[str, str]], indent: str
-) -> list[str]:
-    lines: list[str] = []
-    for name, text in entries:
-        lines += textwrap.wrap(
-            f"{name}: {text}", _LINE - 4, initial_indent=f"{indent}    ",
-            subsequent_indent=f"{indent}        ", break_on_hyphens=False,
-        )  # fmt: skip
-    if not lines:
-        return [f'{indent}"""{said}"""']
-    return [f'{indent}"""{said}', "", f"{indent}{section}:", *lines, f'{indent}"""']
-
-
-def _is_of(kind: str, default: object) -> bool:
-    """Whether a default can stand in the signature: a plain value of its type."""
-    if default is NO_DEFAULT or default is None:
-        return False
-    named = {"bool": bool, "int": int, "str": str}
-    if kind == "float":
-        return type(default) in (int, float)
-    return kind in named and type(default) is named[kind]
-
-
-def _as_code(value: object, indent: str) -> str:
-    """A JSON value as a literal."""
-    if isinstance(value, str):
-        return literal(value)
-    inner = f"{indent}    "
-    if isinstance(value, Mapping):
-        items = cast("Mapping[str, object]", value).items()
-        parts = [f"{literal(name)}: {_as_code(item, inner)}" for name, item in items]
-        ends = "{}"
-    elif isinstance(value, list):
-        parts, ends = [_as_code(item, inner) for item in cast("list[object]", value)], "[]"
-    else:
-        return repr(value)  # a number, True, False or None
-    if not parts:
-        return ends
-    return "\n".join([ends[0], *(f"{inner}{part}," for part in parts), f"{indent}{ends[1]}"])

@@ -15,7 +15,7 @@ from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.requests import check_segment
 from roboflow_async._engine.http.bodies import Body
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
-from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
+from roboflow_async._targets.workflows.requests import WorkflowOptions, workflow_request
 
 IMAGE = EncodedImage((base64.b64encode(b"abc"), base64.b64encode(b"defg")))
 IMAGE_JSON = {"type": "base64", "value": base64.b64encode(b"abcdefg").decode()}

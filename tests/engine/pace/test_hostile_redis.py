@@ -18,10 +18,10 @@ from support.event_loops import run_on_fake_clock
 from support.fake_redis import FakeRedis, limiter_on
 from support.redis_server import RedisServer, needs_redis
 
-import roboflow_async._engine.pace.key_stretching
+import roboflow_async._engine.key_stretching
 from roboflow_async import Pacer, RateLimiterUnavailableError, RedisRateLimiter
 from roboflow_async._engine.api.api_key import KeyPlacement
-from roboflow_async._engine.pace.key_stretching import stretch
+from roboflow_async._engine.key_stretching import stretch
 from roboflow_async._engine.pace.ledger import Booking, LedgerLostError
 from roboflow_async._engine.pace.redis_connection import RedisConnection
 from roboflow_async._engine.pace.redis_limiter import _RedisLedger
@@ -310,8 +310,7 @@ def test_a_guess_at_the_key_costs_a_slow_hash() -> None:
 
 def test_two_processes_find_the_same_name() -> None:
     program = (
-        "from roboflow_async._engine.pace.key_stretching import stretch; "
-        "print(stretch('h:1:secret'))"
+        "from roboflow_async._engine.key_stretching import stretch; print(stretch('h:1:secret'))"
     )
     command = [sys.executable, "-c", program]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -320,11 +319,11 @@ def test_two_processes_find_the_same_name() -> None:
 
 
 def test_the_memory_for_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roboflow_async._engine.pace.key_stretching, "_MOST_KEPT", 2)
+    monkeypatch.setattr(roboflow_async._engine.key_stretching, "_MOST_KEPT", 2)
     for index in range(4):
         stretch(f"bounded:{index}")
-        assert len(roboflow_async._engine.pace.key_stretching._kept) <= max(index + 1, 2)
-    assert "bounded:3" in roboflow_async._engine.pace.key_stretching._kept
+        assert len(roboflow_async._engine.key_stretching._kept) <= max(index + 1, 2)
+    assert "bounded:3" in roboflow_async._engine.key_stretching._kept
 
 
 @needs_redis
@@ -332,7 +331,7 @@ def test_a_keys_name_is_made_once_for_twenty_clients(
     attacked: RedisServer,
 ) -> None:
     """The name of a key is made once for twenty clients, and in a thread."""
-    kept = roboflow_async._engine.pace.key_stretching._kept
+    kept = roboflow_async._engine.key_stretching._kept
 
     async def main() -> None:
         before, key = set(kept), f"{KEY}{time.time_ns()}"

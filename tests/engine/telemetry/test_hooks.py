@@ -20,8 +20,8 @@ from roboflow_async import (
     RetryPolicy,
     RoboflowClient,
     ServerError,
-    hooks,
 )
+from roboflow_async.types import hooks
 
 pytestmark = pytest.mark.anyio
 

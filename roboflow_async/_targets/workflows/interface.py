@@ -13,7 +13,7 @@ from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.checks import nearest
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_object
 from roboflow_async._engine.runtime import Engine
-from roboflow_async._targets.workflow_requests import WorkflowOptions, describe_request
+from roboflow_async._targets.workflows.requests import WorkflowOptions, describe_request
 from roboflow_async.errors import (
     APIConnectionError,
     ConfigurationError,

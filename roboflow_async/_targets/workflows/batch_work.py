@@ -10,7 +10,7 @@ from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.streams.items import ImageOf
 from roboflow_async._targets.streams.results import Result
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow_requests import WorkflowOptions
+from roboflow_async._targets.workflows.requests import WorkflowOptions
 from roboflow_async.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from roboflow_async._engine.api.responses import Response, parse_json
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.runtime import Engine
-from roboflow_async._targets.model_options import TASK_PATHS
+from roboflow_async._targets.models.options import TASK_PATHS
 from roboflow_async.errors import (
     APIError,
     APIStatusError,

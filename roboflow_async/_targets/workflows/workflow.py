@@ -1,109 +1,43 @@
 """`Workflow`: the target that most people run."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
 
-from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
 from roboflow_async._engine.calls.priority import Priority, check_priority
-from roboflow_async._engine.checks import check_flag, check_mapping, check_number
-from roboflow_async._engine.images.encoded import EncodedImage, ImageURL, Resizing
-from roboflow_async._engine.images.inputs import is_image, is_one_file
-from roboflow_async._engine.images.loader import ImageLoader
-from roboflow_async._engine.images.rescale import scaled_back
-from roboflow_async._engine.images.video_frames import with_video_metadata
-from roboflow_async._engine.jsonvalues import JSONObject, is_object
+from roboflow_async._engine.checks import check_flag
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.base import Target
-from roboflow_async._targets.batch_work import BatchWork, check_for_batch
 from roboflow_async._targets.journal.keys import JournalKey
-from roboflow_async._targets.prepared import Prepared, TargetContext, load_all
+from roboflow_async._targets.prepared import TargetContext
 from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async._targets.workflow_requests import WorkflowOptions, workflow_request
-from roboflow_async.errors import ConfigurationError, ImageError, ResponseError, RoboflowError
+from roboflow_async._targets.workflows.batch_work import BatchWork
+from roboflow_async._targets.workflows.codec import WorkflowCodec
 
 if TYPE_CHECKING:
     from roboflow_async import types
-    from roboflow_async._engine.api import validation
-    from roboflow_async._targets.journal import outcomes, runs
 else:
     types = LateModule("roboflow_async.types")
-    validation = LateModule("roboflow_async._engine.api.validation")
-    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
-    runs = LateModule("roboflow_async._targets.journal.runs")
 
-__all__ = ["Workflow", "batch_work", "run_batch"]
+__all__ = ["Workflow", "batch_work"]
 
 Output = TypeVar("Output")
 InputT = TypeVar("InputT", bound="types.WorkflowInput")
 Item = TypeVar("Item")
 
 
-async def run_batch(
-    context: TargetContext,
-    options: WorkflowOptions,
-    images: Mapping[str, Any] | None,
-    parameters: Mapping[str, Any] | None,
-) -> list[JSONObject]:
-    """Run a Workflow once, with images by input name; a list of images is a batch."""
-    check_mapping("images", images)
-    check_mapping("parameters", parameters)
-    _check_clash((images or {}).keys() & (parameters or {}).keys(), ConfigurationError)
-    context.check_parameters(parameters or {})
-    runtime = context.engine.runtime()
-    dispatcher = runtime.dispatcher
-    with (record := dispatcher.new_record("workflow", options.name, "run_workflow")):
-        flow = dispatcher.single_calls(context.engine.priority or "interactive")
-        with dispatcher.preparing(flow):
-            inputs = {
-                name: await load_all(runtime.loader, image, for_workflow=True)
-                for name, image in (images or {}).items()
-            }
-            given = {**inputs, **(parameters or {})}
-            request = workflow_request(options, given, context.engine.key)
-            await context.interfaces.check(options, parameters or {}, inputs)
-        return await dispatcher.call(request, parse_workflow_outputs, flow, record=record)
-
-
-def _check_clash(names: AbstractSet[str], kind: type[RoboflowError]) -> None:
-    # A parameter must never silently replace an image.
-    if names:
-        raise kind(
-            f"{', '.join(sorted(names))}: given both as an image and as a parameter: "
-            "give it once, or set image_input= to the Workflow's name for the image."
-        )
-
-
 class Workflow(Target[Output]):
     """A Workflow to run on images. Made by `RoboflowClient.workflow`; frozen."""
 
     def __init__(
-        self,
-        context: TargetContext,
-        options: WorkflowOptions,
-        *,
-        image_input: str,
-        parameters: Mapping[str, Any] | None,
-        output_type: type[Output] | None,
-        max_side: int | None,
-        priority: Priority | None,
+        self, context: TargetContext, codec: WorkflowCodec[Output], *, priority: Priority | None
     ) -> None:
-        if not isinstance(image_input, str) or not image_input:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError("image_input must be the name of the Workflow's image input.")
-        check_mapping("parameters", parameters)
-        if max_side is not None:
-            check_number("max_side", max_side, at_least=16, at_most=65_535, whole=True)
-        context.check_parameters(parameters or {})
-        super().__init__(context, ("workflow", options.name), priority=priority)
-        self._options = options
-        self._image_input = image_input
-        self._parameters = dict(parameters or {})
-        self._output_type = output_type
-        self._adapter = validation.adapter_of(output_type) if output_type is not None else None
-        self._max_side = max_side
+        super().__init__(context, codec, ("workflow", codec.name), priority=priority)
+
+    @property
+    def _workflow(self) -> WorkflowCodec[Output]:
+        return cast("WorkflowCodec[Output]", self._codec)
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name}>"
@@ -111,7 +45,7 @@ class Workflow(Target[Output]):
     @property
     def name(self) -> str:
         """`workspace/workflow`, or `inline` for a specification."""
-        return self._options.name
+        return self._workflow.name
 
     def moved_to(self, context: TargetContext) -> "Workflow[Output]":
         """The same Workflow, run by another client. The library calls it.
@@ -119,15 +53,9 @@ class Workflow(Target[Output]):
         Args:
             context: what that client gives its targets.
         """
-        return Workflow(
-            context,
-            self._options,
-            image_input=self._image_input,
-            parameters=self._parameters,
-            output_type=self._output_type,
-            max_side=self._max_side,
-            priority=self._priority,
-        )
+        codec = self._workflow.with_context(context)
+        context.check_parameters(codec.parameters)
+        return Workflow(context, codec, priority=self._priority)
 
     async def run(self, image: "types.WorkflowInput", **parameters: Any) -> Output:
         """Run the Workflow on one image.
@@ -355,36 +283,8 @@ class Workflow(Target[Output]):
         """
         check_flag("ordered", ordered)
         check_priority(priority)
-        work = self._batch_work()
+        work = self._workflow.batch_work()
         return self._context.run_batch(work, images, image, options, progress=progress)
-
-    def _batch_work(self) -> BatchWork[Output]:
-        workspace, workflow_id = check_for_batch(self._options)
-        return BatchWork(
-            workspace,
-            workflow_id,
-            self._image_input,
-            self._parameters,
-            self._max_side,
-            self._read_record,
-        )
-
-    def _read_record(self, record: JSONObject, resizing: Resizing | None) -> Output:
-        """The output from what a batch job wrote for an input.
-
-        Raises:
-            ResponseError: it is no `output_type`.
-        """
-        left_out = self._options.excluded_fields or ()
-        output: Any = {name: value for name, value in record.items() if name not in left_out}
-        if resizing is not None:
-            output = scaled_back(output, resizing)
-        if self._adapter is None:
-            return output
-        response = Response(200, {}, b"")
-        return validation.validated_response(
-            output, self._adapter, response, f"{self._output_type!r:.120}"
-        )
 
     async def warm_up(
         self, image: "types.WorkflowInput", requests: int = 24, **parameters: Any
@@ -411,96 +311,6 @@ class Workflow(Target[Output]):
         """
         return await self._warm_up(image, requests, parameters)
 
-    async def _prepare(
-        self,
-        loader: ImageLoader,
-        value: object,
-        parameters: Mapping[str, Any],
-        *,
-        warm_up: bool = False,
-        patient: bool = False,
-    ) -> Prepared:
-        options = replace(self._options, disable_sinks=True) if warm_up else self._options
-        self._context.check_parameters(parameters)
-        if isinstance(value, Mapping):
-            images: dict[str, Any] = {}
-            for name, item in cast("Mapping[str, object]", value).items():
-                images[name] = await self._load(loader, item)
-        else:
-            images = {self._image_input: await self._load(loader, value)}
-        given = {**self._parameters, **parameters}
-        # A dict is one input of a stream, which goes on with the next one.
-        image_error = ImageError if isinstance(value, Mapping) else ConfigurationError
-        _check_clash(images.keys() & given.keys(), image_error)
-        request = workflow_request(options, {**images, **given}, self._context.engine.key)
-        only = next(iter(images.values())) if len(images) == 1 else None
-        resizing = only.resizing if isinstance(only, EncodedImage) else None
-        await self._context.interfaces.check(options, given, images, image_error, patient=patient)
-        return Prepared(request, resizing)
-
-    async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:
-        if isinstance(value, (list, tuple)) or (
-            not is_image(value) and not is_one_file(value) and isinstance(value, Iterable)
-        ):
-            raise ImageError(
-                "run and stream take one image for each output: give the images of a list one "
-                "by one to stream, or a batch to client.run_workflow."
-            )
-        return with_video_metadata(await loader.load(value, max_side=self._max_side), value)
-
-    def _read(self, prepared: Prepared, response: Response) -> JSONObject:
-        outputs = parse_workflow_outputs(response)
-        if not outputs:
-            raise ResponseError(
-                "the Workflow gave no output for the image: check its outputs in the editor.",
-                status_code=response.status_code,
-                request_id=response.request_id,
-            )
-        if prepared.resizing is None:
-            return outputs[0]
-        return cast("JSONObject", scaled_back(outputs[0], prepared.resizing))
-
-    def _made(self, value: JSONObject, prepared: Prepared, response: Response) -> Output:
-        del prepared
-        if self._adapter is None:
-            return cast("Output", value)
-        return validation.validated_response(
-            value, self._adapter, response, f"{self._output_type!r:.120}"
-        )
-
-    def _restored(
-        self, value: object, kind: str | None, given_size: tuple[int, int] | None
-    ) -> Output:
-        del kind, given_size
-        if not is_object(value):
-            raise ResponseError("the journal has no output for it that a Workflow could give.")
-        return outcomes.validated_again(value, self._adapter, f"{self._output_type!r:.120}")
-
-    def _description(self) -> JSONObject:
-        options = self._options
-        specification = options.specification
-        return {
-            "workflow": None if specification is not None else self.name,
-            "specification": None if specification is None else runs.digest_of(specification),
-            "workflow_version_id": options.workflow_version_id,
-            "excluded_fields": sorted(set(options.excluded_fields or ())),
-            "parameters": self._parameters,
-            "image_input": self._image_input,
-            "max_side": self._max_side,
-        }
-
-    def _parts(self, value: object) -> dict[str, object]:
-        if not isinstance(value, Mapping):
-            return super()._parts(value)
-        images = cast("Mapping[object, object]", value)
-        return {f"image {name}": image for name, image in images.items()}
-
-    def _with_parts(self, value: object, parts: Mapping[str, object]) -> object:
-        if not isinstance(value, Mapping):
-            return super()._with_parts(value, parts)
-        images = cast("Mapping[object, object]", value)
-        return {name: parts[f"image {name}"] for name in images}
-
 
 def batch_work(workflow: Workflow[Output]) -> BatchWork[Output]:
     """What a batch job needs to know of a Workflow.
@@ -508,4 +318,4 @@ def batch_work(workflow: Workflow[Output]) -> BatchWork[Output]:
     Raises:
         ConfigurationError: Batch Processing cannot run it.
     """
-    return workflow._batch_work()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - not for users
+    return workflow._workflow.batch_work()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - not for users

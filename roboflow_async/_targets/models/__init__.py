@@ -1,0 +1,1 @@
+"""Models as targets: which one, its options and its task."""

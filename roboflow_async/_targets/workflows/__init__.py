@@ -1,0 +1,1 @@
+"""Workflows as targets: which one, its inputs and its requests."""

@@ -1,0 +1,1 @@
+"""What the platform tells: of jobs, deployments, a workspace, and what a job would take."""
