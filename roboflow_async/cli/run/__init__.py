@@ -64,7 +64,7 @@ def run(
         list[str],
         typer.Argument(
             help="Folders, images, videos, cameras (rtsp://...), globs in quotes, files with a "
-            "path or URL in each line, or '-' for such lines from stdin."
+            "path or URL (also s3://, gs://, az://) in each line, or '-' for such lines from stdin."
         ),
     ],
     *,

@@ -16,7 +16,7 @@ from roboflow_async._engine.images.reading.files import FileNote
 from roboflow_async._targets.journal.fingerprints import fingerprint_of
 from roboflow_async.cli.options import stderr
 from roboflow_async.cli.run.failures import FailureLimit, as_error, write_failures
-from roboflow_async.cli.run.file_names import is_url
+from roboflow_async.cli.run.file_names import is_address
 from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.pictures import ItemNames, save_pictures, without_pictures
 from roboflow_async.cli.run.progress import RunProgress
@@ -181,7 +181,7 @@ class Job:
                     file = self._clips.fingerprint_of(item)
                     if file is not None:
                         self._files[name_of(item)] = file
-                elif not is_url(item):
+                elif not is_address(item):
                     self._files[name_of(item)] = None
                 yield item
 

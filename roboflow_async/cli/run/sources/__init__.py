@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from roboflow_async import ConfigurationError
-from roboflow_async.cli.run.file_names import as_path, is_url, on_record
+from roboflow_async.cli.run.file_names import as_path, is_address, is_url, on_record
 from roboflow_async.cli.run.pictures import without_own
 from roboflow_async.cli.run.sources.finding import (
     NOT_AN_IMAGE,
@@ -28,6 +28,7 @@ from roboflow_async.cli.run.sources.finding import (
     is_clip,
 )
 from roboflow_async.cli.run.sources.lines import lines_of_descriptor, lines_of_file
+from roboflow_async.cli.run.sources.storage import check_object
 from roboflow_async.cli.run.video.recognizing import is_video_url
 
 __all__ = ["Source", "is_url"]
@@ -36,11 +37,11 @@ _STDIN: Final = 0
 
 
 class Source:
-    """The images for a command, each only once, by path or URL.
+    """The images for a command, each only once, by path or URL, or by its name in a storage.
 
     Args:
         given: folders (with their subfolders), globs, images, files with a path or URL in each
-            line, and "-" for such lines from stdin.
+            line, and "-" for such lines from stdin. `s3://bucket/key` and its kind are URLs, too.
         saved: the folders of `--save-images`; what is written there is not an input.
         drawn: the folders of `--annotate`; the same.
         no_clips: why videos are left out; None: they are not.
@@ -155,14 +156,14 @@ class Source:
                     yield item
 
     async def _from_stdin(self) -> AsyncGenerator[str]:
-        seen = {item for item in self._items if is_url(item)}
+        seen = {item for item in self._items if is_address(item)}
         lines: AsyncIterator[str] = lines_of_descriptor(_STDIN, "stdin")
         async for item in lines:
             if self._is_new(item, seen):
                 yield item
 
     def _is_new(self, item: str, seen: set[str]) -> bool:
-        if not is_url(item) and os.path.lexists(item):
+        if not is_address(item) and os.path.lexists(item):
             if self._no_clips not in (None, NOT_AN_IMAGE) and is_clip(item):
                 self._finder.skipped[self._no_clips] += 1
                 return False
@@ -172,7 +173,8 @@ class Source:
         return is_new
 
     def _found(self, text: str) -> Iterator[str]:
-        if is_url(text):
+        if is_address(text):
+            check_object(text)
             yield text
             return
         path = str(Path(text)) if text.strip() else ""
@@ -242,5 +244,5 @@ def _leads_somewhere(path: str) -> bool:
         first = list(islice(lines_of_file(path), 3))
     except ConfigurationError:
         return False
-    leads = [is_url(item) or os.path.isfile(item) for item in first]  # noqa: PTH113
+    leads = [is_address(item) or os.path.isfile(item) for item in first]  # noqa: PTH113
     return 2 * sum(leads) > len(leads)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from roboflow_async._engine.images.formats import check_content
-from roboflow_async.cli.run.file_names import is_url
+from roboflow_async.cli.run.file_names import is_address
 from roboflow_async.cli.run.video.recognizing import begins_like_a_video, has_video_suffix
 from roboflow_async.errors import ImageError
 
@@ -62,7 +62,7 @@ def begins_like_an_image(path: str) -> bool:
 
 def is_clip(path: str) -> bool:
     """Whether a path is of a video: a regular file that ends or begins like one."""
-    if has_image_suffix(path) or is_url(path) or not os.path.isfile(path):  # noqa: PTH113
+    if has_image_suffix(path) or is_address(path) or not os.path.isfile(path):  # noqa: PTH113
         return False
     is_one = has_video_suffix(path) or begins_like_a_video(path)
     return is_one and not begins_like_an_image(path)

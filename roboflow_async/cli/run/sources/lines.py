@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from roboflow_async import ConfigurationError
-from roboflow_async.cli.run.file_names import is_url
+from roboflow_async.cli.run.file_names import is_address
 
 __all__ = ["lines_of_descriptor", "lines_of_file"]
 
@@ -136,7 +136,7 @@ class _Lines:
         self._check(line)
         line = line.removesuffix(b"\r")
         text = line.decode("utf-8", "surrogateescape").strip()
-        if is_url(text):
+        if is_address(text):
             yield text
             return
         # A name may begin like a comment, and begin and end with blanks.
