@@ -6,10 +6,12 @@ is written. New files have mode 0600, or less with a stricter umask; new folders
 pictures have 0700.
 """
 
+import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from roboflow_async import ConfigurationError
 from roboflow_async._targets.journal.files import (
@@ -22,12 +24,21 @@ from roboflow_async._targets.journal.files import (
 )
 
 __all__ = [
+    "OF_THE_DISK",
+    "PICTURES_MARK",
     "check_folder",
+    "make_picture_folder",
     "open_journal",
     "read_small",
     "write_below",
     "written_whole",
 ]
+
+
+# If a file cannot be written for such a reason, neither can the next one.
+OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO)
+PICTURES_MARK: Final = ".roboflow-async-pictures"
+"""The name of a file in folders that were made for pictures: they are no inputs of other runs."""
 
 
 def check_folder(folder: Path, shown: str) -> None:
@@ -50,6 +61,17 @@ def check_folder(folder: Path, shown: str) -> None:
         reason = f"nothing may be written in {str(nearest)!r:.200}"
     if reason:
         raise ConfigurationError(f"{shown} cannot be written: {reason}. Give another path.")
+
+
+def make_picture_folder(folder: Path) -> None:
+    """Make a folder for pictures, with a mark. One that is there is the user's, and gets none.
+
+    If it cannot be made, the first picture says so.
+    """
+    with suppress(OSError):
+        folder.mkdir(parents=True)
+        with written_whole(folder / PICTURES_MARK) as file:
+            file.write(b"Pictures of roboflow-async. A run on a folder above leaves them out.\n")
 
 
 def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
@@ -95,11 +117,10 @@ def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
                 ) from None
             os.close(parent)
             parent = child
-        try:
-            _write_in(parent, name, data)
-        except OSError as error:
-            error.filename = str(path)
-            raise
+        _write_in(parent, name, data)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(parent)
     return path

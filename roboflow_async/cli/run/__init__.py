@@ -14,7 +14,7 @@ import typer
 
 from roboflow_async import Budget, ConfigurationError, Model, RoboflowClient, Workflow
 from roboflow_async._engine.settings import Settings
-from roboflow_async.cli.files import check_folder
+from roboflow_async.cli.files import check_folder, make_picture_folder
 from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import (
     DEFAULT_RPS,
@@ -194,7 +194,7 @@ def run(
             place.open(what, retry_failed=retry_failed, known=images.listed,
                        again=WhyAgain(check_content=check_content)) as journal,
         ):  # fmt: skip
-            tell_again(journal)
+            _begin(journal, save_images, annotate)
             left = sum(on_record(item) not in journal.done for item in images.listed)
             tell_other_ways(left, rps, shlex.join(source), what["workflow"])
             videos.tell_all_frames(images)
@@ -265,6 +265,14 @@ def _with_new(
             now.append(on_record(os.path.realpath(path)))
         all_of_them.append(sorted({*before, *now}))
     return all_of_them[0], all_of_them[1]
+
+
+def _begin(journal: Journal, *folders: Path | None) -> None:
+    """Say what is done again, and make the folders of pictures."""
+    tell_again(journal)
+    for folder in folders:
+        if folder is not None and not is_video_file(folder):
+            make_picture_folder(folder)
 
 
 @contextmanager

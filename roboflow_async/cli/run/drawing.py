@@ -14,7 +14,7 @@ from roboflow_async._engine.images.downsizing import read_upright
 from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.pillow import decoding, open_picture
 from roboflow_async._engine.jsonvalues import JSONObject
-from roboflow_async.cli.files import write_below
+from roboflow_async.cli.files import OF_THE_DISK, write_below
 from roboflow_async.cli.run.contents import content_of
 from roboflow_async.cli.run.file_names import as_path, is_address, on_record, readable, tag
 from roboflow_async.cli.run.found import Size, classes_in, objects_in, size_of
@@ -92,6 +92,8 @@ class Drawing:
             except RoboflowError as error:
                 self._failures[str(error).replace(readable(item), "the image")[:200]] += 1
             except OSError as error:
+                if error.errno in OF_THE_DISK:
+                    raise
                 self._failures[error.strerror or type(error).__name__] += 1
             else:
                 self._drawn += 1

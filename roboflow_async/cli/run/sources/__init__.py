@@ -29,6 +29,7 @@ from roboflow_async.cli.run.sources.finding import (
 )
 from roboflow_async.cli.run.sources.lines import lines_of_descriptor, lines_of_file
 from roboflow_async.cli.run.sources.storage import check_object
+from roboflow_async.cli.run.sources.typed import as_local
 from roboflow_async.cli.run.video.recognizing import is_video_url
 
 __all__ = ["Source", "is_url"]
@@ -64,7 +65,7 @@ class Source:
         no_clips: str | None = NOT_AN_IMAGE,
         named_clips: bool = False,
     ) -> None:
-        texts = [given] if isinstance(given, str) else list(given)
+        texts = [as_local(text) for text in ([given] if isinstance(given, str) else given)]
         self._no_clips = no_clips
         # Among others a shell may have made them of a *: then nobody has named them.
         self._named_clips = named_clips and all(_is_video(text) for text in texts)

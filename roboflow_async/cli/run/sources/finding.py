@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from roboflow_async._engine.images.formats import check_content
+from roboflow_async.cli.files import PICTURES_MARK
 from roboflow_async.cli.run.file_names import is_address
 from roboflow_async.cli.run.video.recognizing import begins_like_a_video, has_video_suffix
 from roboflow_async.errors import ImageError
@@ -38,6 +39,12 @@ NOT_AN_IMAGE: Final = "not an image"
 """Why most files are left out."""
 _HEAD: Final = 512  # bytes
 _OF_MACOS: Final = "what macOS keeps beside files"
+_BESIDE: Final = {
+    "__MACOSX": _OF_MACOS,
+    "@eaDir": "small copies of a Synology",
+    "#recycle": "thrown away",
+    "$RECYCLE.BIN": "thrown away",
+}
 _APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
 
 _Identity = int | str
@@ -110,7 +117,10 @@ class Finder:
         try:
             status = os.stat(path)  # noqa: PTH116
         except (OSError, ValueError):
-            return True
+            if named or has_image_suffix(path):
+                return True
+            self.skipped["a link that leads nowhere"] += 1
+            return False
         reason = self._reason(path, status, named=named)
         if reason is None and _identity_of(status, path) in self._own:
             reason = "an annotated video"
@@ -156,6 +166,7 @@ class Finder:
     def _images(self, root: str, parts: Sequence[str]) -> Iterator[str]:
         """The images below a folder whose path matches the parts."""
         own = self._own - {_identity(root)}
+        searched = _identity(root)
         been: set[tuple[_Identity, int]] = set()
         folders = [(root, 0)]  # the last one is next
         # What only a link leads to comes last: a file is taken by its own name if it has one here.
@@ -163,7 +174,7 @@ class Finder:
         linked_files: list[str] = []
         while folders or linked_folders:
             folder, at = folders.pop() if folders else linked_folders.popleft()
-            if not self._enters(folder, at, own, been):
+            if not self._enters(folder, at, searched, own, been):
                 continue
             below: list[tuple[str, int]] = []
             part, is_last = parts[at], at == len(parts) - 1
@@ -184,6 +195,7 @@ class Finder:
         self,
         folder: str,
         at: int,
+        root: _Identity | None,
         own: set[_Identity | None],
         been: set[tuple[_Identity, int]],
     ) -> bool:
@@ -192,7 +204,7 @@ class Finder:
         if identity is None or (identity, at) in been:
             return False
         been.add((identity, at))
-        if identity in own:
+        if identity in own or (identity != root and _is_marked(folder)):
             self.skipped["a folder of saved pictures"] += (identity, -1) not in been
             been.add((identity, -1))
             return False
@@ -210,7 +222,7 @@ class Finder:
             if not fits or _is_folder(entry) is not folders:
                 continue
             reason = _why_hidden(entry.name)
-            if reason is None or part.startswith((".", "__")):
+            if reason is None or part.startswith((".", "__", "@", "#", "$")):
                 yield os.path.join(folder, entry.name), entry.is_symlink()  # noqa: PTH118
             else:
                 self.skipped[reason] += 1
@@ -225,10 +237,15 @@ class Finder:
             return []
 
 
+def _is_marked(folder: str) -> bool:
+    """Whether an earlier run made a folder for pictures, whichever results they belong to."""
+    return os.path.lexists(os.path.join(folder, PICTURES_MARK))  # noqa: PTH118 - of many folders
+
+
 def _why_hidden(name: str) -> str | None:
-    if name.startswith("._") or name == "__MACOSX":
+    if name.startswith("._"):
         return _OF_MACOS
-    return "hidden" if name.startswith(".") else None
+    return "hidden" if name.startswith(".") else _BESIDE.get(name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

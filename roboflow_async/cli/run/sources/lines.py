@@ -10,6 +10,7 @@ from typing import Final
 
 from roboflow_async import ConfigurationError
 from roboflow_async.cli.run.file_names import is_address
+from roboflow_async.cli.run.sources.typed import as_local
 
 __all__ = ["lines_of_descriptor", "lines_of_file"]
 
@@ -144,4 +145,4 @@ class _Lines:
         if line.strip() and os.path.lexists(exact):
             yield exact
         elif text and not text.startswith("#"):
-            yield os.fsdecode(text.encode("utf-8", "surrogateescape"))
+            yield as_local(os.fsdecode(text.encode("utf-8", "surrogateescape")))
