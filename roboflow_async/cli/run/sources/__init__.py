@@ -49,7 +49,8 @@ class Source:
         named_clips: whether they are taken nevertheless, if nothing else is given.
 
     Attributes:
-        folders: the real paths of the folders that images are searched or named in.
+        folders: the real paths of the folders that images are searched or named in, and how each
+            is spelled, from which the names of its images begin.
         clips: those of the inputs that are videos, as far as they are known from the start.
 
     Raises:
@@ -74,11 +75,10 @@ class Source:
         self._is_alone = len(texts) == 1
         own = [as_path(str(folder)) for folder in (*saved, *drawn)]
         self._finder = Finder(own, no_clips=no_clips)
-        self.folders: list[str] = []
+        self.folders: dict[str, str] = {}
         found = (item for text in texts if text != "-" for item in self._found(text))
         # A URL may be given twice; a file is found once.
         items = list(dict.fromkeys(found))
-        self.folders = sorted({os.path.realpath(folder) for folder in self.folders})
         self._items = without_own(items, saved, drawn)
         self.clips = [item for item in self._items if takes_clips and _is_video(item)]
         if len(self._items) < len(items):
@@ -184,7 +184,7 @@ class Source:
         except (OSError, ValueError):
             mode = 0
         if stat.S_ISDIR(mode):
-            self.folders.append(path)
+            self._note_folder(path)
             yield from self._finder.in_folder(path)
         elif stat.S_ISREG(mode):
             yield from self._in_file(path)
@@ -197,7 +197,7 @@ class Source:
         elif os.path.islink(path):  # noqa: PTH114 - it leads nowhere, which its failure will say
             yield path
         elif glob.has_magic(text):
-            self.folders.append(_folder_of_glob(text))
+            self._note_folder(_folder_of_glob(text))
             yield from self._finder.by_glob(text)
         else:
             raise ConfigurationError(
@@ -207,12 +207,12 @@ class Source:
 
     def _in_file(self, path: str) -> Iterator[str]:
         if has_image_suffix(path) or begins_like_an_image(path):
-            self.folders.append(str(Path(path).parent))
+            self._note_folder(str(Path(path).parent))
             if self._finder.takes(path):
                 yield path
         elif is_clip(path):
             if self._named_clips or self._no_clips is None:
-                self.folders.append(str(Path(path).parent))
+                self._note_folder(str(Path(path).parent))
                 if self._finder.takes(path):
                     yield path
             else:
@@ -221,6 +221,9 @@ class Source:
             yield from self._in_list(path)
         else:  # one of those that a shell makes of a *
             self._finder.skipped["not an image"] += 1
+
+    def _note_folder(self, folder: str) -> None:
+        self.folders.setdefault(os.path.realpath(folder), folder)
 
     def _in_list(self, path: str) -> Iterator[str]:
         seen: set[str] = set()
