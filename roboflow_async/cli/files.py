@@ -25,9 +25,7 @@ from roboflow_async._targets.journal.files import (
 
 __all__ = [
     "OF_THE_DISK",
-    "PICTURES_MARK",
     "check_folder",
-    "make_picture_folder",
     "open_journal",
     "read_small",
     "write_below",
@@ -37,8 +35,6 @@ __all__ = [
 
 # If a file cannot be written for such a reason, neither can the next one.
 OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO)
-PICTURES_MARK: Final = ".roboflow-async-pictures"
-"""The name of a file in folders that were made for pictures: they are no inputs of other runs."""
 
 
 def check_folder(folder: Path, shown: str) -> None:
@@ -61,17 +57,6 @@ def check_folder(folder: Path, shown: str) -> None:
         reason = f"nothing may be written in {str(nearest)!r:.200}"
     if reason:
         raise ConfigurationError(f"{shown} cannot be written: {reason}. Give another path.")
-
-
-def make_picture_folder(folder: Path) -> None:
-    """Make a folder for pictures, with a mark. One that is there is the user's, and gets none.
-
-    If it cannot be made, the first picture says so.
-    """
-    with suppress(OSError):
-        folder.mkdir(parents=True)
-        with written_whole(folder / PICTURES_MARK) as file:
-            file.write(b"Pictures of roboflow-async. A run on a folder above leaves them out.\n")
 
 
 def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:

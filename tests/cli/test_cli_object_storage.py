@@ -40,10 +40,10 @@ class Bucket(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Bucket
 
     def do_GET(self) -> None:
         key = unquote(self.path.partition("?")[0]).removeprefix("/bucket/")
+        assert isinstance(self.server, Bucket)
         content = self.server.objects.get(key)
         if content is None or key in self.server.away:
             status, code = (404, "NoSuchKey") if content is None else (503, "SlowDown")
@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
         pass
 
 

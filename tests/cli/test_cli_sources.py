@@ -165,7 +165,7 @@ def test_what_systems_keep_beside_photos_is_left_out(run: RunCommand) -> None:
 
 @pytest.mark.parametrize("option", ["--save-images", "--annotate"])
 def test_pictures_of_another_run_are_no_inputs(run: RunCommand, option: str) -> None:
-    """Another parameter needs another --output, which knows nothing of the folders of the first."""
+    """Another parameter needs another --output; the folders are known from the run beside it."""
     put(run.folder / "data", "a.jpg", "b.jpg")
     run("data", option, "data/deep/pictures")
     put(run.folder / "data", "deep/c.jpg")
@@ -175,6 +175,10 @@ def test_pictures_of_another_run_are_no_inputs(run: RunCommand, option: str) -> 
     # Searched itself, its pictures are what the user wants.
     run("data/deep/pictures", "-o", "own.jsonl")
     assert len(run.images("own.jsonl")) == 2
+    # A folder that was there before has images of the user's.
+    run("data/a.jpg", option, "data/deep", "-o", "into.jsonl")
+    run("data", "-o", "all.jsonl")
+    assert "data/deep/c.jpg" in run.images("all.jsonl")
 
 
 @POSIX

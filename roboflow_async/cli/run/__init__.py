@@ -14,7 +14,7 @@ import typer
 
 from roboflow_async import Budget, ConfigurationError, Model, RoboflowClient, Workflow
 from roboflow_async._engine.settings import Settings
-from roboflow_async.cli.files import check_folder, make_picture_folder
+from roboflow_async.cli.files import check_folder
 from roboflow_async.cli.keys import read_key
 from roboflow_async.cli.options import (
     DEFAULT_RPS,
@@ -39,7 +39,7 @@ from roboflow_async.cli.run.formats import Destination, chosen_format, destinati
 from roboflow_async.cli.run.job import Job
 from roboflow_async.cli.run.journal import Journal, WhyAgain
 from roboflow_async.cli.run.pictures import ItemNames, add_pictures
-from roboflow_async.cli.run.run_file import picture_folders
+from roboflow_async.cli.run.run_file import made_beside, picture_folders
 from roboflow_async.cli.run.summary import (
     tell,
     tell_again,
@@ -163,7 +163,7 @@ def run(
             check_not_an_input(annotate, source)
         earlier = _picture_folders(output, name)
         saved, drawn = _with_new(earlier, save_images, annotate)
-        images = videos.source(source, saved=saved, drawn=drawn)
+        images = videos.source(source, saved=saved, drawn=drawn, others=_others(output, name))
         specification = read_json(spec, "--spec") if spec is not None else None
         options = parameters(param)
         client = connect(
@@ -188,6 +188,7 @@ def run(
             **videos.described(images),
             "saved_to": saved,
             "drawn_to": drawn,
+            "made": _new_folders(save_images, annotate),
         }
         drawing = None if annotate is None else RunDrawing(annotate, images, videos.fps, earlier[1])
         with (
@@ -195,7 +196,7 @@ def run(
             place.open(what, retry_failed=retry_failed, known=images.listed,
                        again=WhyAgain(check_content=check_content)) as journal,
         ):  # fmt: skip
-            _begin(journal, save_images, annotate)
+            tell_again(journal)
             left = sum(on_record(item) not in journal.done for item in images.listed)
             tell_other_ways(left, rps, shlex.join(source), what["workflow"])
             videos.tell_all_frames(images)
@@ -251,6 +252,20 @@ def _picture_folders(output: Path, name: str) -> tuple[list[str], list[str]]:
     return ([], []) if str(output) == "-" else picture_folders(journal_path(output, name))
 
 
+def _others(output: Path, name: str) -> list[str]:
+    """The folders of pictures that other runs made whose results lie beside those of this one."""
+    return made_beside(Path.cwd() / "-" if str(output) == "-" else journal_path(output, name))
+
+
+def _new_folders(*given: Path | None) -> list[str]:
+    """Those that are not there yet, so that nothing but pictures of ours will be in them."""
+    return [
+        on_record(os.path.realpath(path))
+        for path in given
+        if path is not None and not is_video_file(path) and not path.exists()
+    ]
+
+
 def _with_new(
     earlier: tuple[list[str], list[str]], save_images: Path | None, annotate: Path | None
 ) -> tuple[list[str], list[str]]:
@@ -266,14 +281,6 @@ def _with_new(
             now.append(on_record(os.path.realpath(path)))
         all_of_them.append(sorted({*before, *now}))
     return all_of_them[0], all_of_them[1]
-
-
-def _begin(journal: Journal, *folders: Path | None) -> None:
-    """Say what is done again, and make the folders of pictures."""
-    tell_again(journal)
-    for folder in folders:
-        if folder is not None and not is_video_file(folder):
-            make_picture_folder(folder)
 
 
 @contextmanager

@@ -36,10 +36,6 @@ def chosen_format(output: Path, given: str | None) -> str:
     Raises:
         ConfigurationError: there is no such format, neither tells one, or it cannot be written.
     """
-    if not _is_stdout(output) and output.name in ("", ".."):
-        raise ConfigurationError(
-            f"--output {str(output)!r:.200} is a folder: name a file in it, such as results.jsonl."
-        )
     name = given if given is not None else _BY_SUFFIX.get(output.suffix.lower())
     if name is None:
         ways = "--format coco is one JSON for all images. " if output.suffix == ".json" else ""
@@ -53,9 +49,14 @@ def chosen_format(output: Path, given: str | None) -> str:
         check_parquet()
     if name in ("coco", "yolo"):
         load_supervision(f"--format {name}")
-    if name == "yolo" and _is_stdout(output):
+    is_folder = not _is_stdout(output) and output.name in ("", "..")
+    if name == "yolo" and (_is_stdout(output) or is_folder):
         raise ConfigurationError(
             f"--output {str(output)!r:.200}: --format yolo writes a folder: name a new one."
+        )
+    if is_folder:
+        raise ConfigurationError(
+            f"--output {str(output)!r:.200} is a folder: name a file in it, such as results.jsonl."
         )
     return name
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import islice
 from os.path import relpath
 from pathlib import Path
 from typing import Any, Final
@@ -14,22 +15,38 @@ from roboflow_async.cli.files import read_small
 from roboflow_async.cli.run.file_names import readable
 from roboflow_async.errors import plain_text
 
-__all__ = ["differences", "is_run", "merged", "picture_folders"]
+__all__ = ["differences", "is_run", "made_beside", "merged", "picture_folders"]
 
 # Kept for the next start; they do not tell runs apart.
-_FOLDERS_OF_PICTURES: Final = ("saved_to", "drawn_to")
+_FOLDERS_OF_PICTURES: Final = ("saved_to", "drawn_to", "made")
+_MOST_RUNS: Final = 1000  # that are looked at
 # An earlier version did not write them; and without videos, nothing is said of those.
 _NEW: Final = ("folders", "host", "video")
 
 
 def picture_folders(journal: Path) -> tuple[list[str], list[str]]:
     """The folders of `--save-images` and of `--annotate` of earlier starts, which are no inputs."""
-    run: Any = None
-    # If it cannot be used, the journal says so.
-    with suppress(ConfigurationError, ValueError, RecursionError):
-        run = read_json_text(read_small(run_path(journal), LARGEST_RUN) or b"{}")
-    saved, drawn = (_texts(run, name) for name in _FOLDERS_OF_PICTURES)
-    return saved, drawn
+    run = _read(run_path(journal))
+    return _texts(run, "saved_to"), _texts(run, "drawn_to")
+
+
+def made_beside(journal: Path) -> list[str]:
+    """The folders that runs made for their pictures, whose results lie beside a journal.
+
+    A folder that was there before may hold images of the user's, and is not among them.
+    """
+    made: set[str] = set()
+    with suppress(OSError):
+        for path in islice(journal.parent.glob("*.run.json"), _MOST_RUNS):
+            made.update(_texts(_read(path), "made"))
+    return sorted(made)
+
+
+def _read(path: Path) -> Any:
+    # If that of this run cannot be used, the journal says so.
+    with suppress(ConfigurationError, OSError, ValueError, RecursionError):
+        return read_json_text(read_small(path, LARGEST_RUN) or b"{}")
+    return None
 
 
 def _texts(run: Any, name: str) -> list[str]:

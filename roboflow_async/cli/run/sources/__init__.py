@@ -45,6 +45,7 @@ class Source:
             line, and "-" for such lines from stdin. `s3://bucket/key` and its kind are URLs, too.
         saved: the folders of `--save-images`; what is written there is not an input.
         drawn: the folders of `--annotate`; the same.
+        others: folders that other runs made for pictures; the same.
         no_clips: why videos are left out; None: they are not.
         named_clips: whether they are taken nevertheless, if nothing else is given.
 
@@ -63,6 +64,7 @@ class Source:
         *,
         saved: Collection[str | Path] = (),
         drawn: Collection[str | Path] = (),
+        others: Collection[str | Path] = (),
         no_clips: str | None = NOT_AN_IMAGE,
         named_clips: bool = False,
     ) -> None:
@@ -73,7 +75,7 @@ class Source:
         takes_clips = no_clips is None or self._named_clips
         self._has_stdin = "-" in texts
         self._is_alone = len(texts) == 1
-        own = [as_path(str(folder)) for folder in (*saved, *drawn)]
+        own = [as_path(str(folder)) for folder in (*saved, *drawn, *others)]
         self._finder = Finder(own, no_clips=no_clips)
         self.folders: dict[str, str] = {}
         found = (item for text in texts if text != "-" for item in self._found(text))

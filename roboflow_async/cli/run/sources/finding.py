@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from roboflow_async._engine.images.formats import check_content
-from roboflow_async.cli.files import PICTURES_MARK
 from roboflow_async.cli.run.file_names import is_address
 from roboflow_async.cli.run.video.recognizing import begins_like_a_video, has_video_suffix
 from roboflow_async.errors import ImageError
@@ -166,7 +165,6 @@ class Finder:
     def _images(self, root: str, parts: Sequence[str]) -> Iterator[str]:
         """The images below a folder whose path matches the parts."""
         own = self._own - {_identity(root)}
-        searched = _identity(root)
         been: set[tuple[_Identity, int]] = set()
         folders = [(root, 0)]  # the last one is next
         # What only a link leads to comes last: a file is taken by its own name if it has one here.
@@ -174,7 +172,7 @@ class Finder:
         linked_files: list[str] = []
         while folders or linked_folders:
             folder, at = folders.pop() if folders else linked_folders.popleft()
-            if not self._enters(folder, at, searched, own, been):
+            if not self._enters(folder, at, own, been):
                 continue
             below: list[tuple[str, int]] = []
             part, is_last = parts[at], at == len(parts) - 1
@@ -195,7 +193,6 @@ class Finder:
         self,
         folder: str,
         at: int,
-        root: _Identity | None,
         own: set[_Identity | None],
         been: set[tuple[_Identity, int]],
     ) -> bool:
@@ -204,7 +201,7 @@ class Finder:
         if identity is None or (identity, at) in been:
             return False
         been.add((identity, at))
-        if identity in own or (identity != root and _is_marked(folder)):
+        if identity in own:
             self.skipped["a folder of saved pictures"] += (identity, -1) not in been
             been.add((identity, -1))
             return False
@@ -235,11 +232,6 @@ class Finder:
             self.skipped["a folder that cannot be read"] += folder not in self._unreadable
             self._unreadable.add(folder)
             return []
-
-
-def _is_marked(folder: str) -> bool:
-    """Whether an earlier run made a folder for pictures, whichever results they belong to."""
-    return os.path.lexists(os.path.join(folder, PICTURES_MARK))  # noqa: PTH118 - of many folders
 
 
 def _why_hidden(name: str) -> str | None:
