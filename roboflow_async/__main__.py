@@ -12,9 +12,13 @@ def main() -> None:
             f"roboflow-async's commands need {' and '.join(missing)}: "
             "pip install 'roboflow-async[cli]'"
         )
-    from roboflow_async.cli import main as command_line  # noqa: PLC0415 - after the check above
+    try:
+        from roboflow_async.cli import main as command_line  # noqa: PLC0415 - after the check above
 
-    sys.exit(command_line())
+        code = command_line()
+    except KeyboardInterrupt:  # while it is imported, too
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ is written. New files have mode 0600, or less with a stricter umask; new folders
 pictures have 0700.
 """
 
+import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from roboflow_async import ConfigurationError
 from roboflow_async._targets.journal.files import (
@@ -22,12 +24,17 @@ from roboflow_async._targets.journal.files import (
 )
 
 __all__ = [
+    "OF_THE_DISK",
     "check_folder",
     "open_journal",
     "read_small",
     "write_below",
     "written_whole",
 ]
+
+
+# If a file cannot be written for such a reason, neither can the next one.
+OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO)
 
 
 def check_folder(folder: Path, shown: str) -> None:
@@ -95,11 +102,10 @@ def write_below(folder: Path, parts: Sequence[str], data: bytes) -> Path:
                 ) from None
             os.close(parent)
             parent = child
-        try:
-            _write_in(parent, name, data)
-        except OSError as error:
-            error.filename = str(path)
-            raise
+        _write_in(parent, name, data)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(parent)
     return path

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.command_line import CommandLine
 from support.loopback import Arrival, Reply, Server, echo
-from support.run_command import JPEG, RunCommand, put
+from support.run_command import ENVIRONMENT, JPEG, RunCommand, put
 
 from roboflow_async import ConfigurationError, RoboflowClient
 from roboflow_async.cli.run.journal import Journal
@@ -211,6 +211,35 @@ def test_another_run_is_refused_with_what_differs(run: RunCommand) -> None:
     assert run.billed == 2
 
 
+def test_a_folder_that_is_spelled_otherwise_sends_nothing_twice(run: RunCommand) -> None:
+    put(run.folder, "data/a.jpg", "data/x/b.jpg")
+    (run.folder / "link").symlink_to("data")
+    run("data", "-o", str(run.folder / "r.jsonl"))
+    for source, folder, was, becomes in (
+        (str(run.folder / "data"), run.folder, "data", f"{run.folder}/data"),
+        (".", run.folder / "data", "data", "."),
+        ("x", run.folder / "data", "data/x", "x"),
+        ("*.jpg", run.folder / "data", "data", "."),
+        ("data", run.folder / "data" / "..", "", ""),
+        ("./data//", run.folder, "", ""),
+        ("data/../data", run.folder, "data", "data/../data"),
+        ("link", run.folder, "data", "link"),
+        ("..", run.folder / "data", "data", "../data"),
+    ):
+        said = run.command_line.run(
+            *run.arguments(source, "-o", str(run.folder / "r.jsonl")), cwd=folder, env=ENVIRONMENT
+        )
+        if was:
+            assert (
+                f"folder {os.path.realpath(run.folder / was)} was {was}, is {becomes}"
+                in said.stderr
+            )
+            assert said.returncode == 1
+        else:
+            assert said.returncode == 0
+    assert run.billed == 2
+
+
 def test_a_run_that_came_to_nothing_binds_nobody(run: RunCommand) -> None:
     put(run.folder, "data/a.jpg", "other/a.jpg")
     run.server.fail("not_found", times=1)
@@ -251,7 +280,7 @@ def test_results_of_an_earlier_version_go_on(run: RunCommand) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     noted = path.with_name("results.jsonl.run.json")
     old = json.loads(noted.read_text())
-    for name in ("host", "folders", "saved_to", "drawn_to", "excluded_fields"):
+    for name in ("host", "folders", "folder", "saved_to", "drawn_to", "excluded_fields"):
         del old[name]
     noted.write_text(json.dumps(old))
     put(run.folder / "data", "c.jpg", content=JPEG + b"longer")

@@ -152,6 +152,28 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(run: RunCommand) -> None:
     assert len(run.images()) == len(set(run.images())) == 30
 
 
+def test_a_disk_that_fills_up_with_drawings_ends_the_drawing(run: RunCommand) -> None:
+    pytest.importorskip("supervision")
+    put(run.folder / "data", *(f"{number}.jpg" for number in range(6)))
+    (run.folder / "sitecustomize.py").write_text(
+        "import errno, os\n"
+        "mkdir = os.mkdir\n"
+        "def full(path, mode=0o777, *, dir_fd=None):\n"
+        "    if dir_fd is not None:\n"
+        "        raise OSError(errno.ENOSPC, 'No space left on device', path)\n"
+        "    mkdir(path, mode)\n"
+        "os.mkdir = full\n"
+    )
+    paths = os.pathsep.join([str(run.folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = ENVIRONMENT | {"PYTHONPATH": paths}
+    full = run.in_a_process("data", "--annotate", "drawn", code=1, env=environment)
+    told = full.stderr.splitlines()[-1]
+    assert told.startswith("error: drawn/data/0.jpg cannot be written: No space left on device.")
+    assert "6 results are kept in results.jsonl. Make room" in told
+    run("data", "--annotate", "drawn")
+    assert len([*(run.folder / "drawn" / "data").iterdir()]) == run.billed == 6
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout_is_told(run: RunCommand) -> None:
     put(run.folder / "data", *(f"{number}.jpg" for number in range(3)))
@@ -204,6 +226,9 @@ def test_messages_that_nobody_reads_end_no_run(run: RunCommand) -> None:
     [
         (["-o", "folder"], "folder cannot be used: Is a directory. Give another path"),
         (["-o", "folder", "--format", "csv"], "'folder' is a folder: give another path"),
+        (["-o", "."], "--output '.' is a folder: name a file in it"),
+        (["-o", "", "--format", "csv"], "--output '.' is a folder: name a file in it"),
+        (["-o", "/"], "--output '/' is a folder: name a file in it"),
         (["-o", "file/x.jsonl"], "give another --output"),
         (["-o", "mine.csv"], "mine.csv exists, and this run would write over it"),
         (["-o", "r.jsonl"], "r.failures.jsonl exists, and this run would write over it"),
@@ -271,6 +296,37 @@ def test_ctrl_c_sends_nothing_more(run: RunCommand, by_stdin: bool) -> None:
         summary = json.loads(process.stdout.read())
         assert summary["interrupted"]
         assert len(run.lines()) == run.billed == summary["images"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_in_flight_is_kept_when_it_is_told_to_stop(run: RunCommand, number: int) -> None:
+    """`timeout`, `docker stop` and others send SIGTERM, where a person presses Ctrl-C."""
+    names(run.folder, 60)
+    run.server.knobs.latency = 0.5
+    with run.started("data", rps="5") as process:
+        while run.server.meter.requests < 2:
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(60) == 130
+    assert 2 <= len(run.lines()) == run.billed < 60
+
+
+def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path: Path) -> None:
+    """As a plugin of Python's, it interrupts while the commands are imported."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'roboflow_async.cli.run':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [*PROGRAM, "--version"], env=ENVIRONMENT | {"PYTHONPATH": paths}, capture_output=True,
+        text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_ctrl_c_while_stdin_gives_nothing_ends_it(run: RunCommand) -> None:

@@ -149,3 +149,53 @@ def test_a_process_substitution_is_a_list(run: RunCommand) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert run.images() == ["a.jpg", "b.jpg"]
+
+
+@POSIX
+def test_what_systems_keep_beside_photos_is_left_out(run: RunCommand) -> None:
+    put(run.folder / "data", "a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "$RECYCLE.BIN/b.jpg")
+    (run.folder / "data" / "node_modules").symlink_to("nowhere")
+    said = run("data").stderr
+    assert run.images() == ["data/a.jpg"]
+    for reason in ("1 small copies of a Synology", "1 thrown away", "1 a link that leads nowhere"):
+        assert reason in said
+    run("data/@eaDir", "-o", "named.jsonl")
+    assert len(run.images("named.jsonl")) == 1
+
+
+@pytest.mark.parametrize("option", ["--save-images", "--annotate"])
+def test_pictures_of_another_run_are_no_inputs(run: RunCommand, option: str) -> None:
+    """Another parameter needs another --output; the folders are known from the run beside it."""
+    put(run.folder / "data", "a.jpg", "b.jpg")
+    run("data", option, "data/deep/pictures")
+    put(run.folder / "data", "deep/c.jpg")
+    said = run("data", "-o", "another.jsonl", "--param", "confidence=0.9").stderr
+    assert run.images("another.jsonl") == ["data/a.jpg", "data/b.jpg", "data/deep/c.jpg"]
+    assert "Skipped 1: 1 a folder of saved pictures." in said
+    # Searched itself, its pictures are what the user wants.
+    run("data/deep/pictures", "-o", "own.jsonl")
+    assert len(run.images("own.jsonl")) == 2
+    # A folder that was there before has images of the user's.
+    run("data/a.jpg", option, "data/deep", "-o", "into.jsonl")
+    run("data", "-o", "all.jsonl")
+    assert "data/deep/c.jpg" in run.images("all.jsonl")
+
+
+@POSIX
+@pytest.mark.parametrize("by_stdin", [False, True])
+def test_a_line_may_be_as_people_have_their_paths(run: RunCommand, by_stdin: bool) -> None:
+    put(run.folder, "a b.jpg", "c#ü.jpg", "'d'.jpg", "home/e.jpg", "home/f.jpg", '"g.jpg"')
+    here = run.folder.as_uri()
+    lines = ['"a b.jpg"', f"{here}/c%23%C3%BC.jpg", "'d'.jpg", "~/e.jpg", "'~/f.jpg'", '"g.jpg"',
+             '"none.jpg"']  # fmt: skip
+    text = "\n".join(lines)
+    (run.folder / "list").write_text(text, encoding="utf-8")
+    environment = ENVIRONMENT | {"HOME": str(run.folder / "home")}
+    run.in_a_process(
+        "-" if by_stdin else "list", input=text if by_stdin else "", env=environment, code=4
+    )
+    full = [str(run.folder / name) for name in ("c#ü.jpg", "home/e.jpg", "home/f.jpg")]
+    assert run.images() == sorted(["a b.jpg", "'d'.jpg", '"g.jpg"', '"none.jpg"', *full])
+    if not by_stdin:
+        run.in_a_process("~/*.jpg", f"{here}/a%20b.jpg", "-o", "named.jsonl", env=environment)
+        assert len(run.images("named.jsonl")) == 3

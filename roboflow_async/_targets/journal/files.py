@@ -148,7 +148,8 @@ def lines_of(file: io.FileIO) -> Iterator[bytes]:
         while line := reader.readline(_LONGEST_LINE):
             yield line
     finally:
-        reader.detach()
+        if not file.closed:  # before whoever read the lines has read them all
+            reader.detach()
 
 
 def lock(file: io.FileIO, path: Path, argument: str) -> None:

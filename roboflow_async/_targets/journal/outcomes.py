@@ -12,6 +12,7 @@ from roboflow_async._engine.api.validation import validated_response
 from roboflow_async._engine.calls.retry import is_transient
 from roboflow_async._engine.images.loader import SHORTAGE
 from roboflow_async._engine.images.reading.file_objects import is_shortage
+from roboflow_async._engine.images.reading.object_storage import STORAGE_FAILED
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
 from roboflow_async._targets.journal.fingerprints import fingerprint_of
 from roboflow_async._targets.streams.results import Result
@@ -69,7 +70,9 @@ def _may_pass(error: BaseException) -> bool:
         return isinstance(error, RateLimitError) or is_transient(error)
     if isinstance(error, (APITimeoutError, QueueTimeoutError, BudgetExceededError)):
         return True
-    return is_shortage(error) or (isinstance(error, RoboflowError) and SHORTAGE in error.message)
+    if isinstance(error, RoboflowError):
+        return SHORTAGE in error.message or STORAGE_FAILED in error.message
+    return is_shortage(error)
 
 
 def is_temporary(line: JSONObject) -> bool:

@@ -10,7 +10,7 @@ from roboflow_async._engine.jsonvalues import is_object
 from roboflow_async.cli.batch.bars import ResultsBar
 from roboflow_async.cli.options import stderr
 from roboflow_async.cli.run.failures import Reasons, as_error, write_failures
-from roboflow_async.cli.run.file_names import is_url, on_record, readable
+from roboflow_async.cli.run.file_names import is_address, on_record, readable
 from roboflow_async.cli.run.formats import destination
 from roboflow_async.errors import plain_text
 from roboflow_async.types import BatchStatus
@@ -84,7 +84,7 @@ def _line(image: str, result: Result[Any, Any]) -> dict[str, Any]:
 def _name(given: object) -> str:
     """An input as `run` names it: a path from here if it is below here."""
     text = str(given)
-    if is_url(text) or not os.path.isabs(text):  # noqa: PTH117 - a text
+    if is_address(text) or not os.path.isabs(text):  # noqa: PTH117 - a text
         return text
     here = Path.cwd()
     return str(Path(text).relative_to(here)) if Path(text).is_relative_to(here) else text

@@ -39,7 +39,7 @@ from roboflow_async.cli.run.formats import Destination, chosen_format, destinati
 from roboflow_async.cli.run.job import Job
 from roboflow_async.cli.run.journal import Journal, WhyAgain
 from roboflow_async.cli.run.pictures import ItemNames, add_pictures
-from roboflow_async.cli.run.run_file import picture_folders
+from roboflow_async.cli.run.run_file import made_beside, picture_folders
 from roboflow_async.cli.run.summary import (
     tell,
     tell_again,
@@ -64,7 +64,7 @@ def run(
         list[str],
         typer.Argument(
             help="Folders, images, videos, cameras (rtsp://...), globs in quotes, files with a "
-            "path or URL in each line, or '-' for such lines from stdin."
+            "path or URL (also s3://, gs://, az://) in each line, or '-' for such lines from stdin."
         ),
     ],
     *,
@@ -163,7 +163,7 @@ def run(
             check_not_an_input(annotate, source)
         earlier = _picture_folders(output, name)
         saved, drawn = _with_new(earlier, save_images, annotate)
-        images = videos.source(source, saved=saved, drawn=drawn)
+        images = videos.source(source, saved=saved, drawn=drawn, others=_others(output, name))
         specification = read_json(spec, "--spec") if spec is not None else None
         options = parameters(param)
         client = connect(
@@ -183,10 +183,12 @@ def run(
             "max_side": max_side,
             "excluded_fields": sorted(set(exclude)),
             "host": client.api_url,
-            "folders": [on_record(folder) for folder in images.folders],
+            "folders": sorted(map(on_record, images.folders)),
+            "folder": {on_record(path): on_record(name) for path, name in images.folders.items()},
             **videos.described(images),
             "saved_to": saved,
             "drawn_to": drawn,
+            "made": _new_folders(save_images, annotate),
         }
         drawing = None if annotate is None else RunDrawing(annotate, images, videos.fps, earlier[1])
         with (
@@ -248,6 +250,20 @@ def _end(job: Job, summary: dict[str, Any]) -> None:
 def _picture_folders(output: Path, name: str) -> tuple[list[str], list[str]]:
     """The folders of `--save-images` and of `--annotate` of earlier starts, and its videos."""
     return ([], []) if str(output) == "-" else picture_folders(journal_path(output, name))
+
+
+def _others(output: Path, name: str) -> list[str]:
+    """The folders of pictures that other runs made whose results lie beside those of this one."""
+    return made_beside(Path.cwd() / "-" if str(output) == "-" else journal_path(output, name))
+
+
+def _new_folders(*given: Path | None) -> list[str]:
+    """Those that are not there yet, so that nothing but pictures of ours will be in them."""
+    return [
+        on_record(os.path.realpath(path))
+        for path in given
+        if path is not None and not is_video_file(path) and not path.exists()
+    ]
 
 
 def _with_new(

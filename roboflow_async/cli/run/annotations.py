@@ -11,8 +11,9 @@ from roboflow_async import ConfigurationError, to_supervision
 from roboflow_async._engine.images.pillow import open_picture
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.files import write_below, written_whole
+from roboflow_async.cli.run.contents import content_of
 from roboflow_async.cli.run.drawing import load_supervision
-from roboflow_async.cli.run.file_names import as_path, is_url, readable
+from roboflow_async.cli.run.file_names import is_address, readable
 from roboflow_async.cli.run.found import Size, objects_in, size_of
 from roboflow_async.cli.run.pictures import ItemNames
 from roboflow_async.cli.run.video.naming import is_frame
@@ -52,7 +53,7 @@ def write_coco(lines: Lines, items: Collection[str], path: Path) -> None:
 
 def _coco_images(lines: Iterable[JSONObject], folder: str) -> Iterator[JSONObject]:
     for image_id, (item, size, _) in enumerate(_images(lines), 1):
-        name = readable(item if is_url(item) else Path(_below(item, folder)).as_posix())
+        name = readable(item if is_address(item) else Path(_below(item, folder)).as_posix())
         yield {"id": image_id, "file_name": name, "width": size.width, "height": size.height}
 
 
@@ -188,14 +189,14 @@ def _images(lines: Iterable[JSONObject]) -> Iterator[tuple[str, Size, list[JSONO
 def _size_of_file(item: str) -> Size | None:
     """Where the server told none, as the first hosted API."""
     try:
-        picture = None if is_url(item) else open_picture(Path(as_path(item)).read_bytes())
+        picture = open_picture(content_of(item))
         return None if picture is None else Size(*picture.size)
-    except Exception:  # noqa: BLE001 - each format has errors of its own; it is gone, or broken
+    except Exception:  # noqa: BLE001 - each format has errors of its own; it is gone, or a URL
         return None
 
 
 def _common_folder(items: Collection[str]) -> str:
-    folders = [os.path.dirname(os.path.abspath(item)) for item in items if not is_url(item)]  # noqa: PTH100, PTH120 - an item is text
+    folders = [os.path.dirname(os.path.abspath(item)) for item in items if not is_address(item)]  # noqa: PTH100, PTH120 - an item is text
     try:
         return os.path.commonpath(folders)
     except ValueError:  # there are none; or several drives of Windows
@@ -203,6 +204,6 @@ def _common_folder(items: Collection[str]) -> str:
 
 
 def _below(item: str, folder: str) -> str:
-    if is_url(item) or not folder:
+    if is_address(item) or not folder:
         return item
     return os.path.relpath(item, folder)

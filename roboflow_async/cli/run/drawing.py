@@ -14,8 +14,9 @@ from roboflow_async._engine.images.downsizing import read_upright
 from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.pillow import decoding, open_picture
 from roboflow_async._engine.jsonvalues import JSONObject
-from roboflow_async.cli.files import write_below
-from roboflow_async.cli.run.file_names import as_path, is_url, on_record, readable, tag
+from roboflow_async.cli.files import OF_THE_DISK, write_below
+from roboflow_async.cli.run.contents import content_of
+from roboflow_async.cli.run.file_names import as_path, is_address, on_record, readable, tag
 from roboflow_async.cli.run.found import Size, classes_in, objects_in, size_of
 from roboflow_async.cli.run.pictures import DRAWN_SUFFIXES, ItemNames, drawn_parts
 from roboflow_async.cli.run.video.naming import source_in
@@ -91,6 +92,8 @@ class Drawing:
             except RoboflowError as error:
                 self._failures[str(error).replace(readable(item), "the image")[:200]] += 1
             except OSError as error:
+                if error.errno in OF_THE_DISK:
+                    raise
                 self._failures[error.strerror or type(error).__name__] += 1
             else:
                 self._drawn += 1
@@ -102,7 +105,7 @@ class Drawing:
     def _know(self, items: Collection[str]) -> None:
         items = [item for item in items if source_in(item) == item]
         self._names = ItemNames(items)
-        self._images = {os.path.realpath(as_path(item)) for item in items if not is_url(item)}
+        self._images = {os.path.realpath(as_path(item)) for item in items if not is_address(item)}
         for item in items:
             self._path_of(item)
 
@@ -118,9 +121,7 @@ class Drawing:
     def _draw(self, line: JSONObject, item: str, parts: list[str]) -> None:
         if not objects_in(line) and not classes_in(line):
             raise ConfigurationError(_NOTHING)
-        if is_url(item):
-            raise ConfigurationError("it is a URL, whose picture the server alone has seen")
-        picture = _read(Path(as_path(item)))
+        picture = _decoded(content_of(item))
         numpy: Any = importlib.import_module("numpy")
         image: Any = importlib.import_module("PIL.Image")
         scene = numpy.ascontiguousarray(numpy.asarray(picture.convert("RGB"))[:, :, ::-1])
@@ -211,9 +212,8 @@ def _numbers(names: list[str]) -> Any:
     return numpy.array([int(tag(name), 16) % 1000 for name in names], dtype=int)
 
 
-def _read(path: Path) -> Any:
+def _decoded(data: bytes) -> Any:
     """A picture as the server saw it: upright."""
-    data = path.read_bytes()
     check_content(data, "the image", converted=True)
     try:
         picture = open_picture(data)

@@ -4,15 +4,31 @@ import hashlib
 import re
 from typing import Final
 
+from roboflow_async._engine.images.reading.object_storage import is_stored
 from roboflow_async._targets.journal.names import as_path, is_url, on_record, readable
 
-__all__ = ["as_path", "cut_name", "is_url", "on_record", "readable", "safe_name", "tag"]
+__all__ = [
+    "as_path",
+    "cut_name",
+    "is_address",
+    "is_stored",
+    "is_url",
+    "on_record",
+    "readable",
+    "safe_name",
+    "tag",
+]
 
 _LONGEST: Final = 200  # bytes: file systems allow 255, and a temporary file's name is longer
 # Reserved names of Windows, with any ending; the digits may also be superscript.
 _RESERVED: Final = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE
 )
+
+
+def is_address(item: str) -> bool:
+    """Whether an item is a URL or an object in a storage (`s3://`), and not a path."""
+    return is_url(item) or is_stored(item)
 
 
 def tag(text: str) -> str:

@@ -49,9 +49,14 @@ def chosen_format(output: Path, given: str | None) -> str:
         check_parquet()
     if name in ("coco", "yolo"):
         load_supervision(f"--format {name}")
-    if name == "yolo" and (_is_stdout(output) or output.name in ("", "..")):
+    is_folder = not _is_stdout(output) and output.name in ("", "..")
+    if name == "yolo" and (_is_stdout(output) or is_folder):
         raise ConfigurationError(
             f"--output {str(output)!r:.200}: --format yolo writes a folder: name a new one."
+        )
+    if is_folder:
+        raise ConfigurationError(
+            f"--output {str(output)!r:.200} is a folder: name a file in it, such as results.jsonl."
         )
     return name
 

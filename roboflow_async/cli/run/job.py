@@ -14,9 +14,10 @@ from typing import Any, Final
 from roboflow_async import Model, Result, ResultStream, RoboflowClient, RoboflowError, Workflow
 from roboflow_async._engine.images.reading.files import FileNote
 from roboflow_async._targets.journal.fingerprints import fingerprint_of
+from roboflow_async.cli.files import OF_THE_DISK
 from roboflow_async.cli.options import stderr
 from roboflow_async.cli.run.failures import FailureLimit, as_error, write_failures
-from roboflow_async.cli.run.file_names import is_url
+from roboflow_async.cli.run.file_names import is_address
 from roboflow_async.cli.run.journal import Journal
 from roboflow_async.cli.run.pictures import ItemNames, save_pictures, without_pictures
 from roboflow_async.cli.run.progress import RunProgress
@@ -32,8 +33,6 @@ from roboflow_async.video import Frame
 
 __all__ = ["FailureLimit", "Job", "write_failures"]
 
-# If a file cannot be written for such a reason, neither can the next one.
-_OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO)
 _TICK: Final = 0.5  # seconds
 
 Input = str | Frame | Lost
@@ -181,7 +180,7 @@ class Job:
                     file = self._clips.fingerprint_of(item)
                     if file is not None:
                         self._files[name_of(item)] = file
-                elif not is_url(item):
+                elif not is_address(item):
                     self._files[name_of(item)] = None
                 yield item
 
@@ -230,7 +229,7 @@ class Job:
             return False
         if error.errno in (errno.EACCES, errno.EPERM):
             return not os.access(self._save_images, os.W_OK | os.X_OK)
-        return error.errno in _OF_THE_DISK
+        return error.errno in OF_THE_DISK
 
     def _outcome(self, result: Result[Input, Any]) -> dict[str, Any]:
         if result.error is not None:
@@ -271,10 +270,14 @@ class Job:
 
     @contextmanager
     def _interruptible(self, progress: RunProgress) -> Generator[None]:
-        """Ctrl-C once: send nothing more, and wait for what was sent. Twice: stop now."""
+        """Ctrl-C once: send nothing more, and wait for what was sent. Twice: stop now.
+
+        SIGTERM is the same: `timeout`, `docker stop` and others send it.
+        """
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
+        signals = (signal.SIGINT, signal.SIGTERM)
 
         def interrupt() -> None:
             if self.stopped:
@@ -287,14 +290,16 @@ class Job:
             stderr.print("\nFinishing what is in flight; Ctrl-C again stops now.")
 
         try:
-            loop.add_signal_handler(signal.SIGINT, interrupt)
+            for number in signals:
+                loop.add_signal_handler(number, interrupt)
         except (NotImplementedError, RuntimeError):  # Windows; or not the main thread
             yield
             return
         try:
             yield
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
+            for number in signals:
+                loop.remove_signal_handler(number)
 
     def summary(self) -> dict[str, Any]:
         """What the run did."""

@@ -10,7 +10,7 @@ from roboflow_async._targets.journal.fingerprints import is_another
 from roboflow_async._targets.journal.line_text import json_line
 from roboflow_async._targets.journal.lines import LineJournal
 from roboflow_async._targets.journal.outcomes import is_temporary
-from roboflow_async.cli.run.file_names import as_path, is_url, on_record
+from roboflow_async.cli.run.file_names import as_path, is_address, on_record
 from roboflow_async.cli.run.run_file import differences, is_run, merged
 from roboflow_async.cli.run.video.naming import source_in
 
@@ -32,7 +32,7 @@ class WhyAgain:
         """Why the input of this line is done again."""
         name = line["image"]
         # An earlier version wrote no "file".
-        if "file" in line and not is_url(name) and self._is_another(name, line["file"]):
+        if "file" in line and not is_address(name) and self._is_another(name, line["file"]):
             return "changed"
         return "temporary" if is_temporary(line) else None
 

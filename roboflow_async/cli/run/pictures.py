@@ -16,6 +16,7 @@ from roboflow_async.cli.files import write_below
 from roboflow_async.cli.run.file_names import (
     as_path,
     cut_name,
+    is_address,
     is_url,
     on_record,
     readable,
@@ -132,7 +133,7 @@ def without_own(
     roots += [(os.path.realpath(as_path(str(folder))), True) for folder in drawn]
     own: set[str] = set()
     if roots:
-        below = {item: _real(item) for item in items if not is_url(item)}
+        below = {item: _real(item) for item in items if not is_address(item)}
         for root, is_drawn in roots:
             inside = {
                 item: os.path.relpath(real, root)
@@ -352,6 +353,8 @@ def _below(item: str) -> list[str]:
             text = f"{url.netloc}{url.path}" + (f"?{url.query}" if url.query else "")
         except ValueError:  # such as http://[
             text = item.partition("//")[2]
+    elif is_address(item):  # a "?" or "#" is part of its key
+        text = item.partition("//")[2]
     parts = [
         "_up" if part == ".." else safe_name(part)
         for part in re.split(r"[\\/]", text)

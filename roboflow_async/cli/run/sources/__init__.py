@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from roboflow_async import ConfigurationError
-from roboflow_async.cli.run.file_names import as_path, is_url, on_record
+from roboflow_async.cli.run.file_names import as_path, is_address, is_url, on_record
 from roboflow_async.cli.run.pictures import without_own
 from roboflow_async.cli.run.sources.finding import (
     NOT_AN_IMAGE,
@@ -28,6 +28,8 @@ from roboflow_async.cli.run.sources.finding import (
     is_clip,
 )
 from roboflow_async.cli.run.sources.lines import lines_of_descriptor, lines_of_file
+from roboflow_async.cli.run.sources.storage import check_object
+from roboflow_async.cli.run.sources.typed import as_local
 from roboflow_async.cli.run.video.recognizing import is_video_url
 
 __all__ = ["Source", "is_url"]
@@ -36,18 +38,20 @@ _STDIN: Final = 0
 
 
 class Source:
-    """The images for a command, each only once, by path or URL.
+    """The images for a command, each only once, by path or URL, or by its name in a storage.
 
     Args:
         given: folders (with their subfolders), globs, images, files with a path or URL in each
-            line, and "-" for such lines from stdin.
+            line, and "-" for such lines from stdin. `s3://bucket/key` and its kind are URLs, too.
         saved: the folders of `--save-images`; what is written there is not an input.
         drawn: the folders of `--annotate`; the same.
+        others: folders that other runs made for pictures; the same.
         no_clips: why videos are left out; None: they are not.
         named_clips: whether they are taken nevertheless, if nothing else is given.
 
     Attributes:
-        folders: the real paths of the folders that images are searched or named in.
+        folders: the real paths of the folders that images are searched or named in, and how each
+            is spelled, from which the names of its images begin.
         clips: those of the inputs that are videos, as far as they are known from the start.
 
     Raises:
@@ -60,23 +64,23 @@ class Source:
         *,
         saved: Collection[str | Path] = (),
         drawn: Collection[str | Path] = (),
+        others: Collection[str | Path] = (),
         no_clips: str | None = NOT_AN_IMAGE,
         named_clips: bool = False,
     ) -> None:
-        texts = [given] if isinstance(given, str) else list(given)
+        texts = [as_local(text) for text in ([given] if isinstance(given, str) else given)]
         self._no_clips = no_clips
         # Among others a shell may have made them of a *: then nobody has named them.
         self._named_clips = named_clips and all(_is_video(text) for text in texts)
         takes_clips = no_clips is None or self._named_clips
         self._has_stdin = "-" in texts
         self._is_alone = len(texts) == 1
-        own = [as_path(str(folder)) for folder in (*saved, *drawn)]
+        own = [as_path(str(folder)) for folder in (*saved, *drawn, *others)]
         self._finder = Finder(own, no_clips=no_clips)
-        self.folders: list[str] = []
+        self.folders: dict[str, str] = {}
         found = (item for text in texts if text != "-" for item in self._found(text))
         # A URL may be given twice; a file is found once.
         items = list(dict.fromkeys(found))
-        self.folders = sorted({os.path.realpath(folder) for folder in self.folders})
         self._items = without_own(items, saved, drawn)
         self.clips = [item for item in self._items if takes_clips and _is_video(item)]
         if len(self._items) < len(items):
@@ -155,14 +159,14 @@ class Source:
                     yield item
 
     async def _from_stdin(self) -> AsyncGenerator[str]:
-        seen = {item for item in self._items if is_url(item)}
+        seen = {item for item in self._items if is_address(item)}
         lines: AsyncIterator[str] = lines_of_descriptor(_STDIN, "stdin")
         async for item in lines:
             if self._is_new(item, seen):
                 yield item
 
     def _is_new(self, item: str, seen: set[str]) -> bool:
-        if not is_url(item) and os.path.lexists(item):
+        if not is_address(item) and os.path.lexists(item):
             if self._no_clips not in (None, NOT_AN_IMAGE) and is_clip(item):
                 self._finder.skipped[self._no_clips] += 1
                 return False
@@ -172,7 +176,8 @@ class Source:
         return is_new
 
     def _found(self, text: str) -> Iterator[str]:
-        if is_url(text):
+        if is_address(text):
+            check_object(text)
             yield text
             return
         path = str(Path(text)) if text.strip() else ""
@@ -181,7 +186,7 @@ class Source:
         except (OSError, ValueError):
             mode = 0
         if stat.S_ISDIR(mode):
-            self.folders.append(path)
+            self._note_folder(path)
             yield from self._finder.in_folder(path)
         elif stat.S_ISREG(mode):
             yield from self._in_file(path)
@@ -194,7 +199,7 @@ class Source:
         elif os.path.islink(path):  # noqa: PTH114 - it leads nowhere, which its failure will say
             yield path
         elif glob.has_magic(text):
-            self.folders.append(_folder_of_glob(text))
+            self._note_folder(_folder_of_glob(text))
             yield from self._finder.by_glob(text)
         else:
             raise ConfigurationError(
@@ -204,12 +209,12 @@ class Source:
 
     def _in_file(self, path: str) -> Iterator[str]:
         if has_image_suffix(path) or begins_like_an_image(path):
-            self.folders.append(str(Path(path).parent))
+            self._note_folder(str(Path(path).parent))
             if self._finder.takes(path):
                 yield path
         elif is_clip(path):
             if self._named_clips or self._no_clips is None:
-                self.folders.append(str(Path(path).parent))
+                self._note_folder(str(Path(path).parent))
                 if self._finder.takes(path):
                     yield path
             else:
@@ -218,6 +223,9 @@ class Source:
             yield from self._in_list(path)
         else:  # one of those that a shell makes of a *
             self._finder.skipped["not an image"] += 1
+
+    def _note_folder(self, folder: str) -> None:
+        self.folders.setdefault(os.path.realpath(folder), folder)
 
     def _in_list(self, path: str) -> Iterator[str]:
         seen: set[str] = set()
@@ -242,5 +250,5 @@ def _leads_somewhere(path: str) -> bool:
         first = list(islice(lines_of_file(path), 3))
     except ConfigurationError:
         return False
-    leads = [is_url(item) or os.path.isfile(item) for item in first]  # noqa: PTH113
+    leads = [is_address(item) or os.path.isfile(item) for item in first]  # noqa: PTH113
     return 2 * sum(leads) > len(leads)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from roboflow_async._engine.images.formats import check_content
-from roboflow_async.cli.run.file_names import is_url
+from roboflow_async.cli.run.file_names import is_address
 from roboflow_async.cli.run.video.recognizing import begins_like_a_video, has_video_suffix
 from roboflow_async.errors import ImageError
 
@@ -38,6 +38,12 @@ NOT_AN_IMAGE: Final = "not an image"
 """Why most files are left out."""
 _HEAD: Final = 512  # bytes
 _OF_MACOS: Final = "what macOS keeps beside files"
+_BESIDE: Final = {
+    "__MACOSX": _OF_MACOS,
+    "@eaDir": "small copies of a Synology",
+    "#recycle": "thrown away",
+    "$RECYCLE.BIN": "thrown away",
+}
 _APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
 
 _Identity = int | str
@@ -62,7 +68,7 @@ def begins_like_an_image(path: str) -> bool:
 
 def is_clip(path: str) -> bool:
     """Whether a path is of a video: a regular file that ends or begins like one."""
-    if has_image_suffix(path) or is_url(path) or not os.path.isfile(path):  # noqa: PTH113
+    if has_image_suffix(path) or is_address(path) or not os.path.isfile(path):  # noqa: PTH113
         return False
     is_one = has_video_suffix(path) or begins_like_a_video(path)
     return is_one and not begins_like_an_image(path)
@@ -110,7 +116,10 @@ class Finder:
         try:
             status = os.stat(path)  # noqa: PTH116
         except (OSError, ValueError):
-            return True
+            if named or has_image_suffix(path):
+                return True
+            self.skipped["a link that leads nowhere"] += 1
+            return False
         reason = self._reason(path, status, named=named)
         if reason is None and _identity_of(status, path) in self._own:
             reason = "an annotated video"
@@ -210,7 +219,7 @@ class Finder:
             if not fits or _is_folder(entry) is not folders:
                 continue
             reason = _why_hidden(entry.name)
-            if reason is None or part.startswith((".", "__")):
+            if reason is None or part.startswith((".", "__", "@", "#", "$")):
                 yield os.path.join(folder, entry.name), entry.is_symlink()  # noqa: PTH118
             else:
                 self.skipped[reason] += 1
@@ -226,9 +235,9 @@ class Finder:
 
 
 def _why_hidden(name: str) -> str | None:
-    if name.startswith("._") or name == "__MACOSX":
+    if name.startswith("._"):
         return _OF_MACOS
-    return "hidden" if name.startswith(".") else None
+    return "hidden" if name.startswith(".") else _BESIDE.get(name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

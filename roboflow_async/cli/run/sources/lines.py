@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Final
 
 from roboflow_async import ConfigurationError
-from roboflow_async.cli.run.file_names import is_url
+from roboflow_async.cli.run.file_names import is_address
+from roboflow_async.cli.run.sources.typed import as_local
 
 __all__ = ["lines_of_descriptor", "lines_of_file"]
 
@@ -136,7 +137,7 @@ class _Lines:
         self._check(line)
         line = line.removesuffix(b"\r")
         text = line.decode("utf-8", "surrogateescape").strip()
-        if is_url(text):
+        if is_address(text):
             yield text
             return
         # A name may begin like a comment, and begin and end with blanks.
@@ -144,4 +145,4 @@ class _Lines:
         if line.strip() and os.path.lexists(exact):
             yield exact
         elif text and not text.startswith("#"):
-            yield os.fsdecode(text.encode("utf-8", "surrogateescape"))
+            yield as_local(os.fsdecode(text.encode("utf-8", "surrogateescape")))

@@ -41,7 +41,7 @@ class Cameras:
         # Nothing is opened yet: wrong ones are told before anything is written.
         self.names = sorted(self._opened().counts)
         self.counts: list[Counts] = []
-        self.folders: list[str] = []
+        self.folders: dict[str, str] = {}
         self.clips: list[str] = []
         self.listed: list[str] = []
         self.has_stdin = False

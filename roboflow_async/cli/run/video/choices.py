@@ -41,7 +41,12 @@ class VideoChoices:
     seconds: float | None
 
     def source(
-        self, given: Sequence[str], *, saved: Collection[str], drawn: Collection[str]
+        self,
+        given: Sequence[str],
+        *,
+        saved: Collection[str],
+        drawn: Collection[str],
+        others: Collection[str] = (),
     ) -> Source | Cameras:
         """The inputs of the run.
 
@@ -51,7 +56,7 @@ class VideoChoices:
         if self.live:
             return Cameras(given, fps=self.fps, seconds=self.seconds)
         source = Source(
-            given, saved=saved, drawn=drawn,
+            given, saved=saved, drawn=drawn, others=others,
             no_clips=_why_no_clips(wanted=self.wants_clips), named_clips=_is_installed(),
         )  # fmt: skip
         if self.wants_clips and not source.clips and not source.has_stdin:
