@@ -1,6 +1,6 @@
 """What a hostile or a very large response costs: memory, and how long the event loop stands still.
 
-    python benchmarks/large_responses.py [--megabytes 32]
+    python benchmarks/large_responses.py [--megabytes 1 4 8 32]
 
 Each goes over loopback to a client in a process of its own, in which a task ticks every millisecond
 meanwhile. "hold" is the longest time between two ticks until the output has been thrown away, as
@@ -131,6 +131,20 @@ def names(size: int) -> bytes:
     return f'{{"predictions":{{{members}}},"predicted_classes":[]}}'.encode()
 
 
+def named(form: bytes) -> Callable[[int], bytes]:
+    """An object of members with names that are there once."""
+
+    def body(size: int) -> bytes:
+        members = b",".join(form % number for number in range(size // (len(form % 0) + 1) or 1))
+        return b'{"outputs":[{"a":{' + members + b"}}]}"
+
+    return body
+
+
+def spaces(size: int) -> bytes:
+    return b'{"outputs":[ ' + b" " * size + b"]}"
+
+
 def text(character: bytes) -> Callable[[int], bytes]:
     def body(size: int) -> bytes:
         return b'{"outputs":[{"a":"' + character * (size // len(character)) + b'"}]}'
@@ -205,6 +219,14 @@ BODIES: Final[dict[str, tuple[str, Callable[[int], bytes]]]] = {
     "classes": ("classification", distinct_classes(by_name=False)),
     "small classes": ("classification", of_prediction(b'{"class":"a","confidence":1}')),
     "classes by name": ("classification", distinct_classes(by_name=True)),
+    "spaces": ("workflow", spaces),
+    "spaces between values": ("workflow", of_output(b"1" + b" " * 50_000)),
+    "names": ("workflow", named(b'"%08d":0')),
+    "names of 24": ("workflow", named(b'"%024d":0')),
+    "names of 40": ("workflow", named(b'"%040d":0')),
+    "long names": ("workflow", named(b'"' + b"k" * 100_000 + b'%d":0')),
+    "one name again": ("workflow", named(b'"a":0%.0s')),
+    "a number of all digits": ("workflow", named(b'"a":' + b"9" * 1_000_000 + b"%d")),
     "a semantic mask": ("semantic-segmentation", semantic),
     "an error": ("error", of_output(b"[]")),
 }
@@ -311,7 +333,7 @@ def measure(kind: str, size: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--megabytes", type=float, nargs="+", default=[1, 4, 32])
+    parser.add_argument("--megabytes", type=float, nargs="+", default=[1, 4, 8, 32])
     parser.add_argument("--json", action="store_true", help="lines of JSON instead of a table")
     parser.add_argument("--only", help="the kind of this name, or those whose name has this")
     options = parser.parse_args()
