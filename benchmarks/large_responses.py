@@ -225,8 +225,9 @@ BODIES: Final[dict[str, tuple[str, Callable[[int], bytes]]]] = {
     "names of 24": ("workflow", named(b'"%024d":0')),
     "names of 40": ("workflow", named(b'"%040d":0')),
     "long names": ("workflow", named(b'"' + b"k" * 100_000 + b'%d":0')),
-    "one name again": ("workflow", named(b'"a":0%.0s')),
-    "a number of all digits": ("workflow", named(b'"a":' + b"9" * 1_000_000 + b"%d")),
+    "one name again": ("workflow", repeated(b'{"outputs":[{"a":{', b'"a":0', b"}}]}")),
+    "one long name": ("workflow", repeated(b'{"outputs":[{"', b"k" * MIB, b'":0}]}')),
+    "one number": ("workflow", lambda size: b'{"outputs":[{"a":' + b"9" * size + b"}]}"),
     "a semantic mask": ("semantic-segmentation", semantic),
     "an error": ("error", of_output(b"[]")),
 }

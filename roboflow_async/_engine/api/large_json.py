@@ -14,6 +14,9 @@ from roboflow_async._engine.api.thrift import Thrift, TooMuchMemoryError, memory
 
 __all__ = ["Weight", "holds", "parse_in_pieces"]
 
+# Bytes that one call of the parser gets if there are few values in them. A mebibyte of escapes
+# takes 4 ms, of numbers with thousands of digits 8 ms.
+_LIGHT: Final = 1 << 20
 _PIECE: Final = 64 * 1024  # bytes; 22,000 empty lists take 5 ms
 _LOOKED_AT_AT_ONCE: Final = 1 << 20  # bytes; to count or to find something takes a millisecond
 _DEEPEST: Final = 100  # nested containers larger than a piece; the parser itself allows 200
@@ -99,7 +102,7 @@ class Weight:
     def is_light(self) -> bool:
         """Whether one call of the parser takes at most a few milliseconds."""
         return (
-            self.size <= 8 << 20
+            self.size <= _LIGHT
             and self.arrays + self.objects + self.commas + self.quotes // 2 <= 100_000
         )
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import pydantic_core
 import pytest
 
 from roboflow_async import ResponseError
@@ -50,19 +51,29 @@ class Watched(bytearray):
     [
         b'{"outputs":[{"a":"' + b"A" * 4 * MIB + b'"}]}',
         b'{"outputs":[{"a":["' + b'","'.join([b"A" * 90_000] * 50) + b'"]}]}',
+        b'{"outputs":[{"a":[' + b"9" * 4000 + (b"," + b"9" * 4000) * 600 + b"]}]}",
         b'{"outputs":[{"a":[' + b"0.12345678901234567," * 200_000 + b"1]}]}",
         b'\xef\xbb\xbf{"outputs":[{"a":"' + b"A" * 9 * MIB + b'"}]}',
         b'{"outputs":[' + b" " * 4 * MIB + b'{"a":1}]}',
     ],
-    ids=["a text", "texts", "numbers", "after a mark", "spaces"],
+    ids=["a text", "texts", "long numbers", "numbers", "after a mark", "spaces"],
 )
-def test_no_call_looks_at_more_than_a_mebibyte(content: bytes) -> None:
+def test_no_call_looks_at_more_than_a_mebibyte(
+    monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    parse, parsed = pydantic_core.from_json, [0]
+
+    def watched_parse(text: bytes, **options: Any) -> Any:
+        parsed.append(len(text))
+        return parse(text, **options)
+
+    monkeypatch.setattr(pydantic_core, "from_json", watched_parse)
     watched = Watched(content)
     assert (
         parse_workflow_outputs(Response(200, {}, watched))
         == json.loads(content.decode("utf-8-sig"))["outputs"]
     )
-    assert watched.most <= MIB + 10
+    assert max(watched.most, *parsed) <= MIB + 10
 
 
 class Spaces:
