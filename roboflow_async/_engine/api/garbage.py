@@ -8,7 +8,7 @@ several in vain, since what is parsed from JSON holds no cycles.
 
 import gc
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -16,8 +16,8 @@ __all__ = ["full_collections_put_off"]
 
 _NEW_OBJECTS_AND_OLDER: Final = 1  # the generation after whose turn Python may look at all
 _ALL: Final = 2
-# Collections of new objects without a full one; Python itself looks after 10. With 7,700 containers
-# in each, at least.
+# Collections of new objects without a full one, each after 7,700 of them; Python itself runs a full
+# one after 10 at the earliest.
 _MOST_PUT_OFF: Final = 100
 
 
@@ -36,15 +36,16 @@ class _Count:
     def start_again(self) -> None:
         """Let Python count from zero to its next full collection.
 
-        To freeze all objects resets the count, and they are thawed at once. Both only join lists,
-        whatever is in them.
+        To freeze all objects resets the count, and they are thawed at once: nothing else in Python
+        does that. Both only join lists, however long those are.
         """
         self.put_off += gc.get_count()[_ALL]
         gc.freeze()
         gc.unfreeze()
 
     def begin(self) -> None:
-        full = gc.get_stats()[_ALL]["collections"]
+        stats: Any = gc.get_stats()
+        full: int = stats[_ALL]["collections"]
         if full != self.full:
             self.full, self.put_off = full, 0
         if self.put_off >= _MOST_PUT_OFF:
@@ -62,7 +63,7 @@ _count: Final = _Count()
 
 
 @contextmanager
-def full_collections_put_off() -> Iterator[None]:
+def full_collections_put_off() -> Generator[None]:
     """Let Python start no full collection during this block, in any thread.
 
     New objects are still looked at, which takes half a millisecond. If too many full collections

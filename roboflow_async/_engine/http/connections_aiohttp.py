@@ -39,10 +39,11 @@ class _Protocol(ResponseHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # asyncio (3.11 to 3.14) reads 256 KB at once, and aiohttp parses all of it: 45 ms, if it is
-        # interim responses. There is no public switch for that, and none at all in uvloop.
-        reader: Any = getattr(transport, "_ssl_protocol", transport)
+        # interim responses. There is no public switch for that, and none at all in uvloop and over
+        # TLS.
+        plain: Any = transport
         with suppress(AttributeError):
-            reader.max_size = _AT_ONCE
+            plain.max_size = _AT_ONCE
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
