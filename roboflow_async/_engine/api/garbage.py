@@ -19,6 +19,8 @@ _ALL: Final = 2
 # Collections of new objects without a full one, each after 7,700 of them; Python itself runs a full
 # one after 10 at the earliest.
 _MOST_PUT_OFF: Final = 100
+# Python 3.12 itself freezes a few hundred objects when it starts; a program that freezes, all.
+_FROZEN_BY_PYTHON: Final = 1000
 
 
 class _Count:
@@ -31,7 +33,7 @@ class _Count:
 
     def __init__(self) -> None:
         self.put_off = 0
-        self.full = -1
+        self.full: int = -1
 
     def start_again(self) -> None:
         """Let Python count from zero to its next full collection.
@@ -44,8 +46,8 @@ class _Count:
         gc.unfreeze()
 
     def begin(self) -> None:
-        stats: Any = gc.get_stats()
-        full: int = stats[_ALL]["collections"]
+        stats: list[dict[str, int]] = gc.get_stats()
+        full = stats[_ALL]["collections"]
         if full != self.full:
             self.full, self.put_off = full, 0
         if self.put_off >= _MOST_PUT_OFF:
@@ -86,4 +88,4 @@ def _is_possible() -> bool:
     # A Python that collects step by step (3.14) has no count for the last generation: zero.
     counts = gc.get_threshold()[_ALL] > 0
     has_lock = not sysconfig.get_config_var("Py_GIL_DISABLED")
-    return gc.isenabled() and counts and has_lock and not gc.get_freeze_count()
+    return gc.isenabled() and counts and has_lock and gc.get_freeze_count() < _FROZEN_BY_PYTHON
