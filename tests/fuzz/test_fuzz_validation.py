@@ -39,7 +39,9 @@ class Tree(pydantic.BaseModel):
 
 users: list[Any] = [
     Tree, list[Tree], dict[str, Tree], list[Row], list[list[int]], dict[str, list[float]],
-    list[int] | dict[str, int], tuple[int, ...], set[int], frozenset[str], list[tuple[int, str]],
+    list[int] | dict[str, int], tuple[int, ...], set[int], frozenset[str],
+    dict[str, set[int | str]],
+    Annotated[set[int], pydantic.Field(min_length=2, max_length=3)], list[tuple[int, str]],
     Annotated[list[int], pydantic.Field(min_length=2, max_length=5)],
     Annotated[dict[str, int], pydantic.Field(min_length=1)], dict[int, list[int]], list[Any],
 ]  # fmt: skip
