@@ -238,7 +238,7 @@ def _set_in_steps(value: Any, check: _Handler) -> Any:
     given = cast("list[Any]", value)
     if len(given) <= _AT_ONCE:
         return check(given)
-    kind: Any = type(check([]))
+    is_frozen = isinstance(check([]), frozenset)
     items: set[Any] = set()
     for start in range(0, len(given), _AT_ONCE):
         try:
@@ -247,7 +247,7 @@ def _set_in_steps(value: Any, check: _Handler) -> Any:
             problems = _Problems()
             problems.add(error, start)
             raise problems.error() from None
-    return items if kind is set else kind(items)
+    return frozenset(items) if is_frozen else items
 
 
 def _checked_items(given: list[Any], start: int, check: _Handler, *, is_last: bool) -> Any:
