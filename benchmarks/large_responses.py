@@ -1,11 +1,13 @@
 """What a hostile or a very large response costs: memory, and how long the event loop stands still.
 
-    python benchmarks/large_responses.py [--megabytes 32]
+    python benchmarks/large_responses.py [--megabytes 1 4 8 32]
 
 Each goes over loopback to a client in a process of its own, in which a task ticks every millisecond
 meanwhile. "hold" is the longest time between two ticks until the output has been thrown away, as
-far as the process worked in it, so that other processes do not count; "memory" how much the peak of
-the process rose, also as a multiple of the response's size.
+far as the process worked in it and the loop's thread did not wait for a CPU, so that other
+processes do not count; "memory" how much the peak of the process rose, also as a multiple of the
+response's size. "full" is how many full garbage collections there were meanwhile, which hold the
+loop for longer the more else the program keeps.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Final
 
 from roboflow_async import RoboflowClient, RoboflowError
@@ -131,6 +134,20 @@ def names(size: int) -> bytes:
     return f'{{"predictions":{{{members}}},"predicted_classes":[]}}'.encode()
 
 
+def named(form: bytes) -> Callable[[int], bytes]:
+    """An object of members with names that are there once."""
+
+    def body(size: int) -> bytes:
+        members = b",".join(form % number for number in range(size // (len(form % 0) + 1) or 1))
+        return b'{"outputs":[{"a":{' + members + b"}}]}"
+
+    return body
+
+
+def spaces(size: int) -> bytes:
+    return b'{"outputs":[ ' + b" " * size + b"]}"
+
+
 def text(character: bytes) -> Callable[[int], bytes]:
     def body(size: int) -> bytes:
         return b'{"outputs":[{"a":"' + character * (size // len(character)) + b'"}]}'
@@ -205,6 +222,15 @@ BODIES: Final[dict[str, tuple[str, Callable[[int], bytes]]]] = {
     "classes": ("classification", distinct_classes(by_name=False)),
     "small classes": ("classification", of_prediction(b'{"class":"a","confidence":1}')),
     "classes by name": ("classification", distinct_classes(by_name=True)),
+    "spaces": ("workflow", spaces),
+    "spaces between values": ("workflow", of_output(b"1" + b" " * 50_000)),
+    "names": ("workflow", named(b'"%08d":0')),
+    "names of 24": ("workflow", named(b'"%024d":0')),
+    "names of 40": ("workflow", named(b'"%040d":0')),
+    "long names": ("workflow", named(b'"' + b"k" * 100_000 + b'%d":0')),
+    "one name again": ("workflow", repeated(b'{"outputs":[{"a":{', b'"a":0', b"}}]}")),
+    "one long name": ("workflow", repeated(b'{"outputs":[{"', b"k" * MIB, b'":0}]}')),
+    "one number": ("workflow", lambda size: b'{"outputs":[{"a":' + b"9" * size + b"}]}"),
     "a semantic mask": ("semantic-segmentation", semantic),
     "an error": ("error", of_output(b"[]")),
 }
@@ -247,14 +273,26 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def waited_for_a_cpu() -> float:
+    """Seconds that this thread could have run and did not; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
 async def ticking(longest: list[float]) -> None:
-    last = worked = 0.0
+    last = worked = waited = 0.0
     while True:
-        now, work = time.perf_counter(), time.process_time()
+        now, work, wait = time.perf_counter(), time.process_time(), waited_for_a_cpu()
         if last:
-            longest[0] = max(longest[0], min(now - last, work - worked))
-        last, worked = now, work
+            longest[0] = max(longest[0], min(now - last - (wait - waited), work - worked))
+        last, worked, waited = now, work, wait
         await asyncio.sleep(0.001)
+
+
+def full_collections() -> int:
+    return gc.get_stats()[2]["collections"]
 
 
 async def call(url: str, task: str) -> dict[str, Any]:
@@ -268,7 +306,7 @@ async def call(url: str, task: str) -> dict[str, Any]:
         with suppress(RoboflowError):  # a small one first, because much is made only once
             await target.run(JPEG)
         gc.collect()
-        before, longest = peak(), [0.0]
+        before, longest, full = peak(), [0.0], full_collections()
         ticker = asyncio.create_task(ticking(longest))
         began = time.perf_counter()
         try:
@@ -282,6 +320,7 @@ async def call(url: str, task: str) -> dict[str, Any]:
         ticker.cancel()
     return {
         "seconds": took, "hold": longest[0], "memory": peak() - before, "outcome": outcome,
+        "full": full_collections() - full,
     }  # fmt: skip
 
 
@@ -311,7 +350,7 @@ def measure(kind: str, size: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--megabytes", type=float, nargs="+", default=[1, 4, 32])
+    parser.add_argument("--megabytes", type=float, nargs="+", default=[1, 4, 8, 32])
     parser.add_argument("--json", action="store_true", help="lines of JSON instead of a table")
     parser.add_argument("--only", help="the kind of this name, or those whose name has this")
     options = parser.parse_args()
@@ -332,7 +371,8 @@ def main() -> None:
             print(
                 f"{megabytes:4g} MiB {kind:23} {found.get('seconds', 0):6.2f} s   hold "
                 f"{found.get('hold', 0) * 1000:5.0f} ms   memory {memory / 1e6:5.0f} MB "
-                f"{memory / size:4.1f} x   {found['outcome']:.70}",
+                f"{memory / size:4.1f} x   {found.get('full', 0)} full   "
+                f"{found['outcome']:.70}",
                 flush=True,
             )
 

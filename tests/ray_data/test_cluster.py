@@ -32,7 +32,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 check=False,
                 capture_output=True,
                 text=True,
-                timeout=400,
+                timeout=600,
             )
             # Written in any case: a second try would take as long.
             lines = done.stdout.splitlines()

@@ -190,7 +190,7 @@ def main(folder: Path) -> None:
             "key": shows_key(written),
             "guide": guide(folder),
         }
-    _, left = psutil.wait_procs(processes(), timeout=30)
+    _, left = psutil.wait_procs(processes(), timeout=120)
     seen["left"] = [" ".join(one.cmdline())[:200] for one in left]
     print(json.dumps(seen))  # as the last line: Ray prints, too
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -21,7 +22,7 @@ from conftest import JPEG, MakeClient, picture
 from support.loopback import Reply, Server, outputs
 
 from roboflow_async import ConfigurationError, ImageError, ResponseError, RetryPolicy, open_image
-from roboflow_async._engine.api.bounded_validation import bounded_validation
+from roboflow_async._engine.api.bounded_validation import _set_in_steps, bounded_validation
 from roboflow_async._engine.api.large_json import Weight, parse_in_pieces
 from roboflow_async._engine.api.responses import Response, parse_json
 from roboflow_async._engine.api.thrift import Thrift, TooMuchMemoryError
@@ -235,6 +236,41 @@ def test_errors_of_any_type_are_kept_few(kind: Any, value: Any) -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
         bounded_validation(pydantic.TypeAdapter(kind), value)
     assert caught.value.error_count() < 3000
+
+
+class Numbers(pydantic.BaseModel):
+    made: set[int] = pydantic.Field(default_factory=set[int], min_length=1, max_length=3000)
+    frozen: frozenset[int] = frozenset()
+
+
+@pytest.mark.parametrize("name", ["made", "frozen"])
+def test_sets_are_made_in_steps(name: str) -> None:
+    """A set of a million texts is not made at once, and is the same."""
+    kind: Any = set if name == "made" else frozenset
+    at_once: list[int] = []
+
+    def make(items: list[int]) -> Any:
+        at_once.append(len(items))
+        return kind(items)
+
+    assert _set_in_steps(list(range(5500)), make) == kind(range(5500))
+    assert max(at_once) <= 1000
+    adapter = pydantic.TypeAdapter(kind[int])
+    found = bounded_validation(adapter, [*range(2500), *range(2500)])
+    assert found == kind(range(2500))
+    assert type(found) is kind
+    with pytest.raises(pydantic.ValidationError, match=r"\n2200\n"):
+        bounded_validation(adapter, [*range(2200), "a", *range(5000)])
+    numbers = pydantic.TypeAdapter(Numbers)
+    for given in ([1] * 5000, list(range(3000)), list(range(3001)), []):
+        expected: Any = "it does not fit"
+        with suppress(pydantic.ValidationError):
+            expected = numbers.validate_python({name: given})
+        if expected == "it does not fit":
+            with pytest.raises(pydantic.ValidationError):
+                bounded_validation(numbers, {name: given})
+        else:
+            assert bounded_validation(numbers, {name: given}) == expected
 
 
 class Node(pydantic.BaseModel):

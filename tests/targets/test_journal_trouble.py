@@ -151,9 +151,12 @@ async def test_a_line_that_is_damaged_is_named(
         await taken(workflow.stream(IMAGES, journal=path))
         lines = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join([*lines[:3], b"{}\n", *lines[3:]]))
-        with pytest.raises(ConfigurationError, match="line 4, is not of such a run"):
+        with pytest.raises(ConfigurationError, match="line 4, is not of such a run: remove it"):
             await taken(workflow.stream(IMAGES, journal=path))
         assert len(server.arrivals) == 12
+        path.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+        found = await taken(workflow.stream(IMAGES, journal=path))
+        assert [result.from_journal for result in found].count(False) == 1
 
 
 # Not ours

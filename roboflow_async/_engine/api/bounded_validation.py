@@ -135,22 +135,21 @@ def _in_steps(copy: dict[str, Any], *, is_last: bool) -> Any:
     kind = copy["type"]
     if kind in ("set", "frozenset", "tuple"):
         copy["fail_fast"] = True
-    if kind not in ("list", "dict") or copy.get("strict"):
+    if kind == "tuple" or copy.get("strict"):
         return copy
     reference = copy.pop("ref", None)
     lengths = {name: copy.pop(name) for name in ("min_length", "max_length") if name in copy}
-    steps = core_schema.no_info_wrap_validator_function(
-        _dict_in_steps
-        if kind == "dict"
-        else partial(_list_in_steps, stops=bool(copy.get("fail_fast")), is_last=is_last),
-        cast("Any", copy),
-    )
-    if lengths:  # of the whole
+    check: Any = {
+        "list": partial(_list_in_steps, stops=bool(copy.get("fail_fast")), is_last=is_last),
+        "dict": _dict_in_steps,
+    }.get(kind, _set_in_steps)
+    steps = core_schema.no_info_wrap_validator_function(check, cast("Any", copy))
+    if lengths:  # of the whole; of a set, without what is there twice
         whole: Any = {**copy, **lengths}
-        whole |= {"items_schema": None} if kind == "list" else {}
         for name in ("items_schema", "keys_schema", "values_schema"):
             whole.pop(name, None)
-        steps = core_schema.chain_schema([whole, steps])
+        is_set = kind in ("set", "frozenset")
+        steps = core_schema.chain_schema([steps, whole] if is_set else [whole, steps])
     return {**steps, "ref": reference} if reference else steps
 
 
@@ -231,6 +230,24 @@ def _list_in_steps(value: Any, check: _Handler, *, stops: bool, is_last: bool) -
     if problems.count:
         raise problems.error()
     return items
+
+
+def _set_in_steps(value: Any, check: _Handler) -> Any:
+    if not isinstance(value, list):
+        return check(value)
+    given = cast("list[Any]", value)
+    if len(given) <= _AT_ONCE:
+        return check(given)
+    is_frozen = isinstance(check([]), frozenset)
+    items: set[Any] = set()
+    for start in range(0, len(given), _AT_ONCE):
+        try:
+            items |= check(given[start : start + _AT_ONCE])
+        except pydantic.ValidationError as error:
+            problems = _Problems()
+            problems.add(error, start)
+            raise problems.error() from None
+    return frozenset(items) if is_frozen else items
 
 
 def _checked_items(given: list[Any], start: int, check: _Handler, *, is_last: bool) -> Any:

@@ -5,19 +5,26 @@ thread, and blocks the event loop. So no call here gets more than a piece.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pydantic_core
 
 from roboflow_async._engine.api.thrift import Thrift, TooMuchMemoryError, memory_allowed
 
-__all__ = ["Weight", "parse_in_pieces"]
+__all__ = ["Weight", "holds", "parse_in_pieces"]
 
+# Bytes that one call of the parser gets if there are few values in them. A mebibyte of escapes
+# takes 4 ms, of numbers with thousands of digits 8 ms.
+_LIGHT: Final = 1 << 20
 _PIECE: Final = 64 * 1024  # bytes; 22,000 empty lists take 5 ms
-_COUNTED_AT_ONCE: Final = 1 << 20  # bytes; each count of one character takes a millisecond
+_LOOKED_AT_AT_ONCE: Final = 1 << 20  # bytes; to count or to find something takes a millisecond
 _DEEPEST: Final = 100  # nested containers larger than a piece; the parser itself allows 200
 _LONGEST_WIDE_TEXT: Final = 8 << 20  # characters; each may take 4 bytes, which are copied at once
 _LONGEST_SCALAR: Final = 16 * 1024  # characters of a number, which is never split
+
+# When a dict grows, it is made anew at once: 8 ms for 175,000 names, which then has room for these.
+_MOST_NAMES: Final = 349_525
 
 _BYTES_OF_OBJECT: Final = 216  # in CPython, with up to five keys
 _BYTES_OF_ARRAY: Final = 80
@@ -64,10 +71,7 @@ class Weight:
 
     def __init__(self, content: bytes | bytearray) -> None:
         def count(character: bytes) -> int:
-            return sum(
-                content.count(character, start, start + _COUNTED_AT_ONCE)
-                for start in range(0, len(content), _COUNTED_AT_ONCE)
-            )
+            return sum(content.count(character, start, end) for start, end in _steps(content))
 
         self.size = len(content)
         self.arrays = count(b"[")
@@ -77,7 +81,7 @@ class Weight:
         self.quotes = count(b'"')
         # If one character is beyond the first 65,536, each character of the string takes four
         # bytes.
-        is_plain = content.isascii() and b"\\u" not in content
+        is_plain = _is_ascii(content) and not holds(content, b"\\u")
         self.text = self.size if is_plain else 4 * self.size
 
     @property
@@ -98,7 +102,7 @@ class Weight:
     def is_light(self) -> bool:
         """Whether one call of the parser takes at most a few milliseconds."""
         return (
-            self.size <= 8 << 20
+            self.size <= _LIGHT
             and self.arrays + self.objects + self.commas + self.quotes // 2 <= 100_000
         )
 
@@ -132,19 +136,38 @@ class Weight:
         return self.bytes_in_memory > most
 
 
-def parse_in_pieces(content: bytes | bytearray, thrift: Thrift | None = None) -> Any:
+def holds(content: bytes | bytearray, text: bytes) -> bool:
+    """Whether the text is somewhere in the content."""
+    more = len(text) - 1
+    return any(content.find(text, start, end + more) >= 0 for start, end in _steps(content))
+
+
+def _is_ascii(content: bytes | bytearray) -> bool:
+    return all(content[start:end].isascii() for start, end in _steps(content))
+
+
+def _steps(content: bytes | bytearray) -> Iterator[tuple[int, int]]:
+    """The ranges of bytes that are looked at, one after the other."""
+    for start in range(0, len(content), _LOOKED_AT_AT_ONCE):
+        yield start, start + _LOOKED_AT_AT_ONCE
+
+
+def parse_in_pieces(
+    content: bytes | bytearray, thrift: Thrift | None = None, start: int = 0
+) -> Any:
     """Parse it like `pydantic_core.from_json`, but without holding the lock for long.
 
     Args:
         content: the text.
         thrift: keeps the parsed values small, and adds up their size.
+        start: where the JSON begins.
 
     Raises:
         TooMuchMemoryError: the values take more memory than `thrift` allows.
         ValueError: it is not JSON.
     """
     parser = _Parser(content, thrift)
-    value, at = parser.value(parser.skip_space(0), 0)
+    value, at = parser.value(parser.skip_space(start), 0)
     if parser.skip_space(at) != len(content):
         raise ValueError(f"trailing characters after byte {at}")
     return value
@@ -162,9 +185,12 @@ class _Parser:
         self._thrift = thrift
 
     def skip_space(self, at: int) -> int:
-        match = _SPACE.match(self._content, at)
-        assert match is not None
-        return match.end()
+        while True:
+            match = _SPACE.match(self._content, at, at + _LOOKED_AT_AT_ONCE)
+            assert match is not None
+            if match.end() < at + _LOOKED_AT_AT_ONCE:
+                return match.end()
+            at = match.end()
 
     def value(self, at: int, depth: int) -> tuple[Any, int]:
         """The value that begins at a position, and where it ends."""
@@ -217,6 +243,8 @@ class _Parser:
             at = self.skip_space(at)
             if self._content[at : at + 1] != b'"':
                 raise ValueError(f"expected a key at byte {at}")
+            if len(members) > _MOST_NAMES:
+                raise TooMuchMemoryError(f"an object of more than {_MOST_NAMES:,} names")
             key, at = self._string(at)
             at = self.skip_space(at)
             if self._content[at : at + 1] != b":":

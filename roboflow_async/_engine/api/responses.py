@@ -18,7 +18,7 @@ import pydantic_core
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.credits import credits_of, parse_working_time
-from roboflow_async._engine.api.large_json import Weight, parse_in_pieces
+from roboflow_async._engine.api.large_json import Weight, holds, parse_in_pieces
 from roboflow_async._engine.api.thrift import Thrift, TooMuchMemoryError, memory_allowed
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_container, is_object
 from roboflow_async.errors import (
@@ -173,17 +173,18 @@ def parse_json(response: Response) -> Any:
             Infinity and numbers that become infinite are not JSON either (RFC 8259, section 6).
     """
     content = response.content
-    if content[:3] == codecs.BOM_UTF8:  # removeprefix would always copy a bytearray
-        content = content[3:]
+    start = 3 if content[:3] == codecs.BOM_UTF8 else 0
     weight = Weight(content) if len(content) > _LARGE else None
     if weight is not None and (what := weight.too_much(response.allowed)):
         raise too_much(response, what, limits_follow_size=True)
     try:
         if weight is None or (weight.is_light and not weight.is_heavy):
-            value: Any = pydantic_core.from_json(content, allow_inf_nan=False)
+            # Copied only if it has to be: removeprefix would always copy a bytearray.
+            text = content[start:] if start else content
+            value: Any = pydantic_core.from_json(text, allow_inf_nan=False)
         else:
             thrift = Thrift(memory_allowed(weight.size)) if weight.is_heavy else None
-            value = parse_in_pieces(content, thrift)
+            value = parse_in_pieces(content, thrift, start)
         _check_finite(value)
         return value
     except TooMuchMemoryError as error:
@@ -258,7 +259,7 @@ def parse_workflow_outputs(response: Response) -> list[JSONObject]:
     if not is_array(outputs) or not all(map(is_object, outputs)):
         raise unexpected(response, 'it has no list of objects as "outputs"')
     # To search the bytes for the word costs less than to walk through the parsed values.
-    if b'"base64"' in response.content:
+    if holds(response.content, b'"base64"'):
         for output in outputs:
             _make_images_plain(output)
     return outputs

@@ -7,6 +7,7 @@ import anyio
 import anyio.to_thread
 
 from roboflow_async._engine.api.api_key import KeyPlacement
+from roboflow_async._engine.api.garbage import full_collections_put_off
 from roboflow_async._engine.api.responses import Response, is_large, output_of
 from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async.errors import plain_text
@@ -39,13 +40,20 @@ class OutputReader:
             self._large_responses = anyio.CapacityLimiter(1)
         # A cancelled call does not wait for the thread, which ends by itself within seconds.
         return await anyio.to_thread.run_sync(
-            output_of,
+            _large_output_of,
             parse,
             response,
             self._key,
             limiter=self._large_responses,
             abandon_on_cancel=True,
         )
+
+
+def _large_output_of(
+    parse: Callable[[Response], Output], response: Response, key: KeyPlacement
+) -> Output:
+    with full_collections_put_off():
+        return output_of(parse, response, key)
 
 
 class HeaderReader:

@@ -94,6 +94,11 @@ _MUCH: Final = 1 << 20  # bytes
 _INFLATE_STEP: Final = 1 << 20  # bytes
 
 
+# How many of what a connection has already are taken before the event loop goes on. A server may
+# send chunks of one byte, and h11 takes 10 µs for each.
+_PIECES_AT_ONCE: Final = 100
+
+
 _ERROR_LIMIT: Final = 64 * 1024  # bytes
 
 
@@ -120,7 +125,11 @@ async def read_content(
         raise _refusal(response, what, request_id)
     inflate = _decompressor() if encoding else None
     content = _Content()
+    count = 0
     async for raw in response.stream:
+        count += 1
+        if count % _PIECES_AT_ONCE == 0:
+            await asyncio.sleep(0)
         try:
             for piece in (raw,) if inflate is None else _inflated(inflate, raw):
                 if sink is not None:
@@ -189,9 +198,12 @@ async def read_error_content(response: Incoming, content: bytearray) -> bool:
     encoding = _encoding_of(response)
     inflate = _decompressor() if encoding in _ENCODINGS else None
     readable = not encoding or inflate is not None
-    size = 0
+    size = count = 0
     try:
         async for raw in response.stream:
+            count += 1
+            if count % _PIECES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             size += len(raw)
             if readable and len(content) < _ERROR_LIMIT:
                 try:

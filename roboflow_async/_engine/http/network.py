@@ -23,6 +23,9 @@ __all__ = ["Network"]
 _CLOSING: Final = 1.0  # seconds until a closed socket is gone, at most
 _READ_AHEAD: Final = 256 * 1024  # bytes
 _BUFFER: Final = 64 * 1024  # bytes
+# Bytes that h11 gets before the event loop goes on. It is written in Python: 64 KB of tiny chunks
+# or of interim responses take it 100 ms.
+_AT_ONCE: Final = 16 * 1024
 # Not a 1xx, which comes before the real response.
 _RESPONSE: Final = re.compile(rb"HTTP/1\.[01] [2-9]")
 
@@ -129,6 +132,9 @@ class _Receiver(asyncio.BufferedProtocol):
             self._waiter = None
 
     async def next_piece(self, most: int) -> bytes:
+        most = min(most, _AT_ONCE)
+        if self.pieces:
+            await asyncio.sleep(0)
         while not self.pieces:
             if self.ended:
                 if self.error is not None:

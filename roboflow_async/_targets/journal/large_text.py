@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+from roboflow_async._engine.api.garbage import full_collections_put_off
 from roboflow_async._engine.api.large_json import parse_in_pieces
 from roboflow_async._engine.jsonvalues import is_array, is_object, read_json_text
 from roboflow_async._targets.journal.line_text import quick_json_text
@@ -40,7 +41,10 @@ def read_line(line: bytes) -> Any:
         ValueError: it is not JSON.
         RecursionError: it is nested too deeply.
     """
-    return read_json_text(line) if len(line) <= _LARGE else parse_in_pieces(line.rstrip(), None)
+    if len(line) <= _LARGE:
+        return read_json_text(line)
+    with full_collections_put_off():
+        return parse_in_pieces(line.rstrip(), None)
 
 
 def _add(value: Any, pieces: list[str]) -> None:

@@ -324,8 +324,8 @@ class LineJournal:
             except (ValueError, RecursionError):
                 if good + len(line) < os.fstat(file.fileno()).st_size:
                     raise ConfigurationError(
-                        f"{self.path}, line {number}, is not of such a run: give another "
-                        f"{self.argument}."
+                        f"{self.path}, line {number}, is not of such a run: remove it, and "
+                        f"its input is sent again, or give another {self.argument}."
                     ) from None
                 break
             self._take(read, image, good, failed=failed)

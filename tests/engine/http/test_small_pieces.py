@@ -1,0 +1,107 @@
+"""A response in tiny pieces, or with no end of interim ones: the event loop goes on meanwhile."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp.client_proto
+import pytest
+from conftest import MakeClient, picture
+from support.loopback import Arrival, Reply, Server, Wire, outputs
+
+from roboflow_async._engine.http.bodies import Incoming, read_content, read_error_content
+from roboflow_async._engine.http.network import Network
+
+pytestmark = pytest.mark.anyio
+KIB = 1024
+
+
+async def turns_during(work: Awaitable[Any]) -> int:
+    """How often the event loop came round while this was awaited."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    try:
+        await work
+    finally:
+        counting.cancel()
+    return turns
+
+
+async def pieces(content: bytes) -> AsyncIterator[bytes]:
+    """As a connection gives what it has already: it never waits."""
+    for number in range(len(content)):
+        yield content[number : number + 1]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_a_body_of_single_bytes_lets_the_loop_go_on(compressed: bool) -> None:
+    """10,000 chunks of one byte fit into what is read at once."""
+    content = gzip.compress(b"a" * 10_000, 0) if compressed else b"a" * 10_000
+    headers = [(b"Content-Encoding", b"gzip")] if compressed else []
+    incoming = Incoming(200, headers, pieces(content))
+    assert await turns_during(read_content(incoming, 1 << 20, None)) >= 90
+
+
+async def test_an_error_of_single_bytes_lets_the_loop_go_on() -> None:
+    content = bytearray()
+    incoming = Incoming(500, [], pieces(b"a" * 10_000))
+    assert await turns_during(read_error_content(incoming, content)) >= 90
+    assert len(content) == 10_000
+
+
+async def test_what_httpcore_reads_comes_bit_by_bit(server: Server) -> None:
+    """Its parser is written in Python: 64 KB of interim responses or chunks took 200 ms."""
+    sent = bytes(range(256)) * KIB  # 256 KiB
+
+    def send(_: Arrival) -> Wire:
+        async def wire(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(sent)
+            await writer.drain()
+
+        return wire
+
+    server.handler = send
+    network = Network()
+    host, port = server.url.removeprefix("http://").split(":")
+    stream = await network.connect_tcp(host, int(port))
+    await stream.write(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    got: list[bytes] = []
+
+    async def read() -> None:
+        while sum(map(len, got)) < len(sent):
+            got.append(await stream.read(64 * KIB))
+
+    assert await turns_during(read()) >= len(got) - 1
+    network.close()
+    await network.wait_closed()
+    assert b"".join(got) == sent
+    assert max(map(len, got)) <= 16 * KIB
+
+
+@pytest.mark.parametrize("transport", ["aiohttp"], indirect=True)
+async def test_what_aiohttp_parses_comes_bit_by_bit(
+    server: Server, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It parses all that is read at once before the event loop goes on: 256 KiB by itself."""
+    received: Callable[..., None] = aiohttp.client_proto.ResponseHandler.data_received
+    most = [0]
+
+    def note(self: Any, data: bytes) -> None:
+        most.append(len(data))
+        received(self, data)
+
+    monkeypatch.setattr(aiohttp.client_proto.ResponseHandler, "data_received", note)
+    body = outputs(a="A" * 2_000_000)
+    server.handler = lambda _: Reply(body=body)
+    async with make_client() as client:
+        found = await client.workflow("w", "f").run(picture(0))
+    assert len(found["a"]) == 2_000_000
+    assert 0 < max(most) <= 64 * KIB
