@@ -20,7 +20,11 @@ from opentelemetry.util.types import AttributeValue
 from roboflow_async._engine.telemetry import events
 from roboflow_async._engine.telemetry.hook import Hook
 from roboflow_async.errors import APIConnectionError, APITimeoutError, RoboflowError
-from roboflow_async.opentelemetry.attempt_context import attempt_context, sent_headers
+from roboflow_async.opentelemetry.attempt_context import (
+    attempt_context,
+    quiet_context,
+    sent_headers,
+)
 from roboflow_async.opentelemetry.measures import Measures
 from roboflow_async.opentelemetry.tally import Key, Tally
 
@@ -32,15 +36,17 @@ _LINKS: Final = 100
 _LINKS_TO_FAILURES: Final = 28
 _CANCELLED: Final = "CancelledError"
 _WORTH_TELLING: Final = 0.001  # seconds
+_NOWHERE: Final = Context()
 
 
 class _Stream:
     """A stream's span, and how many links it has."""
 
-    __slots__ = ("failures", "links", "span")
+    __slots__ = ("failures", "is_traced", "links", "span")
 
     def __init__(self, span: Span) -> None:
         self.span = span
+        self.is_traced = _is_traced(span)
         self.links = 0
         self.failures = 0
 
@@ -52,13 +58,15 @@ class _Open:
         span: the span.
         context: the context.
         before: the one before.
+        is_traced: whether the span belongs to a trace.
     """
 
-    __slots__ = ("_before", "context", "is_linked", "is_waiting", "span")
+    __slots__ = ("_before", "context", "is_linked", "is_traced", "is_waiting", "span")
 
-    def __init__(self, span: Span, context: Context, before: Context) -> None:
+    def __init__(self, span: Span, context: Context, before: Context, *, is_traced: bool) -> None:
         self.span = span
         self.context = context
+        self.is_traced = is_traced
         self.is_waiting = False
         self.is_linked = True
         self._before = before
@@ -70,7 +78,7 @@ class _Open:
 
         (What the event loop did not end is ended by the garbage collector, anywhere.)
         """
-        if get_current() is self.context:
+        if self.context is not self._before and get_current() is self.context:
             attach(self._before)
 
 
@@ -93,7 +101,9 @@ class ToldClient(Hook):
         }
         self._tally = Tally(self._server, client.pacer)
         # Each set of attributes is made once: there are few of them.
-        self._attempts_by: dict[Key, dict[str, AttributeValue]] = {}
+        self._attempts_by: dict[
+            tuple[str, str | None, int | None, str | None], dict[str, AttributeValue]
+        ] = {}
         measures.add(self, self._tally)
 
     def on_stream_began(self, event: events.StreamBegan) -> None:
@@ -125,17 +135,19 @@ class ToldClient(Hook):
         links: tuple[Link, ...] = ()
         if call.stream is not None:
             stream = call.stream.state.get(self)
-        if stream is not None:
+        if stream is not None and stream.is_traced:
             # A stream may be endless, and no tool shows a trace of a million spans. So each call
             # begins a trace of its own.
-            parent = set_span_in_context(INVALID_SPAN, before)
+            if before:
+                parent = set_span_in_context(INVALID_SPAN, before)
             links = (Link(stream.span.get_span_context()),)
         name = "call" if stream is not None or call.kind == "operation" else call.operation
         if call.kind != "operation":
             name = f"{name} {call.target}"
         span = self._tracer.start_span(name, parent, attributes=_about(call), links=links)
-        context = set_span_in_context(span, before) if _is_traced(span) else before
-        open_ = call.state[self] = _Open(span, context, before)
+        is_traced = _is_traced(span)
+        context = set_span_in_context(span, before) if is_traced else before
+        open_ = call.state[self] = _Open(span, context, before, is_traced=is_traced)
         if stream is not None and span.is_recording():
             open_.is_linked = stream.links < _LINKS
             if open_.is_linked:
@@ -146,8 +158,9 @@ class ToldClient(Hook):
 
     def on_turn_given(self, event: events.TurnGiven) -> None:
         """See `Hook`."""
-        self._waits_no_more(event.call.state.get(self))
-        self._measures.queue_duration.record(event.waited, self._server)
+        open_: _Open | None = event.call.state.get(self)
+        self._waits_no_more(open_)
+        self._measures.queue_duration.record(event.waited, self._server, _context_of(open_))
 
     def _waits_no_more(self, open_: _Open | None) -> None:
         if open_ is not None and open_.is_waiting:
@@ -160,13 +173,14 @@ class ToldClient(Hook):
         self._tally.in_flight += 1
         before = get_current()
         call: _Open | None = attempt.call.state.get(self)
-        if call is None or _is_traced(call.span):
+        if call is None or call.is_traced:
             span = self._attempt_span(attempt, before if call is None else call.context)
+            is_traced = _is_traced(span)
         else:
-            span = call.span  # nobody records spans
-        open_ = _Open(span, attempt_context(span, before), before)
-        attempt.state[self] = open_
-        return sent_headers(open_.context) if _is_traced(span) or before else None
+            span, is_traced = INVALID_SPAN, False  # there is no SDK
+        context = attempt_context(span, before) if is_traced else quiet_context(before)
+        attempt.state[self] = _Open(span, context, before, is_traced=is_traced)
+        return sent_headers(context) if is_traced or before else None
 
     def _attempt_span(self, attempt: events.Attempt, parent: Context) -> Span:
         attributes: dict[str, AttributeValue] = {
@@ -191,7 +205,9 @@ class ToldClient(Hook):
         self._tally.in_flight -= 1
         if event.status_code == 429:
             _count(self._tally.rejected, ("429",))
-        self._measures.attempt_duration.record(event.duration, self._attempt_attributes(event))
+        self._measures.attempt_duration.record(
+            event.duration, self._attempt_attributes(event), _context_of(open_)
+        )
         span = open_.span
         if span.is_recording():
             if event.status_code is not None:
@@ -202,10 +218,7 @@ class ToldClient(Hook):
 
     def _attempt_attributes(self, event: events.AttemptEnded) -> dict[str, AttributeValue]:
         attempt, status = event.attempt, event.status_code
-        key = (
-            attempt.method, attempt.template, None if status is None else str(status),
-            event.error_type,
-        )  # fmt: skip
+        key = (attempt.method, attempt.template, status, event.error_type)
         found = self._attempts_by.get(key)
         if found is None:
             found = {
@@ -274,6 +287,11 @@ class ToldClient(Hook):
 def _is_traced(span: Span) -> bool:
     """Whether it belongs to a trace, also to one that is not recorded."""
     return span.get_span_context().is_valid
+
+
+def _context_of(open_: _Open | None) -> Context:
+    """The context whose trace is an example of a value; empty if none is recorded."""
+    return open_.context if open_ is not None and open_.is_traced else _NOWHERE
 
 
 def _about(what: events.Call | events.Stream) -> dict[str, AttributeValue]:

@@ -74,8 +74,9 @@ class CallRecord:
         if self.ended is None:
             with suppress(RuntimeError):  # no loop runs: what is left is only being destroyed
                 self.ended = asyncio.get_running_loop().time()
-        if self.call is not None and self.observer is not None:
-            self.observer.call_ended(
+        told = self.observer
+        if self.call is not None and told is not None and told.hears_ends:
+            told.call_ended(
                 self.call,
                 error,
                 attempts=self.attempts,

@@ -167,7 +167,7 @@ class Dispatcher:
             stream: the stream that the call belongs to, if hooks know it.
         """
         record = CallRecord(submitted=asyncio.get_running_loop().time())
-        if (observer := self._notices.observer) is not None:
+        if (observer := self._notices.of_calls) is not None:
             record.observer = observer
             record.call = observer.new_call(kind, target, operation, stream)
         return record
@@ -459,6 +459,7 @@ class Dispatcher:
     def _tell_retry(
         self, error: APIError, record: CallRecord, circuit: Circuit, delay: float, then: str = ""
     ) -> None:
+        record.call = self._notices.named(record.call)
         self._notices.retry(
             error,
             call=record.call,

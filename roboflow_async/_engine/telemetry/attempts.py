@@ -1,7 +1,6 @@
 """Makes an attempt that hooks or the log are told of."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from roboflow_async._engine.api.requests import PreparedRequest
@@ -50,13 +49,12 @@ async def told_attempt(
         APIError: as `send` does.
     """
     observer, attempt = notices.observer, None
-    if call is not None and observer is not None:
+    if call is not None and observer is not None and observer.hears_attempts:
         attempt, headers = observer.new_attempt(
             call, number, request.method, request.path, request.template, request.length
         )
         if headers:
-            more = (*request.more_headers, *headers)
-            request = replace(request, more_headers=more)
+            request = request.with_headers(headers)
     connections: list[bool] = []
     response: Response | None = None
     failed: str | None = None

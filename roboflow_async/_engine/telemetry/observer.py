@@ -24,14 +24,31 @@ _log: Final = logging.getLogger("roboflow_async.hooks")
 _stream_ids: Final = count(1)
 _call_ids: Final = count(1)
 
+# The methods that are told of attempts, and all that are told of calls.
+_OF_ATTEMPTS: Final = ("on_attempt_began", "on_attempt_ended")
+_OF_CALLS: Final = (
+    "on_call_began", "on_turn_given", *_OF_ATTEMPTS, "on_retry_scheduled", "on_call_ended",
+)  # fmt: skip
+# Calls know the stream that they belong to.
+_OF_STREAMS: Final = ("on_stream_began", "on_stream_ended", *_OF_CALLS)
+
 
 class Observer:
     """Calls the hooks.
+
+    Which of their methods do anything is found out once, when the client is made: no event is made
+    that nobody hears.
 
     Args:
         hooks: at least one.
         api_url: the API's base URL.
         pacer: gives the turns.
+
+    Attributes:
+        hears_streams: whether any has a method about streams or their calls.
+        hears_calls: whether any has one about calls.
+        hears_attempts: whether any has one about attempts.
+        hears_ends: whether any has `on_call_ended`.
     """
 
     def __init__(self, hooks: Sequence[Hook], api_url: str, pacer: Pacer) -> None:
@@ -49,6 +66,10 @@ class Observer:
             for name, method in vars(Hook).items()
             if name.startswith("on_")
         }
+        self.hears_streams = any(map(self.hears, _OF_STREAMS))
+        self.hears_calls = any(map(self.hears, _OF_CALLS))
+        self.hears_attempts = any(map(self.hears, _OF_ATTEMPTS))
+        self.hears_ends = self.hears("on_call_ended")
 
     def _for_client(self, hook: Hook, client: "events.Client") -> Hook:
         try:
@@ -93,6 +114,12 @@ class Observer:
             self.tell("on_call_began", events.CallBegan(call=call))
         return call
 
+    def unheard_call(self) -> "events.Call":
+        """A call of which the log alone will tell: its lines have its id."""
+        return events.Call(
+            id=next(_call_ids), kind="operation", target="", operation="call", stream=None
+        )
+
     def turn_given(self, call: "events.Call", number: int, waited: float) -> None:
         """A call has a turn for its attempt with this number, after so many seconds."""
         if self._methods["on_turn_given"]:
@@ -112,21 +139,23 @@ class Observer:
         processing_time: float | None,
         cold_start: bool | None,
     ) -> None:
-        """A call has ended; the arguments are the fields of `CallEnded`."""
-        if self._methods["on_call_ended"]:
-            event = events.CallEnded(
-                call=call,
-                attempts=attempts,
-                error=own_error(error),
-                error_type=error_type(error),
-                timings=timings,
-                request_id=request_id,
-                model_ids=model_ids,
-                credits=credits,
-                processing_time=processing_time,
-                cold_start=cold_start,
-            )
-            self.tell("on_call_ended", event)
+        """A call has ended; the arguments are the fields of `CallEnded`.
+
+        Call it only if `hears_ends`: to work out the arguments takes longer than to ask.
+        """
+        event = events.CallEnded(
+            call=call,
+            attempts=attempts,
+            error=own_error(error),
+            error_type=error_type(error),
+            timings=timings,
+            request_id=request_id,
+            model_ids=model_ids,
+            credits=credits,
+            processing_time=processing_time,
+            cold_start=cold_start,
+        )
+        self.tell("on_call_ended", event)
 
     def new_attempt(
         self,
@@ -153,7 +182,8 @@ class Observer:
             try:
                 wanted: Mapping[str, str] | None = told(event)
                 if wanted:
-                    headers = with_headers(headers, checked_headers(wanted, "its headers"))
+                    more = checked_headers(wanted, "its headers")
+                    headers = with_headers(headers, more) if headers else more
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # noqa: BLE001 - as above
