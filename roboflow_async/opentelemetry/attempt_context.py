@@ -7,7 +7,7 @@ from opentelemetry.context import Context
 from opentelemetry.propagate import inject
 from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
 
-__all__ = ["attempt_context", "quiet_context", "sent_headers"]
+__all__ = ["QUIET_ALONE", "attempt_context", "quiet_context", "sent_headers"]
 
 # The key that `opentelemetry.instrumentation.utils.suppress_http_instrumentation` sets, and that
 # instrumentation of httpx, aiohttp and others asks for. Its home is the API, but it has no public
@@ -18,7 +18,7 @@ _QUIET: Final = cast(
 )
 # The key under which a context has its span. Its name is the API's own affair, so it is asked.
 (_SPAN,) = set_span_in_context(INVALID_SPAN, Context())
-_QUIET_ALONE: Final = Context({_QUIET: True})
+QUIET_ALONE: Final = Context({_QUIET: True})
 
 
 def attempt_context(span: Span, before: Context) -> Context:
@@ -33,7 +33,7 @@ def attempt_context(span: Span, before: Context) -> Context:
 
 def quiet_context(before: Context) -> Context:
     """The context of an attempt that nobody traces."""
-    return Context({**before, _QUIET: True}) if before else _QUIET_ALONE
+    return Context({**before, _QUIET: True}) if before else QUIET_ALONE
 
 
 def sent_headers(context: Context) -> dict[str, str]:

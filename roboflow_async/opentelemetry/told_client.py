@@ -1,6 +1,6 @@
 """Makes spans and metrics of what one client does."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,9 +18,10 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from roboflow_async._engine.telemetry import events
-from roboflow_async._engine.telemetry.hook import Hook
+from roboflow_async._engine.telemetry.hook import IdleHook
 from roboflow_async.errors import APIConnectionError, APITimeoutError, RoboflowError
 from roboflow_async.opentelemetry.attempt_context import (
+    QUIET_ALONE,
     attempt_context,
     quiet_context,
     sent_headers,
@@ -61,12 +62,15 @@ class _Open:
         is_traced: whether the span belongs to a trace.
     """
 
-    __slots__ = ("_before", "context", "is_linked", "is_traced", "is_waiting", "span")
+    __slots__ = (
+        "_before", "context", "is_dropped", "is_linked", "is_traced", "is_waiting", "span",
+    )  # fmt: skip
 
     def __init__(self, span: Span, context: Context, before: Context, *, is_traced: bool) -> None:
         self.span = span
         self.context = context
         self.is_traced = is_traced
+        self.is_dropped = False  # and all below it
         self.is_waiting = False
         self.is_linked = True
         self._before = before
@@ -82,16 +86,27 @@ class _Open:
             attach(self._before)
 
 
-class ToldClient(Hook):
+class ToldClient(IdleHook):
     """Is told of one client.
 
     Args:
         client: the client.
         tracer: makes spans.
         measures: the metrics.
+        is_unset: says whether nobody takes spans or metrics at present.
+        drops_below: says whether the sampler drops all spans below one that it drops.
     """
 
-    def __init__(self, client: events.Client, tracer: Tracer, measures: Measures) -> None:
+    def __init__(
+        self,
+        client: events.Client,
+        tracer: Tracer,
+        measures: Measures,
+        is_unset: Callable[[], bool],
+        drops_below: Callable[[], bool],
+    ) -> None:
+        self._is_unset = is_unset
+        self._drops_below = drops_below
         self._tracer = tracer
         self._measures = measures
         url = urlsplit(client.api_url)
@@ -105,6 +120,11 @@ class ToldClient(Hook):
             tuple[str, str | None, int | None, str | None], dict[str, AttributeValue]
         ] = {}
         measures.add(self, self._tally)
+
+    def is_idle(self) -> bool:
+        """See `IdleHook`."""
+        # What is in the context (a trace that another process began, say) goes out with requests.
+        return not get_current() and self._is_unset()
 
     def on_stream_began(self, event: events.StreamBegan) -> None:
         """See `Hook`."""
@@ -124,7 +144,8 @@ class ToldClient(Hook):
             span.set_attributes(
                 {"roboflow.succeeded": event.succeeded, "roboflow.failed": event.failed}
             )
-            _set_error(span, event.error_type, event.error)
+            if event.error_type is not None:
+                _set_error(span, event.error_type, event.error)
         span.end()
 
     def on_call_began(self, event: events.CallBegan) -> None:
@@ -148,7 +169,9 @@ class ToldClient(Hook):
         is_traced = _is_traced(span)
         context = set_span_in_context(span, before) if is_traced else before
         open_ = call.state[self] = _Open(span, context, before, is_traced=is_traced)
-        if stream is not None and span.is_recording():
+        if not span.is_recording():
+            open_.is_dropped = is_traced and self._drops_below()
+        elif stream is not None:
             open_.is_linked = stream.links < _LINKS
             if open_.is_linked:
                 stream.links += 1
@@ -158,14 +181,15 @@ class ToldClient(Hook):
 
     def on_turn_given(self, event: events.TurnGiven) -> None:
         """See `Hook`."""
+        context = _NOWHERE
         open_: _Open | None = event.call.state.get(self)
-        self._waits_no_more(open_)
-        self._measures.queue_duration.record(event.waited, self._server, _context_of(open_))
-
-    def _waits_no_more(self, open_: _Open | None) -> None:
-        if open_ is not None and open_.is_waiting:
-            open_.is_waiting = False
-            self._tally.waiting -= 1
+        if open_ is not None:
+            if open_.is_waiting:
+                open_.is_waiting = False
+                self._tally.waiting -= 1
+            if open_.is_traced:
+                context = open_.context
+        self._measures.queue_duration.record(event.waited, self._server, context)
 
     def on_attempt_began(self, event: events.AttemptBegan) -> Mapping[str, str] | None:
         """See `Hook`."""
@@ -173,14 +197,16 @@ class ToldClient(Hook):
         self._tally.in_flight += 1
         before = get_current()
         call: _Open | None = attempt.call.state.get(self)
-        if call is None or call.is_traced:
+        if call is None or (call.is_traced and not call.is_dropped):
             span = self._attempt_span(attempt, before if call is None else call.context)
             is_traced = _is_traced(span)
+            context = attempt_context(span, before) if is_traced else quiet_context(before)
         else:
-            span, is_traced = INVALID_SPAN, False  # there is no SDK
-        context = attempt_context(span, before) if is_traced else quiet_context(before)
+            span, is_traced = INVALID_SPAN, False
+            # A dropped call's own span goes out, and says that it is dropped.
+            context = quiet_context(call.context if call.is_dropped else before)
         attempt.state[self] = _Open(span, context, before, is_traced=is_traced)
-        return sent_headers(context) if is_traced or before else None
+        return None if context is QUIET_ALONE else sent_headers(context)
 
     def _attempt_span(self, attempt: events.Attempt, parent: Context) -> Span:
         attributes: dict[str, AttributeValue] = {
@@ -206,14 +232,18 @@ class ToldClient(Hook):
         if event.status_code == 429:
             _count(self._tally.rejected, ("429",))
         self._measures.attempt_duration.record(
-            event.duration, self._attempt_attributes(event), _context_of(open_)
+            event.duration,
+            self._attempt_attributes(event),
+            open_.context if open_.is_traced else _NOWHERE,
         )
         span = open_.span
         if span.is_recording():
             if event.status_code is not None:
                 span.set_attribute("http.response.status_code", event.status_code)
-            _set_error(span, event.error_type, event.error)
-        span.end()
+            if event.error_type is not None:
+                _set_error(span, event.error_type, event.error)
+        if open_.is_traced:
+            span.end()
         open_.leave()
 
     def _attempt_attributes(self, event: events.AttemptEnded) -> dict[str, AttributeValue]:
@@ -273,25 +303,24 @@ class ToldClient(Hook):
         open_: _Open | None = call.state.pop(self, None)
         if open_ is None:
             return
-        self._waits_no_more(open_)
+        if open_.is_waiting:
+            self._tally.waiting -= 1
         span = open_.span
         if span.is_recording():
-            span.set_attributes(_went(event))
-            _set_error(span, event.error_type, event.error)
-            if event.error_type is not None and not open_.is_linked:
-                _link_failure(call, self, span)
-        span.end()
+            if went := _went(event):
+                span.set_attributes(went)
+            if event.error_type is not None:
+                _set_error(span, event.error_type, event.error)
+                if not open_.is_linked:
+                    _link_failure(call, self, span)
+        if open_.is_traced:
+            span.end()
         open_.leave()
 
 
 def _is_traced(span: Span) -> bool:
     """Whether it belongs to a trace, also to one that is not recorded."""
     return span.get_span_context().is_valid
-
-
-def _context_of(open_: _Open | None) -> Context:
-    """The context whose trace is an example of a value; empty if none is recorded."""
-    return open_.context if open_ is not None and open_.is_traced else _NOWHERE
 
 
 def _about(what: events.Call | events.Stream) -> dict[str, AttributeValue]:
@@ -325,9 +354,7 @@ def _went(event: events.CallEnded) -> dict[str, AttributeValue]:
     return went
 
 
-def _set_error(span: Span, kind: str | None, error: RoboflowError | None) -> None:
-    if kind is None:
-        return
+def _set_error(span: Span, kind: str, error: RoboflowError | None) -> None:
     span.set_attribute("error.type", kind)
     if kind == _CANCELLED:
         return  # by the program itself, which is no error

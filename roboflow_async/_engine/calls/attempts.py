@@ -196,13 +196,14 @@ class Attempts:
     ) -> Awaitable[Response]:
         attempt = self._transport.attempt
         fresh = record.is_connection_doubtful
-        hears_of_it = record.observer is not None and record.observer.hears_attempts
-        if not hears_of_it and not self._notices.logs_attempts():
-            return attempt(request, seconds, turn.sent, fresh=fresh)
-        record.call = self._notices.named(record.call)
+        told = record.observer
+        if told is None or not told.hears_attempts:
+            if not self._notices.logs_attempts():
+                return attempt(request, seconds, turn.sent, fresh=fresh)
+            record.call = self._notices.named(record.call)
         send = partial(attempt, seconds=seconds, on_sent=turn.sent, fresh=fresh)
         return telling.told_attempt(
-            self._notices, record.call, request, record.attempts, turn, send
+            self._notices, told, record.call, request, record.attempts, turn, send
         )
 
     def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:

@@ -78,14 +78,14 @@ class CallRecord:
         if self.call is not None and told is not None and told.hears_ends:
             told.call_ended(
                 self.call,
+                self.attempts,
                 error,
-                attempts=self.attempts,
-                timings=self.timings(),
-                request_id=self.request_id,
-                model_ids=self.model_ids,
-                credits=self.credits,
-                processing_time=self.processing_time,
-                cold_start=self.cold_start,
+                self.timings(),
+                self.request_id,
+                self.model_ids,
+                self.credits,
+                self.processing_time,
+                self.cold_start,
             )
 
     @property

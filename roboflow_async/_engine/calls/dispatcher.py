@@ -168,8 +168,8 @@ class Dispatcher:
         """
         record = CallRecord(submitted=asyncio.get_running_loop().time())
         if (observer := self._notices.of_calls) is not None:
-            record.observer = observer
             record.call = observer.new_call(kind, target, operation, stream)
+            record.observer = observer if record.call is not None else None
         return record
 
     def single_calls(self, priority: Priority) -> Flow:

@@ -16,6 +16,7 @@ else:
 __all__ = [
     "HOOKS_ADVICE",
     "Hook",
+    "IdleHook",
     "checked_hooks",
     "hook_every_client",
     "unhook_every_client",
@@ -133,6 +134,14 @@ class Hook:
         Args:
             event: what happened.
         """
+
+
+class IdleHook(Hook):
+    """A hook of this package that has nothing to do while nobody records what it makes."""
+
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do for a call that begins now, until that ends."""
+        return False
 
 
 def checked_hooks(hooks: object) -> tuple[Hook, ...]:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 from roboflow_async._engine.api.extra_headers import RawHeader, checked_headers, with_headers
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.pace.pacer import Pacer
-from roboflow_async._engine.telemetry.hook import Hook, checked_hooks
+from roboflow_async._engine.telemetry.hook import Hook, IdleHook, checked_hooks
 from roboflow_async._engine.telemetry.notices import error_type, own_error
 from roboflow_async._engine.telemetry.timings import Timings
 
 if TYPE_CHECKING:
-    from roboflow_async._engine.telemetry import events
+    from roboflow_async._engine.telemetry import events, making
 else:
     events = LateModule("roboflow_async._engine.telemetry.events")
+    making = LateModule("roboflow_async._engine.telemetry.making")
 
 __all__ = ["Observer"]
 
@@ -43,32 +44,36 @@ class Observer:
         hooks: at least one.
         api_url: the API's base URL.
         pacer: gives the turns.
+        may_idle: whether a call need not be told of while all hooks that hear of calls are idle.
 
     Attributes:
         hears_streams: whether any has a method about streams or their calls.
         hears_calls: whether any has one about calls.
         hears_attempts: whether any has one about attempts.
+        hears_attempt_ends: whether any has `on_attempt_ended`.
         hears_ends: whether any has `on_call_ended`.
     """
 
-    def __init__(self, hooks: Sequence[Hook], api_url: str, pacer: Pacer) -> None:
+    def __init__(
+        self, hooks: Sequence[Hook], api_url: str, pacer: Pacer, *, may_idle: bool = True
+    ) -> None:
         self._complained: set[Any] = set()
         self._api_url = api_url
         client = events.Client(api_url=api_url, pacer=pacer)
         hooks = [self._for_client(hook, client) for hook in hooks]
         # Only those that do something: most hooks need few of the events.
         self._methods = {
-            name: tuple(
-                getattr(hook, name)
-                for hook in hooks
-                if getattr(type(hook), name) is not method or name in vars(hook)
-            )
-            for name, method in vars(Hook).items()
+            name: tuple(getattr(hook, name) for hook in hooks if _has(hook, name))
+            for name in vars(Hook)
             if name.startswith("on_")
         }
+        hearing = [hook for hook in hooks if any(_has(hook, name) for name in _OF_CALLS)]
+        idle = [hook.is_idle for hook in hearing if isinstance(hook, IdleHook)]
+        self._are_idle = tuple(idle) if may_idle and len(idle) == len(hearing) else ()
         self.hears_streams = any(map(self.hears, _OF_STREAMS))
         self.hears_calls = any(map(self.hears, _OF_CALLS))
         self.hears_attempts = any(map(self.hears, _OF_ATTEMPTS))
+        self.hears_attempt_ends = self.hears("on_attempt_ended")
         self.hears_ends = self.hears("on_call_ended")
 
     def _for_client(self, hook: Hook, client: "events.Client") -> Hook:
@@ -105,11 +110,15 @@ class Observer:
         target: str,
         operation: str,
         stream: "events.Stream | None" = None,
-    ) -> "events.Call":
-        """A call begins."""
-        call = events.Call(
-            id=next(_call_ids), kind=kind, target=target, operation=operation, stream=stream
-        )
+    ) -> "events.Call | None":
+        """A call begins; None: no hook has anything to do for it."""
+        if self._are_idle:
+            for is_idle in self._are_idle:
+                if not is_idle():
+                    break
+            else:
+                return None
+        call = making.new_call(next(_call_ids), kind, target, operation, stream)
         if self._methods["on_call_began"]:
             self.tell("on_call_began", events.CallBegan(call=call))
         return call
@@ -123,15 +132,13 @@ class Observer:
     def turn_given(self, call: "events.Call", number: int, waited: float) -> None:
         """A call has a turn for its attempt with this number, after so many seconds."""
         if self._methods["on_turn_given"]:
-            event = events.TurnGiven(call=call, number=number, waited=waited)
-            self.tell("on_turn_given", event)
+            self.tell("on_turn_given", making.new_turn_given(call, number, waited))
 
     def call_ended(
         self,
         call: "events.Call",
-        error: BaseException | None,
-        *,
         attempts: int,
+        error: BaseException | None,
         timings: Timings,
         request_id: str | None,
         model_ids: tuple[str, ...],
@@ -143,17 +150,17 @@ class Observer:
 
         Call it only if `hears_ends`: to work out the arguments takes longer than to ask.
         """
-        event = events.CallEnded(
-            call=call,
-            attempts=attempts,
-            error=own_error(error),
-            error_type=error_type(error),
-            timings=timings,
-            request_id=request_id,
-            model_ids=model_ids,
-            credits=credits,
-            processing_time=processing_time,
-            cold_start=cold_start,
+        event = making.new_call_ended(
+            call,
+            attempts,
+            None if error is None else own_error(error),
+            None if error is None else error_type(error),
+            timings,
+            request_id,
+            model_ids,
+            credits,
+            processing_time,
+            cold_start,
         )
         self.tell("on_call_ended", event)
 
@@ -167,14 +174,8 @@ class Observer:
         size: int,
     ) -> "tuple[events.Attempt, tuple[RawHeader, ...]]":
         """An attempt begins; also returns the headers that hooks want to go out with it."""
-        attempt = events.Attempt(
-            call=call,
-            number=number,
-            method=method,
-            url=self._api_url + path.partition("?")[0],
-            template=template,
-            size=size,
-        )
+        url = self._api_url + path.partition("?")[0]
+        attempt = making.new_attempt(call, number, method, url, template, size)
         headers: tuple[RawHeader, ...] = ()
         methods = self._methods["on_attempt_began"]
         event = events.AttemptBegan(attempt=attempt) if methods else None
@@ -204,3 +205,8 @@ class Observer:
             exc_info=None if is_known else error,
             extra={"event": "hook_failed", "hook": hook, "error_type": type(error).__name__},
         )
+
+
+def _has(hook: Hook, name: str) -> bool:
+    """Whether a hook has a method of its own with this name."""
+    return getattr(type(hook), name) is not getattr(Hook, name) or name in vars(hook)
