@@ -204,6 +204,7 @@ async def test_metrics_are_read_in_any_thread_meanwhile(server: Server, recorded
         reader.join()
     assert failed == []
     assert recorded.value("roboflow.client.calls") == 120
+    assert recorded.value("http.client.request.duration") == 120
 
 
 async def test_the_global_provider_may_come_later_or_by_name(server: Server) -> None:
