@@ -1,4 +1,4 @@
-"""Counts the Python calls that something takes: unlike time, a busy machine does not change them."""
+"""Counts the Python calls that something takes: they are the same on a busy machine."""
 
 import sys
 from collections import Counter

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._engine.telemetry.timings import Timings
+from roboflow_async._engine.telemetry.timings import Timings, new_timings
 from roboflow_async.errors import APIError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class CallRecord:
         # What a server says need not fit into the time that its response took.
         server = min(self.processing_time or 0.0, self.latency - connect)
         rest = total - load - queued - backoff - connect - server
-        return Timings(load, queued, backoff, connect, server, max(rest, 0.0), total)
+        return new_timings(load, queued, backoff, connect, server, max(rest, 0.0), total)
 
     def sent(self, now: float) -> None:
         """Note that an attempt goes out."""

@@ -1,19 +1,14 @@
 """Makes an attempt that hooks or the log are told of."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
-from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.pace.pacer import Turn
+from roboflow_async._engine.telemetry import events, making
 from roboflow_async._engine.telemetry.notices import Notices, error_type, own_error
 from roboflow_async._engine.telemetry.observer import Observer
-
-if TYPE_CHECKING:
-    from roboflow_async._engine.telemetry import events, making
-else:
-    making = LateModule("roboflow_async._engine.telemetry.making")
 
 __all__ = ["Send", "told_attempt"]
 
@@ -30,8 +25,8 @@ class Send(Protocol):
 
 async def told_attempt(
     notices: Notices,
-    observer: "Observer | None",
-    call: "events.Call | None",
+    observer: Observer | None,
+    call: events.Call | None,
     request: PreparedRequest,
     number: int,
     turn: Turn,

@@ -3,20 +3,14 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from roboflow_async._engine.api.extra_headers import RawHeader, checked_headers, with_headers
-from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.pace.pacer import Pacer
+from roboflow_async._engine.telemetry import events, making
 from roboflow_async._engine.telemetry.hook import Hook, IdleHook, checked_hooks
 from roboflow_async._engine.telemetry.notices import error_type, own_error
 from roboflow_async._engine.telemetry.timings import Timings
-
-if TYPE_CHECKING:
-    from roboflow_async._engine.telemetry import events, making
-else:
-    events = LateModule("roboflow_async._engine.telemetry.events")
-    making = LateModule("roboflow_async._engine.telemetry.making")
 
 __all__ = ["Observer"]
 
@@ -76,7 +70,7 @@ class Observer:
         self.hears_attempt_ends = self.hears("on_attempt_ended")
         self.hears_ends = self.hears("on_call_ended")
 
-    def _for_client(self, hook: Hook, client: "events.Client") -> Hook:
+    def _for_client(self, hook: Hook, client: events.Client) -> Hook:
         try:
             (made,) = checked_hooks([hook.for_client(client)])
         except Exception as error:  # noqa: BLE001 - a hook that raises harms nothing
@@ -98,7 +92,7 @@ class Observer:
             except BaseException as error:  # noqa: BLE001 - a hook's CancelledError is not the call's
                 self._complain(name, method, error)
 
-    def new_stream(self, kind: "events.TargetKind", target: str, operation: str) -> "events.Stream":
+    def new_stream(self, kind: events.TargetKind, target: str, operation: str) -> events.Stream:
         """A stream begins."""
         stream = events.Stream(id=next(_stream_ids), kind=kind, target=target, operation=operation)
         self.tell("on_stream_began", events.StreamBegan(stream=stream))
@@ -106,11 +100,11 @@ class Observer:
 
     def new_call(
         self,
-        kind: "events.TargetKind",
+        kind: events.TargetKind,
         target: str,
         operation: str,
-        stream: "events.Stream | None" = None,
-    ) -> "events.Call | None":
+        stream: events.Stream | None = None,
+    ) -> events.Call | None:
         """A call begins; None: no hook has anything to do for it."""
         if self._are_idle:
             for is_idle in self._are_idle:
@@ -123,20 +117,20 @@ class Observer:
             self.tell("on_call_began", events.CallBegan(call=call))
         return call
 
-    def unheard_call(self) -> "events.Call":
+    def unheard_call(self) -> events.Call:
         """A call of which the log alone will tell: its lines have its id."""
         return events.Call(
             id=next(_call_ids), kind="operation", target="", operation="call", stream=None
         )
 
-    def turn_given(self, call: "events.Call", number: int, waited: float) -> None:
+    def turn_given(self, call: events.Call, number: int, waited: float) -> None:
         """A call has a turn for its attempt with this number, after so many seconds."""
         if self._methods["on_turn_given"]:
             self.tell("on_turn_given", making.new_turn_given(call, number, waited))
 
     def call_ended(
         self,
-        call: "events.Call",
+        call: events.Call,
         attempts: int,
         error: BaseException | None,
         timings: Timings,
@@ -166,13 +160,13 @@ class Observer:
 
     def new_attempt(
         self,
-        call: "events.Call",
+        call: events.Call,
         number: int,
         method: str,
         path: str,
         template: str | None,
         size: int,
-    ) -> "tuple[events.Attempt, tuple[RawHeader, ...]]":
+    ) -> tuple[events.Attempt, tuple[RawHeader, ...]]:
         """An attempt begins; also returns the headers that hooks want to go out with it."""
         url = self._api_url + path.partition("?")[0]
         attempt = making.new_attempt(call, number, method, url, template, size)
