@@ -24,8 +24,8 @@ _DROPS: Final = re.compile(
 
 def unset(
     tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None
-) -> Callable[[], bool]:
-    """What says whether nobody takes spans or metrics at present.
+) -> Callable[[], bool] | None:
+    """What says whether nobody takes spans or metrics at present; None: somebody always does.
 
     Args:
         tracer_provider: where spans go; None: the program's global one, which it may set later.
@@ -38,7 +38,7 @@ def unset(
         isinstance(tracers or tracer_provider, ProxyTracerProvider | NoOpTracerProvider)
         and (_stands_for_another(meters) or isinstance(meters or meter_provider, NoOpMeterProvider))
     ):
-        return _never
+        return None
 
     def is_unset() -> bool:
         return (tracers is None or get_tracer_provider() is tracers) and (
@@ -76,7 +76,3 @@ def _stands_for_another(provider: MeterProvider | None) -> bool:
     (Unlike its brother for spans, it has no public name.)
     """
     return type(provider).__name__ == "_ProxyMeterProvider"
-
-
-def _never() -> bool:
-    return False

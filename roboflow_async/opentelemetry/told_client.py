@@ -37,7 +37,6 @@ _LINKS: Final = 100
 _LINKS_TO_FAILURES: Final = 28
 _CANCELLED: Final = "CancelledError"
 _WORTH_TELLING: Final = 0.001  # seconds
-_NOWHERE: Final = Context()
 
 
 class _Stream:
@@ -82,7 +81,7 @@ class _Open:
 
         (What the event loop did not end is ended by the garbage collector, anywhere.)
         """
-        if self.context is not self._before and get_current() is self.context:
+        if get_current() is self.context:
             attach(self._before)
 
 
@@ -93,7 +92,7 @@ class ToldClient(IdleHook):
         client: the client.
         tracer: makes spans.
         measures: the metrics.
-        is_unset: says whether nobody takes spans or metrics at present.
+        is_unset: says whether nobody takes spans or metrics at present; None: somebody does.
         drops_below: says whether the sampler drops all spans below one that it drops.
     """
 
@@ -102,7 +101,7 @@ class ToldClient(IdleHook):
         client: events.Client,
         tracer: Tracer,
         measures: Measures,
-        is_unset: Callable[[], bool],
+        is_unset: Callable[[], bool] | None,
         drops_below: Callable[[], bool],
     ) -> None:
         self._is_unset = is_unset
@@ -121,17 +120,21 @@ class ToldClient(IdleHook):
         ] = {}
         measures.add(self, self._tally)
 
-    def is_idle(self) -> bool:
+    def idleness(self) -> Callable[[], bool] | None:
         """See `IdleHook`."""
+        is_unset = self._is_unset
         # What is in the context (a trace that another process began, say) goes out with requests.
-        return not get_current() and self._is_unset()
+        return None if is_unset is None else lambda: not get_current() and is_unset()
 
     def on_stream_began(self, event: events.StreamBegan) -> None:
         """See `Hook`."""
         stream = event.stream
-        span = self._tracer.start_span(
-            f"{stream.operation} {stream.target}", attributes=_about(stream)
-        )
+        about: dict[str, AttributeValue] = {
+            "roboflow.target.kind": stream.kind,
+            "roboflow.target": stream.target,
+            "roboflow.operation": stream.operation,
+        }
+        span = self._tracer.start_span(f"{stream.operation} {stream.target}", attributes=about)
         stream.state[self] = _Stream(span)
 
     def on_stream_ended(self, event: events.StreamEnded) -> None:
@@ -165,7 +168,12 @@ class ToldClient(IdleHook):
         name = "call" if stream is not None or call.kind == "operation" else call.operation
         if call.kind != "operation":
             name = f"{name} {call.target}"
-        span = self._tracer.start_span(name, parent, attributes=_about(call), links=links)
+        about: dict[str, AttributeValue] = {
+            "roboflow.target.kind": call.kind,
+            "roboflow.target": call.target,
+            "roboflow.operation": call.operation,
+        }
+        span = self._tracer.start_span(name, parent, attributes=about, links=links)
         is_traced = _is_traced(span)
         context = set_span_in_context(span, before) if is_traced else before
         open_ = call.state[self] = _Open(span, context, before, is_traced=is_traced)
@@ -181,14 +189,14 @@ class ToldClient(IdleHook):
 
     def on_turn_given(self, event: events.TurnGiven) -> None:
         """See `Hook`."""
-        context = _NOWHERE
+        context = QUIET_ALONE
         open_: _Open | None = event.call.state.get(self)
         if open_ is not None:
             if open_.is_waiting:
                 open_.is_waiting = False
                 self._tally.waiting -= 1
-            if open_.is_traced:
-                context = open_.context
+            # For an empty one the SDK would take the current one, that of whoever comes later.
+            context = open_.context or context
         self._measures.queue_duration.record(event.waited, self._server, context)
 
     def on_attempt_began(self, event: events.AttemptBegan) -> Mapping[str, str] | None:
@@ -232,17 +240,15 @@ class ToldClient(IdleHook):
         if event.status_code == 429:
             _count(self._tally.rejected, ("429",))
         self._measures.attempt_duration.record(
-            event.duration,
-            self._attempt_attributes(event),
-            open_.context if open_.is_traced else _NOWHERE,
+            event.duration, self._attempt_attributes(event), open_.context
         )
-        span = open_.span
-        if span.is_recording():
-            if event.status_code is not None:
-                span.set_attribute("http.response.status_code", event.status_code)
-            if event.error_type is not None:
-                _set_error(span, event.error_type, event.error)
         if open_.is_traced:
+            span = open_.span
+            if span.is_recording():
+                if event.status_code is not None:
+                    span.set_attribute("http.response.status_code", event.status_code)
+                if event.error_type is not None:
+                    _set_error(span, event.error_type, event.error)
             span.end()
         open_.leave()
 
@@ -305,6 +311,8 @@ class ToldClient(IdleHook):
             return
         if open_.is_waiting:
             self._tally.waiting -= 1
+        if not open_.is_traced:
+            return  # nor has the context been changed
         span = open_.span
         if span.is_recording():
             if went := _went(event):
@@ -313,22 +321,13 @@ class ToldClient(IdleHook):
                 _set_error(span, event.error_type, event.error)
                 if not open_.is_linked:
                     _link_failure(call, self, span)
-        if open_.is_traced:
-            span.end()
+        span.end()
         open_.leave()
 
 
 def _is_traced(span: Span) -> bool:
     """Whether it belongs to a trace, also to one that is not recorded."""
     return span.get_span_context().is_valid
-
-
-def _about(what: events.Call | events.Stream) -> dict[str, AttributeValue]:
-    return {
-        "roboflow.target.kind": what.kind,
-        "roboflow.target": what.target,
-        "roboflow.operation": what.operation,
-    }
 
 
 def _went(event: events.CallEnded) -> dict[str, AttributeValue]:

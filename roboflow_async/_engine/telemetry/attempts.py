@@ -6,8 +6,8 @@ from typing import Protocol
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
 from roboflow_async._engine.pace.pacer import Turn
-from roboflow_async._engine.telemetry import events, making
-from roboflow_async._engine.telemetry.notices import Notices, error_type, own_error
+from roboflow_async._engine.telemetry import events
+from roboflow_async._engine.telemetry.notices import Notices, error_type
 from roboflow_async._engine.telemetry.observer import Observer
 
 __all__ = ["Send", "told_attempt"]
@@ -79,17 +79,15 @@ async def told_attempt(
                 failed=failed,
             )
         if observer is not None and attempt is not None and observer.hears_attempt_ends:
-            event = making.new_attempt_ended(
+            observer.attempt_ended(
                 attempt,
                 duration,
                 turn.until_sent(),
                 status,
-                None if error is None else own_error(error),
+                error,
                 failed,
                 connections[-1] if connections else None,
                 response.request_id if response is not None else getattr(error, "request_id", None),
                 response.processing_time if response is not None else None,
             )
-            observer.tell("on_attempt_ended", event)
-            del event
         del error  # its traceback holds this frame

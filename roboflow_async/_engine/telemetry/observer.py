@@ -7,14 +7,21 @@ from typing import Any, Final
 
 from roboflow_async._engine.api.extra_headers import RawHeader, checked_headers, with_headers
 from roboflow_async._engine.pace.pacer import Pacer
-from roboflow_async._engine.telemetry import events, making
+from roboflow_async._engine.telemetry import events
 from roboflow_async._engine.telemetry.hook import Hook, IdleHook, checked_hooks
+from roboflow_async._engine.telemetry.loose import loose
 from roboflow_async._engine.telemetry.notices import error_type, own_error
 from roboflow_async._engine.telemetry.timings import Timings
 
 __all__ = ["Observer"]
 
 _log: Final = logging.getLogger("roboflow_async.hooks")
+
+_Call: Final = loose(events.Call)
+_TurnGiven: Final = loose(events.TurnGiven)
+_Attempt: Final = loose(events.Attempt)
+_AttemptEnded: Final = loose(events.AttemptEnded)
+_CallEnded: Final = loose(events.CallEnded)
 
 _stream_ids: Final = count(1)
 _call_ids: Final = count(1)
@@ -61,9 +68,15 @@ class Observer:
             for name in vars(Hook)
             if name.startswith("on_")
         }
+        self._call_began = self._methods["on_call_began"]
+        self._turn_given = self._methods["on_turn_given"]
+        self._attempt_began = self._methods["on_attempt_began"]
+        self._attempt_ended = self._methods["on_attempt_ended"]
+        self._call_ended = self._methods["on_call_ended"]
         hearing = [hook for hook in hooks if any(_has(hook, name) for name in _OF_CALLS)]
-        idle = [hook.is_idle for hook in hearing if isinstance(hook, IdleHook)]
-        self._are_idle = tuple(idle) if may_idle and len(idle) == len(hearing) else ()
+        idle = [hook.idleness() if isinstance(hook, IdleHook) else None for hook in hearing]
+        known = [one for one in idle if one is not None]
+        self._are_idle = tuple(known) if may_idle and len(known) == len(hearing) else ()
         self.hears_streams = any(map(self.hears, _OF_STREAMS))
         self.hears_calls = any(map(self.hears, _OF_CALLS))
         self.hears_attempts = any(map(self.hears, _OF_ATTEMPTS))
@@ -87,10 +100,11 @@ class Observer:
         for method in self._methods[name]:
             try:
                 method(event)
-            except (KeyboardInterrupt, SystemExit):
-                raise
             except BaseException as error:  # noqa: BLE001 - a hook's CancelledError is not the call's
                 self._complain(name, method, error)
+
+    # What follows is called for every call, so each has all in it: between two steps of a call, to
+    # call a function of three lines takes longer than the lines.
 
     def new_stream(self, kind: events.TargetKind, target: str, operation: str) -> events.Stream:
         """A stream begins."""
@@ -112,9 +126,21 @@ class Observer:
                     break
             else:
                 return None
-        call = making.new_call(next(_call_ids), kind, target, operation, stream)
-        if self._methods["on_call_began"]:
-            self.tell("on_call_began", events.CallBegan(call=call))
+        call = _Call()
+        call.id = next(_call_ids)
+        call.kind = kind
+        call.target = target
+        call.operation = operation
+        call.stream = stream
+        call.state = {}
+        call.__class__ = events.Call
+        if self._call_began:
+            event = events.CallBegan(call=call)
+            for method in self._call_began:
+                try:
+                    method(event)
+                except BaseException as error:  # noqa: BLE001 - as above
+                    self._complain("on_call_began", method, error)
         return call
 
     def unheard_call(self) -> events.Call:
@@ -125,8 +151,18 @@ class Observer:
 
     def turn_given(self, call: events.Call, number: int, waited: float) -> None:
         """A call has a turn for its attempt with this number, after so many seconds."""
-        if self._methods["on_turn_given"]:
-            self.tell("on_turn_given", making.new_turn_given(call, number, waited))
+        if not self._turn_given:
+            return
+        event = _TurnGiven()
+        event.call = call
+        event.number = number
+        event.waited = waited
+        event.__class__ = events.TurnGiven
+        for method in self._turn_given:
+            try:
+                method(event)
+            except BaseException as error:  # noqa: BLE001 - as above
+                self._complain("on_turn_given", method, error)
 
     def call_ended(
         self,
@@ -144,19 +180,23 @@ class Observer:
 
         Call it only if `hears_ends`: to work out the arguments takes longer than to ask.
         """
-        event = making.new_call_ended(
-            call,
-            attempts,
-            None if error is None else own_error(error),
-            None if error is None else error_type(error),
-            timings,
-            request_id,
-            model_ids,
-            credits,
-            processing_time,
-            cold_start,
-        )
-        self.tell("on_call_ended", event)
+        event = _CallEnded()
+        event.call = call
+        event.attempts = attempts
+        event.error = None if error is None else own_error(error)
+        event.error_type = None if error is None else error_type(error)
+        event.timings = timings
+        event.request_id = request_id
+        event.model_ids = model_ids
+        event.credits = credits
+        event.processing_time = processing_time
+        event.cold_start = cold_start
+        event.__class__ = events.CallEnded
+        for method in self._call_ended:
+            try:
+                method(event)
+            except BaseException as raised:  # noqa: BLE001 - as above
+                self._complain("on_call_ended", method, raised)
 
     def new_attempt(
         self,
@@ -168,25 +208,65 @@ class Observer:
         size: int,
     ) -> tuple[events.Attempt, tuple[RawHeader, ...]]:
         """An attempt begins; also returns the headers that hooks want to go out with it."""
-        url = self._api_url + path.partition("?")[0]
-        attempt = making.new_attempt(call, number, method, url, template, size)
+        attempt = _Attempt()
+        attempt.call = call
+        attempt.number = number
+        attempt.method = method
+        attempt.url = self._api_url + path.partition("?")[0]
+        attempt.template = template
+        attempt.size = size
+        attempt.state = {}
+        attempt.__class__ = events.Attempt
         headers: tuple[RawHeader, ...] = ()
-        methods = self._methods["on_attempt_began"]
-        event = events.AttemptBegan(attempt=attempt) if methods else None
-        for told in methods:
-            try:
-                wanted: Mapping[str, str] | None = told(event)
-                if wanted:
-                    more = checked_headers(wanted, "its headers")
-                    headers = with_headers(headers, more) if headers else more
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:  # noqa: BLE001 - as above
-                self._complain("on_attempt_began", told, error)
+        if self._attempt_began:
+            event = events.AttemptBegan(attempt=attempt)
+            for told in self._attempt_began:
+                try:
+                    wanted: Mapping[str, str] | None = told(event)
+                    if wanted:
+                        more = checked_headers(wanted, "its headers")
+                        headers = with_headers(headers, more) if headers else more
+                except BaseException as error:  # noqa: BLE001 - as above
+                    self._complain("on_attempt_began", told, error)
         return attempt, headers
 
+    def attempt_ended(
+        self,
+        attempt: events.Attempt,
+        duration: float,
+        connect: float,
+        status_code: int | None,
+        error: BaseException | None,
+        error_type: str | None,
+        is_new_connection: bool | None,
+        request_id: str | None,
+        processing_time: float | None,
+    ) -> None:
+        """An attempt has ended; the arguments are the fields of `AttemptEnded`."""
+        event = _AttemptEnded()
+        event.attempt = attempt
+        event.duration = duration
+        event.connect = connect
+        event.status_code = status_code
+        event.error = None if error is None else own_error(error)
+        event.error_type = error_type
+        event.is_new_connection = is_new_connection
+        event.request_id = request_id
+        event.processing_time = processing_time
+        event.__class__ = events.AttemptEnded
+        for method in self._attempt_ended:
+            try:
+                method(event)
+            except BaseException as raised:  # noqa: BLE001 - as above
+                self._complain("on_attempt_ended", method, raised)
+
     def _complain(self, name: str, method: Callable[..., object], error: BaseException) -> None:
-        """Log what a hook raised: the first time with its lines, and then quietly."""
+        """Log what a hook raised: the first time with its lines, and then quietly.
+
+        It is raised again if the program is to end.
+        """
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
         hook = type(getattr(method, "__self__", method)).__qualname__
         is_known = (hook, name) in self._complained
         self._complained.add((hook, name))
