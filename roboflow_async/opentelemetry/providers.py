@@ -16,6 +16,8 @@ from opentelemetry.trace import (
 __all__ = ["drops_below", "unset"]
 
 _ANY: Final = "roboflow_async"
+# Where the API keeps the program's provider of meters; None there: it has set none yet.
+_GLOBALS: Final = get_meter_provider.__globals__
 # Descriptions are part of the specification. A ratio decides by the trace alone.
 _DROPS: Final = re.compile(
     r"AlwaysOffSampler|TraceIdRatioBased\{[^{}]*\}"
@@ -48,7 +50,7 @@ def unset(
             # This makes nothing until there is another provider, and takes a fifth of the time of
             # `get_tracer_provider`, which looks into the environment each time.
             is_set = may_change[0] and not isinstance(tracers.get_tracer(_ANY), ProxyTracer)
-            is_set = is_set or (may_change[1] and get_meter_provider() is not meters)
+            is_set = is_set or (may_change[1] and _has_other(meters))
         return not is_set
 
     return is_unset
@@ -74,6 +76,17 @@ def drops_below(tracer_provider: TracerProvider | None) -> Callable[[], bool]:
         return known[0]
 
     return drops
+
+
+def _has_other(meters: MeterProvider) -> bool:
+    """Whether the program has set a provider in the place of this one, which stands for it.
+
+    `get_meter_provider` would tell, but it looks into the environment each time, too.
+    """
+    found: object = _GLOBALS.get("_METER_PROVIDER", meters)
+    if found is meters:  # a later API keeps it elsewhere
+        return get_meter_provider() is not meters
+    return found is not None
 
 
 def _stands_for_another(provider: MeterProvider) -> bool:
