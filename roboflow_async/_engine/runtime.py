@@ -108,7 +108,14 @@ class Engine:
         self.account = None if budget is None else budget.account(settings.limiter, scope)
         self.counters = Counters()
         hooks = with_those_of_every_client(settings.hooks)
-        self.observer = observing.Observer(hooks, settings.api_url, self.pacer) if hooks else None
+        self.observer = (
+            # What a user's own http_client sends may be traced by others, whom hooks keep quiet.
+            observing.Observer(
+                hooks, settings.api_url, self.pacer, may_idle=settings.http_client is None
+            )
+            if hooks
+            else None
+        )
         self._quota = RetryQuota()
         self._headers = httpx.Headers(headers).raw
         self._make_connection = connection_factory(

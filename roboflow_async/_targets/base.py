@@ -115,7 +115,9 @@ class Target(Generic[Output]):
     def _told(self, operation: str) -> "telling.ToldStream | None":
         """What tells hooks of a stream, if there are any."""
         observer = self._context.engine.observer
-        return None if observer is None else telling.ToldStream(observer, *self._called, operation)
+        if observer is None or not observer.hears_streams:
+            return None
+        return telling.ToldStream(observer, *self._called, operation)
 
     def _stream(
         self,

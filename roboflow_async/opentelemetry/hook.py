@@ -9,6 +9,7 @@ from opentelemetry.trace import TracerProvider, get_tracer
 from roboflow_async._engine.telemetry.events import Client
 from roboflow_async._engine.telemetry.hook import Hook
 from roboflow_async.opentelemetry.measures import measures_of
+from roboflow_async.opentelemetry.providers import drops_below, unset
 from roboflow_async.opentelemetry.told_client import ToldClient
 
 __all__ = ["OpenTelemetryHook"]
@@ -37,6 +38,8 @@ class OpenTelemetryHook(Hook):
         number = version("roboflow-async")
         self._tracer = get_tracer(_NAME, number, tracer_provider)
         self._measures = measures_of(meter_provider, _NAME, number)
+        self._is_unset = unset(tracer_provider, meter_provider)
+        self._drops_below = drops_below(tracer_provider)
 
     def for_client(self, client: Client) -> Hook:
         """What is told of one client.
@@ -44,4 +47,4 @@ class OpenTelemetryHook(Hook):
         Args:
             client: the client, or its part that asks another service.
         """
-        return ToldClient(client, self._tracer, self._measures)
+        return ToldClient(client, self._tracer, self._measures, self._is_unset, self._drops_below)

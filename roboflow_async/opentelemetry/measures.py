@@ -16,6 +16,7 @@ from opentelemetry.metrics import (
 from opentelemetry.util.types import AttributeValue
 
 from roboflow_async._engine.pace.pacer import Pacer
+from roboflow_async.opentelemetry.batched import Batched
 from roboflow_async.opentelemetry.tally import (
     CALLS,
     CREDITS,
@@ -48,14 +49,14 @@ class Measures:
         self._lock = threading.Lock()
         self._tallies: list[tuple[weakref.ref[object], Tally]] = []
         self._gone: dict[Server, Tally] = {}
-        self.attempt_duration = meter.create_histogram(
+        self.attempt_duration = Batched(meter.create_histogram(
             "http.client.request.duration", "s", "Duration of HTTP client requests.",
             explicit_bucket_boundaries_advisory=_ATTEMPT,
-        )  # fmt: skip
-        self.queue_duration = meter.create_histogram(
+        ))  # fmt: skip
+        self.queue_duration = Batched(meter.create_histogram(
             "roboflow.client.queue.duration", "s", "Waits of calls for a slot and a turn.",
             explicit_bucket_boundaries_advisory=_QUEUE,
-        )  # fmt: skip
+        ))  # fmt: skip
         for name, unit, names, counts, about in (
             ("calls", "{call}", CALLS, _calls, "Calls that have ended."),
             ("credits", "{credit}", CREDITS, _credits, "What they cost, if the server says it."),
@@ -100,6 +101,9 @@ class Measures:
 
     def _present_tallies(self) -> tuple[list[Tally], list[Tally]]:
         """Those of clients that are there, and of those that are gone."""
+        # This is part of a collection, which reads the histograms after it has asked for all else.
+        self.attempt_duration.pass_on()
+        self.queue_duration.pass_on()
         with self._lock:
             self._forget_gone()
             return [tally for _, tally in self._tallies], list(self._gone.values())

@@ -1,6 +1,6 @@
 """Makes spans and metrics of what one client does."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,9 +18,14 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from roboflow_async._engine.telemetry import events
-from roboflow_async._engine.telemetry.hook import Hook
+from roboflow_async._engine.telemetry.hook import IdleHook
 from roboflow_async.errors import APIConnectionError, APITimeoutError, RoboflowError
-from roboflow_async.opentelemetry.attempt_context import attempt_context, sent_headers
+from roboflow_async.opentelemetry.attempt_context import (
+    QUIET_ALONE,
+    attempt_context,
+    quiet_context,
+    sent_headers,
+)
 from roboflow_async.opentelemetry.measures import Measures
 from roboflow_async.opentelemetry.tally import Key, Tally
 
@@ -37,10 +42,11 @@ _WORTH_TELLING: Final = 0.001  # seconds
 class _Stream:
     """A stream's span, and how many links it has."""
 
-    __slots__ = ("failures", "links", "span")
+    __slots__ = ("failures", "is_traced", "links", "span")
 
     def __init__(self, span: Span) -> None:
         self.span = span
+        self.is_traced = _is_traced(span)
         self.links = 0
         self.failures = 0
 
@@ -52,13 +58,18 @@ class _Open:
         span: the span.
         context: the context.
         before: the one before.
+        is_traced: whether the span belongs to a trace.
     """
 
-    __slots__ = ("_before", "context", "is_linked", "is_waiting", "span")
+    __slots__ = (
+        "_before", "context", "is_dropped", "is_linked", "is_traced", "is_waiting", "span",
+    )  # fmt: skip
 
-    def __init__(self, span: Span, context: Context, before: Context) -> None:
+    def __init__(self, span: Span, context: Context, before: Context, *, is_traced: bool) -> None:
         self.span = span
         self.context = context
+        self.is_traced = is_traced
+        self.is_dropped = False  # and all below it
         self.is_waiting = False
         self.is_linked = True
         self._before = before
@@ -74,16 +85,27 @@ class _Open:
             attach(self._before)
 
 
-class ToldClient(Hook):
+class ToldClient(IdleHook):
     """Is told of one client.
 
     Args:
         client: the client.
         tracer: makes spans.
         measures: the metrics.
+        is_unset: says whether nobody takes spans or metrics at present; None: somebody does.
+        drops_below: says whether the sampler drops all spans below one that it drops.
     """
 
-    def __init__(self, client: events.Client, tracer: Tracer, measures: Measures) -> None:
+    def __init__(
+        self,
+        client: events.Client,
+        tracer: Tracer,
+        measures: Measures,
+        is_unset: Callable[[], bool] | None,
+        drops_below: Callable[[], bool],
+    ) -> None:
+        self._is_unset = is_unset
+        self._drops_below = drops_below
         self._tracer = tracer
         self._measures = measures
         url = urlsplit(client.api_url)
@@ -93,15 +115,26 @@ class ToldClient(Hook):
         }
         self._tally = Tally(self._server, client.pacer)
         # Each set of attributes is made once: there are few of them.
-        self._attempts_by: dict[Key, dict[str, AttributeValue]] = {}
+        self._attempts_by: dict[
+            tuple[str, str | None, int | None, str | None], dict[str, AttributeValue]
+        ] = {}
         measures.add(self, self._tally)
+
+    def idleness(self) -> Callable[[], bool] | None:
+        """See `IdleHook`."""
+        is_unset = self._is_unset
+        # What is in the context (a trace that another process began, say) goes out with requests.
+        return None if is_unset is None else lambda: not get_current() and is_unset()
 
     def on_stream_began(self, event: events.StreamBegan) -> None:
         """See `Hook`."""
         stream = event.stream
-        span = self._tracer.start_span(
-            f"{stream.operation} {stream.target}", attributes=_about(stream)
-        )
+        about: dict[str, AttributeValue] = {
+            "roboflow.target.kind": stream.kind,
+            "roboflow.target": stream.target,
+            "roboflow.operation": stream.operation,
+        }
+        span = self._tracer.start_span(f"{stream.operation} {stream.target}", attributes=about)
         stream.state[self] = _Stream(span)
 
     def on_stream_ended(self, event: events.StreamEnded) -> None:
@@ -114,7 +147,8 @@ class ToldClient(Hook):
             span.set_attributes(
                 {"roboflow.succeeded": event.succeeded, "roboflow.failed": event.failed}
             )
-            _set_error(span, event.error_type, event.error)
+            if event.error_type is not None:
+                _set_error(span, event.error_type, event.error)
         span.end()
 
     def on_call_began(self, event: events.CallBegan) -> None:
@@ -125,18 +159,27 @@ class ToldClient(Hook):
         links: tuple[Link, ...] = ()
         if call.stream is not None:
             stream = call.stream.state.get(self)
-        if stream is not None:
+        if stream is not None and stream.is_traced:
             # A stream may be endless, and no tool shows a trace of a million spans. So each call
             # begins a trace of its own.
-            parent = set_span_in_context(INVALID_SPAN, before)
+            if before:
+                parent = set_span_in_context(INVALID_SPAN, before)
             links = (Link(stream.span.get_span_context()),)
         name = "call" if stream is not None or call.kind == "operation" else call.operation
         if call.kind != "operation":
             name = f"{name} {call.target}"
-        span = self._tracer.start_span(name, parent, attributes=_about(call), links=links)
-        context = set_span_in_context(span, before) if _is_traced(span) else before
-        open_ = call.state[self] = _Open(span, context, before)
-        if stream is not None and span.is_recording():
+        about: dict[str, AttributeValue] = {
+            "roboflow.target.kind": call.kind,
+            "roboflow.target": call.target,
+            "roboflow.operation": call.operation,
+        }
+        span = self._tracer.start_span(name, parent, attributes=about, links=links)
+        is_traced = _is_traced(span)
+        context = set_span_in_context(span, before) if is_traced else before
+        open_ = call.state[self] = _Open(span, context, before, is_traced=is_traced)
+        if not span.is_recording():
+            open_.is_dropped = is_traced and self._drops_below()
+        elif stream is not None:
             open_.is_linked = stream.links < _LINKS
             if open_.is_linked:
                 stream.links += 1
@@ -146,13 +189,15 @@ class ToldClient(Hook):
 
     def on_turn_given(self, event: events.TurnGiven) -> None:
         """See `Hook`."""
-        self._waits_no_more(event.call.state.get(self))
-        self._measures.queue_duration.record(event.waited, self._server)
-
-    def _waits_no_more(self, open_: _Open | None) -> None:
-        if open_ is not None and open_.is_waiting:
-            open_.is_waiting = False
-            self._tally.waiting -= 1
+        context = QUIET_ALONE
+        open_: _Open | None = event.call.state.get(self)
+        if open_ is not None:
+            if open_.is_waiting:
+                open_.is_waiting = False
+                self._tally.waiting -= 1
+            # For an empty one the SDK would take the current one, that of whoever comes later.
+            context = open_.context or context
+        self._measures.queue_duration.record(event.waited, self._server, context)
 
     def on_attempt_began(self, event: events.AttemptBegan) -> Mapping[str, str] | None:
         """See `Hook`."""
@@ -160,13 +205,16 @@ class ToldClient(Hook):
         self._tally.in_flight += 1
         before = get_current()
         call: _Open | None = attempt.call.state.get(self)
-        if call is None or _is_traced(call.span):
+        if call is None or (call.is_traced and not call.is_dropped):
             span = self._attempt_span(attempt, before if call is None else call.context)
+            is_traced = _is_traced(span)
+            context = attempt_context(span, before) if is_traced else quiet_context(before)
         else:
-            span = call.span  # nobody records spans
-        open_ = _Open(span, attempt_context(span, before), before)
-        attempt.state[self] = open_
-        return sent_headers(open_.context) if _is_traced(span) or before else None
+            span, is_traced = INVALID_SPAN, False
+            # A dropped call's own span goes out, and says that it is dropped.
+            context = quiet_context(call.context if call.is_dropped else before)
+        attempt.state[self] = _Open(span, context, before, is_traced=is_traced)
+        return None if context is QUIET_ALONE else sent_headers(context)
 
     def _attempt_span(self, attempt: events.Attempt, parent: Context) -> Span:
         attributes: dict[str, AttributeValue] = {
@@ -191,21 +239,22 @@ class ToldClient(Hook):
         self._tally.in_flight -= 1
         if event.status_code == 429:
             _count(self._tally.rejected, ("429",))
-        self._measures.attempt_duration.record(event.duration, self._attempt_attributes(event))
-        span = open_.span
-        if span.is_recording():
-            if event.status_code is not None:
-                span.set_attribute("http.response.status_code", event.status_code)
-            _set_error(span, event.error_type, event.error)
-        span.end()
+        self._measures.attempt_duration.record(
+            event.duration, self._attempt_attributes(event), open_.context
+        )
+        if open_.is_traced:
+            span = open_.span
+            if span.is_recording():
+                if event.status_code is not None:
+                    span.set_attribute("http.response.status_code", event.status_code)
+                if event.error_type is not None:
+                    _set_error(span, event.error_type, event.error)
+            span.end()
         open_.leave()
 
     def _attempt_attributes(self, event: events.AttemptEnded) -> dict[str, AttributeValue]:
         attempt, status = event.attempt, event.status_code
-        key = (
-            attempt.method, attempt.template, None if status is None else str(status),
-            event.error_type,
-        )  # fmt: skip
+        key = (attempt.method, attempt.template, status, event.error_type)
         found = self._attempts_by.get(key)
         if found is None:
             found = {
@@ -260,13 +309,18 @@ class ToldClient(Hook):
         open_: _Open | None = call.state.pop(self, None)
         if open_ is None:
             return
-        self._waits_no_more(open_)
+        if open_.is_waiting:
+            self._tally.waiting -= 1
+        if not open_.is_traced:
+            return  # nor has the context been changed
         span = open_.span
         if span.is_recording():
-            span.set_attributes(_went(event))
-            _set_error(span, event.error_type, event.error)
-            if event.error_type is not None and not open_.is_linked:
-                _link_failure(call, self, span)
+            if went := _went(event):
+                span.set_attributes(went)
+            if event.error_type is not None:
+                _set_error(span, event.error_type, event.error)
+                if not open_.is_linked:
+                    _link_failure(call, self, span)
         span.end()
         open_.leave()
 
@@ -274,14 +328,6 @@ class ToldClient(Hook):
 def _is_traced(span: Span) -> bool:
     """Whether it belongs to a trace, also to one that is not recorded."""
     return span.get_span_context().is_valid
-
-
-def _about(what: events.Call | events.Stream) -> dict[str, AttributeValue]:
-    return {
-        "roboflow.target.kind": what.kind,
-        "roboflow.target": what.target,
-        "roboflow.operation": what.operation,
-    }
 
 
 def _went(event: events.CallEnded) -> dict[str, AttributeValue]:
@@ -307,9 +353,7 @@ def _went(event: events.CallEnded) -> dict[str, AttributeValue]:
     return went
 
 
-def _set_error(span: Span, kind: str | None, error: RoboflowError | None) -> None:
-    if kind is None:
-        return
+def _set_error(span: Span, kind: str, error: RoboflowError | None) -> None:
     span.set_attribute("error.type", kind)
     if kind == _CANCELLED:
         return  # by the program itself, which is no error

@@ -31,6 +31,7 @@ from support.telemetry import Recorded
 
 from roboflow_async import RoboflowClient
 from roboflow_async.fastapi import RoboflowDep, lifespan
+from roboflow_async.opentelemetry import OpenTelemetryHook
 from roboflow_async.testing import draw_scene
 
 pytestmark = pytest.mark.anyio
@@ -88,6 +89,22 @@ async def test_instrumented_httpx_tells_nothing_of_attempts(
         server.handler = lambda _: Reply()
         await http.get(server.url)
     assert len(recorded.attempts()) == 6
+
+
+@pytest.mark.usefixtures("instrumented_httpx")
+async def test_httpx_is_quiet_without_an_sdk_of_ours(server: Server, recorded: Recorded) -> None:
+    """An own client may be traced where nobody takes our spans: its spans would have the key."""
+    server.handler = lambda _: Reply(body=PREDICTION)
+    async with (
+        httpx.AsyncClient() as http,
+        RoboflowClient(
+            MARKED, api_url=server.url, api_key_transport="body", http_client=http,
+            hooks=[OpenTelemetryHook()],
+        ) as client,
+    ):  # fmt: skip
+        await client.model("project/1", route="path", task="object-detection").run(picture(0))
+    assert key_is_in(server.arrivals[0].target)
+    assert recorded.spans() == []
 
 
 @pytest.mark.usefixtures("instrumented_httpx")

@@ -176,7 +176,7 @@ async def test_many_hooks_of_one_program_share_their_metrics(
         gc.collect()
         assert recorded.value("roboflow.client.calls") == number + 1
     assert recorded.value("http.client.request.duration") == 3
-    assert not caplog.records
+    assert not [one for one in caplog.records if one.name != "asyncio"]  # a busy machine
 
 
 async def test_metrics_are_read_in_any_thread_meanwhile(server: Server, recorded: Recorded) -> None:
@@ -204,6 +204,7 @@ async def test_metrics_are_read_in_any_thread_meanwhile(server: Server, recorded
         reader.join()
     assert failed == []
     assert recorded.value("roboflow.client.calls") == 120
+    assert recorded.value("http.client.request.duration") == 120
 
 
 async def test_the_global_provider_may_come_later_or_by_name(server: Server) -> None:

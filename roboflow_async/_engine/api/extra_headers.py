@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from roboflow_async._engine.checks import shown
@@ -37,30 +38,37 @@ def checked_headers(headers: object, what: str = "headers") -> tuple[RawHeader, 
         ConfigurationError: one of them is no header (it may hold a line end), is given twice, or is
             the client's to set.
     """
-    if not isinstance(headers, Mapping):
+    # A dict is one: the check for a protocol takes longer than all the rest.
+    if type(headers) is not dict and not isinstance(headers, Mapping):
         raise ConfigurationError(
             f"{what} of type {type(headers).__name__} is not valid: give a dict of names and "
             "values, such as {'X-Team': 'vision'}."
         )
     found: dict[str, RawHeader] = {}
     for name, value in cast("Mapping[Any, Any]", headers).items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not (key := _key(name)):
             raise ConfigurationError(
                 f"{what}: {shown(name)} is not the name of a header: give letters, digits and '-'."
             )
-        if name.lower() in _NOT_FOR_USERS:
+        if key in _NOT_FOR_USERS:
             raise ConfigurationError(f"{what}: the client itself sets {name!r}: leave it out.")
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
             raise ConfigurationError(
                 f"{what}: the value of {name!r} cannot be sent: give at most 8,000 ASCII "
                 "characters, without line ends and without spaces around them."
             )
-        if name.lower() in found:
+        if key in found:
             raise ConfigurationError(
                 f"{what}: {name!r} is given twice, in other letters: give one."
             )
-        found[name.lower()] = (name.encode(), value.encode())
+        found[key] = (name.encode(), value.encode())
     return tuple(found.values())
+
+
+@lru_cache(128)  # hooks send the same few names with each attempt
+def _key(name: str) -> str:
+    """A header's name in small letters; empty: it is not one."""
+    return name.lower() if _NAME.fullmatch(name) else ""
 
 
 def with_headers(headers: Iterable[RawHeader], more: Iterable[RawHeader]) -> tuple[RawHeader, ...]:

@@ -196,11 +196,14 @@ class Attempts:
     ) -> Awaitable[Response]:
         attempt = self._transport.attempt
         fresh = record.is_connection_doubtful
-        if record.call is None and not self._notices.logs_attempts():
-            return attempt(request, seconds, turn.sent, fresh=fresh)
+        told = record.observer
+        if told is None or not told.hears_attempts:
+            if not self._notices.logs_attempts():
+                return attempt(request, seconds, turn.sent, fresh=fresh)
+            record.call = self._notices.named(record.call)
         send = partial(attempt, seconds=seconds, on_sent=turn.sent, fresh=fresh)
         return telling.told_attempt(
-            self._notices, record.call, request, record.attempts, turn, send
+            self._notices, told, record.call, request, record.attempts, turn, send
         )
 
     def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._engine.telemetry.timings import Timings
+from roboflow_async._engine.telemetry.timings import Timings, new_timings
 from roboflow_async.errors import APIError
 
 if TYPE_CHECKING:
@@ -74,17 +74,18 @@ class CallRecord:
         if self.ended is None:
             with suppress(RuntimeError):  # no loop runs: what is left is only being destroyed
                 self.ended = asyncio.get_running_loop().time()
-        if self.call is not None and self.observer is not None:
-            self.observer.call_ended(
+        told = self.observer
+        if self.call is not None and told is not None and told.hears_ends:
+            told.call_ended(
                 self.call,
+                self.attempts,
                 error,
-                attempts=self.attempts,
-                timings=self.timings(),
-                request_id=self.request_id,
-                model_ids=self.model_ids,
-                credits=self.credits,
-                processing_time=self.processing_time,
-                cold_start=self.cold_start,
+                self.timings(),
+                self.request_id,
+                self.model_ids,
+                self.credits,
+                self.processing_time,
+                self.cold_start,
             )
 
     @property
@@ -117,7 +118,7 @@ class CallRecord:
         # What a server says need not fit into the time that its response took.
         server = min(self.processing_time or 0.0, self.latency - connect)
         rest = total - load - queued - backoff - connect - server
-        return Timings(load, queued, backoff, connect, server, max(rest, 0.0), total)
+        return new_timings(load, queued, backoff, connect, server, max(rest, 0.0), total)
 
     def sent(self, now: float) -> None:
         """Note that an attempt goes out."""

@@ -167,9 +167,9 @@ class Dispatcher:
             stream: the stream that the call belongs to, if hooks know it.
         """
         record = CallRecord(submitted=asyncio.get_running_loop().time())
-        if (observer := self._notices.observer) is not None:
-            record.observer = observer
+        if (observer := self._notices.of_calls) is not None:
             record.call = observer.new_call(kind, target, operation, stream)
+            record.observer = observer if record.call is not None else None
         return record
 
     def single_calls(self, priority: Priority) -> Flow:
@@ -459,6 +459,7 @@ class Dispatcher:
     def _tell_retry(
         self, error: APIError, record: CallRecord, circuit: Circuit, delay: float, then: str = ""
     ) -> None:
+        record.call = self._notices.named(record.call)
         self._notices.retry(
             error,
             call=record.call,

@@ -1,19 +1,14 @@
 """Makes an attempt that hooks or the log are told of."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response
-from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._engine.pace.pacer import Turn
-from roboflow_async._engine.telemetry.notices import Notices, error_type, own_error
-
-if TYPE_CHECKING:
-    from roboflow_async._engine.telemetry import events
-else:
-    events = LateModule("roboflow_async._engine.telemetry.events")
+from roboflow_async._engine.telemetry import events
+from roboflow_async._engine.telemetry.notices import Notices, error_type
+from roboflow_async._engine.telemetry.observer import Observer
 
 __all__ = ["Send", "told_attempt"]
 
@@ -30,7 +25,8 @@ class Send(Protocol):
 
 async def told_attempt(
     notices: Notices,
-    call: "events.Call | None",
+    observer: Observer | None,
+    call: events.Call | None,
     request: PreparedRequest,
     number: int,
     turn: Turn,
@@ -39,8 +35,9 @@ async def told_attempt(
     """Make an attempt.
 
     Args:
-        notices: says what happens.
-        call: the call, as hooks know it; None: there are no hooks.
+        notices: says in the log what happens.
+        observer: tells the hooks that hear of this call; None: none does.
+        call: the call, as hooks and the log know it; None: there are no hooks.
         request: what to send; hooks may add headers to it.
         number: of the attempt, from 1.
         turn: its turn.
@@ -49,14 +46,13 @@ async def told_attempt(
     Raises:
         APIError: as `send` does.
     """
-    observer, attempt = notices.observer, None
-    if call is not None and observer is not None:
+    attempt: events.Attempt | None = None
+    if call is not None and observer is not None and observer.hears_attempts:
         attempt, headers = observer.new_attempt(
             call, number, request.method, request.path, request.template, request.length
         )
         if headers:
-            more = (*request.more_headers, *headers)
-            request = replace(request, more_headers=more)
+            request = request.with_headers(headers)
     connections: list[bool] = []
     response: Response | None = None
     failed: str | None = None
@@ -82,22 +78,16 @@ async def told_attempt(
                 status_code=status,
                 failed=failed,
             )
-        if observer is not None and attempt is not None and observer.hears("on_attempt_ended"):
-            event = events.AttemptEnded(
-                attempt=attempt,
-                duration=duration,
-                connect=turn.until_sent(),
-                status_code=status,
-                error=own_error(error),
-                error_type=failed,
-                is_new_connection=connections[-1] if connections else None,
-                request_id=(
-                    response.request_id
-                    if response is not None
-                    else getattr(error, "request_id", None)
-                ),
-                processing_time=response.processing_time if response is not None else None,
+        if observer is not None and attempt is not None and observer.hears_attempt_ends:
+            observer.attempt_ended(
+                attempt,
+                duration,
+                turn.until_sent(),
+                status,
+                error,
+                failed,
+                connections[-1] if connections else None,
+                response.request_id if response is not None else getattr(error, "request_id", None),
+                response.processing_time if response is not None else None,
             )
-            observer.tell("on_attempt_ended", event)
-            del event
         del error  # its traceback holds this frame

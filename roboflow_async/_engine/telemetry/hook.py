@@ -1,7 +1,7 @@
 """`Hook`: what a program derives from to be told what happens."""
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from roboflow_async._engine.checks import shown
@@ -16,6 +16,7 @@ else:
 __all__ = [
     "HOOKS_ADVICE",
     "Hook",
+    "IdleHook",
     "checked_hooks",
     "hook_every_client",
     "unhook_every_client",
@@ -133,6 +134,17 @@ class Hook:
         Args:
             event: what happened.
         """
+
+
+class IdleHook(Hook):
+    """A hook of this package that has nothing to do while nobody records what it makes."""
+
+    def idleness(self) -> Callable[[], bool] | None:
+        """What says whether it has nothing to do for a call that begins now, until that ends.
+
+        None: it always has something to do.
+        """
+        return None
 
 
 def checked_hooks(hooks: object) -> tuple[Hook, ...]:

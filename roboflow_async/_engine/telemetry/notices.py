@@ -53,14 +53,25 @@ class Notices:
 
     Args:
         observer: tells its hooks; None: it has none.
+
+    Attributes:
+        observer: the same.
+        of_calls: the same, if hooks are told of calls; None: of none.
     """
 
     def __init__(self, observer: "observer.Observer | None" = None) -> None:
         self.observer = observer
+        self.of_calls = observer if observer is not None and observer.hears_calls else None
         # Whether the log has a line for each attempt; asked for each of them, so a plain function.
         self.logs_attempts = partial(_log.isEnabledFor, logging.DEBUG)
         # The pace that was last told, while it is below the ceiling.
         self._told_pace: float | None = None
+
+    def named(self, call: "events.Call | None") -> "events.Call | None":
+        """The call as the log knows it: with hooks it has an id, also if they hear of no calls."""
+        if call is None and self.observer is not None:
+            return self.observer.unheard_call()
+        return call
 
     def retry(
         self,
