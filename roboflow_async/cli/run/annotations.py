@@ -11,11 +11,11 @@ from roboflow_async import ConfigurationError, to_supervision
 from roboflow_async._engine.images.pillow import open_picture
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.files import write_below, written_whole
-from roboflow_async.cli.run.contents import content_of
 from roboflow_async.cli.run.drawing import load_supervision
 from roboflow_async.cli.run.file_names import is_address, readable
 from roboflow_async.cli.run.found import Size, objects_in, size_of
 from roboflow_async.cli.run.pictures import ItemNames
+from roboflow_async.cli.run.sources.contents import content_of
 from roboflow_async.cli.run.video.naming import is_frame
 from roboflow_async.errors import plain_text
 

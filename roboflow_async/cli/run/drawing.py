@@ -15,10 +15,10 @@ from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.pillow import decoding, open_picture
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.files import OF_THE_DISK, write_below
-from roboflow_async.cli.run.contents import content_of
 from roboflow_async.cli.run.file_names import as_path, is_address, on_record, readable, tag
 from roboflow_async.cli.run.found import Size, classes_in, objects_in, size_of
 from roboflow_async.cli.run.pictures import DRAWN_SUFFIXES, ItemNames, drawn_parts
+from roboflow_async.cli.run.sources.contents import content_of
 from roboflow_async.cli.run.video.naming import source_in
 
 __all__ = ["Annotator", "Drawing", "load_supervision"]
