@@ -56,7 +56,14 @@ TOOLS: Final = (
     "requests",
     "trustme",
 )
-CORE: Final = ("tests/engine", "tests/targets")
+CORE: Final = (
+    "tests/client",
+    "tests/engine",
+    "tests/platform",
+    "tests/targets",
+    "tests/types",
+    "tests/video",
+)
 # What lowest versions cannot, and need not.
 NOT_WITH_THE_LOWEST: Final = (
     "test_pillows_own_limit",  # of GIFs; none is that large
@@ -148,7 +155,7 @@ class Check:
         # The tests, and not the package that lies beside them.
         checkout = self.folder / "checkout"
         compiled = shutil.ignore_patterns("__pyc*")
-        for name in ("tests", "benchmarks", "examples"):
+        for name in ("tests", "benchmarks", "docs", "examples"):
             shutil.copytree(ROOT / name, checkout / name, ignore=compiled)
         for name in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, checkout / name)
