@@ -328,15 +328,20 @@ def measured(url: str, task: str, link: Connection) -> None:
     link.send(asyncio.run(call(url, task)))
 
 
-def measure(kind: str, size: int) -> dict[str, Any]:
-    """What one response costs: "seconds", "hold" (seconds), "memory" (bytes), "outcome"."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
+def measure(kind: str, size: int, start: str = "spawn") -> dict[str, Any]:
+    """What one response costs: "seconds", "hold" (seconds), "memory" (bytes), "outcome".
+
+    `start`: how the two processes are started.
+    """
+    processes: Any = multiprocessing.get_context(start)
+    ours, theirs = processes.Pipe()
     task = BODIES[kind][0]
     status = 400 if task == "error" else 200
-    server = spawn.Process(target=serve_for_ever, args=(status, kind, size, theirs), daemon=True)
+    server = processes.Process(
+        target=serve_for_ever, args=(status, kind, size, theirs), daemon=True
+    )
     server.start()
-    client = spawn.Process(target=measured, args=(ours.recv(), task, theirs))
+    client = processes.Process(target=measured, args=(ours.recv(), task, theirs))
     client.start()
     try:
         while not ours.poll(0.1):

@@ -143,7 +143,7 @@ class VideoError(ImageError):
         self, message: str, *, source: str, decoded: int = 0, time: float | None = None
     ) -> None:
         super().__init__(message)
-        self.source = plain_text(source)
+        self.source: str = plain_text(source)
         self.decoded = decoded
         self.time = time
 

@@ -49,11 +49,11 @@ class Measures:
         self._lock = threading.Lock()
         self._tallies: list[tuple[weakref.ref[object], Tally]] = []
         self._gone: dict[Server, Tally] = {}
-        self.attempt_duration = Batched(meter.create_histogram(
+        self.attempt_duration: Batched = Batched(meter.create_histogram(
             "http.client.request.duration", "s", "Duration of HTTP client requests.",
             explicit_bucket_boundaries_advisory=_ATTEMPT,
         ))  # fmt: skip
-        self.queue_duration = Batched(meter.create_histogram(
+        self.queue_duration: Batched = Batched(meter.create_histogram(
             "roboflow.client.queue.duration", "s", "Waits of calls for a slot and a turn.",
             explicit_bucket_boundaries_advisory=_QUEUE,
         ))  # fmt: skip

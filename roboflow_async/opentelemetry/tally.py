@@ -48,16 +48,16 @@ class Tally:
     )  # fmt: skip
 
     def __init__(self, server: Attributes, pacer: Pacer | None) -> None:
-        self.server = server
-        self.pacer = pacer
+        self.server: Attributes = server
+        self.pacer: Pacer | None = pacer
         self.calls: dict[Key, float] = {}
         self.credits: dict[Key, float] = {}
         self.retries: dict[Key, float] = {}
         # From the beginning on, or the first of them would be no rise that an alert sees.
         self.rejected: dict[Key, float] = {("429",): 0}
-        self.waiting = 0
-        self.in_flight = 0
-        self.outages = 0
+        self.waiting: int = 0
+        self.in_flight: int = 0
+        self.outages: int = 0
 
     def take_over(self, other: "Tally") -> None:
         """Add what a client that is gone has counted."""

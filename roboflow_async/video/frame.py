@@ -87,10 +87,10 @@ class Frame(VideoFrame):
         self._sizes = (0, 0), (0, 0)
         if picture is not None:
             self._sizes = _sizes(picture, clip.max_side)
-        self.index = index
-        self.time = time
-        self.dropped = dropped
-        self.timestamp = timestamp or _moment(time)
+        self.index: int = index
+        self.time: float = time
+        self.dropped: int = dropped
+        self.timestamp: datetime = timestamp or _moment(time)
 
     def __repr__(self) -> str:
         size = "broken" if self._problem else "x".join(map(str, self.size))

@@ -58,7 +58,7 @@ class Handover(ABC):
         self.counts = counts
         self._changed = threading.Condition()
         self._is_stopped = False
-        self.is_over = False
+        self.is_over: bool = False
         self.error: Exception | None = None
 
     # For the thread.

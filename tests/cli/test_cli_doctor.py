@@ -47,7 +47,7 @@ def platform() -> Iterator[tuple[str, Answers]]:
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}", answers
     server.shutdown()
@@ -184,7 +184,7 @@ def hostile() -> Iterator[Callable[[Any], str]]:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
-        Thread(target=server.serve_forever).start()
+        Thread(target=server.serve_forever, args=(0.02,)).start()
         return f"http://127.0.0.1:{server.server_port}"
 
     yield serve
@@ -305,7 +305,7 @@ def told() -> Iterator[tuple[str, dict[str, tuple[int, Any]], list[str]]]:
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}", responses, asked
     server.shutdown()

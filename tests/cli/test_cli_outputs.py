@@ -75,7 +75,7 @@ def answering(output: dict[str, Any]) -> Iterator[str]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever).start()
+        Thread(target=server.serve_forever, args=(0.02,)).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:

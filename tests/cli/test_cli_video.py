@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from support.run_command import ENVIRONMENT, RunCommand, put
 
 from roboflow_async.testing import StandInServer, draw_scene
 
-pytest.importorskip("supervision", reason="needs: pip install 'roboflow-async[supervision]'")
+# Not imported: that takes long in each process that collects the tests.
+pytestmark = pytest.mark.skipif(
+    find_spec("supervision") is None, reason="needs: pip install 'roboflow-async[supervision]'"
+)
 
 
 def scene(seed: int) -> Any:

@@ -412,7 +412,7 @@ def test_a_number_json_has_no_word_for_fails_its_image(
     """A number that JSON has no word for is a failure of its image."""
     (tmp_path / "a.jpg").write_bytes(draw_scene(1).jpeg)
     with ThreadingHTTPServer(("127.0.0.1", 0), Infinite) as server:
-        Thread(target=server.serve_forever).start()
+        Thread(target=server.serve_forever, args=(0.02,)).start()
         done = command_line.run(
             "run", "a.jpg", "--workflow", "ws/wf", "--host",
             f"http://127.0.0.1:{server.server_port}", cwd=tmp_path,

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from support.redis_server import RedisServer, needs_redis
 
 from roboflow_async.testing import Fault, StandInServer, draw_scene
 
-pytest.importorskip("celery", reason="needs celery[redis]")
+pytestmark = pytest.mark.skipif(find_spec("celery") is None, reason="needs celery[redis]")
 FOLDER = Path(__file__).parents[2] / "examples"
 # Sends the tasks, and prints what comes back.
 PROGRAM = """

@@ -52,7 +52,7 @@ def test_each_row_is_there_once_though_actors_die(seen: Any) -> None:
 
 
 def test_all_actors_together_keep_one_rate_limit(seen: Any) -> None:
-    """Four actors send 40 a second, not each of them."""
+    """Two actors send 40 a second, not each of them."""
     assert seen["survive"]["rate"] <= 42
 
 

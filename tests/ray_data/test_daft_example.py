@@ -4,15 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from roboflow_async.testing import Fault, StandInServer, draw_scene
 
-pytest.importorskip("daft", reason="needs daft")
-parquet: Any = pytest.importorskip("pyarrow.parquet")
+# Not imported: that takes long in each process that collects the tests.
+pytestmark = pytest.mark.skipif(
+    find_spec("daft") is None or find_spec("pyarrow") is None, reason="needs daft and pyarrow"
+)
 PROGRAM = Path(__file__).parents[2] / "examples" / "daft_images.py"
 
 
@@ -41,6 +43,8 @@ def test_daft_gets_an_output_or_an_error_for_each_image(tmp_path: Path) -> None:
         # Daft itself sends all of a batch at once.
         assert server.meter.requests == 20
         assert server.meter.connections <= 32
+    from pyarrow import parquet
+
     rows = {
         Path(row["path"]).stem: row for row in parquet.read_table(tmp_path / "results").to_pylist()
     }

@@ -7,8 +7,10 @@
 - `install`: fresh environments of each Python that the project names and this machine has, with the
   newest of everything: the wheel without and with all extras, and the sdist. In each runs
   `smoke.py`, and with the extras the demo.
-- `lowest`: the same, and the tests of the core, with the lowest versions that pyproject.toml names.
+- `lowest`: the same, and most of the tests, with the lowest versions that pyproject.toml names.
 - `types`: what pyright, mypy and ty make of the installed package.
+
+Each command is shown before it runs, and at the end what was checked, with which versions.
 
 `--quick`: the metadata, and the wheel with the Python that runs this and the versions of the lock.
 A Python that is missing is said, and with `--all-pythons` it is an error. All is installed in a
@@ -42,17 +44,26 @@ PYTHONS: Final = [
     if re.search(r":: 3\.\d+$", classifier)
 ]
 CHECKS: Final = ("metadata", "install", "lowest", "types")
-# What the tests of the core need beside the package: the newest of each.
+# What these tests need beside the package: the newest of each.
 TOOLS: Final = (
+    "httpx2",
     "hypothesis",
     "jsonschema",
+    "lupa",
     "psutil",
     "pytest",
     "pytest-xdist",
     "requests",
     "trustme",
 )
-CORE: Final = ("tests/engine", "tests/targets")
+CORE: Final = (
+    "tests/client",
+    "tests/engine",
+    "tests/platform",
+    "tests/targets",
+    "tests/types",
+    "tests/video",
+)
 # What lowest versions cannot, and need not.
 NOT_WITH_THE_LOWEST: Final = (
     "test_pillows_own_limit",  # of GIFs; none is that large
@@ -71,6 +82,7 @@ class Check:
         self.dist = folder / "dist"
         self.all_pythons = all_pythons
         self.missing: list[str] = []
+        self.checked: list[str] = []
 
     def build(self) -> None:
         """The sdist from the repository, and the wheel from the sdist, as pip would make it."""
@@ -103,6 +115,7 @@ class Check:
         changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
         newest = re.findall(r"(?m)^## \[(\d\S*)\] - (\d{4}-\d\d-\d\d)$", changelog)[0]
         assert newest[0] == version, f"the newest version of CHANGELOG.md is {newest[0]}"
+        self.checked.append(f"metadata of {self.wheel.name} and {self.sdist.name}")
 
     def install(self, pythons: Sequence[str]) -> None:
         for python in pythons:
@@ -115,6 +128,7 @@ class Check:
             self.try_out(environment, extras=True)
             shutil.rmtree(environment)  # half a gigabyte each
             self.try_out(self.environment(found, f"{self.sdist}"), extras=False)
+            self.checked.append(f"install on Python {python}: wheel, wheel with extras, sdist")
 
     def quick(self) -> None:
         # With the versions of the lock: what somebody else published today is no fault of a change.
@@ -122,6 +136,7 @@ class Check:
         python = Path(sys.executable)
         self.try_out(self.environment(python, f"{self.wheel}", *locked), extras=False)
         self.demo(self.environment(python, f"{self.wheel}[cli,testing]", *locked))
+        self.checked.append("install, quick: wheel, and the demo, with the versions of the lock")
 
     def lowest(self) -> None:
         python = find(PYTHONS[0])
@@ -140,7 +155,7 @@ class Check:
         # The tests, and not the package that lies beside them.
         checkout = self.folder / "checkout"
         compiled = shutil.ignore_patterns("__pyc*")
-        for name in ("tests", "benchmarks", "examples"):
+        for name in ("tests", "benchmarks", "docs", "examples"):
             shutil.copytree(ROOT / name, checkout / name, ignore=compiled)
         for name in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, checkout / name)
@@ -149,17 +164,20 @@ class Check:
             *("--requirement", lowest, *TOOLS),
         )
         # Old versions of one library warn of new ones of another: that is not ours to mend.
-        self.run(
+        told = self.run(
             *(inside(environment), "-m", "pytest", "-q", "--numprocesses", "2", *CORE),
             *("-k", f"not ({' or '.join(NOT_WITH_THE_LOWEST)})"),
             *("-p", "no:cacheprovider", "--override-ini", "filterwarnings=default"),
             cwd=checkout,
         )
+        self.checked.append(f"lowest: {told.splitlines()[-1].strip(' =')}, with {pinned(lowest)}")
 
     def types(self) -> None:
         """`py.typed` says that type checkers may believe the installed package: do they?"""
         python = find(PYTHONS[0]) or Path(sys.executable)
-        needed = [f"{self.wheel}[all]", "httpx2", "mypy", "pyright[nodejs]", "ty"]
+        # What users bring themselves, whose types ours are made of, and the readers.
+        needed = [f"{self.wheel}[all]", "httpx2", "opentelemetry-instrumentation"]
+        needed += ["mypy", "pyright[nodejs]", "ty"]
         environment = self.environment(python, *needed)
         usage = self.folder / "usage.py"
         shutil.copy(ROOT / "tests" / "typing" / "usage.py", usage)
@@ -186,7 +204,13 @@ class Check:
         ).stdout  # fmt: skip
         report = json.loads(told)["typeCompleteness"]
         assert report["exportedSymbolCounts"]["withKnownType"] > 1000, told[:2000]
-        assert not report["exportedSymbolCounts"]["withUnknownType"], "types are unknown"
+        unknown = [
+            f"{symbol['name']}: {one['message']}"
+            for symbol in report["symbols"]
+            if symbol["isExported"] and not symbol["isTypeKnown"] and not symbol["isTypeAmbiguous"]
+            for one in symbol["diagnostics"]
+        ]
+        assert not report["exportedSymbolCounts"]["withUnknownType"], "\n".join(unknown)
         guessed = [
             symbol["name"]
             for symbol in report["symbols"]
@@ -195,6 +219,8 @@ class Check:
             if "missing type annotation" in one["message"]
         ]
         assert not guessed, f"these need an annotation: {', '.join(guessed)}"
+        known = report["exportedSymbolCounts"]["withKnownType"]
+        self.checked.append(f"types: pyright, mypy, ty; all of {known} exported types are known")
 
     def sbom(self) -> None:
         """All that the wheel brings with it today, with every extra, as CycloneDX."""
@@ -230,7 +256,8 @@ class Check:
     def uv(self, *arguments: object) -> None:
         self.run(BIN / "uv", *arguments, quiet=True)
 
-    def run(self, *command: object, cwd: Path | None = None, quiet: bool = False) -> None:
+    def run(self, *command: object, cwd: Path | None = None, quiet: bool = False) -> str:
+        """Run it, show it and what it printed, and return that; the end of all if it fails."""
         words = [str(word) for word in command]
         print(
             "$", " ".join(words).replace(f"{self.folder}", "…").replace(f"{ROOT}/", ""), flush=True
@@ -244,6 +271,18 @@ class Check:
             print("\n".join(done.stdout.strip().splitlines()[-60:]), flush=True)
         if done.returncode:
             raise SystemExit(f"this ended with {done.returncode}: {' '.join(words)}")
+        return done.stdout
+
+
+def pinned(lock: Path) -> str:
+    """The versions there of what pyproject.toml names: `httpx 0.28.0, …`."""
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    named = {
+        re.split(r"[^\w.-]", requirement)[0]
+        for requirement in sum(extras, PROJECT["project"]["dependencies"])
+    }
+    lines = [line.partition(" ")[0].split("==") for line in lock.read_text().splitlines()]
+    return ", ".join(" ".join(words) for words in lines if words[0] in named)
 
 
 def inside(environment: Path) -> Path:
@@ -306,6 +345,8 @@ def main() -> None:
         print(f"Python {python} was not tried: this machine has none.")
     if check.missing and options.all_pythons:
         raise SystemExit(1)
+    for one in check.checked:
+        print(f"checked {one}")
     print(f"All that was tried works ({time.monotonic() - began:.0f} s).")
 
 

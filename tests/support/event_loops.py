@@ -10,11 +10,14 @@ class WatchedLoop(asyncio.SelectorEventLoop):
     """Keeps debug mode's checks, without the stack of where each future was made.
 
     Stacks are for messages alone, and a fifth of the time of all tests; who asks for them, in C,
-    asks `get_debug`.
+    asks `get_debug`. And that what is called is no coroutine a callback shows by itself, when it is
+    never awaited.
     """
 
     def get_debug(self) -> bool:
         return False
+
+    def _check_callback(self, callback: object, method: str) -> None: ...
 
 
 class _Selector(selectors.DefaultSelector):

@@ -46,7 +46,7 @@ def survive(folder: Path) -> dict[str, Any]:
             ray.data.from_items(rows),
             workflow=("any", "any"),
             image="path",
-            actors=4,
+            actors=2,
             requests_per_second=CEILING,
             batch_size=32,
             api_key=KEY,

@@ -1,5 +1,6 @@
 """Hostile input to every public argument: a typed error that names it, and nothing is sent."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -87,21 +88,22 @@ async def test_images_of_any_object_are_sent_or_image_errors(
 
 
 @pytest.mark.parametrize(
-    "value",
+    "made",
     [
-        deep(100_000),
-        {"a": deep(100_000)},
-        float("nan"),
-        b"bytes",
-        {("a", "b"): 1},
-        {1, 2},
-        object(),
+        lambda: deep(100_000),
+        lambda: {"a": deep(100_000)},
+        lambda: float("nan"),
+        lambda: b"bytes",
+        lambda: {("a", "b"): 1},
+        lambda: {1, 2},
+        object,
     ],
     ids=["deep", "deep in a dict", "nan", "bytes", "tuple key", "set", "object"],
 )
 async def test_a_parameter_that_cannot_be_sent_is_refused(
-    server: Server, make_client: MakeClient, value: Any
+    server: Server, make_client: MakeClient, made: Callable[[], Any]
 ) -> None:
+    value = made()
     async with make_client() as client:
         workflow = client.workflow("ws", "wf")
         with pytest.raises(ConfigurationError, match="JSON"):

@@ -4,9 +4,9 @@ import asyncio
 import base64
 import gzip
 import json
+import multiprocessing
 import pickle
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -38,8 +38,10 @@ from roboflow_async.types.predictions import (
 )
 from roboflow_async.types.to_supervision import remember_given_size
 
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+import large_responses
+
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:OpenCV")]
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "large_responses.py"
 BOX = {"x": 50, "y": 40, "width": 20, "height": 10, "confidence": 0.9, "class": "cat"}
 TRIANGLE = [{"x": 40, "y": 35}, {"x": 60, "y": 35}, {"x": 50, "y": 45}]
 
@@ -57,11 +59,16 @@ def predictions(item: bytes, size: int) -> bytes:
 
 
 def in_a_process(kind: str, megabytes: float) -> dict[str, Any]:
-    """What one such response costs a process of its own."""
-    command = [sys.executable, str(BENCHMARK), "--json", "--only", kind]
-    command += ["--megabytes", str(megabytes)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    return json.loads(done.stdout.splitlines()[0])
+    """What one such response costs a process of its own.
+
+    It is forked from one that has imported the client, where that can be: for most of the time a
+    new one would only do the same.
+    """
+    size = int(megabytes * large_responses.MIB)
+    forks = "forkserver" in multiprocessing.get_all_start_methods()
+    multiprocessing.set_forkserver_preload(["roboflow_async._client.client"])
+    found = large_responses.measure(kind, size - 1000, "forkserver" if forks else "spawn")
+    return {**found, "size": size}
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,7 @@ async def test_a_retry_that_gets_no_turn_before_its_deadline_fails(
     server: Server, make_client: MakeClient
 ) -> None:
     server.handler = lambda _: Reply(503)
-    policy = RetryPolicy(base=0.001, max_elapsed=30)
+    policy = RetryPolicy(base=0.001, max_elapsed=3)
     async with make_client(retry=policy, requests_per_second=0.02) as client:
         with pytest.raises(ServerError, match="before the next attempt"):
             await client.workflow("ws", "wf").run(picture(1))

@@ -2,10 +2,10 @@
 
 While FFmpeg waits, it asks PyAV ten times a second whether to go on, and PyAV compares its module's
 `time.monotonic()` with the moment when the timeout passes (`interrupt_cb` in av/container/core.py,
-PyAV 18). There is no other way in: a container's timeout cannot be changed while it waits, and one
-that is being opened is in nobody's hands yet. So PyAV gets a clock for which every timeout has
-passed, but only in a thread that was told to stop. Where a version of PyAV has another clock, a
-thread ends when its own timeout has passed.
+from PyAV 17.1 on). There is no other way in: a container's timeout cannot be changed while it
+waits, and one that is being opened is in nobody's hands yet. So PyAV gets a clock for which every
+timeout has passed, but only in a thread that was told to stop. Where a version of PyAV has another
+clock, a thread ends when its own timeout has passed.
 """
 
 import threading

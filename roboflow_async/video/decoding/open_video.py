@@ -128,7 +128,7 @@ class OpenVideo:
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps: float | None = float(rate) if rate else None
         self.total_frames: int | None = self._stream.frames or None
-        self.decoded = 0
+        self.decoded: int = 0
         self.last_time: float | None = None
         self.trouble: str | None = None
         self._index = 0  # of the next frame
