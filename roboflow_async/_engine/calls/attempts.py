@@ -187,8 +187,7 @@ class Attempts:
             counters.ended(record, record.latency)
             circuit.end_attempt(is_probe=is_probe)
             self._concurrency.ended(turn, now, outcome)
-        circuit.answered(sent_at)
-        self._succeeded(response, record, sent_at)
+        self._succeeded(response, record, circuit, sent_at)
         return response
 
     def _send(
@@ -206,8 +205,13 @@ class Attempts:
             self._notices, told, record.call, request, record.attempts, turn, send
         )
 
-    def _succeeded(self, response: Response, record: CallRecord, sent_at: float) -> None:
+    def _succeeded(
+        self, response: Response, record: CallRecord, circuit: Circuit, sent_at: float
+    ) -> None:
         self._circuits.has_been_reached = True
+        outage = circuit.answered(sent_at)
+        if outage and circuit.are_refusals:
+            self.refusals.outage_ended(outage, self._clock())
         self._headers.note(response, record)
         self._spend(record.credits)
         self._counters.answered(record.latency, record.processing_time)

@@ -14,7 +14,7 @@ from math import inf
 from typing import Final
 
 from roboflow_async._engine.calls.fair_queue import Flow
-from roboflow_async._engine.calls.retry import may_be_its_own, probe_wait
+from roboflow_async._engine.calls.retry import may_be_a_refusal, may_be_its_own, probe_wait
 from roboflow_async._engine.pace.cooldown import LONGEST_COOLDOWN
 from roboflow_async._engine.settings import RetryPolicy
 from roboflow_async._engine.telemetry.notices import Notices
@@ -48,6 +48,7 @@ class Circuit:
         path: which part it is.
         openings: how often the circuit has opened.
         began_with: the call that failed first in the last row of failures.
+        are_refusals: whether a rate limiter may have sent all failures of that row.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Circuit:
         self._loop = asyncio.get_running_loop()
         self.openings = 0
         self.began_with: int | None = None
+        self.are_refusals = False
         self._failures = 0  # in a row
         self._calls: set[int] = set()  # the calls that failed
         self._first_failure = self._last_failure = -inf
@@ -170,15 +172,21 @@ class Circuit:
         """Note that a request has ended in any way; `is_probe` is what `begin_attempt` returned."""
         self._probes -= is_probe
 
-    def answered(self, sent_at: float) -> None:
+    def answered(self, sent_at: float) -> float:
         """Note a response that is not a failure of the API; its request was sent at that moment.
 
         Requests that were sent before the API went away may still get a response: a server that
         shuts down gracefully sends those.
+
+        Returns:
+            The seconds of the outage that it ends; 0 if there was none, or if it goes on.
         """
         self._answered_until = max(self._answered_until, sent_at)
         if self._failures and (self._since is None or sent_at > self._since):
+            outage = self.outage
             self._forget()
+            return outage
+        return 0.0
 
     def failed(self, call: int, error: APIError) -> None:
         """Note that a request failed in the way that requests fail while the API is away.
@@ -190,7 +198,9 @@ class Circuit:
         now = self._loop.time()
         if not self._failures:
             self._first_failure, self.began_with = now, call
+            self.are_refusals = True
         self._failures += 1
+        self.are_refusals = self.are_refusals and may_be_a_refusal(error)
         self._last_failure = now
         if len(self._calls) < _CERTAIN_CALLS:
             self._calls.add(call)

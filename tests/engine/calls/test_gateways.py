@@ -65,6 +65,7 @@ class Server:
         self._status = status
         self._bad = {b"%d" % index for index in bad}
         self.sent = 0
+        self.seconds = 0.1
 
     async def attempt(
         self, request: PreparedRequest, seconds: float, on_sent: Callable[[], None], *, fresh: bool
@@ -76,15 +77,16 @@ class Server:
             if not self._status:
                 raise APIConnectionError("the connection was reset.")
             raise status_error_class(self._status)("no.", status_code=self._status)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(self.seconds)
         return Response(200, {}, b"body")
 
     async def aclose(self) -> None: ...
 
 
-async def stream(server: Server, images: int, rate: float | None) -> set[int]:
+async def stream(server: Server, images: int, rate: float | None, **options: Any) -> set[int]:
     """Send so many; returns those that failed."""
-    settings = Settings.resolve({"api_url": "http://127.0.0.1:1", "requests_per_second": rate})
+    given: Any = {"api_url": "http://127.0.0.1:1", "requests_per_second": rate, **options}
+    settings = Settings.resolve(given)
     dispatcher = Dispatcher(
         settings,
         pacer=Pacer(rate),
@@ -123,6 +125,21 @@ def test_a_limiter_costs_few_requests_and_no_image(
         assert server.sent <= 1.3 * 300
 
     run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("at_once", [3, 8, 32])
+def test_a_limiter_that_passes_one_of_each_burst_is_no_outage(at_once: int) -> None:
+    """Its refusals of all but one request look as if the API went away, again and again."""
+
+    async def main(seed: int) -> int:
+        random.seed(seed)
+        server = Server(at_most(20))
+        server.seconds = 0.003
+        retry = RetryPolicy(base=0.1, max_wait=1.0)
+        assert not await stream(server, 60, None, max_concurrency=at_once, retry=retry)
+        return server.sent
+
+    assert max(run_on_fake_clock(main(seed)) for seed in range(8)) <= 3 * 60
 
 
 @pytest.mark.parametrize("rate", [20, None])

@@ -55,6 +55,7 @@ class Refusals:
         self._recent: deque[tuple[float, bool]] = deque(maxlen=_REMEMBERED)  # sent, refused
         self._share: float | None = None  # the share of refusals before the pace was lowered
         self._wave_began = -inf
+        self._outage_ended = -inf  # of the last one that a limiter may have caused
         # Whether each request that was sent since then, and after the last refusals, was refused.
         self._tried: deque[bool] = deque(maxlen=_WATCHED)
         self._has_helped = False
@@ -103,6 +104,20 @@ class Refusals:
                 self._left_alone = min(2 * self._left_alone, _LEFT_ALONE[1])
                 self._on_mistake()
         return self.are_a_limiter
+
+    def outage_ended(self, seconds: float, now: float) -> None:
+        """Note that for so long there were refusals alone, until a probe succeeded.
+
+        A limiter that passes one request of each burst looks like that: at its first probe the API
+        is back, and all that waited is refused.
+        """
+        if now < self._left_alone_until or seconds > _LONGEST_WAVE:
+            return
+        if self._share is None and now - seconds - self._outage_ended <= _NEXT_WAVE:
+            outcomes = [refused for _, refused in self._recent]
+            self._share = sum(outcomes) / len(outcomes) if outcomes else 1.0
+            self._wave_began = now
+        self._outage_ended = now
 
     def _note(self, sent_at: float, *, refused: bool) -> None:
         if self._share is None:
