@@ -32,7 +32,7 @@ def unset(
 
     Args:
         tracer_provider: where spans go; None: the program's global one, which it may set later.
-        meter_provider: where metrics go; None: likewise.
+        meter_provider: where metrics go; None: the global one, too.
     """
     tracers = tracer_provider or get_tracer_provider()
     meters = meter_provider or get_meter_provider()
