@@ -9,7 +9,7 @@ from typing import Any
 from roboflow_async import ConfigurationError, VideoError
 from roboflow_async._targets.journal.fingerprints import fingerprint
 from roboflow_async.cli.run.file_names import is_url, on_record
-from roboflow_async.cli.run.sources.finding import is_clip
+from roboflow_async.cli.run.sources.finding import has_image_suffix, is_clip
 from roboflow_async.cli.run.video.naming import Lost, name_of
 from roboflow_async.cli.run.video.recognizing import is_video_url
 from roboflow_async.video import Counts, Frame, Frames, frames
@@ -100,7 +100,7 @@ class Clips:
 
         async with aclosing(items):
             async for item in items:
-                if not is_video_url(item) and not await asyncio.to_thread(is_clip, item):
+                if not await _is_clip(item):
                     yield item
                     continue
                 if is_whole(name_of_clip(item)):
@@ -150,3 +150,10 @@ def _source_of(item: str) -> str:
 def _path_of(item: object) -> str:
     key = item.key if isinstance(item, Frame) else None
     return "" if key is None else key.rpartition("#frame=")[0]
+
+
+async def _is_clip(item: str) -> bool:
+    if is_video_url(item):
+        return True
+    # Names tell of most: a hop to a thread for each costs more than to read it.
+    return not has_image_suffix(item) and await asyncio.to_thread(is_clip, item)
