@@ -48,5 +48,7 @@ class TCPServer(ABC):
         self._tasks.add(task)
         try:
             await self._served(reader, writer)
+        except asyncio.CancelledError:
+            pass  # by `close`; asyncio's streams would log it as an error
         finally:
             self._tasks.discard(task)
