@@ -28,17 +28,21 @@ _LEAST_GAIN: Final = 0.25
 _LONGEST_LATENCY: Final = 0.2
 _ABOVE_ORDINARY: Final = 1.2  # times the latency without a queue
 # Clients that share a server see the same latency. The more one has in flight, as a share of its
-# most, the earlier it cuts its number: by this share of the longest latency at most.
+# most, the earlier it cuts its number: by this share of the longest latency at most. Not where
+# latencies scatter, because no queue does that: it is the images that differ.
 _EARLIER: Final = 0.25
+_EVEN_BELOW: Final = 0.4  # the scatter from which on none is cut earlier
+_SCATTERED: Final = 0.25  # where more of it is the images than a queue
 # From this share of the longest latency on, others may share the server. Then every client takes
 # equal steps, and after equal times (in latencies): if those with more in flight climbed faster,
 # shares would never become equal.
 _CROWDED: Final = 0.5
 _STEP: Final = 4
 _CUT: Final = 0.6
-_DEEPER_CUT: Final = 0.5  # if latency is more than twice the longest allowed
+_DEEPER_CUT: Final = 0.5  # if latency is more than twice the longest allowed, or scatters
 # A cut did not help if half as many requests in flight have nearly the same latency.
 _IN_VAIN: Final = 0.85
+_SURELY: Final = 3  # standard errors by which a latency is longer than one that is the server's own
 _SLOWEST: Final = 0.5  # of the timeout: no idle server is that slow
 _LEAST_SAMPLES: Final = 8  # how many latencies a number in flight is judged by
 _NOISY: Final = 0.04
@@ -111,15 +115,37 @@ class ConcurrencyLaw:
     @property
     def longest_latency(self) -> float:
         """The mean latency in seconds above which the number in flight is lowered."""
-        ordinary = max(self._lowest if self._lowest < inf else 0.0, self._by_itself)
-        longest = _LONGEST_LATENCY * (1 - _EARLIER * self._level.most / self._most)
-        return max(longest * self._timeout, _ABOVE_ORDINARY * ordinary)
+        return self._longest(self._level.scatter)
+
+    def _longest(self, scatter: float) -> float:
+        even = max(1 - scatter / _EVEN_BELOW, 0.0)
+        longest = _LONGEST_LATENCY * (1 - _EARLIER * even * self._level.most / self._most)
+        return max(longest * self._timeout, _ABOVE_ORDINARY * self._ordinary)
+
+    @property
+    def _ordinary(self) -> float:
+        """The latency without a queue, as far as it is known; 0: it is not."""
+        return max(self._lowest if self._lowest < inf else 0.0, self._by_itself)
+
+    def _exceeds(self, level: Level, share: float) -> bool:
+        """Whether its latency is longer than this share of the longest allowed."""
+        # In this order, because the scatter takes longest to compute and is seldom needed.
+        latency = level.latency
+        return latency > share * self._longest(0.0) and latency > share * self.longest_latency
+
+    def _is_too_long(self, level: Level) -> bool:
+        if not self._exceeds(level, 1.0):
+            return False
+        own = _ABOVE_ORDINARY * self._by_itself
+        latency, error = level.latency, level.error
+        return latency - error > self.longest_latency and latency - _SURELY * error > own
 
     def _is_crowded(self, level: Level) -> bool:
         """Whether there is a queue that may be other clients', too."""
-        if self._is_starting or level.latency <= _ABOVE_ORDINARY * self._lowest:
+        if self._is_starting or not self._exceeds(level, _CROWDED):
             return False
-        return level.latency > _CROWDED * self.longest_latency
+        ordinary = self._ordinary if level.scatter > _SCATTERED else self._lowest
+        return level.latency > _ABOVE_ORDINARY * ordinary
 
     @property
     def settled(self) -> int | None:
@@ -255,13 +281,12 @@ class ConcurrencyLaw:
                 return
             if level.most <= self._cut_from.most / 2:
                 top, self._cut_from = self._cut_from, None
-                if latency > _IN_VAIN * top.latency and latency < _SLOWEST * self._timeout:
+                in_vain = latency + level.error > _IN_VAIN * top.latency
+                if in_vain and latency < _SLOWEST * self._timeout:
                     self._by_itself = latency
                     self._settle(top.most, now)
                     return
-        longest = self.longest_latency
-        # In this order, because the error takes longest to compute and is seldom needed.
-        if latency > longest and level.most > 1 and latency - level.error > longest:
+        if level.most > 1 and self._is_too_long(level):
             self._cut(level, now)
             return
         self._cut_from = None
@@ -295,11 +320,14 @@ class ConcurrencyLaw:
             # Only half way, because the lowest of many means is lower than the true one.
             self._calm = latency if self._calm == inf else (self._calm + latency) / 2
         self._lowest = level.lowest(self._lowest)
-        self._by_itself = min(self._by_itself, latency)
+        if latency < self._by_itself:
+            # Not by chance: the lowest of many means is lower than the true one.
+            self._by_itself = min(self._by_itself, latency + level.error)
 
     def _cut(self, level: Level, now: float) -> None:
         self._was_cut = True
-        deep = level.latency > 2 * self.longest_latency
+        # A deep one also tells whether fewer in flight help at all.
+        deep = level.latency > 2 * self.longest_latency or level.scatter > _SCATTERED
         most = min(round(level.most * (_DEEPER_CUT if deep else _CUT)), level.most - 1)
         top = self._cut_from
         if top is None and level.count >= _LEAST_SAMPLES:

@@ -64,6 +64,12 @@ class Level:
         return sqrt(squares / (count - 1) / count)
 
     @property
+    def scatter(self) -> float:
+        """The standard deviation of its latencies, as a share of their mean; 0: not known yet."""
+        count = len(self._latencies)
+        return self.error * sqrt(count) / self.latency if count > 1 else 0.0
+
+    @property
     def quartile(self) -> float:
         """The lower quartile of the latencies."""
         return sorted(self._latencies)[len(self._latencies) // 4]

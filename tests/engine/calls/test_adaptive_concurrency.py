@@ -401,6 +401,44 @@ def test_a_latency_that_is_long_by_itself_holds_nothing_back() -> None:
     run_on_fake_clock(main())
 
 
+def uniform(chance: random.Random) -> float:
+    return chance.uniform(0.5, 1.5)
+
+
+def lognormal(chance: random.Random) -> float:
+    return chance.lognormvariate(-0.07, 0.37)
+
+
+@pytest.mark.parametrize("draw", [uniform, lognormal])
+def test_pace_is_kept_where_long_latencies_scatter(draw: Callable[[random.Random], float]) -> None:
+    """Images that take 0.5 to 4 s, 1.5 s on average, are no queue."""
+
+    async def main() -> None:
+        chance = random.Random(1)
+        server = Server(seconds=lambda: 1.5 * draw(chance))
+        with running(Client(server, 20).stream()):
+            await asyncio.sleep(60)
+        assert server.rate(5, 60) >= 0.94 * 20, "as without any limit but the 32 slots"
+
+    run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("draw", [uniform, lognormal])
+def test_scattered_latencies_above_the_longest_are_found_out(
+    draw: Callable[[random.Random], float],
+) -> None:
+    """Even if they are so long that they look like a queue, until fewer in flight do not help."""
+
+    async def main() -> None:
+        chance = random.Random(3)
+        server = Server(seconds=lambda: 2.0 * draw(chance))
+        with running(Client(server).stream()):
+            await asyncio.sleep(180)
+        assert server.rate(90, 180) >= 0.5 * 32 / 2
+
+    run_on_fake_clock(main())
+
+
 def test_what_a_long_latency_needs_is_found_soon() -> None:
     """If a latency of 2 s is the server's own, the pace is reached within some latencies."""
 
