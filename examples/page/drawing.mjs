@@ -120,7 +120,10 @@ function stroke(drawing, name, attributes, className) {
 }
 
 const labelled = new WeakMap();
-const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => place(target)));
+const resized = new ResizeObserver((entries) => {
+  const pictures = entries.map(({ target }) => target.querySelector(":scope > .picture") ?? target);
+  for (const picture of new Set(pictures)) if (labelled.has(picture)) place(picture);
+});
 
 function label(picture, all) {
   const labels = all.sort((one, other) => other.confidence - one.confidence).slice(0, MOST_LABELS);
@@ -132,23 +135,30 @@ function label(picture, all) {
   }
   labelled.set(picture, labels);
   resized.observe(picture);  // and placed now
+  if (picture.parentElement) resized.observe(picture.parentElement);  // its room changes alone, too
 }
 
-// Each label at a corner of its box, inside the picture, over no other label; the likelier ones first.
+// Each label at a corner of its box, over no other label; the likelier ones first. It lies inside the picture,
+// or beside it in its frame: a tower and a panorama have more room there than within.
 function place(picture) {
-  const { clientWidth: width, clientHeight: height } = picture;
+  const { clientWidth: width, clientHeight: height, parentElement: frame } = picture;
+  const aside = Math.max(0, ((frame?.clientWidth ?? 0) - width) / 2);
+  const above = Math.max(0, ((frame?.clientHeight ?? 0) - height) / 2);
   const sizes = labelled.get(picture).map((one) => [one.element.offsetWidth, one.element.offsetHeight]);
   const taken = [];
   labelled.get(picture).forEach(({ element, box }, at) => {
     const [wide, high] = sizes[at];
-    const [left, top, right, bottom] = [box[0] * width, box[1] * height, box[2] * width, box[3] * height];
-    const rows = box[3] ? [top - high, bottom, top, bottom - high] : sizes.map((_, row) => row * (high + 2));
-    const isInside = (y) => y >= -high / 2 && y + high <= height + high / 2;  // or nearly
-    rows.sort((one, other) => isInside(other) - isInside(one));
-    const spots = rows.flatMap((y) => [left, right - wide].map((x) => ({
-      x: Math.max(0, Math.min(x, width - wide)),
-      y: Math.max(0, Math.min(y, height - high)),
-    })));
+    const [left, top, right, bottom] = box.map((share, side) => Math.max(0, Math.min(1, share)) * (side % 2 ? height : width));
+    const rows = bottom ? [top - high, bottom, top, bottom - high] : sizes.map((_, row) => row * (high + 2));
+    const spotsWithin = (aside, above) => {
+      const isInside = (y) => y >= -above - high / 2 && y + high <= height + above + high / 2;  // or nearly
+      return rows.toSorted((one, other) => isInside(other) - isInside(one)).flatMap((y) => [left, right - wide].map((x) => ({
+        x: Math.max(-aside, Math.min(x, width + aside - wide)),
+        y: Math.max(-above, Math.min(y, height + above - high)),
+      })));
+    };
+    const fits = wide <= width && high <= height;
+    const spots = [...(fits ? spotsWithin(0, 0) : []), ...spotsWithin(aside, above)];
     const spot = spots.find(({ x, y }) => taken.every((one) =>
       x >= one.x + one.wide || x + wide <= one.x || y >= one.y + one.high || y + high <= one.y));
     element.style.visibility = spot ? "visible" : "hidden";

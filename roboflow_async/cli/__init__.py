@@ -1,5 +1,7 @@
 """The terminal commands (extra `cli`). They use only the public surface."""
 
+import os
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
@@ -14,6 +16,7 @@ from roboflow_async.cli.plan import plan
 from roboflow_async.cli.run import run
 from roboflow_async.cli.serve import serve
 from roboflow_async.cli.typegen import typegen
+from roboflow_async.errors import plain_text
 
 __all__ = ["app", "main"]
 
@@ -66,4 +69,13 @@ def main() -> int:
         if show is None:
             raise
         show()
+        for argument in sys.argv[1:]:
+            # A shell's *.jpg gives it, and the error above names its first letter alone.
+            if argument.startswith("-") and len(argument) > 1 and os.path.lexists(argument):
+                name = plain_text(argument)
+                print(
+                    f"{name!r:.200} is a file: write ./{name:.200}, or ./* for all.",
+                    file=sys.stderr,
+                )
+                break
         return 1

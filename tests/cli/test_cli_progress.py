@@ -74,7 +74,7 @@ def test_progress_says_what_it_waits_for(stats: Stats, changes: dict[str, Any], 
         ({"achieved_rps": 20.0}, "20.0 of 20 requests/s"),
         (
             {"achieved_rps": 5.2, "pace": 12.04, "rejected": 31},
-            "5.2 of 12 requests/s (not 20: 31 were rejected with 429)",
+            "5.2 of 12 requests/s (not 20: 31 rejected with 429)",
         ),
         (
             {"achieved_rps": 5.0, "limited_by": "consumer"},

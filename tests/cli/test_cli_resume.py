@@ -50,7 +50,7 @@ def test_an_image_that_changed_is_done_again(run: RunCommand, by_stdin: bool) ->
     put(run.folder / "data", "b.jpg", content=OTHER)
     said = run(source, stdin=stdin).stderr
     assert run.billed == 4
-    assert by_stdin or "Done again: 1 have changed" in said
+    assert by_stdin or "Done again: 1 changed since" in said
     assert counts(run) == {
         "data/a.jpg": len(draw_scene(1).boxes),
         "data/b.jpg": len(draw_scene(2).boxes),

@@ -199,3 +199,23 @@ def test_a_line_may_be_as_people_have_their_paths(run: RunCommand, by_stdin: boo
     if not by_stdin:
         run.in_a_process("~/*.jpg", f"{here}/a%20b.jpg", "-o", "named.jsonl", env=environment)
         assert len(run.images("named.jsonl")) == 3
+
+
+def test_a_name_that_begins_with_a_dash_is_no_riddle(run: RunCommand) -> None:
+    """What a shell makes of *.jpg may look like an option; the error says how to write it."""
+    put(run.folder, "-dash.jpg", "a.jpg")
+    told = run("-dash.jpg", "a.jpg", "-o", "out.jsonl", code=1).stderr
+    assert "'-dash.jpg' is a file: write ./-dash.jpg, or ./* for all." in told
+    run("./-dash.jpg", "a.jpg", "-o", "out.jsonl")
+    assert run.images("out.jsonl") == ["-dash.jpg", "a.jpg"]
+
+
+@POSIX
+def test_a_link_that_leads_nowhere_fails_once(run: RunCommand) -> None:
+    """By whatever ways one comes to it, as each real file is sent once."""
+    put(run.folder, "data/a.jpg")
+    (run.folder / "data" / "gone.jpg").symlink_to("nowhere.jpg")
+    (run.folder / "data" / "sub").mkdir()
+    (run.folder / "data" / "sub" / "up").symlink_to("..")
+    said = run("data/gone.jpg", "data/sub/up", "data", "-o", "out.jsonl", code=4).stderr
+    assert "2 images: 1 succeeded, 1 failed." in said

@@ -153,7 +153,7 @@ def test_a_clip_that_changed_is_done_again(run: RunCommand) -> None:
     run("clip.mp4", "--check-content")
     assert run.billed == 10
     write_clip(run.folder / "clip.mp4", 6)
-    assert "10 have changed" in run("clip.mp4").stderr
+    assert "10 changed since" in run("clip.mp4").stderr
     assert [frame for _, frame, _ in sent(run)] == list(range(6))
     assert run.billed == 16
 

@@ -377,6 +377,41 @@ def painted(page: Page, selector: str, *points: tuple[int, int]) -> list[bool]:
     )
 
 
+@pytest.mark.parametrize(("width", "height"), [(150, 1500), (1500, 45)])
+def test_labels_of_a_narrow_picture_have_room(
+    page: Page, api: FakeAPI, width: int, height: int
+) -> None:
+    """A picture that is narrower or lower than a label has it beside itself, and whole."""
+    image = encoded(street(width, height))
+    boxes = [box(width * x, height * x, width / 5, height / 5) for x in (0, 0.4, 0.8)]
+    api.give(image, response(boxes, width, height))
+    page.choose(("narrow.jpg", image))
+    page.until("document.querySelector('figure img').naturalWidth")
+
+    def read(where: str) -> None:
+        inside = f"""[...document.querySelectorAll("{where} .label")].every((one) => {{
+            const [mine, room] = [one, one.closest(".frame")]
+                .map((it) => it.getBoundingClientRect());
+            return one.style.visibility === "visible" && one.scrollWidth <= one.clientWidth
+                && mine.left >= room.left - 1 && mine.right <= room.right + 1
+                && mine.top >= room.top - 1 && mine.bottom <= room.bottom + 1;
+        }})"""
+        page.until(inside)
+        labels = rectangle(page, f"{where} .label")
+        assert len(labels) == 3
+        for number, one in enumerate(labels):
+            assert not any(overlap(one, other) for other in labels[number + 1 :])
+
+    read("figure")
+    page.window.click("figure .frame")
+    page.until("document.querySelector('dialog img').naturalWidth")
+    read("dialog")
+    # The room beside a picture goes, and the picture stays as it is.
+    page.window.set_viewport_size({"width": 390, "height": 900})
+    read("dialog")
+    page.keep(f"narrow-{width}-{height}")
+
+
 def masks() -> tuple[bytes, Any, bytes, Any]:
     """A picture with outlines, and one with masks of run lengths, both ways to write them."""
     outline = [{"x": x, "y": y} for x, y in ((60, 60), (300, 40), (330, 260), (90, 300))]

@@ -6,7 +6,8 @@ The only file that imports redis.
 import asyncio
 import inspect
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import resources
 from typing import Any, Final
@@ -76,6 +77,8 @@ class RedisConnection:
         self._bound = BoundToLoop("this rate limiter", "make one for each")
         self._client: Any = None
         self._life: AsyncGenerator[None, None] | None = None
+        # Of each script under way: done when it has ended, and what ends it early.
+        self._under_way: dict[asyncio.Future[None], asyncio.Timeout] = {}
         self._closed = False
 
     def __repr__(self) -> str:
@@ -83,10 +86,10 @@ class RedisConnection:
 
     def _connect(self) -> Any:
         if self._closed:
-            raise ConfigurationError(
-                "this rate limiter is closed: keep it open while its clients are used."
-            )
-        if self._bound.check() or self._life is None:
+            raise _closed()
+        if self._bound.check():
+            self._life, self._under_way = None, {}
+        if self._life is None:
             opened = self._url.connect(self._timeout)
             self._client = opened[0]
             self._life = close_with_loop(partial(_close_all, opened))
@@ -106,8 +109,7 @@ class RedisConnection:
         """
         try:
             client = self._connect()
-            async with asyncio.timeout(self._timeout):
-                return await client.eval(script or self._script, 1, key, *arguments)
+            return await self._in_time(client.eval(script or self._script, 1, key, *arguments))
         except _REFUSALS as error:
             failure: Exception = _refusal(error)
         except exceptions.MovedError:
@@ -129,12 +131,30 @@ class RedisConnection:
             failure = LedgerLostError(f"{type(error).__name__}{f' {code[0]}' if code else ''}")
             if _MISSING_RIGHT.search(str(error)):
                 failure = _refusal(error)
-        raise failure
+        raise failure if not self._closed else _closed()
+
+    async def _in_time(self, script: Awaitable[object]) -> object:
+        under_way = self._under_way
+        ended = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._timeout) as limit:
+                under_way[ended] = limit
+                return await script
+        finally:
+            del under_way[ended]
+            ended.set_result(None)
 
     async def _disconnect(self) -> None:
         life, self._life = self._life, None
-        if life is not None and self._bound.is_current:
-            await life.aclose()
+        if life is None or not self._bound.is_current:
+            return
+        # redis-py closes the connections that it has. One that it makes at this moment would stay.
+        for limit in self._under_way.values():
+            with suppress(RuntimeError):  # it is over already
+                limit.reschedule(0)
+        if self._under_way:
+            await asyncio.wait(list(self._under_way))
+        await life.aclose()
 
     async def aclose(self) -> None:
         """Close all connections if they belong to this event loop."""
@@ -144,6 +164,12 @@ class RedisConnection:
     def reopen(self) -> None:
         """Allow it to be used again."""
         self._closed = False
+
+
+def _closed() -> ConfigurationError:
+    return ConfigurationError(
+        "this rate limiter is closed: keep it open while its clients are used."
+    )
 
 
 async def _close_all(clients: Sequence[Any]) -> None:

@@ -10,6 +10,7 @@ import io
 import os
 import secrets
 import stat
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,8 @@ NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _LONGEST_LINE: Final = 256 * 1024 * 1024  # bytes: the largest response, with each letter escaped
+_PIECE: Final = 64 * 1024  # bytes of lines, which take a few milliseconds to parse
+_BREATHER: Final = 0.0001  # seconds, in which the event loop takes Python's lock
 # Of a lock that another process has. Everything else means that there are no locks here.
 _IN_USE: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 # Otherwise to open a pipe would wait for a process at its other end.
@@ -141,12 +144,21 @@ def open_unbuffered(path: Path) -> io.FileIO:
 
 
 def lines_of(file: io.FileIO) -> Iterator[bytes]:
-    """The lines of a file, from its beginning. Only one iterator at a time."""
+    """The lines of a file, from its beginning; for a thread. Only one iterator at a time."""
     file.seek(0)
-    reader = io.BufferedReader(file)
+    reader = io.BufferedReader(file, _PIECE)
+    left = _PIECE
     try:
         while line := reader.readline(_LONGEST_LINE):
             yield line
+            left -= len(line)
+            if left <= 0:
+                # Whoever waits for Python's lock gets it after 5 ms at the latest, unless its
+                # holder lets it go for a moment meanwhile: then it waits again. A thread that
+                # reads and parses lets it go at each read, and takes it back before the event
+                # loop wakes up, so that the loop would stand still until all is read.
+                time.sleep(_BREATHER)
+                left = _PIECE
     finally:
         if not file.closed:  # before whoever read the lines has read them all
             reader.detach()

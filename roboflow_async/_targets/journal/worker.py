@@ -1,16 +1,22 @@
 """Does the work of a journal in a thread of its own, so that no disk holds up the event loop."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from roboflow_async._targets.journal.entries import Entry, Journal
 
 __all__ = ["Worker"]
 
 Output = TypeVar("Output")
+
+# Each look into a file or a database lets Python's lock go for a moment, and the time for which the
+# event loop waits for it begins again, as `lines_of` says. So it is let go for longer now and then.
+_IN_ONE_GO: Final = 0.003  # seconds
+_BREATHER: Final = 0.0001  # seconds, in which the event loop takes the lock
 
 _Question = tuple[Callable[[], Any], "asyncio.Future[Any]"]
 
@@ -107,7 +113,11 @@ class Worker:
 
     def _work(self, entries: list[_Question], questions: list[_Question]) -> None:
         outcomes = self._write_all([make for make, _ in entries])
+        began = time.monotonic()
         for ask, _ in questions:
+            if time.monotonic() - began > _IN_ONE_GO:
+                time.sleep(_BREATHER)
+                began = time.monotonic()
             try:
                 outcomes.append(ask())
             except BaseException as error:  # noqa: BLE001 - raised where it was asked

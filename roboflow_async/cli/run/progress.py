@@ -123,7 +123,7 @@ class RunProgress(Bar):
             return f"{achieved} requests/s"
         speed = f"{achieved} of {stats.pace:.3g} requests/s"
         if self._ceiling is not None and stats.pace < self._ceiling * _BELOW:
-            return f"{speed} (not {self._ceiling:.3g}: {stats.rejected} were rejected with 429)"
+            return f"{speed} (not {self._ceiling:.3g}: {stats.rejected} rejected with 429)"
         has_lasted = self._clock() - self._limited_since >= _LASTING
         if has_lasted and stats.achieved_rps < stats.pace * _BELOW:
             if stats.limited_by == "consumer":

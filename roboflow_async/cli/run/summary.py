@@ -95,7 +95,7 @@ def _cost(summary: dict[str, Any]) -> str:
 def tell_again(journal: Journal) -> None:
     """Say which images are done again, and why."""
     words = {
-        "changed": "have changed",
+        "changed": "changed since",
         "temporary": "failed for a reason that may be gone",
         "failed": "failed",
     }

@@ -27,7 +27,7 @@ from roboflow_async import (
     RoboflowClient,
 )
 from roboflow_async._engine.pace.ledger import BookedTurn
-from roboflow_async._engine.pace.redis_connection import _Url
+from roboflow_async._engine.pace.redis_connection import RedisConnection, _Url
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._engine.settings import Settings
 from roboflow_async.testing.meter import busiest_window
@@ -279,6 +279,24 @@ async def test_closing_tells_all_that_wait_and_leaves_no_connection(
     assert not [one for one in psutil.Process().net_connections("tcp") if is_to(one, redis_server)]
     async with limiter:  # and it may be used again
         assert await limiter.ceiling("another", 1).acquire()
+
+
+@needs_redis
+async def test_closing_while_it_connects_leaves_no_connection(redis_server: RedisServer) -> None:
+    """A limiter that is closed while it connects, or waits for a response, leaves no connection."""
+    told: set[str] = set()
+    for steps in range(12):
+        connection = RedisConnection(redis_server.url, 30)
+        asks = [asyncio.create_task(connection.evaluate(key, script="return 1")) for key in "abc"]
+        for _ in range(steps):  # of the event loop: further and further on the way
+            await asyncio.sleep(0)
+        await connection.aclose()
+        outcomes = await asyncio.gather(*asks, return_exceptions=True)
+        told |= {one.message for one in outcomes if isinstance(one, ConfigurationError)}
+        assert all(one == 1 or isinstance(one, ConfigurationError) for one in outcomes)
+        here = psutil.Process().net_connections("tcp")
+        assert not [one for one in here if is_to(one, redis_server)]
+    assert told == {"this rate limiter is closed: keep it open while its clients are used."}
 
 
 def is_to(connection: Any, server: RedisServer) -> bool:

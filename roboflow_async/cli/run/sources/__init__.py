@@ -197,7 +197,7 @@ class Source:
         elif mode:
             raise ConfigurationError(f"{text!r:.200} is neither a file nor a folder.")
         elif os.path.islink(path):  # noqa: PTH114 - it leads nowhere, which its failure will say
-            yield path
+            yield from filter(self._finder.takes, (path,))
         elif glob.has_magic(text):
             self._note_folder(_folder_of_glob(text))
             yield from self._finder.by_glob(text)

@@ -38,6 +38,7 @@ NOT_AN_IMAGE: Final = "not an image"
 """Why most files are left out."""
 _HEAD: Final = 512  # bytes
 _OF_MACOS: Final = "what macOS keeps beside files"
+_AGAIN: Final = "the same file again"
 _BESIDE: Final = {
     "__MACOSX": _OF_MACOS,
     "@eaDir": "small copies of a Synology",
@@ -117,7 +118,7 @@ class Finder:
             status = os.stat(path)  # noqa: PTH116
         except (OSError, ValueError):
             if named or has_image_suffix(path):
-                return True
+                return self._is_first(path)
             self.skipped["a link that leads nowhere"] += 1
             return False
         reason = self._reason(path, status, named=named)
@@ -128,8 +129,20 @@ class Finder:
             if identity not in self._taken:
                 self._taken.add(identity)
                 return True
-            reason = "the same file again"
+            reason = _AGAIN
         self.skipped[reason] += 1
+        return False
+
+    def _is_first(self, path: str) -> bool:
+        """Whether a path that leads to no file is no link that failed already."""
+        try:
+            identity = _identity_of(os.lstat(path), path)
+        except (OSError, ValueError):
+            return True
+        if identity not in self._taken:
+            self._taken.add(identity)
+            return True
+        self.skipped[_AGAIN] += 1
         return False
 
     def _reason(self, path: str, status: os.stat_result, *, named: bool) -> str | None:
