@@ -6,7 +6,9 @@ headers and the forms of error bodies come from its source.
 
 import codecs
 import json
+import marshal
 import re
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,6 +56,9 @@ _UNPARSED_BODY_LIMIT: Final = 500
 # How many bytes of a response that cannot be parsed are read for an error. 500 characters need
 # less, even if many keys in them are replaced by a short text.
 _LOOKED_AT: Final = 256 * 1024
+# Infinite numbers as `marshal` writes them; it seldom writes these bytes for anything else.
+_INFINITE: Final = struct.pack("<d", inf)
+_MINUS_INFINITE: Final = struct.pack("<d", -inf)
 _ENOUGH_FOR_WORDS: Final = 64 * 1024  # bytes; a larger response is not just a message
 # Bytes. The slowest response of this size takes about 10 ms to parse and check. Larger ones are
 # parsed in a thread, and in pieces unless they are simple.
@@ -185,7 +190,7 @@ def parse_json(response: Response) -> Any:
         else:
             thrift = Thrift(memory_allowed(weight.size)) if weight.is_heavy else None
             value = parse_in_pieces(content, thrift, start)
-        _check_finite(value)
+        _check_finite(value, is_small=weight is None)
         return value
     except TooMuchMemoryError as error:
         raise too_much(response, str(error)) from None
@@ -209,8 +214,18 @@ def too_much(
     )
 
 
-def _check_finite(value: Any) -> None:
-    """Raise `ValueError` if a number in it is infinite, as 1e999 is for the parser."""
+def _check_finite(value: Any, *, is_small: bool) -> None:
+    """Raise `ValueError` if a number in it is infinite, as 1e999 is for the parser.
+
+    Args:
+        value: the parsed value.
+        is_small: whether it may be copied, and Python's lock held for that.
+    """
+    if is_small:
+        # One call that writes them all takes a quarter of the time that it takes to look at each.
+        written = marshal.dumps(value)
+        if _INFINITE not in written and _MINUS_INFINITE not in written:
+            return
     # A parsed value has exactly one of a few types. A response has hundreds of values, so that any
     # call for each of them, such as `isinstance`, would take longer than the parser.
     containers: list[Any] = [[value]]
