@@ -311,7 +311,7 @@ def _is_path(value: object) -> TypeGuard[str | PathLike[str]]:
 
 
 def _is_file_object(value: object) -> bool:
-    known = (str, PathLike, bytes, bytearray, memoryview)
+    known = (str, bytes, bytearray, memoryview, PathLike)
     return not isinstance(value, known) and hasattr(value, "read") and not is_array(value)
 
 
