@@ -7,12 +7,12 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
+from roboflow_async._engine.quick_dataclass import quick_dataclass
 from roboflow_async.errors import ConfigurationError
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass
 class PreparedRequest:
     """One request, ready to be sent any number of times.
 

@@ -10,7 +10,6 @@ import marshal
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import inf
@@ -23,6 +22,7 @@ from roboflow_async._engine.api.credits import credits_of, parse_working_time
 from roboflow_async._engine.api.large_json import Weight, holds, parse_in_pieces
 from roboflow_async._engine.api.thrift import Thrift, TooMuchMemoryError, memory_allowed
 from roboflow_async._engine.jsonvalues import JSONObject, is_array, is_container, is_object
+from roboflow_async._engine.quick_dataclass import quick_dataclass
 from roboflow_async.errors import (
     APIStatusError,
     AuthenticationError,
@@ -66,6 +66,7 @@ _LARGE: Final = 128 * 1024
 # Seconds. A server may mean "never again" with it, which then fails a call; the pause of all
 # sending has its own limit.
 _LONGEST_WAIT: Final = 1e36
+_TRUTH: Final = {"true": True, "false": False}
 # The fields of an error that say what is wrong.
 _WORDS: Final = ("message", "error", "hint", "detail", "inner_error_message")
 # The fields of errors from the Inference Server, the hosted API, the platform and FastAPI.
@@ -76,7 +77,7 @@ _FIELDS_OF_ERRORS: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass
 class Response:
     """One complete response: an HTTP status below 300 and its content."""
 
@@ -108,8 +109,8 @@ class Response:
     @property
     def cold_start(self) -> bool | None:
         """Whether the server says that it had to load a model."""
-        text = self.headers.get("x-model-cold-start", "").strip().lower()
-        return {"true": True, "false": False}.get(text)
+        text = self.headers.get("x-model-cold-start")
+        return None if text is None else _TRUTH.get(text.strip().lower())
 
 
 def is_large(response: Response) -> bool:

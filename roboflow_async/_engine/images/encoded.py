@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Final
 
 from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._engine.quick_dataclass import quick_dataclass
 
 __all__ = ["CHUNK", "EncodedImage", "ImageFile", "ImageURL", "Resizing", "base64_chunks"]
 
@@ -38,7 +39,7 @@ class Resizing:
         return full_width / width, full_height / height
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass
 class EncodedImage:
     """An image ready for a JSON body.
 
