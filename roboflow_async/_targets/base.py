@@ -1,7 +1,16 @@
 """The base of all targets: what a call is, and what a stream of calls is."""
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+    Sized,
+)
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -32,9 +41,9 @@ from roboflow_async._targets.streams.progress import ProgressBar
 from roboflow_async._targets.streams.results import (
     Failure,
     Result,
-    Success,
     WarmUpReport,
     how_it_went,
+    new_success,
 )
 from roboflow_async._targets.streams.stream import ResultStream
 from roboflow_async.errors import RoboflowError, is_fatal
@@ -150,31 +159,29 @@ class Target(Generic[Output]):
         if journal is not None:
             recorder = self._recorder(journal, key, image, flow, retry_failed=retry_failed)
 
-        async def send(
+        def send(
             index: int,
             item: object,
             fresh: Freshness | None,
             given: tuple[object, ...],
             note: "outcomes.Note | None",
-        ) -> Result[Any, Output]:
+        ) -> Coroutine[Any, Any, Result[Any, Output]]:
             note_file: FileNote | None = None if noting is None else noting(item)
             if note is not None and note.wants_file:
                 note_file = note.note_file
-            prepare_item = partial(
-                self._prepare_item, index, item, image, given, note_file, freshness, patient=retry
+            prepare = partial(
+                self._prepare_item,
+                *(index, item, image, given, note_file, freshness, finishing),
+                patient=retry,
             )
-            prepare = partial(finishing.prepared, prepare_item)
-            return await finishing.sent(
-                self._result(
-                    index,
-                    item,
-                    flow,
-                    prepare,
-                    retry=retry,
-                    note=note,
-                    told=told,
-                    freshness=fresh,
-                )
+            # Not itself a coroutine, because one around others costs something at each wait.
+            return self._result(
+                *(index, item, flow, prepare),
+                retry=retry,
+                note=note,
+                told=told,
+                freshness=fresh,
+                finishing=finishing,
             )
 
         async def call(index: int, value: object) -> Result[Any, Output]:
@@ -244,19 +251,24 @@ class Target(Generic[Output]):
         known: tuple[object, ...],
         note_file: FileNote | None,
         freshness: Freshness,
+        finishing: Finishing,
         *,
         patient: bool,
     ) -> Prepared:
-        loader = self._context.engine.runtime().loader
-        if note_file is not None:
-            loader = loader.noting(note_file)
-        if image is None:
-            given = known[0] if known else item
-            return await self._codec.prepare(loader, given, {}, patient=patient)
-        given = known[0] if known else await image_of(image, index, item)
-        freshness.note(given)
-        prepared = await self._codec.prepare(loader, given, {}, patient=patient)
-        return replace(prepared, image=worth_keeping(given))
+        task = finishing.begin()
+        try:
+            loader = self._context.engine.runtime().loader
+            if note_file is not None:
+                loader = loader.noting(note_file)
+            if image is None:
+                given = known[0] if known else item
+                return await self._codec.prepare(loader, given, {}, patient=patient)
+            given = known[0] if known else await image_of(image, index, item)
+            freshness.note(given)
+            prepared = await self._codec.prepare(loader, given, {}, patient=patient)
+            return replace(prepared, image=worth_keeping(given))
+        finally:
+            finishing.end(task)
 
     def _new_flow(self, priority: Priority | None = None) -> Flow:
         longest = self._context.engine.settings.retry.max_outage
@@ -276,6 +288,7 @@ class Target(Generic[Output]):
         told: "telling.ToldStream | None" = None,
         operation: str = "stream",
         freshness: Freshness | None = None,
+        finishing: Finishing | None = None,
     ) -> Result[Any, Output]:
         """Run one input. A failure is a `Result`, too, unless every other input would fail."""
         dispatcher = self._context.engine.runtime().dispatcher
@@ -296,6 +309,8 @@ class Target(Generic[Output]):
                     prepared.request, parse, flow, record=record, retry=retry
                 )
         except RoboflowError as error:
+            if finishing is not None and finishing.was_reason(error):
+                raise asyncio.CancelledError from None
             if (retry and is_fatal(error)) or error is flow.error:
                 if flow.is_stream:
                     # Its calls that still wait for a turn are not sent, and not billed.
@@ -305,8 +320,7 @@ class Target(Generic[Output]):
             # Attempts of a failed preparation (to ask for a model's task) count, too.
             how["attempts"] = record.attempts or getattr(error, "attempts", 0)
             return Failure(input=value, index=index, error=error, **how)
-        how = how_it_went(record)
-        return Success(input=value, index=index, output=output, image=prepared.image, **how)
+        return new_success(record, value, index, output, prepared.image)
 
     async def _one_result(
         self, value: InputT, parameters: Mapping[str, Any]

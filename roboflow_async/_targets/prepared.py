@@ -11,6 +11,7 @@ from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.url_policy import check_parameter
 from roboflow_async._engine.images.video_frames import with_video_metadata
 from roboflow_async._engine.late_modules import LateModule
+from roboflow_async._engine.quick_dataclass import quick_dataclass
 from roboflow_async._engine.runtime import Engine
 from roboflow_async._targets.models.tasks import TaskLookup
 from roboflow_async._targets.workflows.batch_work import RunBatch
@@ -61,7 +62,7 @@ class TargetContext:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass
 class Prepared:
     """A request, and how its image was made smaller, which its coordinates depend on.
 

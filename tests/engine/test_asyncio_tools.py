@@ -7,7 +7,7 @@ import pytest
 from support.event_loops import run_on_fake_clock
 
 from roboflow_async import ConfigurationError
-from roboflow_async._engine.asyncio_tools import BoundToLoop, Deadline
+from roboflow_async._engine.asyncio_tools import BoundToLoop, Deadlines
 
 
 async def check(bound: BoundToLoop) -> tuple[bool, bool]:
@@ -39,7 +39,7 @@ def test_bound_to_loop_raises_while_another_loop_is_open() -> None:
         assert first.run(check(bound)) == (False, True)
 
 
-class Deadlines:
+class Kinds:
     """What `asyncio.timeout` and ours do with the same work, on a fake clock."""
 
     @staticmethod
@@ -51,14 +51,14 @@ class Deadlines:
 
     @staticmethod
     async def ours(seconds: float, moved: float | None, work: Awaitable[object]) -> object:
-        deadline = Deadline(seconds)
+        deadline = Deadlines().of(seconds)
         with deadline:
             if moved is not None:
                 deadline.move(moved)
             return await work
 
 
-@pytest.mark.parametrize("kind", [Deadlines.asyncios, Deadlines.ours])
+@pytest.mark.parametrize("kind", [Kinds.asyncios, Kinds.ours])
 @pytest.mark.parametrize(
     ("moved", "cancelled", "ended"),
     [
@@ -92,8 +92,47 @@ def test_a_deadline_that_has_passed_leaves_no_cancellation() -> None:
     async def main() -> int:
         task = asyncio.current_task()
         assert task is not None
-        with pytest.raises(TimeoutError), Deadline(1):
+        with pytest.raises(TimeoutError), Deadlines().of(1):
             await asyncio.sleep(2)
         return task.cancelling()
 
     assert run_on_fake_clock(main()) == 0
+
+
+def test_each_of_many_deadlines_passes_at_its_moment() -> None:
+    """One timer serves them all, whatever order they come in and whichever end before."""
+
+    async def main() -> list[float | None]:
+        loop, deadlines = asyncio.get_running_loop(), Deadlines()
+
+        async def passed(begins: float, seconds: float, work: float) -> float | None:
+            await asyncio.sleep(begins)
+            try:
+                with deadlines.of(seconds):
+                    await asyncio.sleep(work)
+            except TimeoutError:
+                return round(loop.time() - 1000, 3)
+            return None
+
+        works = [(0, 9, 1), (0, 5, 99), (1, 2, 99), (2, 9, 99), (3, 2, 99), (3, 2, 1), (20, 1, 99)]
+        return await asyncio.gather(*(passed(*work) for work in works))
+
+    assert run_on_fake_clock(main()) == [None, 5, 3, 11, 5, None, 21]
+
+
+def test_all_deadlines_can_be_made_to_pass() -> None:
+    async def main() -> float:
+        deadlines = Deadlines()
+
+        async def work(seconds: float) -> None:
+            with deadlines.of(seconds):
+                await asyncio.sleep(99)
+
+        tasks = [asyncio.ensure_future(work(seconds)) for seconds in (5, 9)]
+        await asyncio.sleep(1)
+        deadlines.pass_all()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(ended, TimeoutError)
+        return asyncio.get_running_loop().time() - 1000
+
+    assert run_on_fake_clock(main()) == pytest.approx(1, abs=0.001)

@@ -57,6 +57,25 @@ def sent_hash(image: bytes) -> str:
 # One call
 
 
+async def test_specifications_and_parameters_go_out_as_they_are_now(
+    server: Server, make_client: MakeClient
+) -> None:
+    """A change of what was given for a Workflow counts for its next call."""
+    server.handler = lambda _: Reply(body=outputs(a=1))
+    classes, specification = ["a"], {"version": "1.0"}
+    async with make_client() as client:
+        inline = client.workflow(specification=specification)
+        named = client.workflow("ws", "wf", parameters={"classes": classes})
+        for _ in range(2):
+            await inline.run(picture(0))
+            await named.run(picture(0))
+            classes.append("b")
+            specification["version"] = "1.1"
+    sent = [one.json for one in server.arrivals if "image" in one.json.get("inputs", ())]
+    assert [body["specification"]["version"] for body in sent[::2]] == ["1.0", "1.1"]
+    assert [body["inputs"]["classes"] for body in sent[1::2]] == [["a"], ["a", "b"]]
+
+
 @pytest.mark.each_transport
 async def test_a_call_gives_the_workflows_output(server: Server, make_client: MakeClient) -> None:
     async with make_client() as client:

@@ -7,15 +7,16 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
 from roboflow_async._engine.jsonvalues import JSONObject, is_object
+from roboflow_async._engine.quick_dataclass import quick_dataclass
 from roboflow_async.errors import ConfigurationError
 
 __all__ = [
+    "ImageRequests",
     "PreparedRequest",
     "check_segment",
     "common_headers",
@@ -29,7 +30,7 @@ __all__ = [
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass
 class PreparedRequest:
     """One request, ready to be sent any number of times.
 
@@ -134,6 +135,31 @@ def json_request(
     return PreparedRequest(
         path + key.query(parameters), tuple(pieces), method, template=template, is_free=is_free
     )
+
+
+class ImageRequests:
+    """Requests that differ in their image alone: what is around it is written once.
+
+    Args:
+        make: makes one of an image, with `json_request`. What it writes must not change later.
+    """
+
+    def __init__(self, make: Callable[[EncodedImage], PreparedRequest]) -> None:
+        self._any = made = make(EncodedImage((_PLACE_AS_JSON,)))
+        place = made.body.index(_PLACE_AS_JSON)
+        self._before = b"".join(made.body[:place])
+        self._after = b"".join(made.body[place + 1 :])
+        self._size = len(self._before) + len(self._after)
+
+    def of(self, image: EncodedImage) -> PreparedRequest:
+        """The request with this image, which has no metadata."""
+        made, chunks = self._any, image.chunks
+        return PreparedRequest(
+            made.path,
+            (self._before, *chunks, self._after),
+            size=self._size + sum(map(len, chunks)),
+            template=made.template,
+        )
 
 
 def image_request(

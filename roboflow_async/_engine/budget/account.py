@@ -175,6 +175,10 @@ class Spending:
         self._account = account
         self._reject = reject
 
+    def limits(self, *, is_free: bool) -> bool:
+        """Whether there is a budget for a request; `is_free`: the API bills nothing for it."""
+        return self._account is not None and not is_free
+
     def entered(
         self,
         enter: Callable[[], Awaitable[Turn]],

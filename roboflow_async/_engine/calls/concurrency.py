@@ -67,23 +67,23 @@ class Concurrency:
             while (limit := law.limit(clock())) <= self._taken:
                 law.held()
                 await self._change(within=_LOOK_AGAIN)
+        self._took(law)
+        return limit - self._taken
+
+    def enter_at_once(self, *, leave: int = 0) -> bool:
+        """Take a slot if there are more than `leave`; return whether it was taken."""
+        limit, law, taken = self._most, self._law, self._taken + leave
+        if law is not None and taken < limit:
+            limit = min(limit, law.limit(asyncio.get_running_loop().time()))
+        if taken >= limit:
+            return False
+        self._took(law)
+        return True
+
+    def _took(self, law: ConcurrencyLaw | None) -> None:
         self._taken += 1
         if law is not None and self._taken == self._most:
             law.held()  # the next one waits for a slot
-        return limit - self._taken
-
-    def enter_at_once(self) -> bool:
-        """Take a slot if there are more than one; return whether it was taken.
-
-        The last one is left to `enter`, which tells the law that it was the last.
-        """
-        limit, law = self._most, self._law
-        if law is not None and self._taken + 1 < limit:
-            limit = min(limit, law.limit(asyncio.get_running_loop().time()))
-        if self._taken + 1 >= limit:
-            return False
-        self._taken += 1
-        return True
 
     async def _change(self, within: float | None = None) -> None:
         """Wait until a slot is given back, or for some seconds."""

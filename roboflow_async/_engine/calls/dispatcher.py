@@ -319,10 +319,6 @@ class Dispatcher:
         self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None
     ) -> Turn:
         """Wait for a slot and a turn, as long as this call may."""
-        limit: float | None = None
-        if not flow.is_stream:
-            left = self._attempts.time_left
-            limit = self._settings.queue_timeout if error is None else left(record)
         queued_at = self._clock()
         until: float | None = None
         paused = 0.0
@@ -331,13 +327,11 @@ class Dispatcher:
         else:
             paused = self._pause(record, circuit)
         try:
-            with self._counted_as_waiting(flow):
-                # A call that was sent before keeps its deadline; others fail when their circuit
-                # opens.
-                subject = circuit if error is None else None
-                enter = partial(self._queue.enter, flow, order, subject)
-                entering = self._spending.entered(enter, self._queue.leave, is_free=flow.is_free)
-                turn = await (entering if limit is None else within(limit, entering))
+            turn: Turn | None = None
+            if not self._spending.limits(is_free=flow.is_free):
+                turn = self._queue.enter_at_once(flow)
+            if turn is None:
+                turn = await self._wait_for_turn(flow, order, record, circuit, error)
             until = turn.given
         except TimeoutError:
             if error is not None:
@@ -351,11 +345,25 @@ class Dispatcher:
             record.queued += waited
             if paused:
                 record.paused(min(waited, paused))
-        if flow.is_stream:
+        if flow.is_stream and error is not None:  # `max_elapsed` counts from the first attempt
             record.waited_in_queue(self._clock() - queued_at)
         if record.call is not None and record.observer is not None:
             record.observer.turn_given(record.call, record.attempts + 1, waited)
         return turn
+
+    async def _wait_for_turn(
+        self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None
+    ) -> Turn:
+        limit: float | None = None
+        if not flow.is_stream:
+            left = self._attempts.time_left
+            limit = self._settings.queue_timeout if error is None else left(record)
+        # A call that was sent before keeps its deadline; others fail when their circuit opens.
+        subject = circuit if error is None else None
+        enter = partial(self._queue.enter, flow, order, subject)
+        with self._counted_as_waiting(flow):
+            entering = self._spending.entered(enter, self._queue.leave, is_free=flow.is_free)
+            return await (entering if limit is None else within(limit, entering))
 
     def _pause(self, record: CallRecord, circuit: Circuit) -> float:
         """The most seconds of a call's next wait that are because it failed, not for its turn."""

@@ -187,6 +187,13 @@ class FairQueue:
         """The position for a call that is submitted now, among the calls of its flow."""
         return next(self._submitted)
 
+    def enter_at_once(self, flow: Flow) -> Turn | None:
+        """A slot and a turn as `enter` gives them, if there is nothing to wait for; else None."""
+        # While there is no head, nobody waits who may be chosen.
+        if self._has_head or flow.permits is not None or self._pacer.keeps_a_rate:
+            return None
+        return self._turn_at_once(flow)
+
     async def enter(self, flow: Flow, order: int, subject: object = None) -> Turn:
         """Wait for a slot and a turn. The caller must send at once, and call `leave` afterwards.
 
@@ -355,21 +362,22 @@ class FairQueue:
         """
         while (chosen := self._next(served)) is not None:
             served, future = chosen
-            turn = self._turn_at_once(served)
+            # The last slot is for a head, who tells the law that others have to wait.
+            turn = self._turn_at_once(served, leave=1)
+            if turn is not None:
+                served.end_head()
             future.set_result(turn)  # its caller is the head now, if it has no turn
             if turn is None:
                 self._has_head = True
                 return
         self._has_head = False
 
-    def _turn_at_once(self, flow: Flow) -> Turn | None:
-        if flow.error or self._error or not self._concurrency.enter_at_once():
+    def _turn_at_once(self, flow: Flow, *, leave: int = 0) -> Turn | None:
+        if flow.error or self._error or not self._concurrency.enter_at_once(leave=leave):
             return None
         turn = self._pacer.acquire_at_once()
         if turn is None:
             self.leave()
-        else:
-            flow.end_head()
         return turn
 
     def _next(self, served: Flow | None) -> tuple[Flow, Chosen] | None:

@@ -12,7 +12,7 @@ from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.api.credits import credits_of
 from roboflow_async._engine.api.requests import PreparedRequest
 from roboflow_async._engine.api.responses import Response, status_error
-from roboflow_async._engine.asyncio_tools import Deadline, as_child
+from roboflow_async._engine.asyncio_tools import Deadline, Deadlines, as_child
 from roboflow_async._engine.http.bodies import (
     Body,
     Incoming,
@@ -124,7 +124,7 @@ class HTTPTransport:
         self._headers = headers
         self._urls: dict[str, httpx.URL] = {}
         self._host = httpx.URL(settings.api_url).host
-        self._running: set[Deadline] = set()
+        self._deadlines = Deadlines()
         self._closed = False
 
     async def attempt(
@@ -139,12 +139,11 @@ class HTTPTransport:
         """Send the request and return its whole response."""
         if self._closed:
             raise ClientClosedError
-        deadline = Deadline(seconds)
+        deadline = self._deadlines.of(seconds)
         attempt = _Attempt(deadline)
         failure: APIError | ConfigurationError
         try:
             with deadline:
-                self._running.add(deadline)
                 if self._client is None:
                     response = await self._send(
                         request, on_sent, attempt, fresh=fresh, on_connection=on_connection
@@ -172,8 +171,6 @@ class HTTPTransport:
             failure = connection_error(
                 error, self._host, own=self._client is None, kept_alive=attempt.kept_alive
             )
-        finally:
-            self._running.discard(deadline)
         # Raised outside of the handlers, because the caught error holds the request and would be
         # the context of ours.
         if isinstance(failure, APIError):
@@ -328,7 +325,6 @@ class HTTPTransport:
         """Close every connection; attempts in flight fail with `APIConnectionError`."""
         self._closed = True
         try:
-            for deadline in tuple(self._running):
-                deadline.move(0)  # a time in the past
+            self._deadlines.pass_all()
         finally:
             await self._connections.aclose()

@@ -23,6 +23,7 @@ from roboflow_async._engine.images.encoded import (
     ImageURL,
     Resizing,
     base64_chunks,
+    base64_of,
 )
 from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.inputs import Image, is_one_file
@@ -57,6 +58,7 @@ SHORTAGE: Final = "This machine has been short of resources"
 """What errors say that come of a lack that may pass, such as too many open files."""
 
 _MAX_PIXELS: Final = 178_956_970  # also Pillow's default limit
+_GIVEN: Final = "the given data"  # what errors call an image without a name
 _LARGEST_FILE: Final = 256 * 1024 * 1024  # bytes, for an image that is made smaller here
 
 
@@ -183,11 +185,14 @@ class ImageLoader:
     async def _load(
         self, value: object, max_side: int | None, kind: str
     ) -> EncodedImage | ImageURL:
+        if type(value) is bytes and len(value) <= CHUNK and max_side is None:
+            # As most programs give it; what follows would only find that it is nothing else.
+            return self._encode(value, _GIVEN, None, kind)
         if isinstance(value, httpx.URL):
             return self._url(str(value))
         if isinstance(value, str) and is_url(value):
             return self._url(value)
-        name = "the given data"
+        name = _GIVEN
         if isinstance(value, Image):
             value = value.data
         elif is_stored(value):
@@ -295,8 +300,8 @@ class ImageLoader:
         if resized is not None:
             data = resized.data
         _not_too_large(data, self._max_bytes, name)
-        if len(data) <= CHUNK:
-            chunks = tuple(base64_chunks(data))
+        if 0 < len(data) <= CHUNK:
+            chunks = (base64_of(data),)
         else:
             with self._large:
                 chunks = tuple(base64_chunks(data))
@@ -311,7 +316,7 @@ def _is_path(value: object) -> TypeGuard[str | PathLike[str]]:
 
 
 def _is_file_object(value: object) -> bool:
-    known = (str, PathLike, bytes, bytearray, memoryview)
+    known = (str, bytes, bytearray, memoryview, PathLike)
     return not isinstance(value, known) and hasattr(value, "read") and not is_array(value)
 
 

@@ -1,6 +1,5 @@
 """Frames of a video, as the engine sees them: a picture, and what the server is told about it."""
 
-from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
@@ -10,44 +9,42 @@ from roboflow_async._engine.jsonvalues import JSONObject
 __all__ = ["VideoFrame", "with_video_metadata"]
 
 
-class VideoFrame(ABC):
-    """A frame that can be given as an image. `roboflow_async.video.Frame` is one."""
+class VideoFrame:
+    """A frame that can be given as an image. `roboflow_async.video.Frame` is one.
+
+    It is no `ABC`: every input of a stream is compared with it, which then takes ten times as long.
+    """
 
     __slots__ = ()
 
     @property
-    @abstractmethod
     def image(self) -> Any:
         """The picture as an array (BGR). The first time takes milliseconds: ask in a thread.
 
         Raises:
             ImageError: it could not be decoded.
         """
-        ...
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def is_live(self) -> bool:
         """Whether it comes from a camera, so that it gets old."""
-        ...
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def name(self) -> str:
         """What errors call it."""
-        ...
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def key(self) -> str | None:
         """What tells it apart from every other frame, without its pixels; None: they alone do."""
-        ...
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def video_metadata(self) -> JSONObject:
         """What a Workflow's blocks read: the fields of the server's `VideoMetadata`."""
-        ...
+        raise NotImplementedError
 
 
 def with_video_metadata(loaded: EncodedImage | ImageURL, value: object) -> EncodedImage | ImageURL:

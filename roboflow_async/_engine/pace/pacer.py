@@ -86,6 +86,7 @@ class Turn:
     def __init__(
         self,
         clock: Callable[[], float],
+        given: float,
         booked: object = None,
         on_sent: "Callable[[Turn], None] | None" = None,
     ) -> None:
@@ -93,7 +94,7 @@ class Turn:
         self._booked = booked
         self._on_sent = on_sent
         self.is_used = False
-        self.given = self.at = clock()
+        self.given = self.at = given
 
     def age(self) -> float:
         """Seconds since it was given."""
@@ -149,6 +150,7 @@ class Pacer:
             "this Pacer",
             "make one for each, or share a rate limit between them with your own RateLimiter",
         )
+        self._time: Callable[[], float]  # of that loop
         self._start_over()
 
     def _start_over(self) -> None:
@@ -179,8 +181,9 @@ class Pacer:
 
     def _clock(self) -> float:
         if self._bound.check():
+            self._time = asyncio.get_running_loop().time
             self._start_over()
-        return asyncio.get_running_loop().time()
+        return self._time()
 
     @property
     def pace(self) -> float | None:
@@ -237,20 +240,25 @@ class Pacer:
                 booked = await self._take(demand)
                 if until == self._cooldown.until:  # otherwise a 429 came in during the wait
                     break
-            return self._give(booked)
+            return self._give(booked, self._clock())
+
+    @property
+    def keeps_a_rate(self) -> bool:
+        """Whether something limits the rate at present, besides a cooldown."""
+        return self._ceiling is not None or self._shared is not None
 
     def acquire_at_once(self) -> Turn | None:
         """A turn, if nothing limits the rate at present; else None."""
         now = self._clock()
-        if self._ceiling is not None or self._shared is not None:
+        if self.keeps_a_rate:
             return None
         is_paused = now < self._cooldown.until or self._turnstile.locked()
-        return None if is_paused else self._give(None)
+        return None if is_paused else self._give(None, now)
 
-    def _give(self, booked: object) -> Turn:
-        turn = Turn(asyncio.get_running_loop().time, booked, self._note_sent)
+    def _give(self, booked: object, now: float) -> Turn:
+        turn = Turn(self._time, now, booked, self._note_sent)
         self._turns.append(turn)
-        self._departed = max(self._departed, turn.given)
+        self._departed = max(self._departed, now)
         return turn
 
     async def _take(self, demand: int) -> object:

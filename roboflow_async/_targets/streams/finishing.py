@@ -1,15 +1,12 @@
 """Ends the calls of a stream that have sent nothing yet, when the stream is to finish."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async.errors import RoboflowError
 
 __all__ = ["Finishing"]
-
-Output = TypeVar("Output")
 
 
 class Finishing:
@@ -24,8 +21,8 @@ class Finishing:
         self._error = RoboflowError("the stream was finished before this was sent.")
         self._preparing: set[asyncio.Task[Any] | None] = set()
 
-    async def prepared(self, prepare: Callable[[], Awaitable[Output]]) -> Output:
-        """Prepare a call, which may end here.
+    def begin(self) -> "asyncio.Task[Any] | None":
+        """The running task prepares a call, and may be ended until `end` is called with it.
 
         Raises:
             RoboflowError: nothing more is sent in this stream.
@@ -34,23 +31,15 @@ class Finishing:
             raise self._flow.error
         task = asyncio.current_task()
         self._preparing.add(task)
-        try:
-            return await prepare()
-        finally:
-            self._preparing.discard(task)
+        return task
 
-    async def sent(self, call: Awaitable[Output]) -> Output:
-        """The outcome of a call that was sent.
+    def end(self, task: "asyncio.Task[Any] | None") -> None:
+        """The task has prepared its call."""
+        self._preparing.discard(task)
 
-        Raises:
-            CancelledError: it was not, because the stream was finished before.
-        """
-        try:
-            return await call
-        except RoboflowError as error:
-            if error is self._error:
-                raise asyncio.CancelledError from None
-            raise
+    def was_reason(self, error: RoboflowError) -> bool:
+        """Whether a call was not sent because the stream was finished before."""
+        return error is self._error
 
     def finish(self) -> None:
         """End all calls that have sent nothing; what was sent still comes back."""

@@ -20,10 +20,19 @@ from typing import (
 
 from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async._engine.html import fields_table
+from roboflow_async._engine.telemetry.loose import loose
 from roboflow_async._engine.telemetry.timings import Timings
 from roboflow_async.errors import RoboflowError
 
-__all__ = ["Failure", "HowItWent", "Result", "Success", "WarmUpReport", "how_it_went"]
+__all__ = [
+    "Failure",
+    "HowItWent",
+    "Result",
+    "Success",
+    "WarmUpReport",
+    "how_it_went",
+    "new_success",
+]
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -59,6 +68,36 @@ def how_it_went(record: CallRecord) -> HowItWent:
         "model_ids": record.model_ids,
         "credits": record.credits,
     }
+
+
+def new_success(
+    record: CallRecord,
+    value: Input,
+    index: int,
+    output: Output,
+    image: object,
+) -> "Success[Input, Output]":
+    """The result of an input whose call has ended with an output.
+
+    Args:
+        record: the call's.
+        value: the input that was given.
+        index: its position in the input.
+        output: the output.
+        image: what was sent for it, if that is another object.
+    """
+    made = _Success()
+    made.input, made.index = value, index
+    made._output, made._image = output, image  # noqa: SLF001 - of this file
+    made.error = None
+    made.attempts, made.latency, made.waited = record.attempts, record.latency, record.waited
+    made.processing_time, made.cold_start = record.processing_time, record.cold_start
+    made.from_journal = False
+    made.timings = record.timings()
+    made.request_id, made.model_ids = record.request_id, record.model_ids
+    made.credits = record.credits
+    made.__class__ = Success
+    return made
 
 
 # What a result has for which no call was made.
@@ -265,6 +304,9 @@ class Failure(_Result[Input_co, NoReturn]):
 
     def __repr__(self) -> str:
         return f"<Result {self.index}: error={type(self.error).__name__}, attempts={self.attempts}>"
+
+
+_Success: Final = loose(Success)
 
 
 if TYPE_CHECKING:

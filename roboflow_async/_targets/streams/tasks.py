@@ -6,6 +6,7 @@ plain tasks, which end with the stream.
 
 import asyncio
 import concurrent.futures
+from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
 from inspect import CORO_CREATED, getcoroutinestate
 from itertools import count
@@ -81,7 +82,8 @@ class StreamTasks(Generic[Item, Output]):
         self._ordered = ordered
         self._in_hand = 0  # inputs that were read and whose results were not taken yet
         self._room = asyncio.Event()
-        self._done: asyncio.Queue[Output | _End] = asyncio.Queue()
+        self._done: deque[Output | _End] = deque()
+        self._some = asyncio.Event()  # there is something in it
         self._held_back: dict[int, Output] = {}  # completed before their turn, when ordered
         self._next_index = 0
         self._error: BaseException | None = None
@@ -119,10 +121,10 @@ class StreamTasks(Generic[Item, Output]):
             return
         # Results that are still held back wait for others that will never come.
         for _, output in sorted(self._held_back.items()):
-            self._done.put_nowait(output)
+            self._put(output)
         self._held_back.clear()
         self._close_progress()
-        self._done.put_nowait(_END)
+        self._put(_END)
 
     async def _closed(self, closing: concurrent.futures.Future[None]) -> None:
         try:
@@ -141,10 +143,17 @@ class StreamTasks(Generic[Item, Output]):
         if self._told is not None:
             self._told.end(self._error, cancelled=cancelled)
 
+    def _put(self, item: Output | _End) -> None:
+        self._done.append(item)
+        self._some.set()
+
     async def get(self) -> Output:
-        item = await self._done.get()
+        while not self._done:
+            self._some.clear()
+            await self._some.wait()
+        item = self._done.popleft()
         if isinstance(item, _End):
-            self._done.put_nowait(_END)  # for the next `anext`
+            self._put(_END)  # for the next `anext`
             self._is_taken = True
             error, self._error = self._error, None
             if error is None:
@@ -211,11 +220,11 @@ class StreamTasks(Generic[Item, Output]):
             self._end_with(error)
             return
         if not self._ordered:
-            self._done.put_nowait(output)
+            self._put(output)
             return
         self._held_back[index] = output
         while self._next_index in self._held_back:
-            self._done.put_nowait(self._held_back.pop(self._next_index))
+            self._put(self._held_back.pop(self._next_index))
             self._next_index += 1
         self._room.set()
 
@@ -254,9 +263,8 @@ class StreamTasks(Generic[Item, Output]):
                 task.cancel()
         self._held_back.clear()
         self._close_progress()
-        while not self._done.empty():
-            self._done.get_nowait()
-        self._done.put_nowait(_END)
+        self._done.clear()
+        self._put(_END)
 
     async def aclose(self) -> None:
         """Stop everything; return when nothing runs any more, even if this call is cancelled."""

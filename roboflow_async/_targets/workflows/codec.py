@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from roboflow_async._engine.api.requests import ImageRequests, PreparedRequest
 from roboflow_async._engine.api.responses import Response, parse_workflow_outputs
 from roboflow_async._engine.checks import check_mapping, check_number
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL, Resizing
@@ -71,6 +72,8 @@ class WorkflowCodec(Codec[Output]):
         self._output_type = output_type
         self._adapter = validation.adapter_of(output_type) if output_type is not None else None
         self._max_side = max_side
+        # Made when it is needed; of calls with an image and nothing else.
+        self._image_alone: ImageRequests | None = None
         context.check_parameters(self.parameters)
 
     @property
@@ -99,11 +102,27 @@ class WorkflowCodec(Codec[Output]):
         # A dict is one input of a stream, which goes on with the next one.
         image_error = ImageError if isinstance(value, Mapping) else ConfigurationError
         check_clash(images.keys() & given.keys(), image_error)
-        request = workflow_request(options, {**images, **given}, self.context.engine.key)
         only = next(iter(images.values())) if len(images) == 1 else None
+        request = self._request(options, images, given)
         resizing = only.resizing if isinstance(only, EncodedImage) else None
         await self.context.interfaces.check(options, given, images, image_error, patient=patient)
         return Prepared(request, resizing)
+
+    def _request(
+        self, options: WorkflowOptions, images: Mapping[str, object], given: Mapping[str, object]
+    ) -> PreparedRequest:
+        key, name = self.context.engine.key, self._image_input
+        image = images.get(name)
+        # A specification and parameters may have been changed since they were given.
+        is_all = len(images) == 1 and not given and options is self._options
+        is_all = is_all and options.specification is None
+        if is_all and isinstance(image, EncodedImage) and image.video_metadata is None:
+            if self._image_alone is None:
+                self._image_alone = ImageRequests(
+                    lambda image: workflow_request(options, {name: image}, key)
+                )
+            return self._image_alone.of(image)
+        return workflow_request(options, {**images, **given}, key)
 
     async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:
         if isinstance(value, (list, tuple)) or (

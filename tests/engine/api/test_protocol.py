@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from roboflow_async import ConfigurationError, RoboflowClient
 from roboflow_async._engine.api.api_key import KeyPlacement
-from roboflow_async._engine.api.requests import check_segment
+from roboflow_async._engine.api.requests import ImageRequests, PreparedRequest, check_segment
 from roboflow_async._engine.http.bodies import Body
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
 from roboflow_async._targets.workflows.requests import WorkflowOptions, workflow_request
@@ -119,6 +119,22 @@ def expected(value: Any) -> Any:
 @given(inputs=st.dictionaries(st.text(), plain, max_size=5))
 def test_images_anywhere_among_any_inputs_make_valid_json(inputs: dict[str, Any]) -> None:
     assert body(inputs)["inputs"] == expected(inputs)
+
+
+@pytest.mark.parametrize("where", ["header", "body", "query"])
+@pytest.mark.parametrize("name", ["image", 'a "name"', "\u00e9"])
+def test_what_is_written_once_is_the_same_for_each_image(where: Any, name: str) -> None:
+    def make(image: EncodedImage) -> PreparedRequest:
+        placed = KeyPlacement("secret", where)
+        return workflow_request(options(excluded_fields=["a"]), {name: image}, placed)
+
+    requests = ImageRequests(make)
+    for image in (IMAGE, EncodedImage(()), EncodedImage((b"A" * 400_000,) * 2)):
+        made, whole = requests.of(image), make(image)
+        assert b"".join(made.body) == b"".join(whole.body)
+        assert (made.path, made.template) == (whole.path, whole.template)
+        assert made.headers() == whole.headers()
+        assert all(chunk in made.body for chunk in image.chunks)
 
 
 def test_a_large_image_is_not_copied_into_one_piece() -> None:

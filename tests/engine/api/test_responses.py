@@ -212,3 +212,18 @@ def test_headers_tell_of_time_cold_start_and_request() -> None:
     assert nothing.processing_time is None
     assert nothing.cold_start is None
     assert nothing.request_id is None
+
+
+# Those that look like an infinite one, or stand beside it, are taken.
+FINITE = [0.0, 1.0, -1.0, 1.5, 1e308, -1e308, "\0\0\0\0\0\0\u00f0\x7f", 2**70, True, None]
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 400 + ".0"])
+def test_infinite_numbers_are_refused_wherever_they_are(number: str) -> None:
+    for around in ("%s", "[[%s]]", '{"a": [{"b": %s}]}', json.dumps(FINITE)[:-1] + ", %s]"):
+        with pytest.raises(ResponseError, match="too large"):
+            parse_json(answer((around % number).encode()))
+
+
+def test_finite_numbers_are_taken_as_they_are() -> None:
+    assert parse_json(answer(json.dumps(FINITE).encode())) == FINITE

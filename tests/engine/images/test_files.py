@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import platform
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Generator
@@ -124,3 +126,35 @@ async def test_a_thread_ends_when_it_has_been_idle(
     for _ in range(3):
         await reader.read(path)
         await until_threads_end(before)
+
+
+_READS = """
+import asyncio, resource, sys
+from roboflow_async._engine.images.reading.files import FileReader
+
+async def main():
+    reader, paths = FileReader(100_000), sys.argv[1:]
+
+    async def read_all():
+        for _ in range(10):
+            await asyncio.gather(*map(reader.read, paths))
+
+    await read_all()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    await read_all()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 10 / len(paths))
+    reader.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what glibc does")
+def test_batches_of_files_use_the_same_memory_again(tmp_path: Path) -> None:
+    """Pages are not given back to the system between batches, to come from there again."""
+    paths = [tmp_path / str(index) for index in range(32)]
+    for path in paths:
+        path.write_bytes(bytes(61_000))
+    command = [sys.executable, "-c", _READS, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 4  # pages for each file of 15

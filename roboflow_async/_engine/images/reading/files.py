@@ -24,6 +24,10 @@ _MOST_BYTES: Final = 4 * 1024 * 1024  # for one hop; the file with which it is r
 _MOST_THREADS: Final = 4
 _SLOW: Final = 0.02  # seconds for one file, from which on another thread is worth its cost
 _IDLE: Final = 5.0  # seconds until a thread without work ends
+# Once a block of this many bytes was freed, glibc keeps twice as much of a heap for later. Before,
+# it gives each batch of small files back to the system at once, and every page of the next one (10
+# for 61 KB) comes from there again: 15 µs for a file, as much as to read it (measured).
+_KEPT: Final = 1 << 20
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _StrPath = str | PathLike[str]
@@ -120,6 +124,7 @@ class FileReader:
                 self._threads += 1
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        bytes(_KEPT)
         while (first := self._next()) is not None:
             done: list[_Done] = []
             size = 0
