@@ -30,14 +30,22 @@ from roboflow_async import RetryPolicy, RoboflowClient
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What clients of tests trust, also those of the programs that tests start. To read the hundred and
+# more authorities of an operating system takes each of a thousand clients 20 ms.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "support" / "authority.pem")
+
 # HYPOTHESIS_PROFILE=mutants: few examples, for the many runs of `make mutants`; fuzz: a thousand,
 # for `make fuzz`.
-settings.register_profile("tests", max_examples=40, deadline=None)
+settings.register_profile("tests", max_examples=20, deadline=None)
 settings.register_profile("mutants", max_examples=4, deadline=None, derandomize=True)
 settings.register_profile(
     "fuzz", max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
+
+# The tests are some hundred thousand objects that stay. Each full collection on the way would walk
+# through all that there are by then, which is a fifth of the time in which they are collected.
+gc.disable()
 
 KEY = "rf_SECRETkey0123456789"
 # The shortest that every decoder and our own check call a JPEG's beginning; tests that need
@@ -65,6 +73,7 @@ def what_was_imported_is_no_garbage() -> None:
     # Else each gc.collect() below walks through all of it.
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +107,9 @@ MakeClient = Callable[..., RoboflowClient]
 
 
 TRANSPORTS = ("httpx", "aiohttp", "httptools")
+
+# In a file that is marked with `each_transport`: what looks at quotas and the pace alone.
+ONE_TRANSPORT = pytest.mark.parametrize("transport", ["auto"], indirect=True)
 
 # For what is the same over each transport and over clients of the user's own.
 EACH_LIBRARY = pytest.mark.parametrize(

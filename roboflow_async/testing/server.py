@@ -1,5 +1,7 @@
 """Runs the stand-in API on loopback, in its own thread."""
 
+import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -16,7 +18,53 @@ from roboflow_async.testing.app import make_app
 from roboflow_async.testing.knobs import Fault, Knobs
 from roboflow_async.testing.meter import Meter
 
-__all__ = ["RunningApp", "StandInServer"]
+__all__ = ["PromptServer", "RunningApp", "StandInServer"]
+
+
+class PromptServer(uvicorn.Server):
+    """Stops as soon as it is told to, and its requests have their responses.
+
+    uvicorn looks ten times a second whether it should stop, and then waits as long again: a sixth
+    of a second, for each test that has a server of its own.
+    """
+
+    _ticking: asyncio.Future[None] | None = None
+
+    def stop(self) -> None:
+        """Have it stop, from any thread."""
+        self.should_exit = True
+        ticking = self._ticking
+        if ticking is not None:
+            with contextlib.suppress(RuntimeError):  # its event loop has ended by itself
+                ticking.get_loop().call_soon_threadsafe(ticking.cancel)
+
+    async def main_loop(self) -> None:
+        """Serve until it should stop."""
+        self._ticking = asyncio.ensure_future(super().main_loop())
+        try:
+            await asyncio.wait({self._ticking})
+        finally:
+            self._ticking.cancel()
+        if not self._ticking.cancelled():
+            self._ticking.result()  # raises what it raised
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, which waits in steps of a tenth of a second, and for one at least."""
+        for server in self.servers:
+            server.close()
+        for one in sockets or ():
+            one.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while (state.connections or state.tasks) and not self.force_exit:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
+        for task in state.tasks:
+            task.cancel()
+        if not self.force_exit:
+            await self.lifespan.shutdown()
 
 
 class RunningApp:
@@ -55,7 +103,7 @@ class RunningApp:
             http="h11",
             timeout_graceful_shutdown=1,
         )
-        self._server = uvicorn.Server(config)
+        self._server = PromptServer(config)
         self._thread = threading.Thread(target=self._run, name="roboflow stand-in", daemon=True)
 
     def _run(self) -> None:
@@ -80,7 +128,7 @@ class RunningApp:
 
     def stop(self) -> None:
         """Stop, and return when the port is free. It need not have started."""
-        self._server.should_exit = True
+        self._server.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         self._socket.close()

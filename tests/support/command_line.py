@@ -1,7 +1,8 @@
 """Runs `roboflow-async` in a process of its own, as a user does.
 
 Python takes most of a second to import it. So one process imports it once and forks for each run,
-where there is a `fork`.
+where there is a `fork`. Most of what a run imports besides, that process imports for those that
+follow.
 """
 
 import atexit
@@ -13,15 +14,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn, Self
 
-_FILES = ("stdin", "stdout", "stderr")
+_FILES = ("stdin", "stdout", "stderr", "imported")
 # What runs import that draw, or write another format: most of a second, again and again.
 _LARGE = ("PIL.Image", "pandas", "pyarrow.parquet", "supervision")
+# Packages that read nothing of a run's environment when they are imported, as fsspec does.
+_ALIKE = (
+    "PIL", "anyio", "av", "httptools", "matplotlib", "rich", "roboflow_async", "scipy",
+    "starlette", "typer", "uvicorn",
+)  # fmt: skip
 
 
 class CommandLine:
@@ -65,7 +71,9 @@ def _become(
     arguments: list[str], folder: str, environment: dict[str, str], files: list[str]
 ) -> NoReturn:
     signal.alarm(60)
-    for descriptor, path in enumerate(files):
+    *streams, imported = files
+    before = set(sys.modules)
+    for descriptor, path in enumerate(streams):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), descriptor)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
     os.chdir(folder)
@@ -77,6 +85,10 @@ def _become(
     try:
         main()
     except SystemExit as end:
+        new = [
+            name for name in sys.modules if name not in before and name.partition(".")[0] in _ALIKE
+        ]
+        Path(imported).write_text(json.dumps(new))
         _end(end.code)
     sys.exit("main() ends the process")
 
@@ -101,15 +113,24 @@ def _serve() -> None:
     os.environ["COLUMNS"] = "100"  # read when Rich's consoles are made
     import roboflow_async.cli  # noqa: F401 - what each run would import
 
-    for name in _LARGE:
+    _import(_LARGE)
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _become(*order)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        imported = Path(order[-1][-1])
+        new = json.loads(imported.read_text()) if imported.exists() else []
+        print(code, flush=True)
+        _import(new)
+
+
+def _import(names: Iterable[str]) -> None:
+    for name in names:
         with contextlib.suppress(ImportError):
             import_module(name)
     gc.freeze()
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            _become(*json.loads(line))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

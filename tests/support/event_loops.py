@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -26,9 +27,13 @@ class _Selector(selectors.DefaultSelector):
         self._jump = jump
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if ready or timeout == 0:
-            return ready
+        # Without a socket but the loop's own, and without a thread, nothing comes from outside.
+        if timeout is None or len(self._fd_to_key) > 1 or threading.active_count() > 1:
+            ready = super().select(0)
+            if ready:
+                return ready
+        if timeout == 0:
+            return []
         if timeout is None:
             raise RuntimeError("deadlock: nothing is scheduled and nothing can happen")
         self._jump(timeout)

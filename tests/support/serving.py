@@ -7,12 +7,14 @@ from typing import Any
 
 import uvicorn
 
+from roboflow_async.testing.server import PromptServer
+
 
 @asynccontextmanager
 async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     """The base URL of the app, which is served while this is entered."""
     config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=2, **options)
-    server = uvicorn.Server(config)
+    server = PromptServer(config)
     running = asyncio.create_task(server.serve())
     while not server.started:
         if running.done():
@@ -22,5 +24,5 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.stop()
         await running

@@ -48,7 +48,7 @@ TRIANGLE = [{"x": 40, "y": 35}, {"x": 60, "y": 35}, {"x": 50, "y": 45}]
 
 def many(item: bytes, size: int) -> bytes:
     """A list of an item that has so many bytes."""
-    return b"[" + b",".join([item] * (size // (len(item) + 1))) + b"]"
+    return b"[" + ((item + b",") * (size // (len(item) + 1)))[:-1] + b"]"
 
 
 def predictions(item: bytes, size: int) -> bytes:

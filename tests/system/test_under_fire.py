@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 import psutil
 import pytest
-from conftest import EACH_LIBRARY, FAST, KEY, NO_DEBUG, MakeClient, picture
+from conftest import EACH_LIBRARY, FAST, KEY, NO_DEBUG, ONE_TRANSPORT, MakeClient, picture
 from pydantic import BaseModel
 from support.fault_proxy import FaultProxy
 from support.loopback import (
@@ -321,6 +321,7 @@ async def test_a_drip_is_cut_at_the_timeout_however_it_drips(
     assert all(0.95 <= seconds <= 30 for seconds in times)  # for ever, else
 
 
+@ONE_TRANSPORT
 async def test_retry_after_is_kept_by_every_task(server: Server, make_client: MakeClient) -> None:
     """A Retry-After is kept by every task."""
     told: list[float] = []
@@ -377,6 +378,7 @@ async def test_any_retry_after_neither_hangs_nor_spins(
     assert all(gap >= 0.04 for gap in gaps)
 
 
+@ONE_TRANSPORT
 async def test_the_wall_clock_does_not_matter_while_a_call_waits(
     server: Server, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,6 +434,7 @@ async def test_a_rolling_window_is_kept_or_found(
     assert busiest_window(times) <= 30
 
 
+@ONE_TRANSPORT
 async def test_a_server_that_stalls_is_not_flooded_when_it_goes_on(
     server: Server, make_client: MakeClient
 ) -> None:
@@ -457,6 +460,7 @@ async def test_a_server_that_stalls_is_not_flooded_when_it_goes_on(
 
 
 @NO_DEBUG
+@ONE_TRANSPORT
 async def test_an_outage_of_1000_calls_costs_at_most_1150_requests(
     server: Server, make_client: MakeClient
 ) -> None:
@@ -470,6 +474,7 @@ async def test_an_outage_of_1000_calls_costs_at_most_1150_requests(
 
 
 @NO_DEBUG
+@ONE_TRANSPORT
 async def test_one_percent_of_failures_costs_three_at_most(
     server: Server, make_client: MakeClient
 ) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -303,3 +304,18 @@ async def test_a_model_request_of_the_wrong_shape_is_refused(
         url = {"type": "url", "value": "https://example.com/a.jpg"}
         answer = await http.post("/infer/object_detection", json={"model_id": "a/1", "image": url})
         assert answer.status_code == 400
+
+
+def test_a_server_that_stops_ends_what_it_has_begun() -> None:
+    """Who still waits for a response gets it, and who holds a connection open holds up nothing."""
+    with StandInServer(latency=0.3) as server, ThreadPoolExecutor() as threads:
+        idle = httpx.Client(base_url=server.url)
+        assert idle.get("/info").status_code == 200
+        image = {"type": "base64", "value": base64.b64encode(SCENE.jpeg).decode()}
+        body = {"api_key": "any", "inputs": {"image": image}}
+        waiting = threads.submit(httpx.post, f"{server.url}/infer/workflows/a/b", json=body)
+        while not server.meter.in_flight:
+            time.sleep(0.005)
+        server.stop()
+        assert waiting.result(timeout=30).status_code == 200
+        idle.close()

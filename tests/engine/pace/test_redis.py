@@ -634,7 +634,7 @@ def test_processes_share_one_ceiling_also_when_one_is_killed() -> None:
     program = Path(__file__).parents[3] / "benchmarks" / "shared_ceiling.py"
     done = subprocess.run(
         [
-            sys.executable, str(program), "--calls", "160", "--workers", "2", "--scripts", "1",
+            sys.executable, str(program), "--calls", "100", "--workers", "2", "--scripts", "1",
             "--kill", "--json",
         ],
         capture_output=True, text=True, timeout=100, check=True,
