@@ -94,6 +94,7 @@ _LATENCIES_KEPT: Final = 4096
 # A bin is 1.1 % wide, so that its middle differs from any latency in it by 0.6 % at most.
 _BINS_AN_OCTAVE: Final = 64
 _SHORTEST: Final = 2.0**-14  # seconds; the bins reach from here to an hour
+_LONGEST: Final = 2.0**12
 _BINS: Final = 26 * _BINS_AN_OCTAVE
 _RATE_WINDOW: Final = 10.0  # seconds
 _BIN: Final = 0.1  # seconds
@@ -119,7 +120,7 @@ class Latencies:
 
     def add(self, seconds: float) -> None:
         """Count a latency; the oldest one is forgotten."""
-        octaves = log2(seconds / _SHORTEST) if seconds > _SHORTEST else 0.0
+        octaves = log2(min(seconds, _LONGEST) / _SHORTEST) if seconds > _SHORTEST else 0.0
         place = min(int(octaves * _BINS_AN_OCTAVE), _BINS - 1)
         if len(self._bins) == _LATENCIES_KEPT:
             self._counts[self._bins[0]] -= 1
