@@ -123,6 +123,9 @@ class Deadlines:
         """End all that runs, as soon as possible."""
         for deadline in tuple(self._running):
             deadline.move(0)  # a time in the past
+        if not self._running and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def begin(self, deadline: Deadline, seconds: float) -> float:
         """Work begins; return the moment at which it ends."""
