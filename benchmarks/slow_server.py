@@ -192,7 +192,8 @@ class Budget:
     def share(self, rate: float) -> Iterator[None]:
         rate = min(rate, BUDGET)
         with self.condition:
-            self.condition.wait_for(lambda: self.rate + rate <= BUDGET)
+            # The rates that were taken and given back may not add up to exactly 0.
+            self.condition.wait_for(lambda: self.rate + rate <= BUDGET * 1.001)
             self.rate += rate
         try:
             yield
