@@ -67,7 +67,8 @@ class Level:
     def scatter(self) -> float:
         """The standard deviation of its latencies, as a share of their mean; 0: not known yet."""
         count = len(self._latencies)
-        return self.error * sqrt(count) / self.latency if count > 1 else 0.0
+        known = count > 1 and self.latency > 0  # a coarse clock may tell none
+        return self.error * sqrt(count) / self.latency if known else 0.0
 
     @property
     def quartile(self) -> float:

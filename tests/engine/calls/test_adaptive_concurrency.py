@@ -621,6 +621,17 @@ def test_the_limit_stays_within_its_bounds(data: st.DataObject) -> None:
     assert 1 <= law.limit(now + 31) <= most, "it never waits for longer than three timeouts"
 
 
+def test_responses_without_any_latency_are_taken() -> None:
+    """A clock may be too coarse to tell one."""
+    law = ConcurrencyLaw(4, timeout=10, pace=None)
+    for request in range(40):
+        law.sent(request, 1.0)
+        law.held()
+        law.answered(request, 1.0)
+    assert law.limit(1.0) >= 1
+    assert law.longest_latency >= 1.5
+
+
 @given(st.floats(0.1, 1000), st.integers(1, 300))
 def test_a_paced_client_begins_with_what_its_pace_needs(pace: float, most: int) -> None:
     limit = ConcurrencyLaw(most, timeout=10, pace=pace).limit(0)
