@@ -14,6 +14,7 @@ _DOUBT: Final = 0.12
 # comes from no queue that this client makes. Within a level there are fewer samples to tell it by.
 _FLAT: Final = 0.2
 _FLAT_WITHIN: Final = 0.4
+_SHORTEST: Final = 1e-9  # seconds; a coarse clock may tell none at all
 
 
 class Level:
@@ -34,6 +35,7 @@ class Level:
         self._shortest = -inf  # of those since its quartile was last compared
 
     def add(self, latency: float, in_flight: int) -> None:
+        latency = max(latency, _SHORTEST)
         self.count += 1
         self._latencies.append(latency)
         self._in_flight.append(in_flight)
@@ -67,8 +69,7 @@ class Level:
     def scatter(self) -> float:
         """The standard deviation of its latencies, as a share of their mean; 0: not known yet."""
         count = len(self._latencies)
-        known = count > 1 and self.latency > 0  # a coarse clock may tell none
-        return self.error * sqrt(count) / self.latency if known else 0.0
+        return self.error * sqrt(count) / self.latency if count > 1 else 0.0
 
     @property
     def quartile(self) -> float:
