@@ -36,7 +36,7 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "support" / "authority
 
 # HYPOTHESIS_PROFILE=mutants: few examples, for the many runs of `make mutants`; fuzz: a thousand,
 # for `make fuzz`.
-settings.register_profile("tests", max_examples=20, deadline=None)
+settings.register_profile("tests", max_examples=40, deadline=None)
 settings.register_profile("mutants", max_examples=4, deadline=None, derandomize=True)
 settings.register_profile(
     "fuzz", max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck)

@@ -19,6 +19,7 @@ from typing import BinaryIO, Final
 from roboflow_async.errors import ConfigurationError
 
 __all__ = [
+    "BREATHER",
     "NEW_FILE",
     "NO_FOLLOW",
     "lines_of",
@@ -31,13 +32,15 @@ __all__ = [
     "written_whole",
 ]
 
+BREATHER: Final = 0.0001
+"""Seconds of a thread's sleep, in which the event loop takes Python's lock."""
+
 NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 """A flag of `os.open` that refuses a symbolic link, where there is one."""
 
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _LONGEST_LINE: Final = 256 * 1024 * 1024  # bytes: the largest response, with each letter escaped
 _PIECE: Final = 64 * 1024  # bytes of lines, which take a few milliseconds to parse
-_BREATHER: Final = 0.0001  # seconds, in which the event loop takes Python's lock
 # Of a lock that another process has. Everything else means that there are no locks here.
 _IN_USE: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 # Otherwise to open a pipe would wait for a process at its other end.
@@ -157,7 +160,7 @@ def lines_of(file: io.FileIO) -> Iterator[bytes]:
                 # holder lets it go for a moment meanwhile: then it waits again. A thread that
                 # reads and parses lets it go at each read, and takes it back before the event
                 # loop wakes up, so that the loop would stand still until all is read.
-                time.sleep(_BREATHER)
+                time.sleep(BREATHER)
                 left = _PIECE
     finally:
         if not file.closed:  # before whoever read the lines has read them all

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from roboflow_async._targets.journal.entries import Entry, Journal
+from roboflow_async._targets.journal.files import BREATHER
 
 __all__ = ["Worker"]
 
@@ -16,7 +17,6 @@ Output = TypeVar("Output")
 # Each look into a file or a database lets Python's lock go for a moment, and the time for which the
 # event loop waits for it begins again, as `lines_of` says. So it is let go for longer now and then.
 _IN_ONE_GO: Final = 0.003  # seconds
-_BREATHER: Final = 0.0001  # seconds, in which the event loop takes the lock
 
 _Question = tuple[Callable[[], Any], "asyncio.Future[Any]"]
 
@@ -116,7 +116,7 @@ class Worker:
         began = time.monotonic()
         for ask, _ in questions:
             if time.monotonic() - began > _IN_ONE_GO:
-                time.sleep(_BREATHER)
+                time.sleep(BREATHER)
                 began = time.monotonic()
             try:
                 outcomes.append(ask())
