@@ -26,10 +26,12 @@ demo: $(DEMO)/.ready
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 5 --dist worksteal
 
-# The site, in build/docs/index.html. What is missing, unknown or out of date is an error.
+# The site, in build/docs/index.html. What is missing, unknown or out of date is an error, and so is
+# a link within the site, or to a file of this repository, that leads nowhere.
 docs: $(DOCS)/.ready
 	$(DOCS)/bin/python docs/measured.py
 	$(DOCS)/bin/python -m sphinx --builder html $(SPHINX) docs build/docs
+	$(DOCS)/bin/python docs/links.py build/docs
 
 # Asks each other site that a page links to; needs the network.
 linkcheck: $(DOCS)/.ready

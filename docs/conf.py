@@ -64,6 +64,7 @@ nitpick_ignore_regex = [
 
 html_theme = "furo"
 pygments_dark_style = "github-dark"
+html_show_copyright = False  # LICENSE says it
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_theme_options = {

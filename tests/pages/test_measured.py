@@ -1,21 +1,15 @@
 """Tables of numbers name what measured them, and are not older than that."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from support.pages import ROOT
+from support.docs_programs import docs_program
 
 
 @pytest.fixture
-def measured(tmp_path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("measured", ROOT / "docs" / "measured.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def measured() -> ModuleType:
+    return docs_program("measured")
 
 
 PAGE = """\
