@@ -1,17 +1,7 @@
 """The base of all targets: what a call is, and what a stream of calls is."""
 
 import asyncio
-from collections.abc import (
-    AsyncIterable,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Iterable,
-    Mapping,
-    Sequence,
-    Sized,
-)
-from dataclasses import replace
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence, Sized
 from functools import partial
 from math import inf
 from typing import (
@@ -28,36 +18,29 @@ from typing import (
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async._engine.calls.priority import Priority, check_priority
 from roboflow_async._engine.checks import check_flag, check_number, refuse_copy
+from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.reading.files import FileNote
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async._engine.late_modules import LateModule
 from roboflow_async._targets.codec import Codec
 from roboflow_async._targets.journal.keys import KeyOf, Keys, check_key
 from roboflow_async._targets.prepared import Prepared, TargetContext
-from roboflow_async._targets.streams.finishing import Finishing
-from roboflow_async._targets.streams.freshness import Freshness
-from roboflow_async._targets.streams.items import ImageOf, check_items, image_of, worth_keeping
+from roboflow_async._targets.streams.calls import Calls, StreamCalls
+from roboflow_async._targets.streams.items import ImageOf, check_items, image_of
 from roboflow_async._targets.streams.progress import ProgressBar
-from roboflow_async._targets.streams.results import (
-    Failure,
-    Result,
-    WarmUpReport,
-    how_it_went,
-    new_success,
-)
+from roboflow_async._targets.streams.results import Result, WarmUpReport
 from roboflow_async._targets.streams.stream import ResultStream
-from roboflow_async.errors import RoboflowError, is_fatal
+from roboflow_async.errors import RoboflowError
 
 if TYPE_CHECKING:
     from roboflow_async._engine import views
     from roboflow_async._engine.telemetry import events
-    from roboflow_async._targets.journal import outcomes, runs
     from roboflow_async._targets.journal import recorder as recording
+    from roboflow_async._targets.journal import runs
     from roboflow_async._targets.streams import told as telling
 else:
     views = LateModule("roboflow_async._engine.views")
     events = LateModule("roboflow_async._engine.telemetry.events")
-    outcomes = LateModule("roboflow_async._targets.journal.outcomes")
     runs = LateModule("roboflow_async._targets.journal.runs")
     recording = LateModule("roboflow_async._targets.journal.recorder")
     telling = LateModule("roboflow_async._targets.streams.told")
@@ -151,58 +134,25 @@ class Target(Generic[Output]):
         if progress:
             total = len(images) if isinstance(images, Sized) else None
             bar = ProgressBar(total, self._context.engine.stats)
-        finishing = Finishing(flow)
         told = self._told("stream")
-        freshness = Freshness(self._context.engine, flow, asks=image is not None)
-
         recorder: recording.Recorder | None = None
         if journal is not None:
             recorder = self._recorder(journal, key, image, flow, retry_failed=retry_failed)
 
-        def send(
-            index: int,
-            item: object,
-            fresh: Freshness | None,
-            given: tuple[object, ...],
-            note: "outcomes.Note | None",
-        ) -> Coroutine[Any, Any, Result[Any, Output]]:
-            note_file: FileNote | None = None if noting is None else noting(item)
-            if note is not None and note.wants_file:
-                note_file = note.note_file
-            prepare = partial(
-                self._prepare_item,
-                *(index, item, image, given, note_file, freshness, finishing),
-                patient=retry,
-            )
-            # Not itself a coroutine, because one around others costs something at each wait.
-            return self._result(
-                *(index, item, flow, prepare),
-                retry=retry,
-                note=note,
-                told=told,
-                freshness=fresh,
-                finishing=finishing,
-            )
-
-        async def call(index: int, value: object) -> Result[Any, Output]:
-            fresh = freshness if freshness.follows(value) else None
-            try:
-                if recorder is None:
-                    result = await send(index, value, fresh, (), None)
-                else:
-                    make = partial(send, index, value, fresh)
-                    result = await recorder.result(index, value, make)
-            finally:
-                if fresh is not None:
-                    fresh.left(index)
-            if bar is not None:
-                bar.count(failed=not result.ok)
-            if told is not None:
-                told.count(failed=not result.ok)
-            return result
-
+        calls = StreamCalls(
+            self._context,
+            self._codec,
+            self._called,
+            flow,
+            image=image,
+            noting=noting,
+            recorder=recorder,
+            bar=bar,
+            told=told,
+            retry=retry,
+        )
         return ResultStream(
-            call,
+            calls.start,
             images,
             limit=self._context.engine.settings.max_concurrency,
             ordered=ordered,
@@ -210,9 +160,9 @@ class Target(Generic[Output]):
             progress=bar,
             resource=recorder,
             name=f"a stream of {self!r}",
-            on_finish=finishing.finish,
+            on_finish=calls.finish,
             told=told,
-            before_next=freshness.before_next,
+            before_next=calls.before_next,
         )
 
     def _recorder(
@@ -243,84 +193,11 @@ class Target(Generic[Output]):
             on_trouble=flow.close,
         )
 
-    async def _prepare_item(
-        self,
-        index: int,
-        item: object,
-        image: ImageOf | None,
-        known: tuple[object, ...],
-        note_file: FileNote | None,
-        freshness: Freshness,
-        finishing: Finishing,
-        *,
-        patient: bool,
-    ) -> Prepared:
-        task = finishing.begin()
-        try:
-            loader = self._context.engine.runtime().loader
-            if note_file is not None:
-                loader = loader.noting(note_file)
-            if image is None:
-                given = known[0] if known else item
-                return await self._codec.prepare(loader, given, {}, patient=patient)
-            given = known[0] if known else await image_of(image, index, item)
-            freshness.note(given)
-            prepared = await self._codec.prepare(loader, given, {}, patient=patient)
-            return replace(prepared, image=worth_keeping(given))
-        finally:
-            finishing.end(task)
-
     def _new_flow(self, priority: Priority | None = None) -> Flow:
         longest = self._context.engine.settings.retry.max_outage
         return Flow(
             priority or self._priority or "bulk", max_outage=inf if longest is None else longest
         )
-
-    async def _result(
-        self,
-        index: int,
-        value: object,
-        flow: Flow,
-        prepare: Callable[[], Awaitable[Prepared]],
-        *,
-        retry: bool = True,
-        note: "outcomes.Note | None" = None,
-        told: "telling.ToldStream | None" = None,
-        operation: str = "stream",
-        freshness: Freshness | None = None,
-        finishing: Finishing | None = None,
-    ) -> Result[Any, Output]:
-        """Run one input. A failure is a `Result`, too, unless every other input would fail."""
-        dispatcher = self._context.engine.runtime().dispatcher
-        stream = None if told is None else told.stream
-        record = dispatcher.new_record(*self._called, operation, stream)
-        if freshness is not None:
-            record.on_sent = partial(freshness.left, index)
-        try:
-            with record:
-                prepared = await prepare()
-                if freshness is not None:
-                    freshness.prepared()
-                if note is None:
-                    parse = partial(self._codec.parse, prepared)
-                else:
-                    parse = partial(self._codec.noted, prepared, note)
-                output = await dispatcher.call(
-                    prepared.request, parse, flow, record=record, retry=retry
-                )
-        except RoboflowError as error:
-            if finishing is not None and finishing.was_reason(error):
-                raise asyncio.CancelledError from None
-            if (retry and is_fatal(error)) or error is flow.error:
-                if flow.is_stream:
-                    # Its calls that still wait for a turn are not sent, and not billed.
-                    flow.close(error)
-                raise
-            how = how_it_went(record)
-            # Attempts of a failed preparation (to ask for a model's task) count, too.
-            how["attempts"] = record.attempts or getattr(error, "attempts", 0)
-            return Failure(input=value, index=index, error=error, **how)
-        return new_success(record, value, index, output, prepared.image)
 
     async def _one_result(
         self, value: InputT, parameters: Mapping[str, Any]
@@ -329,11 +206,12 @@ class Target(Generic[Output]):
         runtime = self._context.engine.runtime()
         flow = runtime.dispatcher.single_calls(self._priority or "interactive")
 
-        async def prepare() -> Prepared:
+        async def prepare(loader: ImageLoader) -> Prepared:
             with runtime.dispatcher.preparing(flow):
-                return await self._codec.prepare(runtime.loader, value, parameters)
+                return await self._codec.prepare(loader, value, parameters)
 
-        return await self._result(0, value, flow, prepare, operation="result")
+        calls = Calls(self._context, self._codec, self._called)
+        return await calls.result(0, value, flow, prepare, operation="result")
 
     def _once(self, images: AsyncIterable[Any]) -> ResultStream[Result[Any, Output]]:
         """Like `stream`, but each request is sent once, and no error ends it: for measurements."""
@@ -351,12 +229,13 @@ class Target(Generic[Output]):
         )
         flow = self._new_flow()
         told = self._told("warm_up")
+        calls = Calls(self._context, self._codec, self._called)
 
-        async def ready() -> Prepared:
+        async def ready(_: ImageLoader) -> Prepared:
             return prepared
 
         async def call(index: int, _: int) -> Result[Any, Output]:
-            result = await self._result(index, value, flow, ready, told=told, operation="warm_up")
+            result = await calls.result(index, value, flow, ready, told=told, operation="warm_up")
             if told is not None:
                 told.count(failed=not result.ok)
             return result

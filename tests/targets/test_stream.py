@@ -1,6 +1,7 @@
 """Streams: bounded, as they complete, and with a clean end."""
 
 import asyncio
+import concurrent.futures
 import gc
 import random
 import time
@@ -720,6 +721,40 @@ def test_a_stray_cancellation_reaches_the_consumer(where: str) -> None:
         assert results == [0]
 
     run_on_fake_clock(main())
+
+
+@pytest.mark.parametrize("rounds", range(8))
+def test_what_a_stream_has_open_is_closed_with_a_loop_that_ends_before_its_calls_begin(
+    rounds: int,
+) -> None:
+    class Open:
+        def __init__(self) -> None:
+            self.closed: list[bool] = []
+
+        async def open(self, items: object) -> None:
+            del items
+
+        def close(self, *, completed: bool) -> "concurrent.futures.Future[None]":
+            self.closed.append(completed)
+            done: concurrent.futures.Future[None] = concurrent.futures.Future()
+            done.set_result(None)
+            return done
+
+    opened = Open()
+
+    async def main() -> ResultStream[Any]:
+        stream = ResultStream(Work(), count(), limit=4, resource=opened)
+        waiting = asyncio.ensure_future(anext(stream))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        return stream
+
+    stream = asyncio.run(main())
+    assert opened.closed == [False]
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        del stream
 
 
 def test_an_async_generator_not_read_to_its_end_is_closed() -> None:

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from roboflow_async._engine.late_modules import LateModule
-from roboflow_async._engine.telemetry.timings import Timings, new_timings
+from roboflow_async._engine.telemetry.timings import Moments, Timings, timings_of
 from roboflow_async.errors import APIError
 
 if TYPE_CHECKING:
@@ -108,17 +108,14 @@ class CallRecord:
         self.backed_off += seconds
         self.queued -= seconds
 
+    def moments(self) -> Moments:
+        """What tells where its time went, once it has ended."""
+        ready, ended, connect = self.queued_from, self.ended, self.connected_in
+        return self.submitted, ready, ended, self.queued, self.backed_off, connect
+
     def timings(self) -> Timings:
         """Where its time went, once it has ended."""
-        ended = self.ended if self.ended is not None else self.submitted
-        total = ended - self.submitted
-        ready = self.queued_from if self.queued_from is not None else ended
-        load, queued, backoff = ready - self.submitted, self.queued, self.backed_off
-        connect = self.connected_in
-        # What a server says need not fit into the time that its response took.
-        server = min(self.processing_time or 0.0, self.latency - connect)
-        rest = total - load - queued - backoff - connect - server
-        return new_timings(load, queued, backoff, connect, server, max(rest, 0.0), total)
+        return timings_of(self.moments(), self.latency, self.processing_time)
 
     def sent(self, now: float) -> None:
         """Note that an attempt goes out."""

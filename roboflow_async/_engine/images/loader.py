@@ -139,6 +139,9 @@ class ImageLoader:
         Raises:
             ImageError: it cannot be read or is not an image.
         """
+        if type(value) is bytes and len(value) <= CHUNK and max_side is None:
+            # As most programs give it; what follows would only find that it is nothing else.
+            return self._encode(value, _GIVEN, None, kind)
         shortages = 0
         while True:
             try:
@@ -185,9 +188,6 @@ class ImageLoader:
     async def _load(
         self, value: object, max_side: int | None, kind: str
     ) -> EncodedImage | ImageURL:
-        if type(value) is bytes and len(value) <= CHUNK and max_side is None:
-            # As most programs give it; what follows would only find that it is nothing else.
-            return self._encode(value, _GIVEN, None, kind)
         if isinstance(value, httpx.URL):
             return self._url(str(value))
         if isinstance(value, str) and is_url(value):

@@ -1,11 +1,8 @@
 """Where the time of one call went."""
 
 from dataclasses import dataclass
-from typing import Final
 
-from roboflow_async._engine.telemetry.loose import loose
-
-__all__ = ["Timings", "new_timings"]
+__all__ = ["Moments", "Timings", "timings_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +32,28 @@ class Timings:
     total: float = 0.0
 
 
-_Timings: Final = loose(Timings)
+Moments = tuple[float, float | None, float | None, float, float, float]
+"""When a call was submitted, was ready, and ended (the loop's clock; None: it was not, or has not).
+Then the seconds that it was queued, that its failures took, and from its last turn until its
+request went out.
+
+Each call has some, and few programs ask for what follows from them.
+"""
 
 
-def new_timings(
-    load: float,
-    queued: float,
-    backoff: float,
-    connect: float,
-    server: float,
-    transfer: float,
-    total: float,
-) -> Timings:
-    """`Timings`; the arguments are its fields, in their order."""
-    made = _Timings()
-    made.load = load
-    made.queued = queued
-    made.backoff = backoff
-    made.connect = connect
-    made.server = server
-    made.transfer = transfer
-    made.total = total
-    made.__class__ = Timings
-    return made
+def timings_of(moments: Moments, latency: float, processing_time: float | None) -> Timings:
+    """Where the time of a call went.
+
+    Args:
+        moments: the call's.
+        latency: seconds that its last attempt took.
+        processing_time: seconds that the server says it worked, or None.
+    """
+    submitted, ready, ended, queued, backoff, connect = moments
+    ended = submitted if ended is None else ended
+    total = ended - submitted
+    load = (ended if ready is None else ready) - submitted
+    # What a server says need not fit into the time that its response took.
+    server = min(processing_time or 0.0, latency - connect)
+    rest = total - load - queued - backoff - connect - server
+    return Timings(load, queued, backoff, connect, server, max(rest, 0.0), total)

@@ -1,7 +1,6 @@
 """Ends the calls of a stream that have sent nothing yet, when the stream is to finish."""
 
-import asyncio
-from typing import Any
+from collections.abc import Set as AbstractSet
 
 from roboflow_async._engine.calls.fair_queue import Flow
 from roboflow_async.errors import RoboflowError
@@ -19,31 +18,30 @@ class Finishing:
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
         self._error = RoboflowError("the stream was finished before this was sent.")
-        self._preparing: set[asyncio.Task[Any] | None] = set()
+        self._preparing: set[int] = set()
 
-    def begin(self) -> "asyncio.Task[Any] | None":
-        """The running task prepares a call, and may be ended until `end` is called with it.
+    def begin(self, index: int) -> None:
+        """The call for this input is prepared, and may be ended until `end` is called with it.
 
         Raises:
             RoboflowError: nothing more is sent in this stream.
         """
         if self._flow.error is not None:
             raise self._flow.error
-        task = asyncio.current_task()
-        self._preparing.add(task)
-        return task
+        self._preparing.add(index)
 
-    def end(self, task: "asyncio.Task[Any] | None") -> None:
-        """The task has prepared its call."""
-        self._preparing.discard(task)
+    def end(self, index: int) -> None:
+        """The call is prepared."""
+        self._preparing.discard(index)
 
     def was_reason(self, error: RoboflowError) -> bool:
         """Whether a call was not sent because the stream was finished before."""
         return error is self._error
 
-    def finish(self) -> None:
-        """End all calls that have sent nothing; what was sent still comes back."""
+    def finish(self) -> AbstractSet[int]:
+        """Send nothing more; return which calls are prepared, and should be cancelled.
+
+        What was sent still comes back.
+        """
         self._flow.close(self._error)
-        for task in self._preparing:
-            if task is not None:
-                task.cancel()
+        return self._preparing

@@ -21,7 +21,7 @@ from typing import (
 from roboflow_async._engine.calls.call_record import CallRecord
 from roboflow_async._engine.html import fields_table
 from roboflow_async._engine.telemetry.loose import loose
-from roboflow_async._engine.telemetry.timings import Timings
+from roboflow_async._engine.telemetry.timings import Moments, Timings, timings_of
 from roboflow_async.errors import RoboflowError
 
 __all__ = [
@@ -93,7 +93,7 @@ def new_success(
     made.attempts, made.latency, made.waited = record.attempts, record.latency, record.waited
     made.processing_time, made.cold_start = record.processing_time, record.cold_start
     made.from_journal = False
-    made.timings = record.timings()
+    made._moments = record.moments()  # noqa: SLF001 - of this file
     made.request_id, made.model_ids = record.request_id, record.model_ids
     made.credits = record.credits
     made.__class__ = Success
@@ -138,6 +138,7 @@ class _Result(Generic[Input_co, Output_co]):
 
     __slots__ = (
         "_image",
+        "_moments",
         "_output",
         "attempts",
         "cold_start",
@@ -150,7 +151,6 @@ class _Result(Generic[Input_co, Output_co]):
         "model_ids",
         "processing_time",
         "request_id",
-        "timings",
         "waited",
     )
 
@@ -162,12 +162,12 @@ class _Result(Generic[Input_co, Output_co]):
     processing_time: float | None
     cold_start: bool | None
     from_journal: bool
-    timings: Timings
     request_id: str | None
     model_ids: tuple[str, ...]
     credits: float | None
     _output: Any
     _image: object
+    _moments: Moments | Timings  # which few ask for; it is made when it is
 
     if not TYPE_CHECKING:
         # For type checkers `Result` is a union, which has two parameters and cannot be called. A
@@ -204,13 +204,23 @@ class _Result(Generic[Input_co, Output_co]):
             setter(self, "processing_time", processing_time)
             setter(self, "cold_start", cold_start)
             setter(self, "from_journal", from_journal)
-            setter(self, "timings", timings)
+            setter(self, "_moments", timings)
             setter(self, "request_id", request_id)
             setter(self, "model_ids", model_ids)
             setter(self, "credits", credits)
             setter(self, "_image", image)
             if type(self) is _Result:
                 setter(self, "__class__", Success if error is None else Failure)
+
+    @property
+    def timings(self) -> Timings:
+        """Where its time went, from its begin to its end, in parts that add up."""
+        known = self._moments
+        if isinstance(known, Timings):
+            return known
+        made = timings_of(known, self.latency, self.processing_time)
+        object.__setattr__(self, "_moments", made)
+        return made
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the picture with what was found, and a table."""

@@ -36,7 +36,8 @@ class ResultStream(ClosableGenerator[Output]):
         on_full: called with 1 when the limit is reached, and with -1 when reading goes on.
         before_next: called with each index and input; what it returns is awaited before the next
             one is read.
-        on_finish: called by `finish`: calls that have sent nothing then raise `CancelledError`.
+        on_finish: called by `finish`: gives the indexes of calls to cancel. They, and others that
+            have sent nothing, then raise `CancelledError`.
         progress: shows how far it is.
         resource: what it has open while it runs.
         name: what warnings call it.
@@ -51,7 +52,7 @@ class ResultStream(ClosableGenerator[Output]):
         limit: int,
         ordered: bool = False,
         on_full: Callable[[int], None] | None = None,
-        on_finish: Callable[[], None] | None = None,
+        on_finish: Callable[[], Iterable[int]] | None = None,
         before_next: Callable[[int, Any], Awaitable[None] | None] | None = None,
         progress: Progress | None = None,
         resource: Resource | None = None,

@@ -7,11 +7,12 @@ plain tasks, which end with the stream.
 import asyncio
 import concurrent.futures
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from functools import partial
 from inspect import CORO_CREATED, getcoroutinestate
 from itertools import count
 from types import CoroutineType
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import anyio
 
@@ -50,7 +51,7 @@ class StreamTasks(Generic[Item, Output]):
         limit: how many of them are in hand.
         ordered: whether results come in the order of the inputs.
         on_full: called when the limit is reached, and when reading goes on.
-        on_finish: called by `finish`.
+        on_finish: called by `finish`; gives the indexes of the calls to cancel.
         before_next: what it returns is awaited before the next input is read.
         progress: shows how far it is.
         resource: what it has open.
@@ -64,7 +65,7 @@ class StreamTasks(Generic[Item, Output]):
         limit: int,
         ordered: bool,
         on_full: Callable[[int], None] | None,
-        on_finish: Callable[[], None] | None,
+        on_finish: Callable[[], Iterable[int]] | None,
         before_next: Callable[[int, Item], Awaitable[None] | None] | None,
         progress: Progress | None,
         resource: Resource | None,
@@ -96,25 +97,42 @@ class StreamTasks(Generic[Item, Output]):
             progress.start()
         if told is not None:
             told.begin()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls: dict[int, asyncio.Task[None]] = {}  # by the indexes of their inputs
         self._closer: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None  # still None while an eager task starts
-        self._reader = self._spawn(self._read())
+        self._has_ended_reading = False  # its task has ended
+        self._reader = self.loop.create_task(self._read())
+        self._reader.add_done_callback(self._reader_ended)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
+    def _tasks(self) -> set[asyncio.Task[None]]:
+        """All that run, or begin with the next round of the loop."""
+        others = (self._reader, self._closer)
+        return {*self._calls.values(), *(one for one in others if one and not one.done())}
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if self._tasks:
-            return
+    def _reader_ended(self, _: asyncio.Task[None]) -> None:
+        self._has_ended_reading = True
+        # Calls say themselves that they end, which costs less than a callback for each. Only one
+        # that was cancelled before it began cannot.
+        for index, task in self._calls.items():
+            task.add_done_callback(partial(self._call_ended, index))
+        if not self._calls:
+            self._all_ended()
+
+    def _call_ended(self, index: int, _: object = None) -> None:
+        ended = self._calls.pop(index, None)
+        if ended is not None and self._has_ended_reading and not self._calls:
+            self._all_ended()
+
+    def _all_ended(self, _: object = None) -> None:
+        """Nothing runs any more, but for what has to be closed."""
         if self._resource is not None:
             resource, self._resource = self._resource, None
             stopped = self._cancelled or self._finishing or self._error is not None
-            self._closer = self._spawn(self._closed(resource.close(completed=not stopped)))
+            # The loop may end before its task begins.
+            stopped = stopped or (self._reader is not None and self._reader.cancelled())
+            closing = self._closed(resource.close(completed=not stopped))
+            self._closer = self.loop.create_task(closing)
+            self._closer.add_done_callback(self._all_ended)
             return
         self._tell_end(cancelled=self._cancelled)
         if self._cancelled:
@@ -196,8 +214,7 @@ class StreamTasks(Generic[Item, Output]):
                         item = await anext(source)
                     except StopAsyncIteration:
                         return
-                    self._in_hand += 1
-                    self._spawn(self._run(index, item))
+                    self._begin(index, item)
                     if (waiting := self._before_next(index, item)) is not None:
                         await waiting
                     del item  # so that it is not kept alive while the reader waits for room
@@ -211,6 +228,12 @@ class StreamTasks(Generic[Item, Output]):
         finally:
             self._reading = False
 
+    def _begin(self, index: int, item: Item) -> None:
+        self._in_hand += 1
+        task = self.loop.create_task(self._run(index, item))
+        if not task.done():  # an eager one may be
+            self._calls[index] = task
+
     async def _run(self, index: int, item: Item) -> None:
         try:
             output = await self._call(index, item)
@@ -218,7 +241,12 @@ class StreamTasks(Generic[Item, Output]):
             if self._is_stopped_by(error):
                 raise
             self._end_with(error)
-            return
+        else:
+            self._hand_over(index, output)
+        finally:
+            self._call_ended(index)
+
+    def _hand_over(self, index: int, output: Output) -> None:
         if not self._ordered:
             self._put(output)
             return
@@ -251,14 +279,16 @@ class StreamTasks(Generic[Item, Output]):
         self._finishing = True
         self._stop_reading()
         if self._on_finish is not None:
-            self._on_finish()
+            for index in tuple(self._on_finish()):
+                if (task := self._calls.get(index)) is not None:
+                    task.cancel()
 
     def cancel(self) -> None:
         """Stop everything now; callers that wait for a result get the end of the stream."""
         self._cancelled = True
         self._reading = False
         self._error = None
-        for task in self._tasks:
+        for task in self._tasks():
             if task is not self._closer:
                 task.cancel()
         self._held_back.clear()
@@ -271,7 +301,7 @@ class StreamTasks(Generic[Item, Output]):
         self.cancel()
         cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):
-            while running := self._tasks - {asyncio.current_task()}:
+            while running := self._tasks() - {asyncio.current_task()}:
                 try:
                     await asyncio.wait(running)
                 except asyncio.CancelledError as error:
@@ -290,7 +320,7 @@ class StreamTasks(Generic[Item, Output]):
         is_over = self._cancelled or self._is_taken
         # Whoever took all results need not ask for the end.
         is_over = is_over or not (self._reading or self._in_hand or self._error)
-        for task in tuple(self._tasks):
+        for task in self._tasks():
             # There is a better warning below than asyncio's, which names our own functions. It does
             # the same in `gather`, and has no other way.
             setattr(task, "_log_destroy_pending", False)  # noqa: B010
@@ -298,7 +328,7 @@ class StreamTasks(Generic[Item, Output]):
             # The collector may run in any thread.
             self.loop.call_soon_threadsafe(self.cancel)
         except RuntimeError:  # that loop is closed, and so are its tasks
-            for task in tuple(self._tasks):
+            for task in self._tasks():
                 work = task.get_coro()
                 # Python would warn that it was never awaited.
                 if isinstance(work, CoroutineType) and getcoroutinestate(work) == CORO_CREATED:

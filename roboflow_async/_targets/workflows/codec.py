@@ -1,6 +1,6 @@
 """What Workflows make of images and parameters, and of a response."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -92,21 +92,33 @@ class WorkflowCodec(Codec[Output]):
     ) -> Prepared:
         options = replace(self._options, disable_sinks=True) if warm_up else self._options
         self.context.check_parameters(parameters)
-        if isinstance(value, Mapping):
-            images: dict[str, Any] = {}
+        is_dict = isinstance(value, Mapping)
+        if is_dict:
+            images: dict[str, EncodedImage | ImageURL] = {}
             for name, item in cast("Mapping[str, object]", value).items():
-                images[name] = await self._load(loader, item)
+                images[name] = with_video_metadata(await self._loading(loader, item), item)
         else:
-            images = {self._image_input: await self._load(loader, value)}
+            loaded = await self._loading(loader, value)
+            images = {self._image_input: with_video_metadata(loaded, value)}
         given = {**self.parameters, **parameters}
+        if not given and not options.excluded_fields:
+            return self._prepared(options, images, given)
         # A dict is one input of a stream, which goes on with the next one.
-        image_error = ImageError if isinstance(value, Mapping) else ConfigurationError
+        image_error = ImageError if is_dict else ConfigurationError
         check_clash(images.keys() & given.keys(), image_error)
-        only = next(iter(images.values())) if len(images) == 1 else None
-        request = self._request(options, images, given)
-        resizing = only.resizing if isinstance(only, EncodedImage) else None
+        prepared = self._prepared(options, images, given)
         await self.context.interfaces.check(options, given, images, image_error, patient=patient)
-        return Prepared(request, resizing)
+        return prepared
+
+    def _prepared(
+        self,
+        options: WorkflowOptions,
+        images: Mapping[str, EncodedImage | ImageURL],
+        given: Mapping[str, object],
+    ) -> Prepared:
+        only = next(iter(images.values())) if len(images) == 1 else None
+        resizing = only.resizing if isinstance(only, EncodedImage) else None
+        return Prepared(self._request(options, images, given), resizing)
 
     def _request(
         self, options: WorkflowOptions, images: Mapping[str, object], given: Mapping[str, object]
@@ -124,7 +136,7 @@ class WorkflowCodec(Codec[Output]):
             return self._image_alone.of(image)
         return workflow_request(options, {**images, **given}, key)
 
-    async def _load(self, loader: ImageLoader, value: object) -> EncodedImage | ImageURL:
+    def _loading(self, loader: ImageLoader, value: object) -> Awaitable[EncodedImage | ImageURL]:
         if isinstance(value, (list, tuple)) or (
             not is_image(value) and not is_one_file(value) and isinstance(value, Iterable)
         ):
@@ -132,7 +144,7 @@ class WorkflowCodec(Codec[Output]):
                 "run and stream take one image for each output: give the images of a list one "
                 "by one to stream, or a batch to client.run_workflow."
             )
-        return with_video_metadata(await loader.load(value, max_side=self._max_side), value)
+        return loader.load(value, max_side=self._max_side)
 
     def read(self, prepared: Prepared, response: Response) -> JSONObject:
         outputs = parse_workflow_outputs(response)
