@@ -80,7 +80,8 @@ class CallRecord:
                 self.call,
                 self.attempts,
                 error,
-                self.timings(),
+                # As `timings` does it, whose call would be for nothing.
+                timings_of(self.moments(), self.latency, self.processing_time),
                 self.request_id,
                 self.model_ids,
                 self.credits,

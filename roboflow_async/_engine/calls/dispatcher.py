@@ -276,7 +276,9 @@ class Dispatcher:
             if retry and not flow.is_stream:
                 circuit.admit()
             while True:
-                turn = await self._enter(flow, order, record, circuit, error)
+                turn = self._enter_at_once(flow, record, error) or await self._enter(
+                    flow, order, record, circuit, error
+                )
                 if is_held and circuit.was_open_after(record.failed_from):
                     record.excuse(was_first=circuit.began_with == id(record))
                 try:
@@ -315,6 +317,16 @@ class Dispatcher:
         """Send no more attempts: calls that wait or want to retry fail."""
         self._queue.close(ClientClosedError())
 
+    def _enter_at_once(self, flow: Flow, record: CallRecord, error: APIError | None) -> Turn | None:
+        """A slot and a turn for a first attempt, if there is nothing to wait for; else None."""
+        if error is not None or self._spending.limits(is_free=flow.is_free):
+            return None
+        turn = self._queue.enter_at_once(flow)
+        if turn is not None:
+            record.queued_from = turn.given
+            self._tell_turn(record, 0.0)
+        return turn
+
     async def _enter(
         self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None
     ) -> Turn:
@@ -327,11 +339,7 @@ class Dispatcher:
         else:
             paused = self._pause(record, circuit)
         try:
-            turn: Turn | None = None
-            if not self._spending.limits(is_free=flow.is_free):
-                turn = self._queue.enter_at_once(flow)
-            if turn is None:
-                turn = await self._wait_for_turn(flow, order, record, circuit, error)
+            turn = await self._wait_for_turn(flow, order, record, circuit, error)
             until = turn.given
         except TimeoutError:
             if error is not None:
@@ -347,9 +355,12 @@ class Dispatcher:
                 record.paused(min(waited, paused))
         if flow.is_stream and error is not None:  # `max_elapsed` counts from the first attempt
             record.waited_in_queue(self._clock() - queued_at)
+        self._tell_turn(record, waited)
+        return turn
+
+    def _tell_turn(self, record: CallRecord, waited: float) -> None:
         if record.call is not None and record.observer is not None:
             record.observer.turn_given(record.call, record.attempts + 1, waited)
-        return turn
 
     async def _wait_for_turn(
         self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None

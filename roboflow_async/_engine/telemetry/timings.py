@@ -1,6 +1,9 @@
 """Where the time of one call went."""
 
 from dataclasses import dataclass
+from typing import Final
+
+from roboflow_async._engine.telemetry.loose import loose
 
 __all__ = ["Moments", "Timings", "timings_of"]
 
@@ -32,6 +35,8 @@ class Timings:
     total: float = 0.0
 
 
+_Timings: Final = loose(Timings)
+
 Moments = tuple[float, float | None, float | None, float, float, float]
 """When a call was submitted, was ready, and ended (the loop's clock; None: it was not, or has not).
 Then the seconds that it was queued, that its failures took, and from its last turn until its
@@ -55,5 +60,9 @@ def timings_of(moments: Moments, latency: float, processing_time: float | None) 
     load = (ended if ready is None else ready) - submitted
     # What a server says need not fit into the time that its response took.
     server = min(processing_time or 0.0, latency - connect)
-    rest = total - load - queued - backoff - connect - server
-    return Timings(load, queued, backoff, connect, server, max(rest, 0.0), total)
+    made = _Timings()
+    made.load, made.queued, made.backoff = load, queued, backoff
+    made.connect, made.server, made.total = connect, server, total
+    made.transfer = max(total - load - queued - backoff - connect - server, 0.0)
+    made.__class__ = Timings
+    return made
