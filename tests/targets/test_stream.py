@@ -724,7 +724,7 @@ def test_a_stray_cancellation_reaches_the_consumer(where: str) -> None:
 
 
 @pytest.mark.parametrize("rounds", range(8))
-def test_what_a_stream_has_open_is_closed_with_a_loop_that_ends_before_its_calls_begin(
+def test_what_it_has_open_is_closed_with_a_loop_that_ends_early(
     rounds: int,
 ) -> None:
     class Open:

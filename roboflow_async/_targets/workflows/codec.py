@@ -96,9 +96,9 @@ class WorkflowCodec(Codec[Output]):
         if is_dict:
             images: dict[str, EncodedImage | ImageURL] = {}
             for name, item in cast("Mapping[str, object]", value).items():
-                images[name] = with_video_metadata(await self._loading(loader, item), item)
+                images[name] = with_video_metadata(await self.loading(loader, item), item)
         else:
-            loaded = await self._loading(loader, value)
+            loaded = await self.loading(loader, value)
             images = {self._image_input: with_video_metadata(loaded, value)}
         given = {**self.parameters, **parameters}
         if not given and not options.excluded_fields:
@@ -136,7 +136,8 @@ class WorkflowCodec(Codec[Output]):
             return self._image_alone.of(image)
         return workflow_request(options, {**images, **given}, key)
 
-    def _loading(self, loader: ImageLoader, value: object) -> Awaitable[EncodedImage | ImageURL]:
+    def loading(self, loader: ImageLoader, value: object) -> Awaitable[EncodedImage | ImageURL]:
+        """What loads one image of an input."""
         if isinstance(value, (list, tuple)) or (
             not is_image(value) and not is_one_file(value) and isinstance(value, Iterable)
         ):

@@ -47,7 +47,8 @@ def for_each_image(report: BenchmarkReport, size: int) -> BenchmarkReport:
 class BatchWorkflowCodec(WorkflowCodec[Any]):
     """Of a Workflow whose inputs are tuples of images."""
 
-    async def _load(self, loader: ImageLoader, value: object) -> Any:
+    async def loading(self, loader: ImageLoader, value: object) -> Any:
+        """Load each of them."""
         return [await loader.load(image) for image in cast("tuple[object, ...]", value)]
 
     def parse(self, prepared: Prepared, response: Response) -> Any:  # noqa: ARG002
