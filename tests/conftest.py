@@ -70,8 +70,8 @@ FULL_DEBUG = _backend(debug=True)
 
 @pytest.fixture(scope="session", autouse=True)
 def what_was_imported_is_no_garbage() -> None:
-    # Else each gc.collect() below walks through all of it.
-    gc.collect()
+    # Else each gc.collect() below walks through all of it. What little of it is garbage stays: to
+    # find that takes longer than most files of tests do.
     gc.freeze()
     gc.enable()
 
