@@ -19,7 +19,7 @@ import httpx
 import httpx2
 import pytest
 from hypothesis import HealthCheck, settings
-from support.command_line import CommandLine
+from support.command_line import HAS_FORK, CommandLine, ForkServer
 from support.event_loops import WatchedLoop
 from support.loopback import Server
 
@@ -70,8 +70,8 @@ FULL_DEBUG = _backend(debug=True)
 
 @pytest.fixture(scope="session", autouse=True)
 def what_was_imported_is_no_garbage() -> None:
-    # Else each gc.collect() below walks through all of it.
-    gc.collect()
+    # Else each gc.collect() below walks through all of it. What little of it is garbage stays: to
+    # find that takes longer than most files of tests do.
     gc.freeze()
     gc.enable()
 
@@ -176,10 +176,27 @@ def make_client(server: Server, transport: str) -> MakeClient:
     )
 
 
+FORKS = pytest.StashKey[ForkServer]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """All workers of pytest-xdist have one: it imports once what the commands need."""
+    config: pytest.Config = node.config
+    if HAS_FORK:
+        if FORKS not in config.stash:
+            config.stash[FORKS] = ForkServer().__enter__()
+            config.add_cleanup(config.stash[FORKS].__exit__)
+        node.workerinput["forks"] = config.stash[FORKS].address
+
+
 @pytest.fixture(scope="session")
-def command_line() -> Iterator[CommandLine]:
-    with CommandLine() as running:
-        yield running
+def command_line(request: pytest.FixtureRequest) -> Iterator[CommandLine]:
+    shared: str | None = getattr(request.config, "workerinput", {}).get("forks")
+    with contextlib.ExitStack() as stack:
+        if shared is None and HAS_FORK:
+            shared = stack.enter_context(ForkServer()).address
+        yield CommandLine(shared)
 
 
 def picture(index: int) -> bytes:

@@ -8,9 +8,12 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+from roboflow_async._engine.public_names import public_name_in
+
 __all__ = ["Scene", "draw_scene"]
 
 
+@public_name_in("roboflow_async.testing")
 @dataclass(frozen=True)
 class Scene:
     """A picture and what is in it.
@@ -24,6 +27,7 @@ class Scene:
     boxes: tuple[tuple[int, int, int, int], ...]
 
 
+@public_name_in("roboflow_async.testing")
 @lru_cache(maxsize=64)  # drawing one takes 20 ms, and tests use the same ones many times
 def draw_scene(
     seed: int, *, width: int = 640, height: int = 480, shapes: int | None = None, quality: int = 82

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from roboflow_async._engine.http.host_header import CheckedHost, is_loopback
+from roboflow_async._engine.public_names import public_name_in
 from roboflow_async.testing.app import make_app
 from roboflow_async.testing.knobs import Fault, Knobs
 from roboflow_async.testing.meter import Meter
@@ -146,6 +147,7 @@ class RunningApp:
         self.stop()
 
 
+@public_name_in("roboflow_async.testing")
 class StandInServer(RunningApp):
     """A stand-in for the Roboflow API.
 

@@ -49,9 +49,9 @@ class Batch:
             "submit", "data", "--workflow", "my-workspace/shapes", "--name", name, *arguments
         )
 
-    def started(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*PROGRAM, "batch", *arguments], cwd=self.folder, env=self.environment, text=True,
+    def started(self, *arguments: str) -> "subprocess.Popen[str]":
+        return self.command_line.start(
+            "batch", *arguments, cwd=self.folder, env=self.environment, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 

@@ -122,9 +122,9 @@ def test_ctrl_c_tells_what_goes_on_costing(
     deployments: Deployments, platform: StandInPlatform
 ) -> None:
     platform.knobs.deployment_start = 1000
-    command = [*PROGRAM, "deployments", "create", "my-gpu", "--machine", "dev-gpu", "--wait"]
-    with subprocess.Popen(
-        command, env=deployments.environment, text=True,
+    command = ["deployments", "create", "my-gpu", "--machine", "dev-gpu", "--wait"]
+    with deployments.command_line.start(
+        *command, env=deployments.environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 30

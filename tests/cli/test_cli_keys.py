@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from roboflow_async.cli.keys import read_key
 from roboflow_async.testing import StandInServer, draw_scene
 
 KEY = "rf_SECRETkey0123456789"
-PROGRAM = [sys.executable, "-m", "roboflow_async"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if "ROBOFLOW" not in name}
 
 
@@ -90,10 +88,10 @@ def test_the_key_comes_from_a_file_or_stdin(
     assert KEY not in done.stdout + done.stderr
 
 
-def test_serve_takes_a_key_file_too(key_file: Path) -> None:
+def test_serve_takes_a_key_file_too(key_file: Path, command_line: CommandLine) -> None:
     """`serve` takes a key from a file, as the other commands do."""
-    with subprocess.Popen(
-        [*PROGRAM, "serve", "--port", "0", "--api-key-file", str(key_file)],
+    with command_line.start(
+        *("serve", "--port", "0", "--api-key-file", str(key_file)),
         stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
     ) as process:  # fmt: skip
         assert process.stderr is not None

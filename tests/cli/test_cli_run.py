@@ -30,7 +30,6 @@ from roboflow_async.cli.run.tables import check_parquet, write_table
 from roboflow_async.testing import StandInServer, draw_scene
 
 KEY = "a-key-of-the-tests"
-PROGRAM = [sys.executable, "-m", "roboflow_async"]
 ENVIRONMENT = os.environ | {"ROBOFLOW_API_KEY": KEY}
 
 
@@ -220,7 +219,9 @@ def test_a_file_of_another_run_is_left_alone(
 # Interrupted
 
 
-def test_run_killed_five_times_bills_each_image_once(run: Run, tmp_path: Path) -> None:
+def test_run_killed_five_times_bills_each_image_once(
+    run: Run, command_line: CommandLine, tmp_path: Path
+) -> None:
     """A run that is killed five times has one line for each image, and each was billed once."""
     jpeg = draw_scene(1).jpeg
     (tmp_path / "data").mkdir()
@@ -231,8 +232,8 @@ def test_run_killed_five_times_bills_each_image_once(run: Run, tmp_path: Path) -
     with StandInServer(requests_per_second=None, latency=0.1) as server:
         arguments = ["data", "--workflow", "ws/wf", "--concurrency", str(concurrency)]
         for _ in range(5):
-            process = subprocess.Popen(
-                [*PROGRAM, *run_arguments(server, *arguments)], cwd=tmp_path, env=ENVIRONMENT,
+            process = command_line.start(
+                *run_arguments(server, *arguments), cwd=tmp_path, env=ENVIRONMENT,
                 stderr=subprocess.DEVNULL,
             )  # fmt: skip
             already = server.meter.billed
@@ -253,14 +254,16 @@ def test_run_killed_five_times_bills_each_image_once(run: Run, tmp_path: Path) -
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_finishes_what_is_in_flight(folder: Path, times: int) -> None:
+def test_ctrl_c_finishes_what_is_in_flight(
+    command_line: CommandLine, folder: Path, times: int
+) -> None:
     """Ctrl-C finishes what is in flight, and a second one stops the run."""
     for number in range(300):
         (folder / "data" / "a" / f"more{number}.jpg").write_bytes(draw_scene(1).jpeg)
     with StandInServer(requests_per_second=None, latency=0.5) as server:
         arguments = ["data", "--workflow", "ws/wf", "--concurrency", "10", "--json"]
-        process = subprocess.Popen(
-            [*PROGRAM, *run_arguments(server, *arguments)], cwd=folder, env=ENVIRONMENT,
+        process = command_line.start(
+            *run_arguments(server, *arguments), cwd=folder, env=ENVIRONMENT,
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         while server.meter.billed < 10:
@@ -403,8 +406,8 @@ def test_parquet_without_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_serve_is_the_stand_in(command_line: CommandLine, tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [*PROGRAM, "serve", "--port", "0", "--fail", "unavailable"],
+    with command_line.start(
+        *("serve", "--port", "0", "--fail", "unavailable"),
         stderr=subprocess.PIPE, text=True, cwd=tmp_path,
     ) as process:  # fmt: skip
         assert process.stderr is not None

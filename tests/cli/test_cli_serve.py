@@ -6,15 +6,12 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.command_line import CommandLine
 
 from roboflow_async.testing import draw_scene
-
-PROGRAM = [sys.executable, "-m", "roboflow_async"]
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 
@@ -24,8 +21,8 @@ def test_the_two_lines_that_serve_prints_can_be_copied(
 ) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(draw_scene(1).jpeg)
-    with subprocess.Popen(
-        [*PROGRAM, "serve", "--port", "0"], stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+    with command_line.start(
+        *("serve", "--port", "0"), stderr=subprocess.PIPE, text=True, cwd=tmp_path,
         env={**os.environ, "COLUMNS": "40", "NO_COLOR": "1"},
     ) as process:  # fmt: skip
         assert process.stderr is not None

@@ -4,18 +4,20 @@ import os
 import re
 import signal
 import subprocess
-import sys
+from pathlib import Path
 
 import httpx
 import pytest
+from support.command_line import CommandLine
 
-COMMAND = [sys.executable, "-m", "roboflow_async", "serve", "--platform", "--port", "0"]
+COMMAND = ["serve", "--platform", "--port", "0"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_the_platform_is_served_until_ctrl_c() -> None:
+def test_the_platform_is_served_until_ctrl_c(command_line: CommandLine) -> None:
     options = ["--speed", "1000", "--fail", "too_many_requests=0"]
-    with subprocess.Popen([*COMMAND, *options], stderr=subprocess.PIPE, text=True) as process:
+    command = [*COMMAND, *options]
+    with command_line.start(*command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         told = ""
         while "1000 times" not in told:
@@ -32,8 +34,10 @@ def test_the_platform_is_served_until_ctrl_c() -> None:
 
 
 @pytest.mark.parametrize("options", [["--speed", "0"], ["--fail", "earthquake"]])
-def test_wrong_options_are_told(options: list[str]) -> None:
-    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False)
+def test_wrong_options_are_told(
+    command_line: CommandLine, tmp_path: Path, options: list[str]
+) -> None:
+    done = command_line.run(*COMMAND, *options, cwd=tmp_path)
     assert done.returncode != 0
     assert options[0] in done.stderr
     assert "Traceback" not in done.stderr

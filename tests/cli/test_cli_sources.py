@@ -92,7 +92,7 @@ def test_a_list_loses_no_line(run: RunCommand, encoding: str, by_stdin: bool) ->
     content = "first.jpg\r\n#1.jpg\n lead.jpg\n# a comment\n#ü.jpg\n\n  ü.jpg".encode(encoding)
     (run.folder / "list").write_bytes(content)
     if by_stdin:
-        run.in_a_process("-", input=content, text=False)
+        run("-", stdin=content)
     else:
         run("list")
     assert run.images() == [" lead.jpg", "#1.jpg", "first.jpg", "ü.jpg"]
@@ -191,13 +191,11 @@ def test_a_line_may_be_as_people_have_their_paths(run: RunCommand, by_stdin: boo
     text = "\n".join(lines)
     (run.folder / "list").write_text(text, encoding="utf-8")
     environment = ENVIRONMENT | {"HOME": str(run.folder / "home")}
-    run.in_a_process(
-        "-" if by_stdin else "list", input=text if by_stdin else "", env=environment, code=4
-    )
+    run("-" if by_stdin else "list", stdin=text if by_stdin else "", env=environment, code=4)
     full = [str(run.folder / name) for name in ("c#ü.jpg", "home/e.jpg", "home/f.jpg")]
     assert run.images() == sorted(["a b.jpg", "'d'.jpg", '"g.jpg"', '"none.jpg"', *full])
     if not by_stdin:
-        run.in_a_process("~/*.jpg", f"{here}/a%20b.jpg", "-o", "named.jsonl", env=environment)
+        run("~/*.jpg", f"{here}/a%20b.jpg", "-o", "named.jsonl", env=environment)
         assert len(run.images("named.jsonl")) == 3
 
 

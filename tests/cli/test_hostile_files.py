@@ -5,8 +5,6 @@ import csv
 import json
 import os
 import stat
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -369,28 +367,16 @@ def test_a_run_with_names_from_outside(command_line: CommandLine, tmp_path: Path
     assert len(files_in(tmp_path / "[red]pictures")) == 6
 
 
-def test_stdin_gives_names_that_are_no_utf_8(tmp_path: Path) -> None:
+def test_stdin_gives_names_that_are_no_utf_8(command_line: CommandLine, tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff.jpg")).write_bytes(draw_scene(1).jpeg)
     with StandInServer(requests_per_second=None, latency=0.0) as server:
-        command = [
-            sys.executable,
-            "-m",
-            "roboflow_async",
-            "run",
-            "-",
-            "--model",
-            "pets/3",
-            "--host",
-        ]
-        done = subprocess.run(
-            [*command, server.url], input=b"\xff.jpg\n", cwd=tmp_path, check=False,
-            env=os.environ | {"ROBOFLOW_API_KEY": "any"}, capture_output=True,
-        )  # fmt: skip
+        command = ["run", "-", "--model", "pets/3", "--host", server.url]
+        given: dict[str, Any] = {
+            "cwd": tmp_path, "env": os.environ | {"ROBOFLOW_API_KEY": "any"},
+        }  # fmt: skip
+        done = command_line.run(*command, stdin=b"\xff.jpg\n", **given)
         assert done.returncode == 0, done.stderr
-        endless = subprocess.run(
-            [*command, server.url, "-o", "b.jsonl"], input=b"x" * 200_000, cwd=tmp_path,
-            env=os.environ | {"ROBOFLOW_API_KEY": "any"}, capture_output=True, check=False,
-        )  # fmt: skip
+        endless = command_line.run(*command, "-o", "b.jsonl", stdin=b"x" * 200_000, **given)
     assert (endless.returncode, b"more than 65536 characters" in endless.stderr) == (1, True)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,22 @@ class RunCommand:
         self.command_line, self.folder, self.server = command_line, folder, server
 
     def __call__(
-        self, *arguments: str, stdin: str = "", code: int = 0, rps: str = "0"
-    ) -> subprocess.CompletedProcess[str]:
+        self,
+        *arguments: str,
+        stdin: str | bytes = "",
+        code: int = 0,
+        rps: str = "0",
+        env: Mapping[str, str] = ENVIRONMENT,
+    ) -> subprocess.CompletedProcess[Any]:
         done = self.command_line.run(
-            *self.arguments(*arguments, rps=rps), cwd=self.folder, env=ENVIRONMENT, stdin=stdin
+            *self.arguments(*arguments, rps=rps), cwd=self.folder, env=env, stdin=stdin
         )
         return self._checked(done, code)
 
     def in_a_process(
         self, *arguments: str, code: int = 0, rps: str = "0", **options: Any
     ) -> subprocess.CompletedProcess[Any]:
-        """With options of `subprocess.run`, for what the quicker way has not."""
+        """With options of `subprocess.run`, for what is decided when Python starts."""
         given: dict[str, Any] = {"text": True, "env": ENVIRONMENT, **options}
         done = subprocess.run(
             [*PROGRAM, *self.arguments(*arguments, rps=rps)], cwd=self.folder,
@@ -50,11 +56,13 @@ class RunCommand:
         return self._checked(done, code)
 
     def started(
-        self, *arguments: str, rps: str = "0", stdin: Any = subprocess.DEVNULL
-    ) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*PROGRAM, *self.arguments(*arguments, rps=rps)], cwd=self.folder, env=ENVIRONMENT,
-            text=True, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        self, *arguments: str, rps: str = "0", stdin: Any = subprocess.DEVNULL, **options: Any
+    ) -> "subprocess.Popen[Any]":
+        """With options of `subprocess.Popen`."""
+        given: dict[str, Any] = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return self.command_line.start(
+            *self.arguments(*arguments, rps=rps), cwd=self.folder, env=ENVIRONMENT, stdin=stdin,
+            **{**given, **options},
         )  # fmt: skip
 
     def _checked(self, done: subprocess.CompletedProcess[Any], code: int) -> Any:

@@ -119,6 +119,8 @@ def test_importing_costs_little_more_than_its_five_packages() -> None:
     }
 
 
+PLUGIN = "import roboflow_async.testing.pytest_plugin"
+
 LATE = (
     "pydantic.main", "annotated_types", "sqlite3", "tarfile",
     "roboflow_async.types", "roboflow_async.endpoints",
@@ -145,6 +147,13 @@ def test_an_import_leaves_out_what_few_programs_need(statement: str) -> None:
     assert not early, early
     # A few dozen files: one more that every program needs may be added, and not a whole room.
     assert len([name for name in modules if name.startswith("roboflow_async")]) <= 120
+
+
+@pytest.mark.skipif(os.name != "posix", reason="measures with the module resource")
+def test_the_plugin_of_pytest_brings_nothing_of_the_extra() -> None:
+    """pytest imports it wherever the package is installed, for tests that need no stand-in, too."""
+    packages = {name.partition(".")[0] for name in probe(PLUGIN)[2]}
+    assert not packages & {"PIL", "fastapi", "numpy", "scipy", "starlette", "uvicorn"}
 
 
 SHOWN = """

@@ -19,12 +19,17 @@ class Point:
 """
 
 
+@pytest.fixture(scope="module")
+def found() -> str:
+    return public_names()
+
+
 def changed(old: str, new: str) -> str:
     assert old in OLD
     return OLD.replace(old, new)
 
 
-def test_public_names_changed_since_the_release_are_told() -> None:
+def test_public_names_changed_since_the_release_are_told(found: str) -> None:
     """What vanished, changed or came since the last release has its line in CHANGELOG.md.
 
     The last release is the list that `make names` wrote.
@@ -33,7 +38,7 @@ def test_public_names_changed_since_the_release_are_told() -> None:
     since = listed.split()[2].rstrip(",")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"\n## [{since}] - " in changelog
-    assert untold(listed, public_names(), changelog, since) == []
+    assert untold(listed, found, changelog, since) == []
 
 
 @pytest.mark.parametrize(
@@ -77,9 +82,9 @@ def test_what_breaks_no_program_needs_no_line(old: str, new: str) -> None:
     assert untold(OLD, changed(old, new), "", "1.0.0") == []
 
 
-def test_public_names_are_found_wherever_they_are_written() -> None:
+def test_public_names_are_found_wherever_they_are_written(found: str) -> None:
     """Aliases, private bases, parts of a client, dataclasses and late names are all followed."""
-    lines = public_names().splitlines()
+    lines = found.splitlines()
     for start in (
         "# roboflow_async.fastapi",
         "class RoboflowClient:",

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from roboflow_async._engine.jsonvalues import JSONObject
+from roboflow_async._engine.public_names import public_name_in
 from roboflow_async.testing.platform.batches import Batches
 from roboflow_async.testing.platform.clock import Clock
 from roboflow_async.testing.platform.core import TRANSPORT, Core
@@ -25,6 +26,7 @@ from roboflow_async.testing.server import RunningApp
 __all__ = ["StandInPlatform"]
 
 
+@public_name_in("roboflow_async.testing")
 class StandInPlatform(RunningApp):
     """A stand-in for Roboflow's platform: workspace, Data Staging, Batch Processing, deployments.
 

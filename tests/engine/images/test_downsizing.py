@@ -1,5 +1,6 @@
 """Large pictures that `max_side` makes smaller: the same pixels, in little memory."""
 
+import functools
 import io
 import json
 import subprocess
@@ -36,6 +37,17 @@ def smooth(mode: str, width: int = 640, height: int = 480) -> PillowImage.Image:
     return noise.resize((width, height)).convert(mode)
 
 
+@functools.cache
+def large() -> PillowImage.Image:
+    """A picture that is large enough to be cut."""
+    return smooth("RGB", 2300, 1800)
+
+
+@functools.cache
+def large_png() -> bytes:
+    return saved(large(), "PNG", compress_level=1)  # the best would take a second
+
+
 PNGS = {
     **{mode: lambda mode=mode: smooth(mode) for mode in ("L", "RGB", "LA", "RGBA", "P")},
     "I;16": lambda: PillowImage.fromarray(
@@ -70,8 +82,7 @@ def test_a_png_that_cannot_be_cut_into_rows_is_left_to_pillow() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_large_picture_has_pillows_own_pixels(kind: str) -> None:
     """A large picture has the pixels that Pillow alone would give it."""
-    picture = smooth("RGB", 2300, 1800)  # large enough to be cut
-    data = saved(picture, kind)
+    data = large_png() if kind == "PNG" else saved(large(), kind)
     resized = downsize(data, 200, max_pixels=MOST)
     assert resized is not None
     assert (resized.size, resized.original_size) == ((200, 157), (2300, 1800))
@@ -83,19 +94,19 @@ def test_a_large_picture_has_pillows_own_pixels(kind: str) -> None:
 def test_a_large_png_is_turned_as_its_exif_data_says() -> None:
     exif = PillowImage.Exif()
     exif[0x0112] = 6
-    picture = smooth("RGB", 2300, 1800)
-    resized = downsize(saved(picture, "PNG", exif=exif), 200, max_pixels=MOST)
+    png = saved(large(), "PNG", exif=exif, compress_level=1)
+    resized = downsize(png, 200, max_pixels=MOST)
     assert resized is not None
     assert (resized.size, resized.original_size) == ((157, 200), (1800, 2300))
     small = np.asarray(PillowImage.open(io.BytesIO(resized.data)), np.int16)
-    upright = picture.transpose(PillowImage.Transpose.ROTATE_270).resize((157, 200), HAMMING)
+    upright = large().transpose(PillowImage.Transpose.ROTATE_270).resize((157, 200), HAMMING)
     assert abs(small - np.asarray(upright, np.int16)).mean() < 2
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.9])
 def test_a_large_png_that_is_broken_is_an_image_error(cut: float) -> None:
     """A large PNG that is cut off or broken is an image error."""
-    data = saved(smooth("RGB", 2300, 1800), "PNG")
+    data = large_png()
     with pytest.raises(ImageError, match="cut off"):
         downsize(data[: int(len(data) * cut)], 200, max_pixels=MOST)
     broken = bytearray(data)
@@ -135,7 +146,7 @@ def test_a_side_that_the_server_refuses_is_not_decoded() -> None:
 
 def test_chunks_after_the_rows_of_a_png_are_not_looked_at() -> None:
     """What follows the rows of a PNG is not looked at."""
-    data = saved(smooth("RGB", 2300, 1800), "PNG")
+    data = large_png()
     trailing = b"IDAT" + bytes(3_000_000)
     chunk = (3_000_000).to_bytes(4) + trailing + zlib.crc32(trailing).to_bytes(4)
     resized = downsize(data[:-12] + chunk + data[-12:], 200, max_pixels=MOST)
