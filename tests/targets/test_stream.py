@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import gc
 import random
+import sys
 import time
 import tracemalloc
 import warnings
@@ -261,6 +262,29 @@ def test_a_stream_that_outlives_its_loop_warns_and_no_more() -> None:
         del stream
         gc.collect()
     assert [one.category for one in warned] == [ResourceWarning]
+
+
+def test_calls_that_a_closed_loop_left_behind_raise_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(index: int, _: int) -> int:
+        await asyncio.sleep(0 if index == 0 else 1000)
+        return index
+
+    raised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    loop = asyncio.new_event_loop()
+    stream = ResultStream(work, range(3), limit=5)
+    assert loop.run_until_complete(anext(stream)) == 0
+    waiting = loop.create_task(anext(stream))
+    loop.run_until_complete(settle())
+    loop.close()
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        setattr(waiting, "_log_destroy_pending", False)  # noqa: B010 - this test's own task
+        del stream, waiting
+        gc.collect()
+    assert raised == []
 
 
 async def take_all(stream: ResultStream[Any]) -> None:

@@ -120,7 +120,9 @@ class StreamTasks(Generic[Item, Output]):
 
     def _call_ended(self, index: int, _: object = None) -> None:
         ended = self._calls.pop(index, None)
-        if ended is not None and self._has_ended_reading and not self._calls:
+        if ended is None or self._calls or not self._has_ended_reading:
+            return
+        if not self.loop.is_closed():  # else it is only being destroyed
             self._all_ended()
 
     def _all_ended(self, _: object = None) -> None:
