@@ -225,10 +225,9 @@ def _check_finite(value: Any, *, is_small: bool) -> None:
     if is_small:
         # One call that writes them all takes a quarter of the time that it takes to look at each.
         written = marshal.dumps(value)
-        # Most hold nothing that ends like both of them (as 1.0 does, too).
-        if _INFINITE[:-1] not in written:
-            return
-        if _INFINITE not in written and _MINUS_INFINITE not in written:
+        # Most hold nothing that begins like both of them, as 1.0 does, too.
+        may_be = _INFINITE[:-1] in written
+        if not may_be or (_INFINITE not in written and _MINUS_INFINITE not in written):
             return
     # A parsed value has exactly one of a few types. A response has hundreds of values, so that any
     # call for each of them, such as `isinstance`, would take longer than the parser.
