@@ -106,6 +106,8 @@ class RunningApp:
         )
         self._server = PromptServer(config)
         self._thread = threading.Thread(target=self._run, name="roboflow stand-in", daemon=True)
+        self._lock = threading.Lock()  # either it starts before it is stopped, or not at all
+        self._is_stopped = False
 
     def _run(self) -> None:
         self._server.run(sockets=[self._socket])
@@ -120,7 +122,10 @@ class RunningApp:
 
     def start(self) -> None:
         """Start, and return when requests are accepted."""
-        self._thread.start()
+        with self._lock:
+            if self._is_stopped:
+                raise RuntimeError("the stand-in API was stopped; make a new one")
+            self._thread.start()
         deadline = time.monotonic() + 10
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
@@ -128,7 +133,9 @@ class RunningApp:
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """Stop, and return when the port is free. It need not have started."""
+        """Stop, and return when the port is free. It need not have started, and then never will."""
+        with self._lock:
+            self._is_stopped = True
         self._server.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=10)

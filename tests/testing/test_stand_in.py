@@ -1,6 +1,8 @@
 """The stand-in API: a real server whose answers follow the real one's contract."""
 
 import base64
+import contextlib
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -319,3 +321,28 @@ def test_a_server_that_stops_ends_what_it_has_begun() -> None:
         server.stop()
         assert waiting.result(timeout=30).status_code == 200
         idle.close()
+
+
+def test_a_server_that_was_stopped_does_not_start() -> None:
+    server = StandInServer()
+    server.stop()
+    with pytest.raises(RuntimeError, match="was stopped"):
+        server.start()
+
+
+def test_a_server_may_be_stopped_while_it_starts() -> None:
+    """Its thread ends without an error, whichever comes first; pytest fails if it has one."""
+    for _ in range(20):
+        server = StandInServer()
+        together = threading.Barrier(2)
+
+        def start(server: StandInServer, together: threading.Barrier) -> None:
+            together.wait()
+            with contextlib.suppress(RuntimeError):  # it was stopped before
+                server.start()
+
+        starting = threading.Thread(target=start, args=(server, together))
+        starting.start()
+        together.wait()
+        server.stop()
+        starting.join()
