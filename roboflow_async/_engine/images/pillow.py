@@ -1,12 +1,13 @@
 """Makes image files from pixels with Pillow (extra `images`). Runs in worker threads."""
 
 import io
+import os
 import struct
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from roboflow_async.errors import ConfigurationError, ImageError
 
@@ -19,6 +20,7 @@ __all__ = [
     "load_pillow",
     "open_picture",
     "pixels_of",
+    "saved",
     "to_jpeg",
 ]
 
@@ -132,10 +134,16 @@ def encode_array(array: Any) -> bytes:
             f"a numpy array of shape {shape} is not an image: "
             "give (height, width) or (height, width, 3) in BGR order." + _what_it_may_be(shape)
         )
-    if len(shape) == 3:
-        array = array[:, :, 0] if shape[2] == 1 else array[:, :, 2::-1]  # BGR(A) to RGB
-    with decoding(shape[0] * shape[1]):
-        return to_jpeg(load_pillow("Image").fromarray(array.copy()))
+    height, width, channels = (*shape, 1)[:3]
+    mode, order = _CHANNELS[channels]
+    with decoding(height * width):
+        # Pillow puts the channels into their order, in a fifth of the time that numpy takes.
+        pixels = array if array.flags.c_contiguous else array.copy()
+        read = load_pillow("Image").frombuffer
+        return to_jpeg(read(mode, (width, height), pixels, "raw", order, 0, 1))
+
+
+_CHANNELS: Final = {1: ("L", "L"), 3: ("RGB", "BGR"), 4: ("RGB", "BGRX")}
 
 
 def _is_a_line(shape: Sequence[int]) -> bool:
@@ -166,6 +174,27 @@ def encode_pillow(image: Any) -> bytes:
 
 def to_jpeg(image: Any) -> bytes:
     """Encode a PIL image of mode L or RGB as JPEG."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
+    return saved(image, "JPEG", quality=_JPEG_QUALITY)
+
+
+def saved(image: Any, kind: str, **options: int) -> bytes:
+    """A PIL image as a file of a format of Pillow; other threads run on meanwhile.
+
+    Args:
+        image: the image.
+        kind: the format, as Pillow calls it: "JPEG", "PNG".
+        **options: what the format's writer takes, as `quality`.
+    """
+    with _file_in_memory() as file:
+        image.save(file, format=kind, **options)
+        file.seek(0)
+        return file.read()
+
+
+def _file_in_memory() -> BinaryIO:
+    # Where it writes to an object, Pillow (13.0, encode.c) holds the interpreter lock while it
+    # compresses, and the event loop waits 6 ms for a frame of 1080p. It releases the lock where it
+    # writes to a file descriptor. Linux alone has such files without a disk.
+    with suppress(AttributeError, OSError):  # OSError: no descriptor is left, or it is forbidden
+        return os.fdopen(os.memfd_create("image"), "w+b")
+    return io.BytesIO()

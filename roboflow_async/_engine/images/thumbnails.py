@@ -1,7 +1,6 @@
 """Small pictures for notebooks, with what was found in them (extra `images`)."""
 
 import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -18,6 +17,7 @@ from roboflow_async._engine.images.pillow import (
     is_pillow,
     load_pillow,
     open_picture,
+    saved,
 )
 from roboflow_async._engine.images.reading.file_objects import is_bytes_like
 from roboflow_async._engine.images.url_policy import is_url
@@ -93,9 +93,8 @@ class Thumbnail:
 
     def data_url(self) -> str:
         """The picture as a JPEG in the URL itself."""
-        buffer = io.BytesIO()
-        self._image.save(buffer, format="JPEG", quality=_QUALITY)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        picture = saved(self._image, "JPEG", quality=_QUALITY)
+        return "data:image/jpeg;base64," + base64.b64encode(picture).decode()
 
 
 def thumbnail_of(value: object) -> Thumbnail | None:

@@ -1,7 +1,6 @@
 """`--annotate`: what was found, drawn over each picture with supervision's annotators."""
 
 import importlib
-import io
 import os
 import warnings
 from collections import Counter
@@ -12,7 +11,7 @@ from typing import Any, Final
 from roboflow_async import ConfigurationError, RoboflowError, to_supervision
 from roboflow_async._engine.images.downsizing import read_upright
 from roboflow_async._engine.images.formats import check_content
-from roboflow_async._engine.images.pillow import decoding, open_picture
+from roboflow_async._engine.images.pillow import decoding, open_picture, saved
 from roboflow_async._engine.jsonvalues import JSONObject
 from roboflow_async.cli.files import OF_THE_DISK, write_below
 from roboflow_async.cli.run.file_names import as_path, is_address, on_record, readable, tag
@@ -126,11 +125,10 @@ class Drawing:
         image: Any = importlib.import_module("PIL.Image")
         scene = numpy.ascontiguousarray(numpy.asarray(picture.convert("RGB"))[:, :, ::-1])
         scene = self._annotator.annotated(line, scene)
-        buffer = io.BytesIO()
         kind = _FORMATS[Path(parts[-1]).suffix.lower()]
         options = {"quality": _QUALITY} if kind == "JPEG" else {}
-        image.fromarray(scene[:, :, ::-1]).save(buffer, format=kind, **options)
-        write_below(self._folder, parts, buffer.getvalue())
+        drawn = saved(image.fromarray(scene[:, :, ::-1]), kind, **options)
+        write_below(self._folder, parts, drawn)
 
 
 class Annotator:

@@ -241,42 +241,6 @@ async def test_a_heic_pillow_can_read_becomes_a_jpeg_with_max_side(
         assert (picture.format, picture.size) == ("JPEG", size)
 
 
-async def test_a_numpy_array_is_bgr() -> None:
-    array = np.zeros((40, 60, 3), np.uint8)
-    array[:, :, 0] = 255  # blue, in OpenCV's order
-    picture = PillowImage.open(io.BytesIO(await load(array)))
-    assert (picture.format, picture.size) == ("JPEG", (60, 40))
-    red, green, blue = picture.getpixel((30, 20))
-    assert blue > 250
-    assert max(red, green) < 5
-
-
-@pytest.mark.parametrize("shape", [(40, 60), (40, 60, 1), (40, 60, 4), (40, 60, 3)])
-async def test_grey_and_transparent_arrays_are_taken_too(shape: tuple[int, ...]) -> None:
-    picture = PillowImage.open(io.BytesIO(await load(np.full(shape, 200, np.uint8))))
-    assert picture.size == (60, 40)
-
-
-async def test_an_array_that_is_a_view_is_taken_too() -> None:
-    array = np.zeros((80, 120, 3), np.uint8)[::2, ::-2]
-    assert PillowImage.open(io.BytesIO(await load(array))).size == (60, 40)
-
-
-@pytest.mark.parametrize(
-    ("array", "reason"),
-    [
-        (np.zeros((4, 4, 3), np.float32), "float32"),
-        (np.zeros((4, 4, 2), np.uint8), r"\(4, 4, 2\)"),
-        (np.zeros((4,), np.uint8), r"\(4,\)"),
-        (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
-        (np.zeros((2, 4, 4, 3), np.uint8), r"\(2, 4, 4, 3\)"),
-    ],
-)
-async def test_an_array_that_is_no_picture_is_refused(array: Any, reason: str) -> None:
-    with pytest.raises(ImageError, match=reason):
-        await load(array)
-
-
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "CMYK", "I;16"])
 async def test_a_pil_image_of_any_mode_becomes_a_jpeg(mode: str) -> None:
     picture = PillowImage.open(io.BytesIO(await load(PillowImage.new(mode, (60, 40)))))
