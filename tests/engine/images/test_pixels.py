@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import resource
 import sys
 import threading
@@ -105,7 +106,7 @@ def longest_pause_share(array: Any) -> float:
     has_ended.set()
     looking.join()
     moments = [began, *(one for one in moments if began < one < ended), ended]
-    return max(b - a for a, b in zip(moments, moments[1:], strict=False)) / (ended - began)
+    return max(b - a for a, b in itertools.pairwise(moments)) / (ended - began)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files without a disk")
