@@ -3,11 +3,13 @@
     python benchmarks/run_command.py [--files 8000] [--transports httptools,httpx] [--rounds 3]
 
 A folder of JPEGs of 61 KB, unpaced, to nginx on loopback on a core of its own. The cost of the
-start is taken out: it is that of a run of 500 files. Each number is the median of the rounds, which
-take the transports in turn.
+start is taken out: it is that of a run of 500 files. Beside it, on the same core: a loop over
+aiohttp by hand, which sends as many images of that size from memory, 32 at once, and keeps nothing.
+Each number is the median of the rounds, which take them in turn.
 """
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -20,6 +22,7 @@ from harness.nginx import nginx
 
 SIZE = 61 * 1024  # bytes of a file
 FEW = 500
+BY_HAND = "aiohttp by hand"
 
 
 def run(folder: Path, files: list[Path], url: str, transport: str) -> float:
@@ -44,6 +47,13 @@ def run(folder: Path, files: list[Path], url: str, transport: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def by_hand(requests: int, url: str) -> float:
+    """The CPU time in seconds of a request."""
+    command = [sys.executable, "-m", "harness.peers", BY_HAND, url, "--requests", str(requests)]
+    done = subprocess.run(command, cwd=Path(__file__).parent, check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)["cpu"] / requests
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="What `roboflow-async run` costs for each file.")
     parser.add_argument("--files", type=int, default=8000)
@@ -51,7 +61,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     transports: list[str] = arguments.transports.split(",")
-    costs: dict[str, list[float]] = {transport: [] for transport in transports}
+    costs: dict[str, list[float]] = {name: [] for name in (*transports, BY_HAND)}
     with tempfile.TemporaryDirectory() as folder, nginx(core=0) as url:
         files: list[Path] = []
         for number in range(arguments.files):
@@ -64,8 +74,13 @@ def main() -> None:
                 few = run(Path(folder), files[:FEW], url, transport)
                 many = run(Path(folder), files, url, transport)
                 costs[transport].append((many - few) / (len(files) - FEW))
-    for transport, seconds in costs.items():
-        print(f"{transport:<10} {statistics.median(seconds) * 1e6:5.0f} µs of CPU for each file")
+            costs[BY_HAND].append(by_hand(len(files), url))
+    hand = statistics.median(costs[BY_HAND])
+    for name, seconds in costs.items():
+        cost = statistics.median(seconds)
+        print(
+            f"{name:<15} {cost * 1e6:5.0f} µs of CPU for each image, {cost / hand:4.2f} of by hand"
+        )
 
 
 if __name__ == "__main__":
