@@ -220,10 +220,8 @@ class _Payload(aiohttp.Payload):
         self.body = body
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        self.body.on_sent()
-        for piece in self.body.writes():
+        async for piece in self.body:
             await writer.write(piece)
-        self.body.is_whole = True
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return b"".join(self.body.pieces).decode(encoding, errors)

@@ -99,7 +99,6 @@ class HttptoolsConnection(asyncio.BufferedProtocol):
             transport.writelines(whole)
             body.is_whole = True
         else:
-            body.on_sent()
             transport.write(head)
             body.is_whole = await self._upload(body, transport)
         while not parser.has_head:
@@ -112,20 +111,24 @@ class HttptoolsConnection(asyncio.BufferedProtocol):
     async def _upload(self, body: Body, transport: asyncio.Transport) -> bool:
         """Write a large body as the peer takes it; return whether it was not cut short."""
         left = body.length
-        for piece in body.pieces:
+        async for piece in body:
             left -= len(piece)
             if left < 0:
                 raise _wrong_length()
+            if self._is_cut_short():
+                return False
             transport.write(piece)
             while self._is_full:
-                if self._parser.has_head or self._is_over():
+                if self._is_cut_short():
                     return False
                 await self._wait()
-            if self._parser.has_head or self._is_over():
-                return False
         if left:
             raise _wrong_length()
-        return True
+        return not self._is_cut_short()
+
+    def _is_cut_short(self) -> bool:
+        """Whether the rest of a body is of no use any more."""
+        return self._parser.has_head or self._is_over()
 
     def _is_over(self) -> bool:
         """Whether nothing more of the response can come."""

@@ -1,7 +1,8 @@
-"""A response in tiny pieces, or with no end of interim ones: the event loop goes on meanwhile."""
+"""Tiny pieces that come without end, or megabytes that go out: the event loop goes on meanwhile."""
 
 import asyncio
 import gzip
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -105,3 +106,35 @@ async def test_what_aiohttp_parses_comes_bit_by_bit(
         found = await client.workflow("w", "f").run(picture(0))
     assert len(found["a"]) == 2_000_000
     assert 0 < max(most) <= 64 * KIB
+
+
+@pytest.mark.parametrize("transport", ["httpx", "aiohttp", "httptools"], indirect=True)
+async def test_a_large_body_goes_out_bit_by_bit(
+    make_client: MakeClient, fast_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer that reads as fast as it is sent never makes the client wait: the loop goes on."""
+    turns = 0
+    has_begun = asyncio.Event()
+    written = Counter[int]()  # bytes in each turn of the event loop
+    sockets: Any = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    write: Callable[[Any, bytes], None] = sockets.write
+
+    def note(self: Any, data: bytes) -> None:
+        has_begun.set()
+        written[turns] += len(data)
+        write(self, data)
+
+    async def count() -> None:
+        nonlocal turns
+        await has_begun.wait()
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(sockets, "write", note)
+    counting = asyncio.create_task(count())
+    async with make_client(api_url=fast_server) as client:
+        await client.workflow("w", "f").run(b"\xff\xd8\xff" + bytes(12_000_000))
+    counting.cancel()
+    assert written.total() > 16_000_000
+    assert max(written.values()) < 2_000_000

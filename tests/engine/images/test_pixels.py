@@ -3,7 +3,6 @@
 import base64
 import io
 import itertools
-import resource
 import sys
 import threading
 import time
@@ -76,17 +75,6 @@ async def test_each_pixel_of_an_array_is_where_it_was(shape: tuple[int, ...], vi
 async def test_an_array_that_is_no_picture_is_refused(array: Any, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         await load(array)
-
-
-def test_an_array_is_encoded_without_a_descriptor_to_spare() -> None:
-    array = np.full((48, 64, 3), 200, np.uint8)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    as_usual = encode_array(array)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    try:
-        assert encode_array(array) == as_usual
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def longest_pause_share(array: Any) -> float:

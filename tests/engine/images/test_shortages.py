@@ -5,12 +5,14 @@ import base64
 import errno
 import io
 import json
+import resource
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from support.event_loops import run_on_fake_clock
 from support.loopback import Server, echo
@@ -18,6 +20,7 @@ from support.loopback import Server, echo
 from roboflow_async import ImageError
 from roboflow_async._engine.images.encoded import EncodedImage
 from roboflow_async._engine.images.loader import ImageLoader
+from roboflow_async._engine.images.pillow import encode_array
 from roboflow_async.testing import draw_scene
 
 SCENE = draw_scene(3).jpeg
@@ -177,3 +180,14 @@ async def test_few_descriptors_lose_no_image(server: Server, tmp_path: Path) -> 
     printed, _ = await process.communicate()
     assert process.returncode == 0
     assert json.loads(printed) == []
+
+
+def test_an_array_is_encoded_without_a_descriptor_to_spare() -> None:
+    array = np.full((48, 64, 3), 200, np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    as_usual = encode_array(array)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert encode_array(array) == as_usual
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
