@@ -441,7 +441,7 @@ async def test_missing_pillow_is_named_by_its_extra(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without Pillow the extra is named."""
-    for module in ("PIL", "PIL.Image", "PIL.ImageOps"):
+    for module in ("PIL", "PIL.Image", "PIL.ImageOps", "cv2"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigurationError, match=r"roboflow-async\[images\]"):
         if what == "array":

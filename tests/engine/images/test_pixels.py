@@ -6,8 +6,10 @@ import itertools
 import sys
 import threading
 import time
+from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
@@ -18,6 +20,14 @@ from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.pillow import encode_array
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["Pillow", "OpenCV"])
+def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What encodes arrays: OpenCV only where the program has imported it."""
+    name: str = request.param
+    monkeypatch.setitem(sys.modules, "cv2", cv2 if name == "OpenCV" else None)
+    return name
 
 
 async def load(value: object) -> bytes:
@@ -34,6 +44,7 @@ def in_memory(picture: PillowImage.Image) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.usefixtures("encoder")
 async def test_a_numpy_array_is_bgr() -> None:
     array = np.zeros((40, 60, 3), np.uint8)
     array[:, :, 0] = 255  # blue, in OpenCV's order
@@ -46,6 +57,7 @@ async def test_a_numpy_array_is_bgr() -> None:
 
 @pytest.mark.parametrize("view", ["whole", "part", "mirrored", "columns first", "read-only"])
 @pytest.mark.parametrize("shape", [(80, 120), (80, 120, 1), (80, 120, 4), (80, 120, 3)])
+@pytest.mark.usefixtures("encoder")
 async def test_each_pixel_of_an_array_is_where_it_was(shape: tuple[int, ...], view: str) -> None:
     """Grey, BGR or BGRA, and however it lies in memory."""
     array = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
@@ -77,6 +89,24 @@ async def test_an_array_that_is_no_picture_is_refused(array: Any, reason: str) -
         await load(array)
 
 
+def test_opencv_encodes_where_the_program_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", cv2)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    assert encode_array(np.zeros((4, 4, 3), np.uint8))[:2] == b"\xff\xd8"
+
+
+@pytest.mark.parametrize("what", ["no JPEG", "half imported"])
+def test_what_opencv_cannot_encode_pillow_can(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be a build of OpenCV without JPEG, and another thread may be importing it."""
+    opencv: Any = ModuleType("cv2")
+    if what == "no JPEG":
+        opencv.IMWRITE_JPEG_QUALITY = 1
+        opencv.imencode = lambda *_: (False, None)
+    monkeypatch.setitem(sys.modules, "cv2", opencv)
+    array = np.full((40, 60, 3), 7, np.uint8)
+    assert encode_array(array) == in_memory(PillowImage.fromarray(array))
+
+
 def longest_pause_share(array: Any) -> float:
     """How much of the time in which an array was encoded another thread stood still at most."""
     moments: list[float] = []
@@ -97,6 +127,7 @@ def longest_pause_share(array: Any) -> float:
     return max(b - a for a, b in itertools.pairwise(moments)) / (ended - began)
 
 
+@pytest.mark.usefixtures("encoder")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files without a disk")
 def test_other_threads_run_while_an_array_is_encoded() -> None:
     """Python asks nobody here to let others run, so they run when Pillow lets them by itself."""
