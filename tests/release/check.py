@@ -50,6 +50,7 @@ TOOLS: Final = (
     "hypothesis",
     "jsonschema",
     "lupa",
+    "opencv-python-headless",
     "psutil",
     "pytest",
     "pytest-xdist",
