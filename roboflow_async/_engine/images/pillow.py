@@ -1,4 +1,4 @@
-"""Makes image files from pixels with Pillow (extra `images`). Runs in worker threads."""
+"""Makes image files from pixels with Pillow (extra `images`), or OpenCV. Runs in worker threads."""
 
 import io
 import os
