@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from roboflow_async._engine.api.api_key import KeyPlacement
 from roboflow_async._engine.images.encoded import EncodedImage, ImageURL
@@ -17,6 +17,7 @@ from roboflow_async.errors import ConfigurationError
 
 __all__ = [
     "ImageRequests",
+    "Piece",
     "PreparedRequest",
     "check_segment",
     "common_headers",
@@ -28,6 +29,14 @@ __all__ = [
 # The name of a workspace, Workflow or project in a URL. Anything else would change the URL's
 # meaning: slashes, only dots, `?`, `#`, `%`, line ends.
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+
+
+class Piece(Protocol):
+    """A piece of a body: bytes, or what makes them each time it is sent."""
+
+    def __len__(self) -> int: ...
+
+    def __bytes__(self) -> bytes: ...
 
 
 @quick_dataclass
@@ -49,7 +58,7 @@ class PreparedRequest:
     """
 
     path: str
-    body: Sequence[bytes] = ()
+    body: Sequence[Piece] = ()
     method: Literal["GET", "POST", "PUT"] = "POST"
     content_type: bytes = b"application/json"
     size: int | None = None
@@ -147,8 +156,8 @@ class ImageRequests:
     def __init__(self, make: Callable[[EncodedImage], PreparedRequest]) -> None:
         self._any = made = make(EncodedImage((_PLACE_AS_JSON,)))
         place = made.body.index(_PLACE_AS_JSON)
-        self._before = b"".join(made.body[:place])
-        self._after = b"".join(made.body[place + 1 :])
+        self._before = b"".join(map(bytes, made.body[:place]))
+        self._after = b"".join(map(bytes, made.body[place + 1 :]))
         self._size = len(self._before) + len(self._after)
 
     def of(self, image: EncodedImage) -> PreparedRequest:
@@ -198,7 +207,7 @@ _PLACE: Final = secrets.token_hex(16)
 _PLACE_AS_JSON: Final = f'"{_PLACE}"'.encode()
 
 
-def _json_pieces(fields: JSONObject, what: str) -> list[bytes]:
+def _json_pieces(fields: JSONObject, what: str) -> list[Piece]:
     """The fields as JSON, with images as they are: base64 needs no escapes."""
     images: list[EncodedImage] = []
 
@@ -224,7 +233,7 @@ def _json_pieces(fields: JSONObject, what: str) -> list[bytes]:
             f"{str(error)[:200]}): give finite numbers, strings, booleans, None, lists and dicts."
         ) from None
     first, *others = text.split(_PLACE_AS_JSON)
-    pieces = [first]
+    pieces: list[Piece] = [first]
     for image, following in zip(images, others, strict=True):
         pieces += [b'{"type":"base64","value":"', *image.chunks, _end_of(image, encoder), following]
     return pieces

@@ -224,7 +224,7 @@ class _Payload(aiohttp.Payload):
             await writer.write(piece)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self.body.pieces).decode(encoding, errors)
+        return b"".join(map(bytes, self.body.pieces)).decode(encoding, errors)
 
 
 def _through(proxy: httpx.Proxy | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Final, Self, cast
 
 import httpx
 
+from roboflow_async._engine.api.requests import Piece
 from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders
 from roboflow_async._engine.http.request_heads import RequestHeads, proxy_login
 from roboflow_async._engine.http.response_parser import ResponseParser
@@ -304,8 +305,8 @@ class HttptoolsConnection(asyncio.BufferedProtocol):
         await asyncio.sleep(0)  # asyncio closes the socket only after it has called the protocol
 
 
-def _checked(pieces: Sequence[bytes], length: int) -> Sequence[bytes]:
-    whole = tuple(pieces)  # read only once, where they come from a file
+def _checked(pieces: Sequence[Piece], length: int) -> Sequence[bytes]:
+    whole = tuple(map(bytes, pieces))  # made only once, where they come from a file
     if sum(map(len, whole)) != length:
         raise _wrong_length()
     return whole

@@ -1,12 +1,10 @@
-"""Loads an input: reads it, checks it, and encodes it as base64.
+"""Loads an input: reads it and checks it, as the file that it is or as base64.
 
 All work that touches a disk or takes long is done in a worker thread, before a turn is taken.
 """
 
 import asyncio
-import binascii
 import os
-import threading
 from collections.abc import Callable
 from copy import copy
 from os import PathLike
@@ -23,7 +21,6 @@ from roboflow_async._engine.images.encoded import (
     ImageURL,
     Resizing,
     base64_chunks,
-    base64_of,
 )
 from roboflow_async._engine.images.formats import check_content
 from roboflow_async._engine.images.inputs import Image, is_one_file
@@ -62,12 +59,8 @@ _GIVEN: Final = "the given data"  # what errors call an image without a name
 _LARGEST_FILE: Final = 256 * 1024 * 1024  # bytes, for an image that is made smaller here
 
 
-def _joined_file(image: EncodedImage) -> bytes:
-    return binascii.a2b_base64(b"".join(image.chunks))
-
-
 class ImageLoader:
-    """Loads, checks and encodes inputs for one client on one event loop.
+    """Loads and checks inputs for one client on one event loop.
 
     Args:
         allow_paths: whether files are read.
@@ -107,11 +100,10 @@ class ImageLoader:
             retry_wait=retry_wait,
             free_descriptors=free_descriptors,
         )
-        # Few threads, and one large image at a time, because more would compete with the event loop
-        # for the cores and the interpreter lock.
+        # Few threads, because more would compete with the event loop for the cores and the
+        # interpreter lock.
         self._threads = anyio.CapacityLimiter(_threads())
         self._files = FileReader(max_bytes)
-        self._large = threading.Lock()
 
     def noting(self, note: FileNote) -> "ImageLoader":
         """The same loader, which also tells what it read of a file.
@@ -139,9 +131,27 @@ class ImageLoader:
         Raises:
             ImageError: it cannot be read or is not an image.
         """
-        if type(value) is bytes and len(value) <= CHUNK and max_side is None:
+        if type(value) is bytes and max_side is None:
             # As most programs give it; what follows would only find that it is nothing else.
-            return self._encode(value, _GIVEN, None, kind)
+            return EncodedImage(base64_chunks(self._checked(value, _GIVEN, kind)))
+        loaded = await self.load_file(value, max_side=max_side, kind=kind)
+        if isinstance(loaded, ImageURL):
+            return loaded
+        return EncodedImage(base64_chunks(loaded.content), loaded.resizing)
+
+    async def load_file(
+        self, value: object, *, max_side: int | None = None, kind: str = "image"
+    ) -> ImageFile | ImageURL:
+        """Load an input as an image file.
+
+        Args:
+            value: what `load` takes.
+            max_side: as there.
+            kind: as there.
+
+        Raises:
+            ImageError: as `load` does.
+        """
         shortages = 0
         while True:
             try:
@@ -167,27 +177,7 @@ class ImageLoader:
         """End the threads that read files; what is loaded now goes on."""
         self._files.close()
 
-    async def load_file(
-        self, value: object, *, max_side: int | None = None
-    ) -> ImageFile | ImageURL:
-        """Load an input as an image file.
-
-        It goes through base64, as everything does that is loaded; that costs 2 ms for a megabyte.
-
-        Raises:
-            ImageError: as `load` does.
-        """
-        loaded = await self.load(value, max_side=max_side)
-        if isinstance(loaded, ImageURL):
-            return loaded
-        if sum(map(len, loaded.chunks)) <= CHUNK:
-            return ImageFile(_joined_file(loaded), loaded.resizing)
-        content = await anyio.to_thread.run_sync(_joined_file, loaded, limiter=self._threads)
-        return ImageFile(content, loaded.resizing)
-
-    async def _load(
-        self, value: object, max_side: int | None, kind: str
-    ) -> EncodedImage | ImageURL:
+    async def _load(self, value: object, max_side: int | None, kind: str) -> ImageFile | ImageURL:
         if isinstance(value, httpx.URL):
             return self._url(str(value))
         if isinstance(value, str) and is_url(value):
@@ -204,9 +194,9 @@ class ImageLoader:
             value = _not_too_large(await read_file_object(value, most, self._threads), most, name)
         elif _is_path(value) and max_side is None:
             value, name = await self._file_content(value)
-        if _is_small(value) and max_side is None:
-            return self._encode(bytes(value), name, None, kind)
-        loaded = await anyio.to_thread.run_sync(
+        if max_side is None and (isinstance(value, bytes) or _is_small(value)):
+            return ImageFile(self._checked(bytes(value), name, kind))
+        return await anyio.to_thread.run_sync(
             self._load_in_thread,
             value,
             name,
@@ -215,7 +205,6 @@ class ImageLoader:
             limiter=self._threads,
             abandon_on_cancel=True,
         )
-        return loaded if isinstance(loaded, EncodedImage) else self._encode(*loaded, None, kind)
 
     def _url(self, url: str) -> ImageURL:
         check_image_url(url, self._allow_urls)
@@ -227,13 +216,22 @@ class ImageLoader:
 
     def _load_in_thread(
         self, value: object, name: str, max_side: int | None, kind: str
-    ) -> EncodedImage | tuple[bytes, str]:
+    ) -> ImageFile:
         data, name = self._read(value, name, self._most(max_side))
-        if len(data) <= CHUNK and max_side is None:
-            # To encode it in a thread would cost three times as much, because the thread and the
-            # event loop would compete for the interpreter lock.
-            return data, name
-        return self._encode(data, name, max_side, kind)
+        if max_side is None:
+            return ImageFile(self._checked(data, name, kind))
+        if kind == "image":
+            check_content(data, name, converted=True)
+        # Few callers need it, and it would take a fiftieth of this package's import time.
+        from roboflow_async._engine.images.downsizing import downsize  # noqa: PLC0415
+
+        resized = downsize(data, max_side, max_pixels=self._max_pixels, name=name)
+        if resized is None:
+            return ImageFile(_not_too_large(data, self._max_bytes, name))
+        return ImageFile(
+            _not_too_large(resized.data, self._max_bytes, name),
+            Resizing(resized.size, resized.original_size),
+        )
 
     def _read(self, value: object, name: str, most: int) -> tuple[bytes, str]:
         if _is_path(value):
@@ -288,27 +286,11 @@ class ImageLoader:
             raise _unreadable_file(error, path, name) from None
         return _not_too_large(data, most, name), name
 
-    def _encode(self, data: bytes, name: str, max_side: int | None, kind: str) -> EncodedImage:
+    def _checked(self, data: bytes, name: str, kind: str) -> bytes:
+        """The content, if it may be sent as it is."""
         if kind == "image":
-            check_content(data, name, converted=max_side is not None)
-        resized = None
-        if max_side is not None:
-            # Few callers need it, and it would take a fiftieth of this package's import time.
-            from roboflow_async._engine.images.downsizing import downsize  # noqa: PLC0415
-
-            resized = downsize(data, max_side, max_pixels=self._max_pixels, name=name)
-        if resized is not None:
-            data = resized.data
-        _not_too_large(data, self._max_bytes, name)
-        if 0 < len(data) <= CHUNK:
-            chunks = (base64_of(data),)
-        else:
-            with self._large:
-                chunks = tuple(base64_chunks(data))
-        return EncodedImage(
-            chunks,
-            Resizing(resized.size, resized.original_size) if resized is not None else None,
-        )
+            check_content(data, name)
+        return _not_too_large(data, self._max_bytes, name)
 
 
 def _is_path(value: object) -> TypeGuard[str | PathLike[str]]:

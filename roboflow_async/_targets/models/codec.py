@@ -259,7 +259,7 @@ def _size_of(image: EncodedImage) -> tuple[int, int] | None:
     """Width and height in pixels of the image that was given, if its first bytes show them."""
     if image.resizing is not None:
         return image.resizing.original_size
-    start = image.chunks[0]
+    start = bytes(image.chunks[0])
     # In a JPEG, a thumbnail and a colour profile may come first; for most files a few bytes are
     # enough.
     for count in (128, len(start)):

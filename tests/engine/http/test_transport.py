@@ -1,8 +1,10 @@
 """One attempt, on a real socket, with real faults."""
 
 import asyncio
+import base64
 import gzip
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -62,6 +64,19 @@ async def test_a_request_is_what_the_server_expects(
     assert "transfer-encoding" not in arrival.headers
     assert arrival.headers["host"] in server.url
     assert arrival.headers["user-agent"].startswith("roboflow-async/")
+
+
+@pytest.mark.parametrize("size", [1000, 300_000, 1_000_001])  # one write, two pieces in it, many
+async def test_an_image_that_is_sent_again_is_the_same(
+    server: Server, make_client: MakeClient, size: int
+) -> None:
+    server.handler = lambda arrival: Reply(status=503) if arrival.index == 0 else echo(arrival)
+    image = picture(0) + os.urandom(size)
+    async with make_client() as client:
+        await client.workflow("ws", "wf").run(image)
+    first, second = server.arrivals
+    assert first.body == second.body
+    assert base64.b64decode(second.json["inputs"]["image"]["value"], validate=True) == image
 
 
 async def test_a_base_url_with_a_path_keeps_it(server: Server, make_client: MakeClient) -> None:

@@ -63,7 +63,7 @@ async def sent(value: object, max_side: int | None = None) -> PillowImage.Image:
     loader = ImageLoader(allow_paths=True, allow_urls=True, max_bytes=20_000_000)
     encoded = await loader.load(value, max_side=max_side)
     assert isinstance(encoded, EncodedImage)
-    return PillowImage.open(io.BytesIO(base64.b64decode(b"".join(encoded.chunks))))
+    return PillowImage.open(io.BytesIO(base64.b64decode(b"".join(map(bytes, encoded.chunks)))))
 
 
 def difference(picture: PillowImage.Image, expected: Any) -> int:

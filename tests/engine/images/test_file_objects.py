@@ -30,7 +30,7 @@ async def load(value: object, **overrides: Any) -> bytes:
     options = {"allow_paths": True, "allow_urls": True, "max_bytes": 20 * 1024 * 1024}
     encoded = await ImageLoader(**{**options, **overrides}).load(value)
     assert isinstance(encoded, EncodedImage)
-    return base64.b64decode(b"".join(encoded.chunks), validate=True)
+    return base64.b64decode(b"".join(map(bytes, encoded.chunks)), validate=True)
 
 
 class Pieces:

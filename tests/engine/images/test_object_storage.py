@@ -95,7 +95,7 @@ async def loaded(value: object, *, attempts: int = 3, within: float = 20, **allo
     )
     encoded = await loader.load(value)
     assert isinstance(encoded, EncodedImage)
-    return base64.b64decode(b"".join(encoded.chunks))
+    return base64.b64decode(b"".join(map(bytes, encoded.chunks)))
 
 
 async def test_a_stream_reads_from_a_bucket(

@@ -35,7 +35,7 @@ async def load(value: object) -> bytes:
     loader = ImageLoader(allow_paths=True, allow_urls=True, max_bytes=20 * 1024 * 1024)
     encoded = await loader.load(value)
     assert isinstance(encoded, EncodedImage)
-    return base64.b64decode(b"".join(encoded.chunks), validate=True)
+    return base64.b64decode(b"".join(map(bytes, encoded.chunks)), validate=True)
 
 
 def in_memory(picture: PillowImage.Image) -> bytes:

@@ -38,7 +38,7 @@ async def quick(value: object, attempts: int, wait: float = 0) -> bytes:
     )
     encoded = await loader.load(value)
     assert isinstance(encoded, EncodedImage)
-    return base64.b64decode(b"".join(encoded.chunks))
+    return base64.b64decode(b"".join(map(bytes, encoded.chunks)))
 
 
 @pytest.mark.parametrize("name", NAMES)
