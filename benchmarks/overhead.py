@@ -4,9 +4,9 @@
 
 No network: a connection that answers at once. The same images are encoded, built into requests,
 "sent" and parsed in a bare loop, through `run` in a loop, and through `stream`; what the latter
-take longer is the pipeline's own. Then `stream` against `run` at concurrency 1, over nginx; what
-hooks and telemetry add to whole calls, beside what the OpenTelemetry SDK takes by itself for the
-same spans and metrics; and how long the event loop stands still while large images are encoded.
+take longer is the pipeline's own. Then `stream` against `run` at concurrency 1, over nginx;
+and what hooks and telemetry add to whole calls, beside what the OpenTelemetry SDK takes by itself
+for the same spans and metrics.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from contextlib import AsyncExitStack
 
 import httpx
 from harness.nginx import nginx
-from harness.pauses import pauses
 from opentelemetry.context import attach, get_current
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.propagate import inject
@@ -320,14 +319,6 @@ async def with_telemetry(url: str, rounds: int) -> None:
             )
 
 
-async def longest_pause() -> None:
-    loader = ImageLoader(allow_paths=True, allow_urls=True, max_bytes=21_000_000)
-    image = b"\xff\xd8\xff\xe0" + bytes(20_000_000)
-    async with pauses() as late:
-        await asyncio.gather(*(loader.load(image) for _ in range(4)))
-    print(f"longest pause while four 20 MB images are encoded: {max(late) * 1e3:.1f} ms")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=3000)
@@ -344,7 +335,6 @@ def main() -> None:
         with nginx(core=0) as url:
             asyncio.run(one_at_a_time(url, options.calls, options.rounds))
             asyncio.run(with_telemetry(url, options.rounds))
-        asyncio.run(longest_pause())
 
 
 if __name__ == "__main__":

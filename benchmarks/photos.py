@@ -50,7 +50,7 @@ async def run(url: str, path: Path, photos: int, max_side: int) -> float:
     """CPU seconds a photo."""
     done = 0
     async with (
-        pauses() as late,
+        pauses() as noted,
         RoboflowClient("any", api_url=url, requests_per_second=CEILING) as client,
     ):
         workflow = client.workflow("any", "any", max_side=max_side)
@@ -58,12 +58,13 @@ async def run(url: str, path: Path, photos: int, max_side: int) -> float:
         async for result in workflow.stream([path] * (WARM + photos)):
             done += result.ok
             if done == WARM:
-                late.clear()
+                noted.clear()
                 began, cpu = time.perf_counter(), time.process_time()
         elapsed, cpu, done = time.perf_counter() - began, time.process_time() - cpu, done - WARM
     print(
         f"{done} of {photos} photos, {done / elapsed:.1f}/s, {cpu / elapsed:.2f} cores "
-        f"({cpu / done * 1e3:.0f} ms a photo), longest pause of the loop {max(late) * 1e3:.1f} ms"
+        f"({cpu / done * 1e3:.0f} ms a photo), "
+        f"longest pause of the loop {max(noted.late) * 1e3:.1f} ms"
     )
     return cpu / done
 

@@ -277,7 +277,7 @@ class Dispatcher:
                 circuit.admit()
             while True:
                 turn = self._enter_at_once(flow, record, error) or await self._enter(
-                    flow, order, record, circuit, error
+                    flow, order, record, circuit, error, request.length
                 )
                 if is_held and circuit.was_open_after(record.failed_from):
                     record.excuse(was_first=circuit.began_with == id(record))
@@ -328,9 +328,16 @@ class Dispatcher:
         return turn
 
     async def _enter(
-        self, flow: Flow, order: int, record: CallRecord, circuit: Circuit, error: APIError | None
+        self,
+        flow: Flow,
+        order: int,
+        record: CallRecord,
+        circuit: Circuit,
+        error: APIError | None,
+        size: int,
     ) -> Turn:
         """Wait for a slot and a turn, as long as this call may."""
+        flow.ahead.wait(size)
         queued_at = self._clock()
         until: float | None = None
         paused = 0.0
@@ -348,6 +355,7 @@ class Dispatcher:
         except (APIError, BudgetExceededError) as ended:
             raise self._why_it_ends(ended, error, record, flow) from None
         finally:
+            flow.ahead.leave(size)
             # Its turn was given a moment before this task went on, which the attempt counts.
             waited = (self._clock() if until is None else until) - queued_at
             record.queued += waited

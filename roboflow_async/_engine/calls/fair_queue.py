@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from roboflow_async._engine.calls.concurrency import Concurrency
 from roboflow_async._engine.calls.priority import BULK_SHARE, PRIORITIES, Priority
+from roboflow_async._engine.images.reading.read_ahead import ReadAhead
 from roboflow_async._engine.pace.pacer import Pacer, Turn
 from roboflow_async.errors import RoboflowError
 
@@ -47,6 +48,7 @@ class Flow:
         permits: calls that may still be chosen while the flow is held; None: it is not held.
         joined_at: when the first call of a stream began (the loop's clock), or None.
         is_free: whether the API bills nothing for its calls.
+        ahead: what a stream has read and cannot send yet.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Flow:
         self.permits: int | None = None
         self.joined_at: float | None = None
         self.is_free = False
+        self.ahead = ReadAhead()
         self._waiting: list[tuple[int, int, Chosen, object]] = []
         self._ties = count()
         self._resting: set[asyncio.Future[None]] = set()

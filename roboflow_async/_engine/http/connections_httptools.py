@@ -14,7 +14,7 @@ from typing import Final, Self, cast
 import httpx
 
 from roboflow_async._engine.api.requests import Piece
-from roboflow_async._engine.http.bodies import Body, Incoming, RawHeaders
+from roboflow_async._engine.http.bodies import A_TURN, Body, Incoming, RawHeaders
 from roboflow_async._engine.http.request_heads import RequestHeads, proxy_login
 from roboflow_async._engine.http.response_parser import ResponseParser
 from roboflow_async._engine.http.sockets import open_socket, readable_check
@@ -26,9 +26,6 @@ _READ_AHEAD: Final = 256 * 1024  # bytes
 # Bytes that are read at once. asyncio.Protocol, without a buffer of its own, lets asyncio allocate
 # 256 KB for each response: 18 µs instead of 4 (measured; Python 3.11, glibc).
 _BUFFER: Final = 64 * 1024
-# Bytes of a body that leaves with its head in one write. Larger ones leave in pieces, so that a
-# response that comes before their end is seen.
-_ONE_WRITE: Final = 512 * 1024
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -94,12 +91,13 @@ class HttptoolsConnection(asyncio.BufferedProtocol):
             raise httpx.RemoteProtocolError("")
         self._body = body
         parser.expect()
-        if body.length <= _ONE_WRITE:
+        if body.length <= A_TURN:
             whole = [head, *_checked(body.pieces, body.length)]
             body.on_sent()
             transport.writelines(whole)
             body.is_whole = True
         else:
+            # In pieces, so that a response that comes before their end is seen.
             transport.write(head)
             body.is_whole = await self._upload(body, transport)
         while not parser.has_head:

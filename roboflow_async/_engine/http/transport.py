@@ -17,6 +17,7 @@ from roboflow_async._engine.http.bodies import (
     Body,
     Incoming,
     RawHeaders,
+    WritingTurns,
     read_content,
     read_error_content,
 )
@@ -125,6 +126,7 @@ class HTTPTransport:
         self._urls: dict[str, httpx.URL] = {}
         self._host = httpx.URL(settings.api_url).host
         self._deadlines = Deadlines()
+        self._turns = WritingTurns()
         self._closed = False
 
     async def attempt(
@@ -194,7 +196,7 @@ class HTTPTransport:
         try:
             if fresh:
                 connection = await self._connections.renew(connection)
-            body = Body(prepared.body, on_sent, prepared.length)
+            body = Body(prepared.body, on_sent, prepared.length, self._turns)
             attempt.kept_alive = kept_alive = not connection.is_new()
             if on_connection is not None:
                 on_connection(not kept_alive)
@@ -224,15 +226,18 @@ class HTTPTransport:
         self, prepared: PreparedRequest, on_sent: Callable[[], None], attempt: _Attempt
     ) -> Response:
         client = self._client
+        content = None
+        if prepared.body:
+            # httpx would send an empty one in chunks, which some servers take for another request.
+            content = Body(prepared.body, on_sent, prepared.length, self._turns)
         request = client.build_request(
             prepared.method,
             str(self._url(prepared.path)),
             headers=[*self._headers, *prepared.headers()],
-            # httpx would send an empty body in chunks, which some servers take for another request.
-            content=Body(prepared.body, on_sent, prepared.length) if prepared.body else None,
+            content=content,
             timeout=None,
         )
-        if not prepared.body:
+        if content is None:
             on_sent()
         try:
             given = await client.send(request, stream=True, follow_redirects=False)

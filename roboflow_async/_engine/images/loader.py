@@ -45,6 +45,7 @@ from roboflow_async._engine.images.reading.object_storage import (
     hint_at_storage,
     is_stored,
 )
+from roboflow_async._engine.images.reading.read_ahead import ReadAhead
 from roboflow_async._engine.images.url_policy import AllowURLs, check_image_url, is_url
 from roboflow_async._engine.images.video_frames import VideoFrame
 from roboflow_async.errors import ImageError, RoboflowError
@@ -93,6 +94,7 @@ class ImageLoader:
         self._retry_wait = retry_wait
         self._free_descriptors = free_descriptors
         self._note: FileNote | None = None
+        self._ahead: ReadAhead | None = None
         self._storage = ObjectStorage(
             allow_paths=allow_paths,
             allow_urls=allow_urls,
@@ -113,6 +115,12 @@ class ImageLoader:
         """
         other = copy(self)
         other._note = note  # noqa: SLF001 - its own class
+        return other
+
+    def reading_ahead(self, ahead: ReadAhead) -> "ImageLoader":
+        """The same loader, for a stream: it reads files when there is room."""
+        other = copy(self)
+        other._ahead = ahead  # noqa: SLF001 - its own class
         return other
 
     async def load(
@@ -257,7 +265,7 @@ class ImageLoader:
         """
         name = self._name_of(path)
         try:
-            data = await self._files.read(path, self._note)
+            data = await self._files.read(path, self._note, self._ahead)
         except NotRegularError:
             return path, name
         except (OSError, ValueError) as error:

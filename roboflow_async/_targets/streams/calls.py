@@ -151,6 +151,7 @@ class StreamCalls(Calls[Output]):
         self._freshness = Freshness(context.engine, flow, asks=image is not None)
         self.before_next = self._freshness.before_next
         self.finish = self._finishing.finish
+        self._loader: ImageLoader | None = None  # the client's, for this stream
         self._is_plain = image is recorder is bar is told is None
 
     def start(self, index: int, value: object) -> Coroutine[Any, Any, Result[Any, Output]]:
@@ -213,6 +214,9 @@ class StreamCalls(Calls[Output]):
     ) -> Prepared:
         self._finishing.begin(index)
         try:
+            if self._loader is None:
+                self._loader = loader.reading_ahead(self._flow.ahead)
+            loader = self._loader
             if note_file is not None:
                 loader = loader.noting(note_file)
             if self._image is None:

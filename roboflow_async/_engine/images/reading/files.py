@@ -17,10 +17,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from roboflow_async._engine.images.reading.read_ahead import ReadAhead
+
 __all__ = ["FileNote", "FileReader", "NotRegularError", "read_any_file"]
 
 _MOST_FILES: Final = 16  # for one hop
-_MOST_BYTES: Final = 4 * 1024 * 1024  # for one hop; the file with which it is reached counts
+_MOST_BYTES: Final = 1024 * 1024  # for one hop; the file with which it is reached counts
 _MOST_THREADS: Final = 4
 _SLOW: Final = 0.02  # seconds for one file, from which on another thread is worth its cost
 _IDLE: Final = 5.0  # seconds until a thread without work ends
@@ -28,6 +30,9 @@ _IDLE: Final = 5.0  # seconds until a thread without work ends
 # it gives each batch of small files back to the system at once, and every page of the next one (10
 # for 61 KB) comes from there again: 15 µs for a file, as much as to read it (measured).
 _KEPT: Final = 1 << 20
+# Once a file was larger, as much as glibc will learn: to give back the memory of photos takes the
+# event loop 2 to 10 ms at a time (measured; 4 MB each).
+_KEPT_OF_LARGE: Final = (32 << 20) - (64 << 10)
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _StrPath = str | PathLike[str]
@@ -72,12 +77,15 @@ class FileReader:
         self._file_began = 0.0  # when a thread last took a file (`time.monotonic`)
         self._timer: asyncio.TimerHandle | None = None
 
-    async def read(self, path: _StrPath, note: FileNote | None = None) -> bytes:
+    async def read(
+        self, path: _StrPath, note: FileNote | None = None, ahead: ReadAhead | None = None
+    ) -> bytes:
         """The content of a file, up to one byte more than is allowed, which tells that it is more.
 
         Args:
             path: the file.
             note: told what was read.
+            ahead: what the file's stream has read; it waits until there is room. None: at once.
 
         Raises:
             NotRegularError: it was not opened, because to open a pipe may take for ever, and has
@@ -85,6 +93,21 @@ class FileReader:
             OSError: it cannot be read.
             ValueError: it is no path.
         """
+        if ahead is None:
+            return await self._ask(path, note)
+        while ahead.is_full:
+            await ahead.room()
+        ahead.begin()
+        size: int | None = None
+        try:
+            content = await self._ask(path, note)
+            size = len(content)
+            return content
+        finally:
+            ahead.end(size)
+
+    def _ask(self, path: _StrPath, note: FileNote | None) -> "asyncio.Future[bytes]":
+        """Let a thread read a file."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()
         self._waiting.put((path, note, future))
@@ -95,7 +118,7 @@ class FileReader:
             raise
         if self._timer is None:
             self._timer = loop.call_later(_SLOW, self._look, loop)
-        return await future
+        return future
 
     def close(self) -> None:
         """Let the threads end when they have read what waits."""
@@ -124,7 +147,7 @@ class FileReader:
                 self._threads += 1
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        bytes(_KEPT)
+        bytes(kept := _KEPT)
         while (first := self._next()) is not None:
             done: list[_Done] = []
             size = 0
@@ -134,7 +157,10 @@ class FileReader:
                 self._file_began = time.monotonic()
                 read = _read(path, note, self._most)
                 done.append((future, read))
-                size += len(read) if isinstance(read, bytes) else 0
+                length = len(read) if isinstance(read, bytes) else 0
+                if length > kept:
+                    bytes(kept := _KEPT_OF_LARGE)
+                size += length
                 if len(done) >= _MOST_FILES or size >= _MOST_BYTES:
                     break
             # It fails if the loop is closed, and then nobody waits any more.
