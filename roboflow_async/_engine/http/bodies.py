@@ -98,11 +98,25 @@ class Body(httpx.AsyncByteStream):
         """The pieces as they are written: small ones in one, since each write is a system call."""
         if self.length > _JOIN_BELOW or len(self.pieces) < 2:
             return self.pieces
-        return (b"".join(map(bytes, self.pieces)),)
+        return (_Joined(self.pieces, self.length),)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         self.on_sent()
         return _Writes(self)
+
+
+class _Joined:
+    """Pieces that are made, and joined, when they are written."""
+
+    def __init__(self, pieces: Sequence[Piece], length: int) -> None:
+        self._pieces = pieces
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __bytes__(self) -> bytes:
+        return b"".join(map(bytes, self._pieces))
 
 
 class _Writes:

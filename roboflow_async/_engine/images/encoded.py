@@ -83,8 +83,8 @@ class ImageURL:
 class Base64:
     """The base64 of some bytes, made whenever it is asked for (`bytes(…)`) and never kept.
 
-    A photo of 4 MB has 5.3 MB of base64. Kept until it is sent, that is as much work as all else
-    for it: new memory from the system, page by page, which goes back at once (measured: 5 of 9 ms).
+    A photo of 4 MB has 5.3 MB of base64. To keep that until it is sent takes new memory from the
+    system, page by page, which then goes back: 4.3 ms of CPU a photo instead of 2.6 (measured).
 
     Args:
         data: up to `CHUNK` bytes, which must not change.
