@@ -12,12 +12,12 @@ from roboflow_async._engine.api.requests import Piece
 from roboflow_async.errors import ResponseError
 
 __all__ = [
-    "A_TURN",
+    "ONE_WRITE",
     "Body",
     "Content",
     "Incoming",
     "RawHeaders",
-    "WritingTurns",
+    "WriteQueue",
     "read_content",
     "read_error_content",
 ]
@@ -25,12 +25,13 @@ __all__ = [
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 _JOIN_BELOW: Final = 512 * 1024  # bytes
-# Bytes above which a body leaves in pieces, in turns. A piece of an image is 0.1 ms of writing, to
-# a peer that takes all, and 0.02 to 0.5 ms of making it (measured, with pybase64 and without).
-A_TURN: Final = 256 * 1024
+# Bytes above which a body leaves in pieces, and queues for each. A piece of an image is 0.1 ms of
+# writing, to a peer that takes all, and 0.02 to 0.5 ms of making it (measured, with pybase64 and
+# without).
+ONE_WRITE: Final = 256 * 1024
 
 
-class WritingTurns:
+class WriteQueue:
     """Lets one piece of all large bodies be written before the event loop goes on.
 
     A peer that reads as fast as it is sent never makes anybody wait, so that 32 images of 0.6 MB
@@ -38,22 +39,22 @@ class WritingTurns:
     """
 
     def __init__(self) -> None:
-        self._is_taken = False
+        self._is_busy = False
         self._waiters: deque[asyncio.Future[None]] = deque()
 
-    async def take(self) -> None:
+    async def wait(self) -> None:
         """Wait until a piece may be written, which should be done at once."""
         loop = asyncio.get_running_loop()
-        if self._is_taken:
+        if self._is_busy:
             waiter = loop.create_future()
             self._waiters.append(waiter)
             try:
                 await waiter
             except BaseException:
-                if waiter.done() and not waiter.cancelled():  # it had the turn
+                if waiter.done() and not waiter.cancelled():  # it was next
                     self._pass_on()
                 raise
-        self._is_taken = True
+        self._is_busy = True
         if self._waiters:
             self._pass_on()  # its task goes on when the loop has come round
         else:
@@ -65,7 +66,7 @@ class WritingTurns:
             if not waiter.done():  # cancelled
                 waiter.set_result(None)
                 return
-        self._is_taken = False
+        self._is_busy = False
 
 
 class Body(httpx.AsyncByteStream):
@@ -75,7 +76,7 @@ class Body(httpx.AsyncByteStream):
         pieces: the pieces of the body.
         on_sent: called when the first one is asked for, which is after connecting.
         length: bytes of all pieces, as the request's head says it; None: add them up.
-        turns: those of all bodies that are sent on this event loop; None: it is the only one.
+        queue: that of all bodies that a client sends on this event loop; None: it is the only one.
 
     Attributes:
         is_whole: whether the whole body was sent.
@@ -86,9 +87,9 @@ class Body(httpx.AsyncByteStream):
         pieces: Sequence[Piece],
         on_sent: Callable[[], None],
         length: int | None = None,
-        turns: WritingTurns | None = None,
+        queue: WriteQueue | None = None,
     ) -> None:
-        self.turns = WritingTurns() if turns is None else turns
+        self.queue = WriteQueue() if queue is None else queue
         self.pieces = pieces
         self.on_sent = on_sent
         self.length = sum(map(len, pieces)) if length is None else length
@@ -120,7 +121,7 @@ class _Joined:
 
 
 class _Writes:
-    """What is written of a body, piece by piece, in turns if it is large.
+    """What is written of a body, piece by piece; a large one queues for each.
 
     Not a generator, because the event loop would close one that is left with a task.
     """
@@ -128,7 +129,7 @@ class _Writes:
     def __init__(self, body: Body) -> None:
         self._body = body
         self._left = iter(body.writes())
-        self._size = 0  # in this turn
+        self._size = 0  # since it queued
 
     def __aiter__(self) -> Self:
         return self
@@ -139,9 +140,9 @@ class _Writes:
             self._body.is_whole = True
             raise StopAsyncIteration
         self._size += len(piece)
-        if self._size > A_TURN:
+        if self._size > ONE_WRITE:
             self._size = len(piece)
-            await self._body.turns.take()
+            await self._body.queue.wait()
         return bytes(piece)
 
 

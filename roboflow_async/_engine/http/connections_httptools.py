@@ -14,7 +14,7 @@ from typing import Final, Self, cast
 import httpx
 
 from roboflow_async._engine.api.requests import Piece
-from roboflow_async._engine.http.bodies import A_TURN, Body, Incoming, RawHeaders
+from roboflow_async._engine.http.bodies import ONE_WRITE, Body, Incoming, RawHeaders
 from roboflow_async._engine.http.request_heads import RequestHeads, proxy_login
 from roboflow_async._engine.http.response_parser import ResponseParser
 from roboflow_async._engine.http.sockets import open_socket, readable_check
@@ -91,7 +91,7 @@ class HttptoolsConnection(asyncio.BufferedProtocol):
             raise httpx.RemoteProtocolError("")
         self._body = body
         parser.expect()
-        if body.length <= A_TURN:
+        if body.length <= ONE_WRITE:
             whole = [head, *_checked(body.pieces, body.length)]
             body.on_sent()
             transport.writelines(whole)

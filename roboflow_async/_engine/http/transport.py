@@ -17,7 +17,7 @@ from roboflow_async._engine.http.bodies import (
     Body,
     Incoming,
     RawHeaders,
-    WritingTurns,
+    WriteQueue,
     read_content,
     read_error_content,
 )
@@ -126,7 +126,7 @@ class HTTPTransport:
         self._urls: dict[str, httpx.URL] = {}
         self._host = httpx.URL(settings.api_url).host
         self._deadlines = Deadlines()
-        self._turns = WritingTurns()
+        self._queue = WriteQueue()
         self._closed = False
 
     async def attempt(
@@ -196,7 +196,7 @@ class HTTPTransport:
         try:
             if fresh:
                 connection = await self._connections.renew(connection)
-            body = Body(prepared.body, on_sent, prepared.length, self._turns)
+            body = Body(prepared.body, on_sent, prepared.length, self._queue)
             attempt.kept_alive = kept_alive = not connection.is_new()
             if on_connection is not None:
                 on_connection(not kept_alive)
@@ -229,7 +229,7 @@ class HTTPTransport:
         content = None
         if prepared.body:
             # httpx would send an empty one in chunks, which some servers take for another request.
-            content = Body(prepared.body, on_sent, prepared.length, self._turns)
+            content = Body(prepared.body, on_sent, prepared.length, self._queue)
         request = client.build_request(
             prepared.method,
             str(self._url(prepared.path)),

@@ -13,7 +13,7 @@ from support.loopback import Arrival, Reply, Server, Wire, outputs
 
 from roboflow_async._engine.http.bodies import (
     Incoming,
-    WritingTurns,
+    WriteQueue,
     read_content,
     read_error_content,
 )
@@ -148,28 +148,28 @@ async def test_large_bodies_go_out_bit_by_bit(
     assert max(written.values()) < 600_000
 
 
-async def test_turns_to_write_go_round_in_order() -> None:
-    turns, order = WritingTurns(), list[int]()
+async def test_who_queues_to_write_goes_in_order() -> None:
+    queue, order = WriteQueue(), list[int]()
 
     async def write(number: int) -> None:
         for _ in range(3):
-            await turns.take()
+            await queue.wait()
             order.append(number)
 
     await asyncio.gather(*map(write, range(4)))
-    # The first has its turn at once, and asks for another before others ask for any.
+    # The first writes at once, and queues again before others queue at all.
     assert order == [0, *range(4), *range(4), *range(1, 4)]
 
 
 @pytest.mark.parametrize("later", range(4))  # turns of the event loop
-async def test_a_turn_of_who_was_cancelled_is_passed_on(later: int) -> None:
-    """Whether it waits, or was just given the turn."""
-    turns = WritingTurns()
-    tasks = [asyncio.create_task(turns.take()) for _ in range(6)]
+async def test_who_was_cancelled_holds_up_no_write(later: int) -> None:
+    """Whether it waits, or is next."""
+    queue = WriteQueue()
+    tasks = [asyncio.create_task(queue.wait()) for _ in range(6)]
     for _ in range(later):
         await asyncio.sleep(0)
     for task in tasks[1:4]:
         task.cancel()
     done = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
     assert done[0] is done[4] is done[5] is None
-    await asyncio.wait_for(turns.take(), 5)
+    await asyncio.wait_for(queue.wait(), 5)
