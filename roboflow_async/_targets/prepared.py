@@ -66,8 +66,7 @@ class TargetContext:
 class Prepared:
     """A request, and how its image was made smaller, which its coordinates depend on.
 
-    It does not hold the image's bytes: the body has its base64 already, and a second copy would be
-    large.
+    It does not hold the image's bytes: the request's body does.
     """
 
     request: PreparedRequest

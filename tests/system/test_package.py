@@ -146,7 +146,7 @@ def test_an_import_leaves_out_what_few_programs_need(statement: str) -> None:
     early = [name for name in modules if name.startswith(LATE)]
     assert not early, early
     # A few dozen files: one more that every program needs may be added, and not a whole room.
-    assert len([name for name in modules if name.startswith("roboflow_async")]) <= 120
+    assert len([name for name in modules if name.startswith("roboflow_async")]) <= 125
 
 
 @pytest.mark.skipif(os.name != "posix", reason="measures with the module resource")

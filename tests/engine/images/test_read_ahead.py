@@ -59,11 +59,10 @@ class Reads:
 async def test_large_files_are_read_up_to_a_bound(tmp_path: Path) -> None:
     reads = Reads(large_files(tmp_path, 20, 8 * MB))
     await reads.settled(4)
-    assert 4 <= reads.count <= 8
-    before = reads.count
+    assert reads.count <= 8  # which are 64 MB: four wait, and four were begun before
     reads.turns.release()
-    await reads.settled(before)
-    assert reads.count <= before + 1
+    await reads.settled(5)
+    assert reads.count <= 9
     for _ in range(19):
         reads.turns.release()
     await asyncio.gather(*reads.tasks)
@@ -141,9 +140,9 @@ async def test_a_stream_keeps_few_large_files_in_memory(
     tmp_path: Path, server: Server, make_client: MakeClient
 ) -> None:
     """Those that wait for a turn; what is in flight may have to be sent again."""
-    paths = large_files(tmp_path, 20, 8 * MB)
+    paths = large_files(tmp_path, 40, 8 * MB)
     server.handler = lambda _: hang
-    async with make_client(max_concurrency=20, requests_per_second=1) as client:
+    async with make_client(max_concurrency=40, requests_per_second=0.1) as client:
         tracemalloc.start()
         try:
             async with client.workflow("w", "f").stream(paths) as stream:
@@ -155,4 +154,4 @@ async def test_a_stream_keeps_few_large_files_in_memory(
                 await asyncio.gather(task, return_exceptions=True)
         finally:
             tracemalloc.stop()
-    assert most < 90 * MB  # of 160
+    assert most < 130 * MB  # of 320
