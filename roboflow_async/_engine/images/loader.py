@@ -1,6 +1,7 @@
 """Loads an input: reads it and checks it, as the file that it is or as base64.
 
-All work that touches a disk or takes long is done in a worker thread, before a turn is taken.
+All work that touches a disk or takes long is done in a worker thread, before a turn is taken; the
+base64 of a large image is made while it is sent (`encoded.py`).
 """
 
 import asyncio
