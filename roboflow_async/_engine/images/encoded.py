@@ -59,6 +59,13 @@ class EncodedImage:
     resizing: Resizing | None = None
     video_metadata: JSONObject | None = None
 
+    def head(self, size: int) -> bytes:
+        """Its first bytes: as many, which is a multiple of 3, or fewer, at most `CHUNK`."""
+        chunk = self.chunks[0]
+        if isinstance(chunk, Base64):
+            return bytes(chunk.data[:size])
+        return binascii.a2b_base64(chunk[: size // 3 * 4])
+
 
 @quick_dataclass
 class ImageFile:
@@ -90,16 +97,16 @@ class Base64:
         data: up to `CHUNK` bytes, which must not change.
     """
 
-    __slots__ = ("_data",)
+    __slots__ = ("data",)
 
     def __init__(self, data: memoryview) -> None:
-        self._data = data
+        self.data = data
 
     def __len__(self) -> int:
-        return (len(self._data) + 2) // 3 * 4
+        return (len(self.data) + 2) // 3 * 4
 
     def __bytes__(self) -> bytes:
-        return _encoder()(self._data)
+        return _encoder()(self.data)
 
 
 def base64_chunks(data: bytes) -> tuple[bytes | Base64, ...]:

@@ -1,6 +1,5 @@
 """What models make of an image, and of a response: by which route, with which options."""
 
-import binascii
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
@@ -15,7 +14,7 @@ from roboflow_async._engine.api.requests import (
 )
 from roboflow_async._engine.api.responses import Response, parse_object, unexpected
 from roboflow_async._engine.checks import check_number
-from roboflow_async._engine.images.encoded import EncodedImage
+from roboflow_async._engine.images.encoded import CHUNK, EncodedImage
 from roboflow_async._engine.images.formats import size_in_head
 from roboflow_async._engine.images.loader import ImageLoader
 from roboflow_async._engine.images.rescale import scaled_back
@@ -259,11 +258,11 @@ def _size_of(image: EncodedImage) -> tuple[int, int] | None:
     """Width and height in pixels of the image that was given, if its first bytes show them."""
     if image.resizing is not None:
         return image.resizing.original_size
-    start = bytes(image.chunks[0])
     # In a JPEG, a thumbnail and a colour profile may come first; for most files a few bytes are
     # enough.
-    for count in (128, len(start)):
-        size = size_in_head(binascii.a2b_base64(start[:count]))
-        if size is not None or start[:3] != b"/9j":
+    for count in (96, CHUNK):
+        head = image.head(count)
+        size = size_in_head(head)
+        if size is not None or head[:3] != b"\xff\xd8\xff":
             return size
     return None

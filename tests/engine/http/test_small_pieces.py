@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -118,10 +119,11 @@ async def test_large_bodies_go_out_bit_by_bit(
     make_client: MakeClient, fast_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A peer that reads as fast as it is sent never makes the client wait: the loop goes on."""
-    sizes = [6_000_000, 6_000_000, 600_000, 300_000, 300_000, 300_000]
+    sizes = [*([3_000_000] * 6), *([300_000] * 6)]
     turns = 0
     has_begun = asyncio.Event()
     written = Counter[int]()  # bytes in each turn of the event loop
+    after_long_ones = set[int]()  # turns in which more may be written: the machine is busy
     sockets: Any = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
     write: Callable[[Any, bytes], None] = sockets.write
 
@@ -133,9 +135,13 @@ async def test_large_bodies_go_out_bit_by_bit(
     async def count() -> None:
         nonlocal turns
         await has_begun.wait()
+        began = time.perf_counter()
         while True:
-            turns += 1
             await asyncio.sleep(0)
+            began, last = time.perf_counter(), began
+            if began - last > 0.001:
+                after_long_ones.update(range(turns + 1, turns + 5))
+            turns += 1
 
     async with make_client(api_url=fast_server) as client:
         workflow = client.workflow("w", "f")
@@ -145,7 +151,8 @@ async def test_large_bodies_go_out_bit_by_bit(
         await asyncio.gather(*(workflow.run(b"\xff\xd8\xff" + bytes(size)) for size in sizes))
     counting.cancel()
     assert written.total() > sum(sizes) * 4 / 3
-    assert max(written.values()) < 600_000
+    most = max(size for turn, size in written.items() if turn not in after_long_ones)
+    assert most < 1_200_000
 
 
 async def test_who_queues_to_write_goes_in_order() -> None:
@@ -159,6 +166,23 @@ async def test_who_queues_to_write_goes_in_order() -> None:
     await asyncio.gather(*map(write, range(4)))
     # The first writes at once, and queues again before others queue at all.
     assert order == [0, *range(4), *range(4), *range(1, 4)]
+
+
+async def test_where_turns_are_long_more_is_written_in_each() -> None:
+    """Otherwise 32 photos of 4 MB, 512 pieces, would take 10 s where turns take 20 ms."""
+    queue, turns = WriteQueue(), 0
+
+    async def hold_up() -> None:
+        nonlocal turns
+        while True:
+            time.sleep(0.01)  # noqa: ASYNC251 - what a program should not do
+            turns += 1
+            await asyncio.sleep(0)
+
+    holding_up = asyncio.create_task(hold_up())
+    await asyncio.gather(*(queue.wait() for _ in range(60)))
+    holding_up.cancel()
+    assert turns < 20
 
 
 @pytest.mark.parametrize("later", range(4))  # turns of the event loop

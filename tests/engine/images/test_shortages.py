@@ -191,3 +191,35 @@ def test_an_array_is_encoded_without_a_descriptor_to_spare() -> None:
         assert encode_array(array) == as_usual
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+SHORT_OF_MEMORY = """
+import asyncio, os, resource, sys
+from roboflow_async._engine.images.reading.files import FileReader
+
+async def main(small, medium, large):
+    reader = FileReader(20_000_000)
+    await reader.read(small)
+    pages = int(open("/proc/self/statm").read().split()[0])
+    most = pages * os.sysconf("SC_PAGE_SIZE") + 10_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    kept = [await reader.read(medium) for _ in range(50)]  # uses what the heap has already
+    for path in (large, small, large):
+        async with asyncio.timeout(20):
+            print(len(await reader.read(path)))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the system for its memory as Linux does")
+def test_files_are_read_where_memory_is_short(tmp_path: Path) -> None:
+    """A thread that reads wants room for more, and can do without."""
+    sizes = {"small": 1000, "medium": 1_000_000, "large": 2_000_000}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    paths = [str(tmp_path / name) for name in sizes]
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, *paths]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["2000000", "1000", "2000000"]
+    assert not done.stderr

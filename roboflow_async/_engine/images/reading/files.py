@@ -147,7 +147,7 @@ class FileReader:
                 self._threads += 1
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        bytes(kept := _KEPT)
+        _teach(kept := _KEPT)
         while (first := self._next()) is not None:
             done: list[_Done] = []
             size = 0
@@ -159,7 +159,7 @@ class FileReader:
                 done.append((future, read))
                 length = len(read) if isinstance(read, bytes) else 0
                 if length > kept:
-                    bytes(kept := _KEPT_OF_LARGE)
+                    _teach(kept := _KEPT_OF_LARGE)
                 size += length
                 if len(done) >= _MOST_FILES or size >= _MOST_BYTES:
                     break
@@ -190,6 +190,12 @@ class FileReader:
             except Empty:
                 return
         self._waiting.put(None)  # another time
+
+
+def _teach(kept: int) -> None:
+    """Free a block of this many bytes."""
+    with suppress(MemoryError):
+        bytes(kept)
 
 
 def _read(path: _StrPath, note: FileNote | None, most: int) -> bytes | BaseException:

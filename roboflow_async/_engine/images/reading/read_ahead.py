@@ -1,11 +1,12 @@
 """Bounds how much of a stream's files is in memory before it can be sent."""
 
 import asyncio
+from collections import deque
 from typing import Final
 
 __all__ = ["ReadAhead"]
 
-_MOST: Final = 32 * 1024 * 1024  # bytes: eight photos, so that a slow disk is no wait at 20/s
+_MOST: Final = 32 * 1024 * 1024  # bytes: six photos that wait, as base64
 _ALWAYS: Final = 2  # files that are read at once, whatever their size
 
 
@@ -15,14 +16,15 @@ class ReadAhead:
     Without a bound it reads as many files as it may have requests in flight, long before their
     turns: 128 MB for 32 photos, for which the system gives new memory, and takes it back in steps
     of 5 to 10 ms (measured). How large a file will be is taken from the last one, so that large
-    ones after small ones are read without a bound once.
+    ones after small ones are read without a bound once. Nor is there one for calls that were read
+    and wait for something else than a turn: that the server says what a model is.
     """
 
     def __init__(self) -> None:
         self._waiting = 0  # bytes that wait for a turn
         self._reading = 0  # files
         self._typical = _MOST // _ALWAYS  # bytes of the last file
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: deque[asyncio.Future[None]] = deque()
 
     @property
     def is_full(self) -> bool:
@@ -31,14 +33,20 @@ class ReadAhead:
         return expected >= _MOST and (self._reading >= _ALWAYS or self._waiting >= _MOST)
 
     async def room(self) -> None:
-        """Wait until something was read or has got its turn."""
+        """Wait until there may be room."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        await waiter
+        try:
+            await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                self._wake()
+            raise
 
     def begin(self) -> None:
         """A file is being read."""
         self._reading += 1
+        self._wake()
 
     def end(self, size: int | None) -> None:
         """It was read, with so many bytes; None: it was not."""
@@ -57,9 +65,9 @@ class ReadAhead:
         self._wake()
 
     def _wake(self) -> None:
-        if not self._waiters:
-            return
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
+        """Let one file be read if there is room; as it begins, it lets the next one."""
+        while self._waiters and not self.is_full:
+            waiter = self._waiters.popleft()
+            if not waiter.done():  # cancelled
                 waiter.set_result(None)
+                return
